@@ -1,0 +1,1 @@
+//! The daemon as a library: the map of the house, in reading order.

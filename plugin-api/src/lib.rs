@@ -1,0 +1,1 @@
+//! The border between broadcastd and its plugins.

@@ -1,0 +1,1 @@
+//! Open-high-low-close bars from real or mocked trades.

@@ -1,0 +1,3 @@
+//! Chores of this repository; users need none of them.
+
+fn main() {}
