@@ -1,0 +1,173 @@
+//! The words everyone shares: an event, what a publisher hands in, positions and times.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+/// How many wire encodings an event can carry at once, one slot per dialect.
+pub const ENCODINGS: usize = 5;
+
+/// One log of one stream: the stream itself, or a private stream's log of one audience. Unique in the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LogId(pub u64);
+
+/// What a publisher may ask for. The numbers are those of the plugin border.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(pub u32);
+
+impl Flags {
+    /// A newer event of the same topic, kind and key may replace this one in a waiting outbox.
+    pub const LATEST: Flags = Flags(1);
+    /// Removes the key's record.
+    pub const DELETE: Flags = Flags(2);
+    /// Refreshes the record; takes a number, is neither delivered nor kept.
+    pub const RECORD_ONLY: Flags = Flags(4);
+    /// Private streams: to every audience, for the kinds that config lists.
+    pub const BROADCAST: Flags = Flags(8);
+
+    pub fn has(self, flag: Flags) -> bool {
+        self.0 & flag.0 == flag.0
+    }
+}
+
+/// An event that has its number: what history keeps, shards deliver and listeners read.
+#[derive(Debug)]
+pub struct Event {
+    pub log: LogId,
+    pub seq: u64,
+    /// The previous number of the same topic, 0 when this is the topic's first.
+    pub prev: u64,
+    pub flags: Flags,
+    pub stream: Arc<str>,
+    /// Full and canonical, `bars:AAPL:1`; the stream's bare name is the root topic.
+    pub topic: Arc<str>,
+    pub kind: Arc<str>,
+    /// Empty: the event has no key.
+    pub key: Box<str>,
+    /// Empty: the event is for everybody who may read the stream.
+    pub audience: Arc<str>,
+    pub session_id: Option<Box<str>>,
+    pub payload: Bytes,
+    pub unix_ns: i64,
+    /// When the hub took it, for the time from publish to write.
+    pub published: Instant,
+    pub encoded: Encoded,
+}
+
+impl Event {
+    /// What the event counts for in every bound on bytes: its own text and a flat charge for the struct around it.
+    pub fn weight(&self) -> usize {
+        const STRUCT: usize = 256;
+        STRUCT + self.payload.len() + self.key.len()
+    }
+
+    pub fn is_root(&self) -> bool {
+        self.topic.len() == self.stream.len()
+    }
+}
+
+/// The encodings of one event, each made at most once, by whoever needs it first.
+#[derive(Debug, Default)]
+pub struct Encoded([OnceLock<Bytes>; ENCODINGS]);
+
+impl Encoded {
+    pub fn get_or_encode(&self, slot: usize, encode: impl FnOnce() -> Bytes) -> &Bytes {
+        self.0[slot].get_or_init(encode)
+    }
+}
+
+/// What a publisher hands in. Everything is borrowed; the hub copies what it keeps, once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Draft<'a> {
+    pub flags: Flags,
+    pub kind: &'a str,
+    /// The part after the stream, canonical, `AAPL:1`; empty is the root topic.
+    pub topic: &'a str,
+    pub key: &'a str,
+    /// JSON that a snapshot shows for the key; empty stands for the payload.
+    pub record: &'a [u8],
+    pub audience: &'a str,
+    pub session_id: &'a str,
+    /// A JSON object.
+    pub payload: &'a [u8],
+    /// Nanoseconds since 1970; 0 is stamped by the hub.
+    pub unix_ns: i64,
+    pub cause: Option<Cause<'a>>,
+    /// Makes a retry harmless; empty is no such promise.
+    pub id: &'a str,
+}
+
+/// The input that an event was published for, so that repeating the input does not repeat the event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cause<'a> {
+    pub stream: &'a str,
+    pub seq: u64,
+    pub ordinal: u32,
+}
+
+/// What a client remembers: the life of a numbering and a number in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub epoch: Arc<str>,
+    pub seq: u64,
+}
+
+/// Nanoseconds since 1970, from the system's clock.
+pub fn unix_now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |elapsed| i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// Appends `2025-12-29T15:00:00.000Z` for a time in nanoseconds since 1970 (years 0000 to 9999, else clamped).
+pub fn write_timestamp(unix_ns: i64, out: &mut String) {
+    let millis = unix_ns.div_euclid(1_000_000);
+    let (days, of_day) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
+    let (year, month, day) = civil_date(days);
+    let (hour, minute) = (of_day / 3_600_000, of_day / 60_000 % 60);
+    let (second, milli) = (of_day / 1000 % 60, of_day % 1000);
+    write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+        .expect("writing into a string cannot fail");
+}
+
+/// Year, month and day of a count of days since 1970-01-01, by the civil calendar (Howard Hinnant, "chrono-Compatible
+/// Low-Level Date Algorithms", `civil_from_days`).
+fn civil_date(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timestamp(unix_ns: i64) -> String {
+        let mut out = String::new();
+        write_timestamp(unix_ns, &mut out);
+        out
+    }
+
+    #[test]
+    fn timestamps_are_utc_with_three_decimals() {
+        assert_eq!(timestamp(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(timestamp(1_767_020_400_123_999_999), "2025-12-29T15:00:00.123Z");
+        assert_eq!(timestamp(951_782_400_000_000_000), "2000-02-29T00:00:00.000Z");
+        assert_eq!(timestamp(-1), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn an_encoding_is_made_once() {
+        let encoded = Encoded::default();
+        let first = encoded.get_or_encode(0, || Bytes::from_static(b"a")).clone();
+        let second = encoded.get_or_encode(0, || unreachable!("made twice"));
+        assert_eq!(&first, second);
+    }
+}
