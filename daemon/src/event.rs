@@ -120,7 +120,7 @@ pub fn unix_now() -> i64 {
     since.map_or(0, |elapsed| i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX))
 }
 
-/// Appends `2025-12-29T15:00:00.000Z` for a time in nanoseconds since 1970 (years 0000 to 9999, else clamped).
+/// Appends `2025-12-29T15:00:00.000Z` for a time in nanoseconds since 1970.
 pub fn write_timestamp(unix_ns: i64, out: &mut String) {
     let millis = unix_ns.div_euclid(1_000_000);
     let (days, of_day) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));

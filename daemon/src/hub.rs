@@ -1,0 +1,137 @@
+//! The hub: streams by name. Publishing is synchronous and never waits for a subscriber; nothing here knows a socket, a
+//! library or a config file.
+
+pub mod history;
+pub mod inputs;
+pub mod interest;
+pub mod log;
+pub mod pattern;
+pub mod records;
+pub mod repeats;
+pub mod settings;
+pub mod signal;
+pub mod stream;
+pub mod targets;
+pub mod template;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use self::log::Answer;
+use self::pattern::Pattern;
+use self::settings::{Settings, Source};
+use self::stream::Stream;
+use crate::event::{LogId, Position};
+
+/// All streams of the process.
+pub struct Hub {
+    epoch: Arc<str>,
+    log_ids: Arc<AtomicU64>,
+    streams: RwLock<BTreeMap<Arc<str>, Arc<Stream>>>,
+}
+
+impl Hub {
+    /// A hub without streams. The epoch names the life of its numberings; it is new at every start, because the logs are
+    /// in memory.
+    pub fn new(epoch: &str) -> Arc<Self> {
+        Arc::new(Self { epoch: epoch.into(), log_ids: Arc::default(), streams: RwLock::default() })
+    }
+
+    pub fn epoch(&self) -> &Arc<str> {
+        &self.epoch
+    }
+
+    /// The stream of this name with these settings. A stream that exists keeps its numbers, history, records and
+    /// subscribers.
+    pub fn declare(&self, name: &str, settings: Settings) -> Arc<Stream> {
+        let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
+        let known = streams.get(name).cloned();
+        let stream = known.unwrap_or_else(|| {
+            let stream = Stream::new(name, &self.epoch, self.log_ids.clone());
+            streams.insert(name.into(), stream.clone());
+            stream
+        });
+        drop(streams); // a stream's own lock is never taken under this one
+        stream.apply(settings);
+        stream
+    }
+
+    /// Forgets a stream and tells its subscribers.
+    pub fn remove(&self, name: &str) {
+        let removed = self.streams.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        if let Some(stream) = removed {
+            stream.set_source(Source::Removed);
+        }
+    }
+
+    pub fn stream(&self, name: &str) -> Option<Arc<Stream>> {
+        self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// All streams, in order of their names.
+    pub fn streams(&self) -> Vec<Arc<Stream>> {
+        self.streams.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+/// An accepted event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    pub seq: u64,
+    /// The same event had been accepted before, and this time nothing was added.
+    pub repeated: bool,
+}
+
+/// What a subscriber asks for: `since` continues behind a remembered position.
+#[derive(Clone, Copy)]
+pub struct Wish<'a> {
+    pub patterns: &'a [Pattern],
+    pub audience: &'a str,
+    pub since: Option<&'a Position>,
+}
+
+/// What a subscription begins with; everything after `position` is offered to the outlet.
+#[derive(Debug)]
+pub struct Subscribed {
+    pub log: LogId,
+    pub position: Position,
+    pub answer: Answer,
+    pub source: Source,
+}
+
+/// Why an event was not accepted. The text says the rule and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Listeners have not taken enough of what waits for them; there will be room again.
+    Full,
+    BadTopic(String),
+    TooManyTopics(usize),
+    TooManyRecords(usize),
+    TooManyAudiences(usize),
+    /// An event for one user in a stream that everybody may read.
+    NotPrivate,
+    /// The stream was removed by a reload.
+    Removed,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => out.write_str("the stream's listeners are behind by all of listen_buffer; try again later"),
+            Self::BadTopic(reason) => out.write_str(reason),
+            Self::TooManyTopics(max) => {
+                write!(out, "the stream has {max} topics already; raise max_topics, or use fewer topics")
+            }
+            Self::TooManyRecords(max) => {
+                write!(out, "the stream has {max} records already; raise max_records, or delete records")
+            }
+            Self::TooManyAudiences(max) => write!(out, "the stream has {max} audiences already, the most it may have"),
+            Self::NotPrivate => out.write_str(
+                "the event has an audience, but the stream is not private; set private = true, or leave it out",
+            ),
+            Self::Removed => out.write_str("the stream was removed from the configuration"),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! One numbering in memory: sequence, history, topics and records of a stream, or of one audience of a private stream.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::Refused;
+use super::history::{Bounds, History};
+use super::pattern::{Pattern, canonical_topic};
+use super::records::{Records, Snapshot};
+use super::targets::Targets;
+use crate::event::{Draft, Encoded, Event, Flags, LogId};
+
+/// What a log may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub history: Bounds,
+    pub max_topics: usize,
+    pub max_records: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { history: Bounds::default(), max_topics: 100_000, max_records: 100_000 }
+    }
+}
+
+/// The names of a kind: its own, and the collection that its records belong to.
+#[derive(Clone, Debug)]
+pub struct Kind {
+    pub name: Arc<str>,
+    pub collection: Arc<str>,
+}
+
+#[derive(Default)]
+struct Topic {
+    /// The number of the topic's newest event.
+    last: u64,
+    /// The highest number of the topic that left the history, or was never in it.
+    evicted: u64,
+}
+
+/// Something that a subscriber who remembers a position gets.
+#[derive(Debug)]
+pub enum Answer {
+    /// Exactly the events missed since the position, oldest first.
+    Recovered(Vec<Arc<Event>>),
+    Snapshot(Snapshot),
+}
+
+pub struct Log {
+    pub id: LogId,
+    pub targets: Targets,
+    stream: Arc<str>,
+    audience: Arc<str>,
+    seq: u64,
+    history: History,
+    topics: HashMap<Arc<str>, Topic>,
+    records: Records,
+    /// While the broadcaster publishes all its records anew: the set that will replace the present one.
+    staged: Option<Records>,
+}
+
+impl Log {
+    pub fn new(id: LogId, stream: Arc<str>, audience: Arc<str>) -> Self {
+        Self {
+            id,
+            targets: Targets::default(),
+            stream,
+            audience,
+            seq: 0,
+            history: History::default(),
+            topics: HashMap::new(),
+            records: Records::default(),
+            staged: None,
+        }
+    }
+
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    pub fn records(&self) -> &Records {
+        &self.records
+    }
+
+    pub fn topic_count(&self) -> usize {
+        self.topics.len()
+    }
+
+    /// Gives the draft its number, keeps it, updates the records and hands it to the shards that have a subscriber.
+    pub fn append(
+        &mut self,
+        draft: &Draft<'_>,
+        kind: &Kind,
+        limits: &Limits,
+        now: Instant,
+    ) -> Result<Arc<Event>, Refused> {
+        let topic = self.known_topic(draft.topic, limits)?;
+        self.check_room_for_record(draft, &topic, kind, limits)?;
+        self.seq += 1;
+        let event = Arc::new(self.event(draft, &topic, kind, now));
+        self.update_records(draft, &event, &kind.collection);
+        let state = self.topics.get_mut(&topic).expect("known_topic put it there");
+        state.last = self.seq;
+        if draft.flags.has(Flags::RECORD_ONLY) {
+            state.evicted = self.seq;
+            return Ok(event);
+        }
+        self.history.push(event.clone());
+        self.evict(limits, now);
+        self.targets.deliver(&event);
+        Ok(event)
+    }
+
+    /// What a subscription to these patterns begins with. `since` is the number that the client remembers of this epoch.
+    pub fn answer(&self, patterns: &[Pattern], since: Option<u64>) -> Answer {
+        match since {
+            Some(since) if since <= self.seq && self.reaches_back_to(patterns, since) => {
+                Answer::Recovered(self.missed(patterns, since))
+            }
+            _ => Answer::Snapshot(self.records.snapshot(patterns)),
+        }
+    }
+
+    /// Lets go what the bounds no longer allow, without waiting for the next event.
+    pub fn evict(&mut self, limits: &Limits, now: Instant) {
+        while let Some(event) = self.history.evict(&limits.history, now) {
+            if let Some(topic) = self.topics.get_mut(&event.topic) {
+                topic.evicted = topic.evicted.max(event.seq);
+            }
+        }
+    }
+
+    pub fn begin_records(&mut self) {
+        self.staged = Some(Records::default());
+    }
+
+    /// Replaces the records by what was published since `begin_records`. A position from before can no longer be resumed
+    /// exactly for the topics that had records.
+    pub fn end_records(&mut self) {
+        let Some(staged) = self.staged.take() else { return };
+        let before = std::mem::replace(&mut self.records, staged);
+        for topic in before.topics() {
+            if let Some(state) = self.topics.get_mut(topic) {
+                state.evicted = self.seq;
+            }
+        }
+    }
+
+    /// Events that an outlet missed behind `seq`, and the number that it has then.
+    pub fn catch_up(&self, seq: u64, max: usize) -> CaughtUp {
+        let oldest = self.history.after(0).next().map_or(self.seq + 1, |event| event.seq);
+        let lost = (seq + 1 < oldest).then(|| (seq + 1, oldest - 1));
+        let events: Vec<_> = self.history.after(seq).take(max).cloned().collect();
+        let complete = events.len() < max;
+        let reached = if complete { self.seq } else { events.last().map_or(self.seq, |event| event.seq) };
+        CaughtUp { events, lost, reached }
+    }
+
+    fn known_topic(&mut self, part: &str, limits: &Limits) -> Result<Arc<str>, Refused> {
+        if part.is_empty()
+            && let Some((topic, _)) = self.topics.get_key_value(&self.stream)
+        {
+            return Ok(topic.clone());
+        }
+        let full = if part.is_empty() { self.stream.to_string() } else { format!("{}:{part}", self.stream) };
+        if let Some((topic, _)) = self.topics.get_key_value(full.as_str()) {
+            return Ok(topic.clone());
+        }
+        match canonical_topic(&full) {
+            Err(reason) => return Err(Refused::BadTopic(reason.to_string())),
+            Ok(canonical) if canonical != full || full.split(':').any(|part| part == "*") => {
+                return Err(Refused::BadTopic(format!(
+                    "\"{full}\" is not a topic's one spelling; percent-encode : * % inside a part"
+                )));
+            }
+            Ok(_) if self.topics.len() >= limits.max_topics => return Err(Refused::TooManyTopics(limits.max_topics)),
+            Ok(_) => {}
+        }
+        let topic: Arc<str> = if part.is_empty() { self.stream.clone() } else { full.into() };
+        self.topics.insert(topic.clone(), Topic::default());
+        Ok(topic)
+    }
+
+    fn check_room_for_record(
+        &self,
+        draft: &Draft<'_>,
+        topic: &str,
+        kind: &Kind,
+        limits: &Limits,
+    ) -> Result<(), Refused> {
+        let records = self.staged.as_ref().unwrap_or(&self.records);
+        let adds = !draft.key.is_empty() && !draft.flags.has(Flags::DELETE);
+        if adds && records.len() >= limits.max_records && !records.contains(topic, &kind.collection, draft.key) {
+            return Err(Refused::TooManyRecords(limits.max_records));
+        }
+        Ok(())
+    }
+
+    fn event(&self, draft: &Draft<'_>, topic: &Arc<str>, kind: &Kind, now: Instant) -> Event {
+        Event {
+            log: self.id,
+            seq: self.seq,
+            prev: self.topics.get(topic).map_or(0, |state| state.last),
+            flags: draft.flags,
+            stream: self.stream.clone(),
+            topic: topic.clone(),
+            kind: kind.name.clone(),
+            key: draft.key.into(),
+            audience: self.audience.clone(),
+            session_id: (!draft.session_id.is_empty()).then(|| draft.session_id.into()),
+            payload: Bytes::copy_from_slice(draft.payload),
+            unix_ns: draft.unix_ns,
+            published: now,
+            encoded: Encoded::default(),
+        }
+    }
+
+    fn update_records(&mut self, draft: &Draft<'_>, event: &Event, collection: &Arc<str>) {
+        if draft.key.is_empty() {
+            return;
+        }
+        let records = self.staged.as_mut().unwrap_or(&mut self.records);
+        if draft.flags.has(Flags::DELETE) {
+            records.remove(&event.topic, collection, draft.key);
+            return;
+        }
+        let record = if draft.record.is_empty() { event.payload.clone() } else { Bytes::copy_from_slice(draft.record) };
+        records.put(&event.topic, collection, draft.key, record);
+    }
+
+    fn reaches_back_to(&self, patterns: &[Pattern], since: u64) -> bool {
+        let gone_before = |topic: &str| self.topics.get(topic).is_none_or(|state| state.evicted <= since);
+        if !gone_before(&self.stream) {
+            return false;
+        }
+        patterns.iter().all(|pattern| match pattern.exact() {
+            Some(topic) => gone_before(topic),
+            None => self.topics.iter().all(|(topic, state)| state.evicted <= since || !pattern.matches(topic)),
+        })
+    }
+
+    fn missed(&self, patterns: &[Pattern], since: u64) -> Vec<Arc<Event>> {
+        let wanted = |event: &&Arc<Event>| patterns.iter().any(|pattern| pattern.matches(&event.topic));
+        self.history.after(since).filter(wanted).cloned().collect()
+    }
+}
+
+/// What an outlet that had been full reads again.
+#[derive(Debug)]
+pub struct CaughtUp {
+    pub events: Vec<Arc<Event>>,
+    /// Numbers that left the history meanwhile.
+    pub lost: Option<(u64, u64)>,
+    /// The outlet now has everything up to and including this number that could still be had.
+    pub reached: u64,
+}

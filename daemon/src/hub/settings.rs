@@ -1,0 +1,81 @@
+//! What config and a plugin's declaration say about a stream, and where its events come from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::log::Limits;
+use super::template::Template;
+
+/// What config and the plugin's declaration say about a stream.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Clients may subscribe.
+    pub visible: bool,
+    pub private: bool,
+    pub template: Template,
+    pub lag: Lag,
+    pub limits: Limits,
+    /// Input bytes kept for listeners; a publisher is refused beyond.
+    pub listen_buffer: usize,
+    /// Which collection the records of a kind belong to.
+    pub collections: BTreeMap<String, String>,
+    /// Private streams: kinds that may go to every audience at once.
+    pub broadcast: BTreeSet<String>,
+    /// How long a publish id is remembered.
+    pub dedup: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            visible: true,
+            private: false,
+            template: Template::default(),
+            lag: Lag::Resync,
+            limits: Limits::default(),
+            listen_buffer: 64 << 20,
+            collections: BTreeMap::new(),
+            broadcast: BTreeSet::new(),
+            dedup: Duration::from_secs(300),
+        }
+    }
+}
+
+/// What happens to a connection that cannot take everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lag {
+    /// What waits is dropped; a fresh snapshot follows, marked as such.
+    Resync,
+    /// The connection is closed; the client resumes by its position.
+    Disconnect,
+}
+
+/// Where a stream's events come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Outside programs; never absent.
+    Declared,
+    /// A broadcaster that runs.
+    Running,
+    /// A broadcaster that does not run, and why.
+    Absent(Arc<str>),
+    /// The stream is no longer configured.
+    Removed,
+}
+
+/// What an operator sees of a stream.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    pub seq: u64,
+    pub topics: usize,
+    pub records: usize,
+    pub history_events: usize,
+    pub history_bytes: usize,
+    pub subscriptions: u64,
+    pub listeners: usize,
+    pub input_bytes: usize,
+    pub source: Source,
+    pub visible: bool,
+    pub private: bool,
+}

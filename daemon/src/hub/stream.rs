@@ -1,0 +1,390 @@
+//! One stream: numbers, history and records behind one short lock; publish and subscribe are one step each under it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::inputs::{Batch, Inputs, ListenerId};
+use super::interest::Interest;
+use super::log::{CaughtUp, Kind, Log};
+use super::pattern::Pattern;
+use super::repeats::Repeats;
+use super::settings::{Figures, Settings, Source};
+use super::signal::{Signal, Wakes};
+use super::targets::Outlet;
+use super::{Accepted, Refused, Subscribed, Wish};
+use crate::event::{Draft, Event, Flags, LogId, Position, unix_now};
+use crate::metrics;
+
+/// The most audiences of a private stream: each has a log of its own.
+pub const MAX_AUDIENCES: usize = 100_000;
+/// The most kinds whose names a stream shares between events; further ones still work and cost a copy each.
+const MAX_KINDS: usize = 1024;
+/// The collection of records whose kind names none.
+const DEFAULT_COLLECTION: &str = "records";
+
+pub struct Stream {
+    name: Arc<str>,
+    epoch: Arc<str>,
+    log_ids: Arc<AtomicU64>,
+    inner: Mutex<Inner>,
+    counters: metrics::Stream,
+}
+
+struct Inner {
+    settings: Arc<Settings>,
+    /// One log per audience. The one without audience is the whole of a public stream; of a private one it holds what
+    /// was for nobody in particular, and no client reaches it.
+    logs: BTreeMap<Arc<str>, Log>,
+    kinds: HashMap<Box<str>, Kind>,
+    repeats: Repeats,
+    inputs: Inputs,
+    interest: Interest,
+    demand_changed: BTreeSet<Pattern>,
+    owner: Option<Arc<Signal>>,
+    source: Source,
+}
+
+impl Stream {
+    pub(super) fn new(name: &str, epoch: &Arc<str>, log_ids: Arc<AtomicU64>) -> Arc<Self> {
+        let name: Arc<str> = name.into();
+        let nobody: Arc<str> = "".into();
+        let log = Log::new(next_log_id(&log_ids), name.clone(), nobody.clone());
+        let inner = Inner {
+            settings: Arc::default(),
+            logs: BTreeMap::from([(nobody, log)]),
+            kinds: HashMap::new(),
+            repeats: Repeats::default(),
+            inputs: Inputs::default(),
+            interest: Interest::default(),
+            demand_changed: BTreeSet::new(),
+            owner: None,
+            source: Source::Declared,
+        };
+        let counters = metrics::Stream::new(&name);
+        Arc::new(Self { name, epoch: epoch.clone(), log_ids, inner: Mutex::new(inner), counters })
+    }
+
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub fn epoch(&self) -> &Arc<str> {
+        &self.epoch
+    }
+
+    pub fn settings(&self) -> Arc<Settings> {
+        self.lock().settings.clone()
+    }
+
+    pub fn source(&self) -> Source {
+        self.lock().source.clone()
+    }
+
+    pub(super) fn apply(&self, settings: Settings) {
+        let mut inner = self.lock();
+        inner.kinds.clear();
+        let limits = settings.limits;
+        inner.settings = Arc::new(settings);
+        for log in inner.logs.values_mut() {
+            log.evict(&limits, Instant::now());
+        }
+    }
+
+    /// Gives the event its number and hands it to everybody who wants it. A refused publisher that gives its signal is
+    /// told `WRITABLE` when there is room again.
+    pub fn publish(&self, draft: &Draft<'_>, publisher: Option<&Arc<Signal>>) -> Result<Accepted, Refused> {
+        let now = Instant::now();
+        let stamped = Draft { unix_ns: if draft.unix_ns == 0 { unix_now() } else { draft.unix_ns }, ..*draft };
+        let mut inner = self.lock();
+        let accepted = inner.publish(&stamped, self, publisher, now);
+        drop(inner);
+        match &accepted {
+            Ok(Accepted { repeated: false, .. }) => self.counters.published(),
+            Ok(_) => self.counters.repeated(),
+            Err(_) => self.counters.refused(),
+        }
+        accepted
+    }
+
+    /// Takes the snapshot or the missed events and registers the outlet in one step: nothing is lost or doubled between.
+    pub fn subscribe(&self, wish: &Wish<'_>, outlet: &Arc<dyn Outlet>) -> Result<Subscribed, Refused> {
+        let mut inner = self.lock();
+        let subscribed = inner.answer(wish, self)?;
+        let log = inner.log(wish.audience, &self.name, &self.log_ids)?;
+        log.targets.subscribe(outlet, wish.patterns, subscribed.position.seq);
+        for pattern in wish.patterns {
+            if inner.interest.add(pattern) == 1 {
+                inner.demand_changes(pattern);
+            }
+        }
+        self.counters.subscriptions(inner.interest.total());
+        Ok(subscribed)
+    }
+
+    /// The same answer for a subscription that exists, after it could not take everything.
+    pub fn answer(&self, wish: &Wish<'_>) -> Result<Subscribed, Refused> {
+        self.lock().answer(wish, self)
+    }
+
+    pub fn unsubscribe(&self, audience: &str, patterns: &[Pattern], outlet: u64) {
+        let mut inner = self.lock();
+        if let Some(log) = inner.logs.get_mut(audience) {
+            log.targets.unsubscribe(outlet, patterns);
+        }
+        for pattern in patterns {
+            if inner.interest.remove(pattern) == 0 {
+                inner.demand_changes(pattern);
+            }
+        }
+        self.counters.subscriptions(inner.interest.total());
+    }
+
+    /// What an outlet missed since it was full, at most `max` events; `None` when it is not behind.
+    pub fn catch_up(&self, audience: &str, outlet: u64, max: usize) -> Option<CaughtUp> {
+        let mut inner = self.lock();
+        let log = inner.logs.get_mut(audience)?;
+        let behind = log.targets.behind(outlet)?;
+        let caught = log.catch_up(behind, max);
+        let newest = log.seq();
+        log.targets.caught_up(outlet, caught.reached, newest);
+        Some(caught)
+    }
+
+    /// Subscriptions that an event of this topic (the part after the stream) reaches now; listeners count.
+    pub fn demand(&self, part: &str) -> u64 {
+        let inner = self.lock();
+        let reached = if part.is_empty() {
+            inner.interest.total()
+        } else {
+            inner.interest.reaching(&format!("{}:{part}", self.name))
+        };
+        reached + inner.inputs.listeners() as u64
+    }
+
+    /// Patterns whose number of subscriptions went from or to zero since the last call, with the number now.
+    pub fn take_demand(&self) -> Vec<(Pattern, u64)> {
+        let mut inner = self.lock();
+        let changed = std::mem::take(&mut inner.demand_changed);
+        changed.into_iter().map(|pattern| (pattern.clone(), inner.demand_of(&pattern))).collect()
+    }
+
+    pub fn demand_of(&self, pattern: &Pattern) -> u64 {
+        self.lock().demand_of(pattern)
+    }
+
+    /// The broadcaster that owns the stream runs, and is told of demand by this signal.
+    pub fn set_owner(&self, owner: &Arc<Signal>) {
+        let mut inner = self.lock();
+        inner.owner = Some(owner.clone());
+        let patterns: Vec<Pattern> = inner.interest.patterns().collect();
+        for pattern in &patterns {
+            inner.demand_changes(pattern);
+        }
+        if inner.inputs.has_listeners() {
+            inner.demand_changes(&Pattern::whole(&self.name));
+        }
+        inner.set_source(Source::Running);
+    }
+
+    pub fn set_source(&self, source: Source) {
+        let mut inner = self.lock();
+        if source != Source::Running {
+            inner.owner = None;
+        }
+        inner.set_source(source);
+    }
+
+    /// From here until `end_records`, records gather apart and then replace the present ones in one step.
+    pub fn begin_records(&self) {
+        self.lock().logs.values_mut().for_each(Log::begin_records);
+    }
+
+    pub fn end_records(&self) {
+        self.lock().logs.values_mut().for_each(Log::end_records);
+    }
+
+    pub fn listen(&self, signal: Arc<Signal>, saved: Option<&Position>) -> ListenerId {
+        let mut inner = self.lock();
+        let id = inner.inputs.add(signal, saved, &self.epoch);
+        inner.demand_changes(&Pattern::whole(&self.name));
+        id
+    }
+
+    pub fn unlisten(&self, listener: ListenerId) {
+        let mut inner = self.lock();
+        inner.inputs.remove(listener);
+        inner.demand_changes(&Pattern::whole(&self.name));
+    }
+
+    pub fn read_inputs(&self, listener: ListenerId, max: usize) -> Batch {
+        self.lock().inputs.read(listener, max)
+    }
+
+    pub fn saved_inputs(&self, listener: ListenerId, number: u64) {
+        self.lock().inputs.saved(listener, number);
+    }
+
+    pub fn rewind_inputs(&self, listener: ListenerId) {
+        self.lock().inputs.rewind(listener);
+    }
+
+    pub fn figures(&self) -> Figures {
+        let inner = self.lock();
+        let sum = |figure: fn(&Log) -> usize| inner.logs.values().map(figure).sum();
+        Figures {
+            seq: inner.logs.get("").map_or(0, Log::seq),
+            topics: sum(Log::topic_count),
+            records: sum(|log| log.records().len()),
+            history_events: sum(|log| log.history().len()),
+            history_bytes: sum(|log| log.history().bytes()),
+            subscriptions: inner.interest.total(),
+            listeners: inner.inputs.listeners(),
+            input_bytes: inner.inputs.bytes(),
+            source: inner.source.clone(),
+            visible: inner.settings.visible,
+            private: inner.settings.private,
+        }
+    }
+
+    /// A panic while the lock was held leaves counts that are still sound: go on with them.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn publish(
+        &mut self,
+        draft: &Draft<'_>,
+        stream: &Stream,
+        publisher: Option<&Arc<Signal>>,
+        now: Instant,
+    ) -> Result<Accepted, Refused> {
+        if self.source == Source::Removed {
+            return Err(Refused::Removed);
+        }
+        if let Some(seq) = self.accepted_before(draft, now) {
+            return Ok(Accepted { seq, repeated: true });
+        }
+        if !draft.audience.is_empty() && !self.settings.private {
+            return Err(Refused::NotPrivate);
+        }
+        self.check_room_for_listeners(draft, publisher)?;
+        let event = self.append(draft, stream, now)?;
+        self.remember(draft, event.seq, now);
+        if !draft.flags.has(Flags::RECORD_ONLY) {
+            let number = if self.settings.private { self.inputs.newest() + 1 } else { event.seq };
+            self.inputs.push(number, &event);
+        }
+        Ok(Accepted { seq: event.seq, repeated: false })
+    }
+
+    fn accepted_before(&mut self, draft: &Draft<'_>, now: Instant) -> Option<u64> {
+        self.repeats.forget_ids_older_than(self.settings.dedup, now);
+        if let Some(seq) = self.repeats.seq_of(draft.id) {
+            return Some(seq);
+        }
+        draft.cause.filter(|cause| self.repeats.is_repeated_cause(cause)).map(|_| 0)
+    }
+
+    fn check_room_for_listeners(&mut self, draft: &Draft<'_>, publisher: Option<&Arc<Signal>>) -> Result<(), Refused> {
+        let full = self.inputs.has_listeners()
+            && self.inputs.bytes() > 0
+            && self.inputs.bytes() + draft.payload.len() > self.settings.listen_buffer;
+        if !full || draft.flags.has(Flags::RECORD_ONLY) {
+            return Ok(());
+        }
+        if let Some(publisher) = publisher {
+            self.inputs.refuse(publisher);
+        }
+        Err(Refused::Full)
+    }
+
+    fn append(&mut self, draft: &Draft<'_>, stream: &Stream, now: Instant) -> Result<Arc<Event>, Refused> {
+        let kind = self.kind(draft.kind);
+        let limits = self.settings.limits;
+        let event = self.log(draft.audience, &stream.name, &stream.log_ids)?.append(draft, &kind, &limits, now)?;
+        if self.settings.private && draft.audience.is_empty() {
+            if !self.settings.broadcast.contains(draft.kind) {
+                stream.counters.unaddressed();
+                return Ok(event);
+            }
+            let connected =
+                self.logs.iter_mut().filter(|(audience, log)| !audience.is_empty() && !log.targets.is_empty());
+            for (_, log) in connected {
+                log.append(draft, &kind, &limits, now)?;
+            }
+        }
+        Ok(event)
+    }
+
+    fn remember(&mut self, draft: &Draft<'_>, seq: u64, now: Instant) {
+        if let Some(cause) = &draft.cause {
+            self.repeats.accept_cause(cause);
+        }
+        if !draft.id.is_empty() {
+            self.repeats.accept_id(draft.id, seq, now);
+        }
+    }
+
+    fn answer(&mut self, wish: &Wish<'_>, stream: &Stream) -> Result<Subscribed, Refused> {
+        let source = self.source.clone();
+        let limits = self.settings.limits;
+        let log = self.log(wish.audience, &stream.name, &stream.log_ids)?;
+        log.evict(&limits, Instant::now());
+        let since = wish.since.filter(|position| *position.epoch == *stream.epoch).map(|position| position.seq);
+        let position = Position { epoch: stream.epoch.clone(), seq: log.seq() };
+        Ok(Subscribed { log: log.id, position, answer: log.answer(wish.patterns, since), source })
+    }
+
+    fn log(&mut self, audience: &str, stream: &Arc<str>, ids: &AtomicU64) -> Result<&mut Log, Refused> {
+        if !self.logs.contains_key(audience) {
+            if self.logs.len() > MAX_AUDIENCES {
+                return Err(Refused::TooManyAudiences(MAX_AUDIENCES));
+            }
+            let audience: Arc<str> = audience.into();
+            self.logs.insert(audience.clone(), Log::new(next_log_id(ids), stream.clone(), audience));
+        }
+        Ok(self.logs.get_mut(audience).expect("it was there, or was just put there"))
+    }
+
+    fn kind(&mut self, name: &str) -> Kind {
+        if let Some(kind) = self.kinds.get(name) {
+            return kind.clone();
+        }
+        let collection = self.settings.collections.get(name).map_or(DEFAULT_COLLECTION, String::as_str);
+        let kind = Kind { name: name.into(), collection: collection.into() };
+        if self.kinds.len() < MAX_KINDS {
+            self.kinds.insert(name.into(), kind.clone());
+        }
+        kind
+    }
+
+    fn demand_of(&self, pattern: &Pattern) -> u64 {
+        let listening = if pattern.text().contains(':') { 0 } else { self.inputs.listeners() as u64 };
+        self.interest.of(pattern) + listening
+    }
+
+    fn demand_changes(&mut self, pattern: &Pattern) {
+        if let Some(owner) = &self.owner {
+            self.demand_changed.insert(pattern.clone());
+            owner.raise(Wakes::DEMAND);
+        }
+    }
+
+    fn set_source(&mut self, source: Source) {
+        if source == self.source {
+            return;
+        }
+        self.source = source;
+        for log in self.logs.values() {
+            log.targets.source_changed(log.id, &self.source);
+        }
+    }
+}
+
+fn next_log_id(ids: &AtomicU64) -> LogId {
+    LogId(ids.fetch_add(1, Ordering::Relaxed))
+}

@@ -1,0 +1,97 @@
+//! Who is told of a log's events: one place to offer to per shard that has a subscriber, never one per client.
+
+use std::sync::Arc;
+
+use super::interest::Interest;
+use super::pattern::Pattern;
+use super::settings::Source;
+use crate::event::{Event, LogId};
+
+/// A place to offer an event to. A shard is one.
+pub trait Outlet: Send + Sync {
+    /// Unique among all outlets of the process.
+    fn id(&self) -> u64;
+
+    /// Takes the event, or refuses because too much waits already; then the outlet comes back for it with
+    /// `Stream::catch_up`. Never waits.
+    fn offer(&self, event: &Arc<Event>) -> Result<(), Full>;
+
+    /// Tells that the log's source changed: it came, went, or the stream itself is gone. Never waits, never refuses.
+    fn source_changed(&self, log: LogId, source: &Source);
+}
+
+/// The outlet has as many bytes waiting as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+#[derive(Default)]
+pub struct Targets(Vec<Target>);
+
+struct Target {
+    outlet: Arc<dyn Outlet>,
+    interest: Interest,
+    /// The outlet was full: the last number that it was offered. It re-reads the history from there.
+    behind: Option<u64>,
+    offered: u64,
+}
+
+impl Targets {
+    pub fn subscribe(&mut self, outlet: &Arc<dyn Outlet>, patterns: &[Pattern], seq: u64) {
+        let target = match self.0.iter().position(|target| target.outlet.id() == outlet.id()) {
+            Some(index) => &mut self.0[index],
+            None => {
+                let target =
+                    Target { outlet: outlet.clone(), interest: Interest::default(), behind: None, offered: seq };
+                self.0.push_mut(target)
+            }
+        };
+        for pattern in patterns {
+            target.interest.add(pattern);
+        }
+    }
+
+    pub fn unsubscribe(&mut self, outlet: u64, patterns: &[Pattern]) {
+        let Some(index) = self.0.iter().position(|target| target.outlet.id() == outlet) else { return };
+        for pattern in patterns {
+            self.0[index].interest.remove(pattern);
+        }
+        if self.0[index].interest.total() == 0 {
+            self.0.swap_remove(index);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn deliver(&mut self, event: &Arc<Event>) {
+        for target in &mut self.0 {
+            if target.behind.is_some() || !target.interest.reaches(&event.topic) {
+                continue;
+            }
+            match target.outlet.offer(event) {
+                Ok(()) => target.offered = event.seq,
+                Err(Full) => target.behind = Some(target.offered),
+            }
+        }
+    }
+
+    pub fn source_changed(&self, log: LogId, source: &Source) {
+        for target in &self.0 {
+            target.outlet.source_changed(log, source);
+        }
+    }
+
+    /// Where an outlet that was full stopped, if it is behind.
+    pub fn behind(&self, outlet: u64) -> Option<u64> {
+        self.0.iter().find(|target| target.outlet.id() == outlet)?.behind
+    }
+
+    /// The outlet has what it missed up to and including `seq`; with nothing left to catch up it is offered to again.
+    pub fn caught_up(&mut self, outlet: u64, seq: u64, newest: u64) {
+        if let Some(target) = self.0.iter_mut().find(|target| target.outlet.id() == outlet) {
+            target.offered = seq;
+            target.behind = (seq < newest).then_some(seq);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Every metric once: its name, its help, and one function per happening. Handles are made when a thing starts, never on
+//! the way of an event. No topic, user, connection or client is ever a label.
+
+use std::time::Duration;
+
+use metrics::{
+    Counter, Gauge, Histogram, Label, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Bounds in seconds of every histogram of a duration. 5 ms is the promise from publish to write.
+const SECONDS: [f64; 12] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
+
+/// Installs the recorder of the process; what it holds is read through the handle.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .install_recorder()?;
+    describe();
+    let labels = [("version", env!("CARGO_PKG_VERSION"))];
+    gauge!("broadcastd_build_info", &labels).set(1.0);
+    Ok(handle)
+}
+
+fn describe() {
+    describe_gauge!("broadcastd_build_info", "What this daemon is; always 1.");
+    describe_counter!("broadcastd_events_published_total", "Events that the hub accepted, by stream.");
+    describe_counter!(
+        "broadcastd_events_repeated_total",
+        "Events that had been accepted before and were not taken again."
+    );
+    describe_counter!("broadcastd_events_refused_total", "Events that the hub refused, by stream.");
+    describe_counter!(
+        "broadcastd_events_unaddressed_total",
+        "Events without audience in a private stream, delivered to nobody."
+    );
+    describe_gauge!("broadcastd_subscriptions", "Subscriptions now, by stream.");
+    describe_gauge!("broadcastd_connections", "Connections now, by endpoint and dialect.");
+    describe_counter!("broadcastd_connections_refused_total", "Connections that were not let in, by reason.");
+    describe_counter!("broadcastd_closes_total", "Connections that ended, by the close code sent or seen.");
+    describe_counter!("broadcastd_deliveries_total", "Events handed to connections, by stream and dialect.");
+    describe_counter!("broadcastd_delivered_bytes_total", "Bytes written to connections.");
+    describe_gauge!("broadcastd_outbox_bytes", "Bytes that wait in outboxes, by shard.");
+    describe_counter!(
+        "broadcastd_lagged_total",
+        "Times that a connection could not take everything, by stream and policy."
+    );
+    describe_counter!("broadcastd_resumes_total", "Subscriptions that gave a position, by stream and outcome.");
+    describe_counter!("broadcastd_commands_total", "Commands of clients, by kind and outcome.");
+    describe_histogram!(
+        "broadcastd_publish_to_write_seconds",
+        "From an event's publish to its first write in a shard."
+    );
+    describe_counter!(
+        "broadcastd_ingest_rejected_total",
+        "Events from outside that were not accepted, by stream and reason."
+    );
+    describe_gauge!("broadcastd_stream_history_events", "Events in the history, by stream.");
+    describe_gauge!("broadcastd_stream_records", "Records, by stream.");
+    describe_gauge!("broadcastd_broadcaster_info", "What runs as a broadcaster; always 1.");
+    describe_gauge!("broadcastd_broadcaster_up", "1 while the broadcaster runs, else 0.");
+    describe_counter!("broadcastd_broadcaster_errors_total", "Failures of a broadcaster, by reason.");
+    describe_counter!(
+        "broadcastd_broadcaster_restarts_total",
+        "Times that a broadcaster was started again after a failure."
+    );
+    describe_counter!(
+        "broadcastd_events_skipped_total",
+        "Events that a broadcaster did not deliver because nobody listened."
+    );
+    describe_histogram!(
+        "broadcastd_plugin_call_duration_seconds",
+        "Time in a call into a plugin, by broadcaster and call."
+    );
+    describe_gauge!(
+        "broadcastd_plugin_generations_resident",
+        "Plugin libraries loaded since the start; none is ever unloaded."
+    );
+    describe_gauge!(
+        "broadcastd_config_last_reload_successful",
+        "1 if the last reload took effect, 0 if it was refused."
+    );
+    describe_gauge!(
+        "broadcastd_config_last_reload_success_timestamp_seconds",
+        "When a configuration last took effect."
+    );
+    describe_counter!("broadcastd_config_reloads_total", "Reloads, by outcome.");
+}
+
+/// What happens in one stream.
+pub struct Stream {
+    published: Counter,
+    repeated: Counter,
+    refused: Counter,
+    unaddressed: Counter,
+    subscriptions: Gauge,
+    history_events: Gauge,
+    records: Gauge,
+}
+
+impl Stream {
+    pub fn new(stream: &str) -> Self {
+        let labels = [Label::new("stream", stream.to_owned())];
+        Self {
+            published: counter!("broadcastd_events_published_total", labels.iter()),
+            repeated: counter!("broadcastd_events_repeated_total", labels.iter()),
+            refused: counter!("broadcastd_events_refused_total", labels.iter()),
+            unaddressed: counter!("broadcastd_events_unaddressed_total", labels.iter()),
+            subscriptions: gauge!("broadcastd_subscriptions", labels.iter()),
+            history_events: gauge!("broadcastd_stream_history_events", labels.iter()),
+            records: gauge!("broadcastd_stream_records", labels.iter()),
+        }
+    }
+
+    pub fn published(&self) {
+        self.published.increment(1);
+    }
+
+    pub fn repeated(&self) {
+        self.repeated.increment(1);
+    }
+
+    pub fn refused(&self) {
+        self.refused.increment(1);
+    }
+
+    pub fn unaddressed(&self) {
+        self.unaddressed.increment(1);
+    }
+
+    pub fn subscriptions(&self, now: u64) {
+        self.subscriptions.set(now as f64);
+    }
+
+    /// What is kept, read when somebody scrapes.
+    pub fn kept(&self, history_events: usize, records: usize) {
+        self.history_events.set(history_events as f64);
+        self.records.set(records as f64);
+    }
+}
+
+/// What happens in one shard.
+pub struct Shard {
+    written: Counter,
+    outbox_bytes: Gauge,
+    publish_to_write: Histogram,
+}
+
+impl Shard {
+    pub fn new(shard: usize) -> Self {
+        Self {
+            written: counter!("broadcastd_delivered_bytes_total"),
+            outbox_bytes: gauge!("broadcastd_outbox_bytes", "shard" => shard.to_string()),
+            publish_to_write: histogram!("broadcastd_publish_to_write_seconds"),
+        }
+    }
+
+    pub fn written(&self, bytes: u64) {
+        self.written.increment(bytes);
+    }
+
+    pub fn outbox_bytes(&self, bytes: usize) {
+        self.outbox_bytes.set(bytes as f64);
+    }
+
+    pub fn wrote_after(&self, elapsed: Duration) {
+        self.publish_to_write.record(elapsed);
+    }
+}
+
+/// Deliveries of one stream in one dialect.
+pub struct Deliveries {
+    delivered: Counter,
+    recovered: Counter,
+    snapshots: Counter,
+}
+
+impl Deliveries {
+    pub fn new(stream: &str, dialect: &'static str) -> Self {
+        let resumes = |outcome: &'static str| counter!("broadcastd_resumes_total", "stream" => stream.to_owned(), "outcome" => outcome);
+        Self {
+            delivered: counter!("broadcastd_deliveries_total", "stream" => stream.to_owned(), "dialect" => dialect),
+            recovered: resumes("recovered"),
+            snapshots: resumes("snapshot"),
+        }
+    }
+
+    pub fn delivered(&self, events: u64) {
+        self.delivered.increment(events);
+    }
+
+    pub fn resumed_exactly(&self) {
+        self.recovered.increment(1);
+    }
+
+    pub fn resumed_by_snapshot(&self) {
+        self.snapshots.increment(1);
+    }
+}
+
+/// A connection could not take everything. Rare, so the handle is looked up.
+pub fn lagged(stream: &str, policy: &'static str) {
+    counter!("broadcastd_lagged_total", "stream" => stream.to_owned(), "policy" => policy).increment(1);
+}
+
+pub fn connection_ended(code: u16) {
+    counter!("broadcastd_closes_total", "code" => code.to_string()).increment(1);
+}
+
+pub fn connection_refused(reason: &'static str) {
+    counter!("broadcastd_connections_refused_total", "reason" => reason).increment(1);
+}
+
+pub fn command(kind: &'static str, outcome: &'static str) {
+    counter!("broadcastd_commands_total", "kind" => kind, "outcome" => outcome).increment(1);
+}
+
+pub fn ingest_rejected(stream: &str, reason: &'static str) {
+    counter!("broadcastd_ingest_rejected_total", "stream" => stream.to_owned(), "reason" => reason).increment(1);
+}
+
+/// Connections of one endpoint; each connection counts for as long as it lives.
+pub fn connections(endpoint: &str, dialect: &'static str) -> Gauge {
+    gauge!("broadcastd_connections", "endpoint" => endpoint.to_owned(), "dialect" => dialect)
+}
+
+/// What happens to one broadcaster.
+pub struct Broadcaster {
+    name: String,
+    up: Gauge,
+    restarts: Counter,
+    skipped: Counter,
+}
+
+impl Broadcaster {
+    pub fn new(name: &str) -> Self {
+        let labels = [Label::new("broadcaster", name.to_owned())];
+        Self {
+            name: name.to_owned(),
+            up: gauge!("broadcastd_broadcaster_up", labels.iter()),
+            restarts: counter!("broadcastd_broadcaster_restarts_total", labels.iter()),
+            skipped: counter!("broadcastd_events_skipped_total", labels.iter()),
+        }
+    }
+
+    pub fn started(&self, plugin: &str, version: &str, sha256: &str) {
+        let label = |key: &'static str, value: &str| Label::new(key, value.to_owned());
+        let labels = [
+            label("broadcaster", &self.name),
+            label("plugin", plugin),
+            label("version", version),
+            label("sha256", sha256),
+        ];
+        gauge!("broadcastd_broadcaster_info", labels.iter()).set(1.0);
+        self.up.set(1.0);
+    }
+
+    pub fn stopped(&self) {
+        self.up.set(0.0);
+    }
+
+    pub fn failed(&self, reason: &'static str) {
+        counter!("broadcastd_broadcaster_errors_total", "broadcaster" => self.name.clone(), "reason" => reason)
+            .increment(1);
+    }
+
+    pub fn restarted(&self) {
+        self.restarts.increment(1);
+    }
+
+    pub fn skipped(&self) {
+        self.skipped.increment(1);
+    }
+
+    /// A histogram for one kind of call into the plugin, to be kept by the caller.
+    pub fn calls(&self, call: &'static str) -> Histogram {
+        histogram!("broadcastd_plugin_call_duration_seconds", "broadcaster" => self.name.clone(), "call" => call)
+    }
+}
+
+pub fn plugin_generations(resident: usize) {
+    gauge!("broadcastd_plugin_generations_resident").set(resident as f64);
+}
+
+/// A configuration took effect, at start or by a reload; `unix_seconds` is when.
+pub fn reload_succeeded(unix_seconds: f64) {
+    gauge!("broadcastd_config_last_reload_successful").set(1.0);
+    gauge!("broadcastd_config_last_reload_success_timestamp_seconds").set(unix_seconds);
+    counter!("broadcastd_config_reloads_total", "outcome" => "applied").increment(1);
+}
+
+pub fn reload_refused() {
+    gauge!("broadcastd_config_last_reload_successful").set(0.0);
+    counter!("broadcastd_config_reloads_total", "outcome" => "refused").increment(1);
+}
