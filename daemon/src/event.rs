@@ -1,6 +1,6 @@
 //! The words everyone shares: an event, what a publisher hands in, positions and times.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -121,14 +121,14 @@ pub fn unix_now() -> i64 {
 }
 
 /// Appends `2025-12-29T15:00:00.000Z` for a time in nanoseconds since 1970.
-pub fn write_timestamp(unix_ns: i64, out: &mut String) {
+pub fn write_timestamp(unix_ns: i64, out: &mut Vec<u8>) {
     let millis = unix_ns.div_euclid(1_000_000);
     let (days, of_day) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
     let (year, month, day) = civil_date(days);
     let (hour, minute) = (of_day / 3_600_000, of_day / 60_000 % 60);
     let (second, milli) = (of_day / 1000 % 60, of_day % 1000);
     write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
-        .expect("writing into a string cannot fail");
+        .expect("writing into memory cannot fail");
 }
 
 /// Year, month and day of a count of days since 1970-01-01, by the civil calendar (Howard Hinnant, "chrono-Compatible
@@ -150,9 +150,9 @@ mod tests {
     use super::*;
 
     fn timestamp(unix_ns: i64) -> String {
-        let mut out = String::new();
+        let mut out = Vec::new();
         write_timestamp(unix_ns, &mut out);
-        out
+        String::from_utf8(out).unwrap()
     }
 
     #[test]

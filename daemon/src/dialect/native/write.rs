@@ -1,0 +1,247 @@
+//! Events and replies to native text. Every message has `type`, `stream`, `session_id`, `data` and `timestamp`.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::SUBPROTOCOL;
+use crate::dialect::{About, Cause, Loss, Refusal, Reply, RequestId, Target};
+use crate::event::{Event, Position, write_timestamp};
+
+const CONTROL_STREAM: &str = "system";
+
+pub fn event(event: &Event) -> Vec<u8> {
+    let mut out = Message::begin(&event.kind, &event.stream, event.session_id.as_deref(), event.payload.len());
+    out.bytes(&event.payload);
+    out.end_data(event.unix_ns);
+    out.number(",\"seq\":", event.seq);
+    if event.prev > 0 {
+        out.number(",\"prev\":", event.prev);
+    }
+    out.field("topic", &event.topic);
+    out.end()
+}
+
+pub fn reply(reply: &Reply<'_>, unix_ns: i64) -> Vec<u8> {
+    match reply {
+        Reply::Connected { client_id, heartbeat, streams } => {
+            let mut out = Message::begin("status", CONTROL_STREAM, None, 0);
+            out.bytes(b"{\"status\":\"connected\"");
+            out.field("client_id", client_id);
+            out.field("protocol", SUBPROTOCOL);
+            out.number(",\"heartbeat_s\":", heartbeat.as_secs());
+            out.names("streams", streams);
+            out.bytes(b"}");
+            out.end_with(unix_ns, &None)
+        }
+        Reply::Subscribed { about, position, recovered } => subscribed(about, position, *recovered, unix_ns),
+        Reply::FullUpdate { about, position, collections, cause } => full_update(about, position, collections, *cause, unix_ns),
+        Reply::Unsubscribed { about } => done("unsubscribed", about, None, unix_ns),
+        Reply::Snapshot { about, position } => done("snapshot", about, Some(position), unix_ns),
+        Reply::Streams { streams, id } => {
+            let mut out = Message::begin("response", CONTROL_STREAM, None, 0);
+            out.bytes(b"{\"status\":\"streams\"");
+            out.names("streams", streams);
+            out.bytes(b"}");
+            out.end_with(unix_ns, id)
+        }
+        Reply::Pong { id } => {
+            let mut out = Message::begin("status", CONTROL_STREAM, None, 0);
+            out.bytes(b"{\"status\":\"pong\"}");
+            out.end_with(unix_ns, id)
+        }
+        Reply::Lagged { stream, loss } => lagged(stream, loss, unix_ns),
+        Reply::NoSource { stream, reason } => {
+            let mut out = Message::begin("status", stream, None, 0);
+            out.bytes(b"{\"status\":\"no_source\"");
+            out.field("reason", reason);
+            out.bytes(b"}");
+            out.end_with(unix_ns, &None)
+        }
+        Reply::SourceBack { stream } => {
+            let mut out = Message::begin("status", stream, None, 0);
+            out.bytes(b"{\"status\":\"source\"}");
+            out.end_with(unix_ns, &None)
+        }
+        Reply::Refused(refusal) => refused(refusal, unix_ns),
+    }
+}
+
+fn subscribed(about: &About<'_>, position: &Position, recovered: bool, unix_ns: i64) -> Vec<u8> {
+    let mut out = Message::begin("response", about.stream, about.session_id, 0);
+    out.bytes(b"{\"status\":\"subscribed\"");
+    out.topics(about);
+    out.field("epoch", &position.epoch);
+    out.bytes(if recovered { b",\"recovered\":true}" } else { b",\"recovered\":false}" });
+    out.end_data(unix_ns);
+    out.number(",\"seq\":", position.seq);
+    out.id(about.id);
+    out.end()
+}
+
+fn full_update(
+    about: &About<'_>,
+    position: &Position,
+    collections: &[(Arc<str>, Bytes)],
+    cause: Cause,
+    unix_ns: i64,
+) -> Vec<u8> {
+    let size = collections.iter().map(|(name, records)| name.len() + records.len() + 8).sum();
+    let mut out = Message::begin("full_update", about.stream, about.session_id, size);
+    out.bytes(b"{");
+    for (index, (name, records)) in collections.iter().enumerate() {
+        out.bytes(if index == 0 { b"" } else { b"," });
+        out.text(name);
+        out.bytes(b":[");
+        out.bytes(records);
+        out.bytes(b"]");
+    }
+    out.bytes(b"}");
+    out.end_data(unix_ns);
+    out.number(",\"seq\":", position.seq);
+    out.field("epoch", &position.epoch);
+    out.topics_only(about.topics);
+    if cause == Cause::Resync {
+        out.bytes(b",\"resync\":true");
+    }
+    out.id(about.id);
+    out.end()
+}
+
+fn done(status: &str, about: &About<'_>, position: Option<&Position>, unix_ns: i64) -> Vec<u8> {
+    let mut out = Message::begin("response", about.stream, about.session_id, 0);
+    out.bytes(b"{\"status\":");
+    out.text(status);
+    out.topics(about);
+    if let Some(position) = position {
+        out.field("epoch", &position.epoch);
+    }
+    out.bytes(b"}");
+    out.end_data(unix_ns);
+    if let Some(position) = position {
+        out.number(",\"seq\":", position.seq);
+    }
+    out.id(about.id);
+    out.end()
+}
+
+fn lagged(stream: &str, loss: &Loss, unix_ns: i64) -> Vec<u8> {
+    let mut out = Message::begin("status", stream, None, 0);
+    out.bytes(b"{\"status\":\"lagged\"");
+    out.number(if loss.policy == "latest" { ",\"replaced\":" } else { ",\"dropped\":" }, loss.events);
+    out.number(",\"from\":", loss.from);
+    out.number(",\"to\":", loss.to);
+    out.field("policy", loss.policy);
+    out.bytes(b"}");
+    out.end_with(unix_ns, &None)
+}
+
+fn refused(refusal: &Refusal, unix_ns: i64) -> Vec<u8> {
+    let mut out = Message::begin("error", refusal.stream.as_deref().unwrap_or(CONTROL_STREAM), None, 0);
+    out.bytes(b"{\"code\":");
+    out.text(refusal.code.text());
+    out.field("message", &refusal.message);
+    out.bytes(b"}");
+    out.end_with(unix_ns, &refusal.id)
+}
+
+/// A message under construction.
+struct Message(Vec<u8>);
+
+impl Message {
+    /// Everything up to and including `"data":`. `data_size` is a guess at what follows.
+    fn begin(kind: &str, stream: &str, session_id: Option<&str>, data_size: usize) -> Self {
+        const ENVELOPE: usize = 192;
+        let mut out = Self(Vec::with_capacity(ENVELOPE + data_size));
+        out.bytes(b"{\"type\":");
+        out.text(kind);
+        out.field("stream", stream);
+        match session_id {
+            Some(session_id) => out.field("session_id", session_id),
+            None => out.bytes(b",\"session_id\":null"),
+        }
+        out.bytes(b",\"data\":");
+        out
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// A JSON string.
+    fn text(&mut self, text: &str) {
+        serde_json::to_writer(&mut self.0, text).expect("writing text into memory cannot fail");
+    }
+
+    /// A comma, a name that needs no escaping, and a JSON string.
+    fn field(&mut self, name: &str, value: &str) {
+        self.name(name);
+        self.text(value);
+    }
+
+    fn name(&mut self, name: &str) {
+        self.bytes(b",\"");
+        self.bytes(name.as_bytes());
+        self.bytes(b"\":");
+    }
+
+    fn number(&mut self, prefix: &str, number: u64) {
+        write!(self.0, "{prefix}{number}").expect("writing into memory cannot fail");
+    }
+
+    fn names(&mut self, name: &str, values: &[Arc<str>]) {
+        self.name(name);
+        for (index, value) in values.iter().enumerate() {
+            self.bytes(if index == 0 { b"[" } else { b"," });
+            self.text(value);
+        }
+        self.bytes(if values.is_empty() { b"[]" } else { b"]" });
+    }
+
+    /// The topics in their one spelling, and the client's own spelling where it gave parameters or another one.
+    fn topics(&mut self, about: &About<'_>) {
+        self.topics_only(about.topics);
+        match about.target {
+            Some(Target::Params { spelled: Some(params), .. }) => {
+                self.name("params");
+                self.bytes(params.get().as_bytes());
+            }
+            Some(Target::Topic(topic)) if about.topics.first().is_none_or(|canonical| **canonical != **topic) => {
+                self.field("requested", topic);
+            }
+            _ => {}
+        }
+    }
+
+    fn topics_only(&mut self, topics: &[Arc<str>]) {
+        match topics {
+            [only] => self.field("topic", only),
+            several => self.names("topics", several),
+        }
+    }
+
+    fn end_data(&mut self, unix_ns: i64) {
+        self.bytes(b",\"timestamp\":\"");
+        write_timestamp(unix_ns, &mut self.0);
+        self.bytes(b"\"");
+    }
+
+    fn id(&mut self, id: &RequestId) {
+        if let Some(id) = id {
+            self.name("id");
+            self.bytes(id.get().as_bytes());
+        }
+    }
+
+    fn end_with(mut self, unix_ns: i64, id: &RequestId) -> Vec<u8> {
+        self.end_data(unix_ns);
+        self.id(id);
+        self.end()
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        self.bytes(b"}");
+        self.0
+    }
+}
