@@ -1,0 +1,1 @@
+//! Client frames in raw bytes, and what becomes of them.
