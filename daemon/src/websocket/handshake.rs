@@ -113,3 +113,145 @@ fn is_key(key: &str) -> bool {
 fn accept_key(key: &str) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(SALT).finalize())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Read, Write};
+
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    /// The key and the answer of RFC 6455 §1.3.
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+    const ANSWER: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+    const GOOD: [(&str, &str); 4] = [
+        ("upgrade", "websocket"),
+        ("connection", "Upgrade"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", KEY),
+    ];
+
+    fn headers<'h>(pairs: impl IntoIterator<Item = (&'h str, &'h str)>) -> HeaderMap {
+        let pairs = pairs.into_iter();
+        pairs
+            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap()))
+            .collect()
+    }
+
+    fn ask(headers: &HeaderMap) -> Result<Accepted<'static>, Refusal> {
+        accept(&Method::GET, Version::HTTP_11, headers, &["one", "two"])
+    }
+
+    /// The good request with `name` said as `values`, not at all if there are none.
+    fn ask_with(name: &str, values: &[&str]) -> Result<Accepted<'static>, Refusal> {
+        let mut said = headers(GOOD.into_iter().filter(|(good, _)| *good != name));
+        for value in values {
+            said.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        ask(&said)
+    }
+
+    fn status_with(name: &str, values: &[&str]) -> u16 {
+        ask_with(name, values).map_or_else(|refusal| refusal.status.as_u16(), |_| 101)
+    }
+
+    #[test]
+    fn the_example_of_the_rfc_is_accepted() {
+        assert_eq!(ask(&headers(GOOD)), Ok(Accepted { accept_key: ANSWER.to_owned(), subprotocol: None }));
+    }
+
+    #[test]
+    fn the_upgrade_is_found_in_any_list_and_case() {
+        assert_eq!(status_with("connection", &["keep-alive, UPGRADE"]), 101);
+        assert_eq!(status_with("connection", &["keep-alive", "upgrade"]), 101);
+        assert_eq!(status_with("upgrade", &["h2c , WebSocket"]), 101);
+        for (name, value) in [("connection", "keep-alive"), ("upgrade", "websockets"), ("upgrade", "h2c")] {
+            assert_eq!(status_with(name, &[value]), 426, "{name}: {value}");
+            assert_eq!(status_with(name, &[]), 426, "no {name}");
+        }
+    }
+
+    #[test]
+    fn another_version_is_told_the_right_one() {
+        for values in [&[][..], &["8"], &["13, 8"], &["13", "13"]] {
+            let refusal = ask_with("sec-websocket-version", values).unwrap_err();
+            assert_eq!(refusal.status, StatusCode::UPGRADE_REQUIRED);
+            assert_eq!(refusal.header, Some((header::SEC_WEBSOCKET_VERSION, "13")));
+        }
+    }
+
+    #[test]
+    fn a_key_is_16_bytes_of_base64_once() {
+        assert_eq!(status_with("sec-websocket-key", &["AQIDBAUGBwgJCgsMDQ4PEC=="]), 101, "the example of §4.1");
+        for bad in ["", "dGhlIHNhbXBsZSBub25jZ", "dGhlIHNhbXBsZSBub25j", "dGhlIHNhbXBsZSBub25jZWU=", "!!!"] {
+            assert_eq!(status_with("sec-websocket-key", &[bad]), 400, "{bad}");
+        }
+        assert_eq!(status_with("sec-websocket-key", &[]), 400);
+        assert_eq!(status_with("sec-websocket-key", &[KEY, KEY]), 400);
+    }
+
+    #[test]
+    fn the_first_wanted_subprotocol_that_is_offered_is_chosen() {
+        let chosen = |values: &[&str]| ask_with("sec-websocket-protocol", values).unwrap().subprotocol;
+        assert_eq!(chosen(&["two, one"]), Some("two"));
+        assert_eq!(chosen(&["zero", "one,two"]), Some("one"));
+        assert_eq!(chosen(&["ONE", "three"]), None, "names are case-sensitive");
+        assert_eq!(chosen(&[""]), None);
+        assert_eq!(chosen(&[" , one"]), Some("one"));
+    }
+
+    #[test]
+    fn another_method_or_http_version_is_refused() {
+        let refusal = accept(&Method::POST, Version::HTTP_11, &headers(GOOD), &[]).unwrap_err();
+        assert_eq!(refusal.status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(refusal.header, Some((header::ALLOW, "GET")));
+        let refusal = accept(&Method::GET, Version::HTTP_10, &headers(GOOD), &[]).unwrap_err();
+        assert_eq!(refusal.status, StatusCode::BAD_REQUEST);
+    }
+
+    /// A server in memory: answers the request that was written as soon as it is read from.
+    #[derive(Default)]
+    struct Server {
+        request: Vec<u8>,
+        response: Option<io::Cursor<String>>,
+    }
+
+    impl Read for Server {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let response = self.response.get_or_insert_with(|| io::Cursor::new(respond(&self.request)));
+            response.read(buffer)
+        }
+    }
+
+    impl Write for Server {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.request.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn respond(request: &[u8]) -> String {
+        let request = str::from_utf8(request).unwrap();
+        let headers = headers(request.lines().filter_map(|line| line.split_once(": ")));
+        let accepted = ask(&headers).unwrap();
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: {}\r\nSec-WebSocket-Protocol: {}\r\n\r\n",
+            accepted.accept_key,
+            accepted.subprotocol.unwrap()
+        )
+    }
+
+    #[test]
+    fn a_foreign_client_agrees() {
+        let uri = "ws://localhost/v1/ws".parse().unwrap();
+        let request = tungstenite::ClientRequestBuilder::new(uri).with_sub_protocol("two");
+        let (_, response) = tungstenite::client(request, Server::default()).unwrap();
+        assert_eq!(response.headers()["sec-websocket-protocol"], "two");
+    }
+}
