@@ -70,7 +70,10 @@ pub struct Request {
 
 #[derive(Debug)]
 pub enum Command {
-    Subscribe { target: Target, since: Option<Position> },
+    Subscribe {
+        target: Target,
+        since: Option<Position>,
+    },
     Unsubscribe(Target),
     Snapshot(Target),
     Streams,
@@ -166,19 +169,50 @@ impl Code {
 #[derive(Debug)]
 pub enum Reply<'a> {
     /// The first message of a connection.
-    Connected { client_id: &'a str, heartbeat: Duration, streams: &'a [Arc<str>] },
-    Subscribed { about: About<'a>, position: &'a Position, recovered: bool },
+    Connected {
+        client_id: &'a str,
+        heartbeat: Duration,
+        streams: &'a [Arc<str>],
+    },
+    Subscribed {
+        about: About<'a>,
+        position: &'a Position,
+        recovered: bool,
+    },
     /// The records of a subscription; `resync` when they replace what a lagging connection missed.
-    FullUpdate { about: About<'a>, position: &'a Position, collections: &'a [(Arc<str>, Bytes)], cause: Cause },
-    Unsubscribed { about: About<'a> },
+    FullUpdate {
+        about: About<'a>,
+        position: &'a Position,
+        collections: &'a [(Arc<str>, Bytes)],
+        cause: Cause,
+    },
+    Unsubscribed {
+        about: About<'a>,
+    },
     /// A `FullUpdate` follows.
-    Snapshot { about: About<'a>, position: &'a Position },
-    Streams { streams: &'a [Arc<str>], id: &'a RequestId },
-    Pong { id: &'a RequestId },
-    Lagged { stream: &'a str, loss: &'a Loss },
-    NoSource { stream: &'a str, reason: &'a str },
+    Snapshot {
+        about: About<'a>,
+        position: &'a Position,
+    },
+    Streams {
+        streams: &'a [Arc<str>],
+        id: &'a RequestId,
+    },
+    Pong {
+        id: &'a RequestId,
+    },
+    Lagged {
+        stream: &'a str,
+        loss: &'a Loss,
+    },
+    NoSource {
+        stream: &'a str,
+        reason: &'a str,
+    },
     /// The stream's events come again.
-    SourceBack { stream: &'a str },
+    SourceBack {
+        stream: &'a str,
+    },
     Refused(&'a Refusal),
 }
 

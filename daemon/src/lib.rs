@@ -1,5 +1,10 @@
 //! The daemon as a library: the map of the house, in reading order.
 
 pub mod event;
-pub mod hub;
 pub mod metrics;
+pub mod websocket;
+
+pub mod dialect;
+pub mod hub;
+
+pub mod shard;

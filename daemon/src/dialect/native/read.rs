@@ -178,8 +178,13 @@ mod tests {
         let text = r#"{"type":"subscribe","stream":"bars","params":{"symbol":"AAPL","n":[1,"2"]},"since":{"epoch":"k","seq":41},"id":"3"}"#;
         let request = only(text).unwrap();
         assert_eq!(request.id.unwrap().get(), "\"3\"");
-        let Command::Subscribe { target: Target::Params { stream, params, .. }, since } = request.command else { panic!() };
-        assert_eq!((stream.as_str(), params["symbol"].as_slice(), params["n"].as_slice()), ("bars", &["AAPL".to_owned()][..], &["1".to_owned(), "2".to_owned()][..]));
+        let Command::Subscribe { target: Target::Params { stream, params, .. }, since } = request.command else {
+            panic!()
+        };
+        assert_eq!(
+            (stream.as_str(), params["symbol"].as_slice(), params["n"].as_slice()),
+            ("bars", &["AAPL".to_owned()][..], &["1".to_owned(), "2".to_owned()][..])
+        );
         assert_eq!(since, Some(Position { epoch: "k".into(), seq: 41 }));
         let request = only(r#"{"type":"unsubscribe","topic":"bars:AAPL:*"}"#).unwrap();
         assert!(matches!(request.command, Command::Unsubscribe(Target::Topic(topic)) if topic == "bars:AAPL:*"));
@@ -187,11 +192,15 @@ mod tests {
 
     #[test]
     fn a_message_may_hold_several_objects() {
-        let kinds: Vec<&str> =
-            parse("{\"type\":\"ping\"}\n{\"type\":\"streams\"}\n").iter().map(|r| r.as_ref().unwrap().command.kind()).collect();
+        let kinds: Vec<&str> = parse("{\"type\":\"ping\"}\n{\"type\":\"streams\"}\n")
+            .iter()
+            .map(|r| r.as_ref().unwrap().command.kind())
+            .collect();
         assert_eq!(kinds, ["ping", "streams"]);
         let requests = parse("{\"type\":\"ping\"}\n{\"type\":");
-        assert!(requests[0].is_ok() && requests[1].as_ref().unwrap_err().code == Code::InvalidJson && requests.len() == 2);
+        assert!(
+            requests[0].is_ok() && requests[1].as_ref().unwrap_err().code == Code::InvalidJson && requests.len() == 2
+        );
     }
 
     #[test]
@@ -200,16 +209,31 @@ mod tests {
             ("", "invalid_json: the message is empty; send a JSON object"),
             ("hello", "invalid_json: the message is not JSON: expected value at line 1 column 1"),
             ("[1]", "invalid_message: a message is a JSON object, like {\"type\":\"ping\"}"),
-            ("{}", "invalid_message: the message has no \"type\"; valid types: auth, subscribe, unsubscribe, command, publish, snapshot, streams, ping"),
+            (
+                "{}",
+                "invalid_message: the message has no \"type\"; valid types: auth, subscribe, unsubscribe, command, publish, snapshot, streams, ping",
+            ),
             (r#"{"type":7}"#, "invalid_message: \"type\" must be a string"),
             (r#"{"type":"subscribe"}"#, "missing_stream: missing \"stream\" (or \"topic\")"),
             (r#"{"type":"subscribe","stream":7}"#, "invalid_message: \"stream\" must be a string"),
             (r#"{"type":"subscribe","stream":"bars","params":[1]}"#, "invalid_params: \"params\" must be an object"),
-            (r#"{"type":"subscribe","stream":"bars","params":{"symbol":{}}}"#, "invalid_params: parameter \"symbol\" must be a string, a number, or a list of these"),
-            (r#"{"type":"subscribe","topic":"bars","params":{}}"#, "invalid_params: give either \"topic\" or \"params\", not both"),
-            (r#"{"type":"subscribe","stream":"bars","since":41}"#, "invalid_message: \"since\" must be {\"epoch\": \"…\", \"seq\": a whole number}, as a reply gave it"),
+            (
+                r#"{"type":"subscribe","stream":"bars","params":{"symbol":{}}}"#,
+                "invalid_params: parameter \"symbol\" must be a string, a number, or a list of these",
+            ),
+            (
+                r#"{"type":"subscribe","topic":"bars","params":{}}"#,
+                "invalid_params: give either \"topic\" or \"params\", not both",
+            ),
+            (
+                r#"{"type":"subscribe","stream":"bars","since":41}"#,
+                "invalid_message: \"since\" must be {\"epoch\": \"…\", \"seq\": a whole number}, as a reply gave it",
+            ),
             (r#"{"type":"ping","id":{}}"#, "invalid_message: \"id\" must be a string or a number of at most 128 bytes"),
-            (r#"{"type":"publish","topic":"ticks"}"#, "authentication_required: \"publish\" needs a verified identity, and this endpoint takes none"),
+            (
+                r#"{"type":"publish","topic":"ticks"}"#,
+                "authentication_required: \"publish\" needs a verified identity, and this endpoint takes none",
+            ),
         ];
         for (text, expected) in rows {
             assert_eq!(refused(text), expected, "{text}");

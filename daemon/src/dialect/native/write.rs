@@ -36,7 +36,9 @@ pub fn reply(reply: &Reply<'_>, unix_ns: i64) -> Vec<u8> {
             out.end_with(unix_ns, &None)
         }
         Reply::Subscribed { about, position, recovered } => subscribed(about, position, *recovered, unix_ns),
-        Reply::FullUpdate { about, position, collections, cause } => full_update(about, position, collections, *cause, unix_ns),
+        Reply::FullUpdate { about, position, collections, cause } => {
+            full_update(about, position, collections, *cause, unix_ns)
+        }
         Reply::Unsubscribed { about } => done("unsubscribed", about, None, unix_ns),
         Reply::Snapshot { about, position } => done("snapshot", about, Some(position), unix_ns),
         Reply::Streams { streams, id } => {

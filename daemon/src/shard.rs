@@ -1,0 +1,390 @@
+//! A shard: one thread that owns some of the connections. It reads and answers commands, fans out, and sends once per
+//! connection and turn. It waits for nothing but its own poll.
+
+pub mod connection;
+pub mod fanout;
+pub mod groups;
+pub mod inbox;
+pub mod outbox;
+pub mod poll;
+pub mod requests;
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+
+use self::connection::Connection;
+use self::groups::Groups;
+use self::inbox::{Inbound, Inbox, Newcomer};
+use self::poll::{Backend, Epoll, Ready, Sink, WAKE_TOKEN};
+use crate::dialect::Reply;
+use crate::event::LogId;
+use crate::hub::Hub;
+use crate::hub::settings::Source;
+use crate::hub::targets::Outlet;
+use crate::metrics;
+use crate::websocket::close;
+
+/// One read takes at most this much; the buffer is shared by all connections of the shard.
+const READ_BYTES: usize = 64 << 10;
+/// What is taken from the inbox before the sockets have their turn again.
+const MAX_INBOUND_PER_TURN: usize = 4096;
+/// What is read from a history in one step, after the inbox had been full.
+const MAX_CATCH_UP: usize = 1024;
+/// How often time-outs are looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// How many connections a shard closes per tick while it drains, so that their clients do not all come back at once.
+const DRAINED_PER_TICK: usize = 500;
+
+/// What a shard grants each connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Bytes of unsent events before the stream's lag policy applies.
+    pub outbox: usize,
+    pub max_subscriptions: usize,
+    /// Bytes of one message from a client.
+    pub max_message: usize,
+    pub ping_every: Duration,
+    pub drop_after: Duration,
+}
+
+/// The running thread, as the rest of the daemon sees it.
+pub struct Handle {
+    pub inbox: Arc<Inbox>,
+    thread: JoinHandle<()>,
+}
+
+impl Handle {
+    /// Starts a shard; `index` names its thread and its metrics.
+    pub fn start(index: usize, config: Config, hub: Arc<Hub>) -> io::Result<Self> {
+        let (inbox, receiver) = Inbox::new(index as u64)?;
+        let (started, outcome) = channel();
+        let queue = (inbox.clone(), receiver);
+        // The shard is made on its own thread: what its back end holds does not cross threads.
+        let thread =
+            std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
+                match Shard::<Epoll>::new(index, config, hub, queue) {
+                    Ok(mut shard) => {
+                        _ = started.send(Ok(()));
+                        shard.run();
+                    }
+                    Err(error) => _ = started.send(Err(error)),
+                }
+            })?;
+        outcome.recv().map_err(|_| io::Error::other("the shard's thread ended before it began"))??;
+        Ok(Self { inbox, thread })
+    }
+
+    /// Ends all connections, spread until the deadline; `wait` returns when that is done.
+    pub fn drain(&self, deadline: Instant) {
+        self.inbox.hand(Inbound::Drain { deadline });
+    }
+
+    pub fn wait(self) {
+        // A shard that panicked has printed why; there is nothing left to wait for.
+        _ = self.thread.join();
+    }
+}
+
+pub struct Shard<B> {
+    config: Config,
+    hub: Arc<Hub>,
+    inbox: Arc<Inbox>,
+    /// The inbox again, as the hub knows it.
+    outlet: Arc<dyn Outlet>,
+    receiver: Receiver<Inbound>,
+    /// Taken from the inbox and put back, for its turn.
+    stash: VecDeque<Inbound>,
+    backend: B,
+    connections: Slab<Connection>,
+    groups: Groups,
+    dirty: Dirty,
+    /// Connections with requests to handle.
+    talking: Vec<usize>,
+    /// When the oldest event of this turn was published.
+    oldest: Option<Instant>,
+    buffer: Vec<u8>,
+    counters: metrics::Shard,
+    index: usize,
+    adopted: u64,
+    ticked_at: Instant,
+    drain: Option<Instant>,
+}
+
+impl<B: Backend> Shard<B> {
+    fn new(index: usize, config: Config, hub: Arc<Hub>, queue: (Arc<Inbox>, Receiver<Inbound>)) -> io::Result<Self> {
+        let (inbox, receiver) = queue;
+        Ok(Self {
+            config,
+            hub,
+            outlet: inbox.clone(),
+            backend: B::new(inbox.wake_fd())?,
+            inbox,
+            receiver,
+            stash: VecDeque::new(),
+            connections: Slab::new(),
+            groups: Groups::default(),
+            dirty: Dirty::default(),
+            talking: Vec::new(),
+            oldest: None,
+            buffer: vec![0; READ_BYTES],
+            counters: metrics::Shard::new(index),
+            index,
+            adopted: 0,
+            ticked_at: Instant::now(),
+            drain: None,
+        })
+    }
+
+    fn run(&mut self) {
+        let mut ready = Vec::new();
+        while !self.is_drained() {
+            let nap = self.nap();
+            if let Err(error) = self.backend.wait(nap, &mut ready) {
+                tracing::error!(shard = self.index, %error, "waiting for sockets failed");
+            }
+            self.inbox.wake_up();
+            let now = Instant::now();
+            for socket in ready.drain(..) {
+                self.look_at(socket, now);
+            }
+            self.take_all_in();
+            self.distribute();
+            self.answer_waiting();
+            self.flush();
+            if now.duration_since(self.ticked_at) >= TICK {
+                self.tick(now);
+            }
+        }
+    }
+
+    /// How long nothing is expected to happen by itself.
+    fn nap(&mut self) -> Duration {
+        self.inbox.fall_asleep();
+        if self.stash.is_empty() {
+            self.stash.extend(self.receiver.try_recv().ok());
+        }
+        if self.stash.is_empty() && self.talking.is_empty() && self.dirty.0.is_empty() {
+            TICK.saturating_sub(self.ticked_at.elapsed())
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    fn look_at(&mut self, socket: Ready, now: Instant) {
+        if socket.token == WAKE_TOKEN {
+            return self.inbox.silence();
+        }
+        let Some(connection) = self.connections.get_mut(socket.token) else { return };
+        self.dirty.mark(connection, socket.token);
+        if !socket.readable {
+            return;
+        }
+        match poll::receive(connection.fd(), &mut self.buffer) {
+            Ok(0) => connection.lose(),
+            Ok(count) => {
+                connection.hear(&mut self.buffer[..count], now);
+                if !connection.waiting.is_empty() {
+                    self.talking.push(socket.token);
+                }
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(_) => connection.lose(),
+        }
+    }
+
+    fn take_all_in(&mut self) {
+        for _ in 0..MAX_INBOUND_PER_TURN {
+            let Some(inbound) = self.next_inbound() else { break };
+            self.take_in(inbound);
+        }
+        if self.inbox.take_overflow() {
+            self.read_histories();
+        }
+    }
+
+    fn next_inbound(&mut self) -> Option<Inbound> {
+        self.stash.pop_front().or_else(|| self.receiver.try_recv().ok())
+    }
+
+    fn take_in(&mut self, inbound: Inbound) {
+        match inbound {
+            Inbound::Event(event) => {
+                self.inbox.taken(&event);
+                self.groups.route(&event);
+            }
+            Inbound::Source(log, source) => self.tell_source(log, &source),
+            Inbound::Adopt(newcomer) => self.adopt(*newcomer),
+            Inbound::Drain { deadline } => self.drain = Some(deadline),
+        }
+    }
+
+    /// The inbox was full and events were refused: whoever is behind re-reads its history, and lags where that is too late.
+    fn read_histories(&mut self) {
+        while let Some(inbound) = self.next_inbound() {
+            self.take_in(inbound);
+        }
+        let logs: Vec<LogId> = self.groups.logs().map(|(log, _)| log).collect();
+        for log in logs {
+            while let Some(routes) = self.groups.log(log) {
+                let audience = routes.audience.clone();
+                let Some(caught) = routes.stream.clone().catch_up(&audience, self.outlet.id(), MAX_CATCH_UP) else {
+                    break;
+                };
+                if caught.lost.is_some() {
+                    let members: Vec<usize> = self
+                        .groups
+                        .of_log(log)
+                        .flat_map(|group| &group.members)
+                        .map(|member| member.connection)
+                        .collect();
+                    members.into_iter().for_each(|token| self.lag(token, log));
+                }
+                for event in &caught.events {
+                    self.groups.route(event);
+                }
+                self.distribute();
+            }
+        }
+    }
+
+    fn adopt(&mut self, mut newcomer: Newcomer) {
+        let now = Instant::now();
+        let mut read_ahead = std::mem::take(&mut newcomer.read_ahead);
+        let number = self.adopted;
+        self.adopted += 1;
+        let connection = Connection::new(newcomer, number, self.config.max_message, now);
+        let token = self.connections.insert(connection);
+        if let Err(error) = self.backend.add(self.connections[token].fd(), token) {
+            tracing::error!(shard = self.index, %error, "a connection could not be watched and is closed");
+            self.connections.remove(token);
+            return;
+        }
+        let client_id = format!("{}-{}-{number}", self.hub.epoch(), self.index);
+        let streams = self.visible_streams(token);
+        let heartbeat = self.config.ping_every;
+        let connection = &mut self.connections[token];
+        connection.say(&Reply::Connected { client_id: &client_id, heartbeat, streams: &streams });
+        connection.hear(&mut read_ahead, now);
+        self.dirty.mark(connection, token);
+        self.talking.push(token);
+    }
+
+    fn tell_source(&mut self, log: LogId, source: &Source) {
+        self.distribute(); // what came before is told before
+        let Some(routes) = self.groups.log(log) else { return };
+        let stream = routes.stream.name().clone();
+        let mut members: Vec<usize> =
+            self.groups.of_log(log).flat_map(|group| &group.members).map(|member| member.connection).collect();
+        members.sort_unstable();
+        members.dedup();
+        for token in members {
+            let connection = &mut self.connections[token];
+            match source {
+                Source::Absent(reason) => connection.answer(&Reply::NoSource { stream: &stream, reason }, log),
+                Source::Removed => {
+                    connection.answer(&Reply::NoSource { stream: &stream, reason: "the stream was removed" }, log);
+                }
+                Source::Running | Source::Declared => connection.answer(&Reply::SourceBack { stream: &stream }, log),
+            }
+            self.dirty.mark(connection, token);
+            if *source == Source::Removed {
+                self.forget_log(token, log);
+            }
+        }
+    }
+
+    /// Sends what waits, then looks after everybody who was touched in this turn.
+    fn flush(&mut self) {
+        let touched = std::mem::take(&mut self.dirty.0);
+        let before: usize = touched.iter().map(|token| self.connections[*token].outbox.bytes()).sum();
+        self.backend.flush(&mut self.connections, &touched);
+        let after: usize = touched.iter().map(|token| self.connections[*token].outbox.bytes()).sum();
+        self.counters.written(before.saturating_sub(after) as u64);
+        if let Some(published) = self.oldest.take() {
+            self.counters.wrote_after(published.elapsed());
+        }
+        let now = Instant::now();
+        for token in touched {
+            self.connections[token].is_dirty = false;
+            self.look_after(token, now);
+        }
+    }
+
+    fn look_after(&mut self, token: usize, now: Instant) {
+        let connection = &mut self.connections[token];
+        if connection.is_finished(now) {
+            return self.let_go(token);
+        }
+        if connection.outbox.is_empty() && !connection.lost.is_empty() && connection.is_open() {
+            self.resync(token);
+        }
+        self.tell_replaced(token, now);
+        let connection = &mut self.connections[token];
+        if !connection.waiting.is_empty() && connection.outbox.asked_bytes() <= self.config.outbox {
+            self.talking.push(token);
+        }
+        let wanted = connection.wanted_interest();
+        if wanted != connection.interest {
+            connection.interest = wanted;
+            if self.backend.change(connection.fd(), token, wanted).is_err() {
+                connection.lose();
+                self.let_go(token);
+            }
+        }
+    }
+
+    fn let_go(&mut self, token: usize) {
+        self.forget_all(token);
+        let connection = self.connections.remove(token);
+        self.backend.remove(connection.fd());
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.ticked_at = now;
+        if let Some(deadline) = self.drain {
+            self.drain_some(deadline, now);
+        }
+        let mut waiting = 0;
+        for (token, connection) in &mut self.connections {
+            connection.tick(self.config.ping_every, self.config.drop_after, now);
+            waiting += connection.outbox.bytes();
+            if connection.needs_care(now) {
+                self.dirty.mark(connection, token);
+            }
+        }
+        self.counters.outbox_bytes(waiting);
+    }
+
+    fn drain_some(&mut self, deadline: Instant, now: Instant) {
+        let at_once = if now >= deadline { usize::MAX } else { DRAINED_PER_TICK };
+        let open = self.connections.iter_mut().filter(|(_, connection)| connection.is_open()).take(at_once);
+        for (token, connection) in open {
+            let pause = Duration::from_millis(fastrand::u64(500..5000));
+            connection.close(close::GOING_AWAY, &format!("shutting down; retry in {} ms", pause.as_millis()), now);
+            self.dirty.mark(connection, token);
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.drain.is_some_and(|deadline| self.connections.is_empty() || Instant::now() >= deadline)
+    }
+}
+
+/// The connections that something happened to in this turn, each once.
+#[derive(Default)]
+struct Dirty(Vec<usize>);
+
+impl Dirty {
+    fn mark(&mut self, connection: &mut Connection, token: usize) {
+        if !connection.is_dirty {
+            connection.is_dirty = true;
+            self.0.push(token);
+        }
+    }
+}

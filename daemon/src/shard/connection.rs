@@ -1,0 +1,246 @@
+//! One client: its socket, what it has said and not yet been answered, and what waits to be sent to it.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::inbox::{Endpoint, Newcomer};
+use super::outbox::{Outbox, Overflow};
+use super::poll::{Interest, Next, Sink};
+use crate::dialect::{Code, Dialect, Loss, Refusal, Reply, Request};
+use crate::event::{Event, LogId, unix_now};
+use crate::metrics;
+use crate::websocket::close;
+use crate::websocket::frame::{self, Decoder, Input, Violation};
+
+/// How long a client may take to answer a close frame before the socket is closed without it.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a client hears at most that newer events have replaced waiting ones.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+/// The start of a subscription that gets nothing until a fresh snapshot has been sent.
+pub const PAUSED: u64 = u64::MAX;
+
+/// One pattern of a connection and its seat in the group that shares it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    pub log: LogId,
+    pub group: usize,
+    pub seat: usize,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// A close frame is queued or sent; the client may answer until then.
+    Closing(Instant),
+    /// The socket is of no more use.
+    Gone,
+}
+
+pub struct Connection {
+    socket: OwnedFd,
+    pub endpoint: Arc<Endpoint>,
+    pub number: u64,
+    decoder: Decoder,
+    pub outbox: Outbox,
+    pub subscriptions: Vec<Subscription>,
+    /// Requests that are answered when enough of the earlier answers has been sent.
+    pub waiting: VecDeque<Result<Request, Refusal>>,
+    /// Logs whose events were dropped, until the fresh snapshot that replaces them.
+    pub lost: Vec<(LogId, Loss)>,
+    pub is_dirty: bool,
+    pub interest: Interest,
+    heard_at: Instant,
+    pinged_at: Instant,
+    told_at: Option<Instant>,
+    stage: Stage,
+    _permit: Box<dyn Any + Send>,
+}
+
+impl Connection {
+    pub fn new(newcomer: Newcomer, number: u64, max_message: usize, now: Instant) -> Self {
+        Self {
+            socket: newcomer.socket,
+            endpoint: newcomer.endpoint,
+            number,
+            decoder: Decoder::new(max_message),
+            outbox: Outbox::default(),
+            subscriptions: Vec::new(),
+            waiting: VecDeque::new(),
+            lost: Vec::new(),
+            is_dirty: false,
+            interest: Interest::Read,
+            heard_at: now,
+            pinged_at: now,
+            told_at: None,
+            stage: Stage::Open,
+            _permit: newcomer.permit,
+        }
+    }
+
+    pub fn dialect(&self) -> Dialect {
+        self.endpoint.dialect
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.stage == Stage::Open
+    }
+
+    /// Whether nothing is left to do: the socket is lost, or both sides have closed and everything is sent.
+    pub fn is_finished(&self, now: Instant) -> bool {
+        match self.stage {
+            Stage::Open => false,
+            Stage::Closing(until) => self.outbox.is_empty() && now >= until,
+            Stage::Gone => true,
+        }
+    }
+
+    /// Whether something is due although the socket is quiet.
+    pub fn needs_care(&self, now: Instant) -> bool {
+        !self.outbox.is_empty() || self.outbox.has_replaced() || self.is_finished(now)
+    }
+
+    /// A client is told at most once a second of what newer events have replaced.
+    pub fn may_be_told(&mut self, now: Instant) -> bool {
+        let may = self.told_at.is_none_or(|told| now.duration_since(told) >= TELL_EVERY);
+        if may {
+            self.told_at = Some(now);
+        }
+        may
+    }
+
+    /// How many patterns of the log the connection is subscribed to.
+    pub fn patterns_of(&self, log: LogId) -> usize {
+        self.subscriptions.iter().filter(|subscription| subscription.log == log).count()
+    }
+
+    /// What the socket should be watched for. Nothing more is read while earlier requests wait for their answers.
+    pub fn wanted_interest(&self) -> Interest {
+        match (self.waiting.is_empty(), self.outbox.is_empty()) {
+            (true, true) => Interest::Read,
+            (true, false) => Interest::ReadAndWrite,
+            (false, _) => Interest::Write,
+        }
+    }
+
+    /// Takes in what came from the socket. Requests wait to be handled; protocol frames are answered here.
+    pub fn hear(&mut self, bytes: &mut [u8], now: Instant) {
+        self.heard_at = now;
+        let mut rest = bytes;
+        loop {
+            match self.decoder.next(&mut rest) {
+                Ok(None) => return,
+                Ok(Some(Input::Text(text))) => self.waiting.extend(self.endpoint.dialect.parse(text)),
+                Ok(Some(Input::Binary(_))) => self.waiting.push_back(Err(binary_refused())),
+                Ok(Some(Input::Ping(payload))) => self.outbox.control(frame::pong(payload)),
+                Ok(Some(Input::Pong(_))) => {}
+                Ok(Some(Input::Close { code, .. })) => return self.answer_close(code, now),
+                Err(Violation { code, reason }) => return self.close(code, reason, now),
+            }
+        }
+    }
+
+    pub fn say(&mut self, reply: &Reply<'_>) {
+        self.outbox.control(self.encode(reply));
+    }
+
+    /// Says something that is part of a log's story, and goes with it when the log is dropped.
+    pub fn answer(&mut self, reply: &Reply<'_>, log: LogId) {
+        self.outbox.answer(self.encode(reply), log);
+    }
+
+    pub fn deliver(&mut self, event: &Arc<Event>, bound: usize) -> Result<(), Overflow> {
+        self.outbox.event(encoded(event, self.dialect()), event, bound)
+    }
+
+    /// Ends the connection for a reason of ours: what waits is dropped, the client gets the code.
+    pub fn close(&mut self, code: u16, reason: &str, now: Instant) {
+        if self.stage != Stage::Open {
+            return;
+        }
+        metrics::connection_ended(code);
+        self.waiting.clear();
+        self.outbox.drop_all();
+        self.outbox.control(frame::close(code, reason));
+        self.stage = Stage::Closing(now + CLOSE_TIMEOUT);
+    }
+
+    /// The socket ended or failed; nothing more can be said.
+    pub fn lose(&mut self) {
+        const ABNORMAL: u16 = 1006;
+        if self.stage == Stage::Open {
+            metrics::connection_ended(ABNORMAL);
+        }
+        self.stage = Stage::Gone;
+    }
+
+    /// What time asks for: a ping, or the end of a connection that was silent or did not answer a close.
+    pub fn tick(&mut self, ping_every: Duration, drop_after: Duration, now: Instant) {
+        match self.stage {
+            Stage::Closing(until) if now >= until => self.stage = Stage::Gone,
+            Stage::Open if now.duration_since(self.heard_at) >= drop_after => {
+                self.close(close::GOING_AWAY, "silent for too long", now);
+            }
+            Stage::Open if now.duration_since(self.pinged_at.max(self.heard_at)) >= ping_every => {
+                self.pinged_at = now;
+                self.outbox.control(frame::ping(b""));
+            }
+            _ => {}
+        }
+    }
+
+    fn answer_close(&mut self, code: Option<u16>, now: Instant) {
+        if self.stage == Stage::Open {
+            const NO_CODE: u16 = 1005;
+            metrics::connection_ended(code.unwrap_or(NO_CODE));
+            self.waiting.clear();
+            self.outbox.control(frame::close(code.unwrap_or(close::NORMAL), ""));
+        }
+        // Both sides have said it: the socket may end as soon as everything is sent.
+        self.stage = Stage::Closing(now);
+    }
+
+    fn encode(&self, reply: &Reply<'_>) -> Bytes {
+        frame::text(&self.dialect().reply(reply, unix_now()))
+    }
+}
+
+impl Sink for Connection {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    fn pieces<'a>(&'a self, pieces: &mut Vec<IoSlice<'a>>) {
+        self.outbox.slices(pieces);
+    }
+
+    fn sent(&mut self, outcome: io::Result<usize>) -> Next {
+        match outcome {
+            Ok(count) => {
+                self.outbox.sent(count);
+                if self.outbox.bytes() > 0 && count > 0 { Next::Continue } else { Next::Stop }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Next::Stop,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Next::Continue,
+            Err(_) => {
+                self.lose();
+                Next::Stop
+            }
+        }
+    }
+}
+
+/// The event as a frame in this dialect, made once for everybody.
+pub fn encoded(event: &Event, dialect: Dialect) -> Bytes {
+    event.encoded.get_or_encode(dialect.slot(), || frame::text(&dialect.event(event))).clone()
+}
+
+fn binary_refused() -> Refusal {
+    let message = "binary messages are not understood; send JSON as text".to_owned();
+    Refusal { code: Code::InvalidMessage, message, stream: None, id: None }
+}

@@ -1,0 +1,129 @@
+//! One event to many: what is pending in a turn goes into the outboxes, joined where it can be, merged where it must be.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use super::Shard;
+use super::connection::{PAUSED, encoded};
+use super::groups::Group;
+use super::outbox::Overflow;
+use super::poll::Backend;
+use crate::dialect::Loss;
+use crate::event::{Event, LogId};
+use crate::hub::settings::Lag;
+use crate::metrics;
+use crate::websocket::close;
+
+impl<B: Backend> Shard<B> {
+    /// Puts everything pending into the outboxes. Per connection and stream the order is that of the numbers.
+    pub(super) fn distribute(&mut self) {
+        let dirty = self.groups.take_dirty();
+        let mut merges: Vec<(usize, LogId)> = Vec::new();
+        let mut overflows: Vec<(usize, Overflow)> = Vec::new();
+        for id in &dirty {
+            let Some(group) = self.groups.get(*id) else { continue };
+            let mut joined = None;
+            let mut delivered = 0;
+            for member in &group.members {
+                let connection = &mut self.connections[member.connection];
+                if !connection.is_open() {
+                    continue;
+                }
+                if connection.subscriptions.len() > 1 && connection.patterns_of(group.log) > 1 {
+                    merges.push((member.connection, group.log));
+                    continue;
+                }
+                let fresh =
+                    connection.outbox.is_empty() && group.pending.first().is_some_and(|first| first.seq > member.start);
+                let outcome = if fresh {
+                    let bytes = joined.get_or_insert_with(|| join(group)).clone();
+                    connection.outbox.joined(bytes, &group.pending, self.config.outbox)
+                } else {
+                    let newer = group.pending.iter().filter(|event| event.seq > member.start);
+                    newer
+                        .map(|event| connection.deliver(event, self.config.outbox))
+                        .find(Result::is_err)
+                        .unwrap_or(Ok(()))
+                };
+                delivered += if member.start == PAUSED { 0 } else { group.pending.len() as u64 };
+                overflows.extend(outcome.err().map(|overflow| (member.connection, overflow)));
+                self.dirty.mark(connection, member.connection);
+            }
+            group.deliveries.delivered(delivered);
+            self.oldest = self.oldest.or_else(|| group.pending.first().map(|event| event.published));
+        }
+        self.deliver_merged(merges, &mut overflows);
+        self.groups.done(dirty);
+        for (token, Overflow(log)) in overflows {
+            self.lag(token, log);
+        }
+    }
+
+    /// Connections with several patterns of one stream get its events one by one, in order, each once.
+    fn deliver_merged(&mut self, mut merges: Vec<(usize, LogId)>, overflows: &mut Vec<(usize, Overflow)>) {
+        merges.sort_unstable();
+        merges.dedup();
+        for (token, log) in merges {
+            let Some(connection) = self.connections.get_mut(token) else { continue };
+            let mut events: Vec<Arc<Event>> = Vec::new();
+            for subscription in connection.subscriptions.iter().filter(|subscription| subscription.log == log) {
+                let Some(group) = self.groups.get(subscription.group) else { continue };
+                let start = group.members.get(subscription.seat).map_or(PAUSED, |member| member.start);
+                events.extend(group.pending.iter().filter(|event| event.seq > start).cloned());
+            }
+            events.sort_unstable_by_key(|event| event.seq);
+            events.dedup_by_key(|event| event.seq);
+            let outcomes = events.iter().map(|event| connection.deliver(event, self.config.outbox));
+            let overflow = outcomes.filter_map(Result::err).next();
+            overflows.extend(overflow.map(|overflow| (token, overflow)));
+            if let Some(group) = connection.subscriptions.first().and_then(|first| self.groups.get(first.group)) {
+                group.deliveries.delivered(events.len() as u64);
+            }
+            self.dirty.mark(connection, token);
+        }
+    }
+
+    /// The one decision about a connection that cannot take everything of a stream.
+    pub(super) fn lag(&mut self, token: usize, log: LogId) {
+        let (Some(routes), Some(connection)) = (self.groups.log(log), self.connections.get_mut(token)) else { return };
+        match routes.stream.settings().lag {
+            Lag::Disconnect => {
+                metrics::lagged(routes.stream.name(), "disconnect");
+                connection.close(close::TRY_AGAIN, "too far behind; resume by position", Instant::now());
+                self.dirty.mark(connection, token);
+            }
+            Lag::Resync => {
+                metrics::lagged(routes.stream.name(), "resync");
+                let dropped = connection.outbox.drop_log(log, "resync");
+                let loss = dropped.unwrap_or(Loss { policy: "resync", events: 0, from: 0, to: 0 });
+                connection.lost.push((log, loss));
+                self.set_start(token, log, PAUSED);
+            }
+        }
+    }
+
+    /// From here on a connection gets only events of the log with numbers above `start`.
+    pub(super) fn set_start(&mut self, token: usize, log: LogId, start: u64) {
+        let Some(connection) = self.connections.get(token) else { return };
+        for subscription in connection.subscriptions.iter().filter(|subscription| subscription.log == log) {
+            let group = self.groups.get_mut(subscription.group);
+            if let Some(member) = group.and_then(|group| group.members.get_mut(subscription.seat)) {
+                member.start = start;
+            }
+        }
+    }
+}
+
+/// The frames of a group's turn as one piece that all of its members share.
+fn join(group: &Group) -> Bytes {
+    if let [only] = &group.pending[..] {
+        return encoded(only, group.dialect);
+    }
+    let mut joined = BytesMut::new();
+    for event in &group.pending {
+        joined.extend_from_slice(&encoded(event, group.dialect));
+    }
+    joined.freeze()
+}

@@ -1,0 +1,213 @@
+//! What waits to be sent to one client: bounded in bytes, with the one decision about what happens when it is full.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::poll::MAX_PIECES;
+use crate::dialect::Loss;
+use crate::event::{Event, Flags, LogId};
+
+/// The name by which a newer event finds the one that it may replace.
+type LatestKey = (Arc<str>, Arc<str>, Box<str>);
+
+/// What a waiting piece is.
+#[derive(Debug)]
+enum Origin {
+    /// Replies and protocol frames: never dropped.
+    Control,
+    /// A snapshot or missed events that a client asked for: dropped with its log, but outside the bound.
+    Answer(LogId),
+    /// One event, which a newer one may replace.
+    Event(Arc<Event>),
+    /// Several events of one log joined.
+    Joined { log: LogId, from: u64, to: u64, events: u64 },
+}
+
+#[derive(Debug)]
+struct Piece {
+    bytes: Bytes,
+    origin: Origin,
+}
+
+/// More waits than may wait: the log whose event went over the bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overflow(pub LogId);
+
+#[derive(Debug, Default)]
+pub struct Outbox {
+    pieces: VecDeque<Piece>,
+    /// Bytes of the first piece that are sent already.
+    sent_of_first: usize,
+    bytes: usize,
+    /// Bytes of events, which the bound is about.
+    event_bytes: usize,
+    /// The number of the first piece, counting all pieces that ever were.
+    first: u64,
+    latest: HashMap<LatestKey, u64>,
+    replaced: Vec<(LogId, Loss)>,
+}
+
+impl Outbox {
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes of answers and protocol frames, which grow only with what the client asks.
+    pub fn asked_bytes(&self) -> usize {
+        self.bytes.saturating_sub(self.event_bytes)
+    }
+
+    pub fn control(&mut self, bytes: Bytes) {
+        self.push(bytes, Origin::Control);
+    }
+
+    pub fn answer(&mut self, bytes: Bytes, log: LogId) {
+        self.push(bytes, Origin::Answer(log));
+    }
+
+    /// Queues one event. A waiting `LATEST` event of the same topic, kind and key goes; the new one is at the end.
+    pub fn event(&mut self, bytes: Bytes, event: &Arc<Event>, bound: usize) -> Result<(), Overflow> {
+        if event.flags.has(Flags::LATEST) && !self.pieces.is_empty() {
+            self.replace_latest(event);
+        }
+        let number = self.first + self.pieces.len() as u64;
+        if event.flags.has(Flags::LATEST) {
+            self.latest.insert(latest_key(event), number);
+        }
+        self.event_bytes += bytes.len();
+        self.push(bytes, Origin::Event(event.clone()));
+        self.check(event.log, bound)
+    }
+
+    /// Queues the joined frames of several events of one log, for a client that has nothing waiting.
+    pub fn joined(&mut self, bytes: Bytes, events: &[Arc<Event>], bound: usize) -> Result<(), Overflow> {
+        let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(()) };
+        self.event_bytes += bytes.len();
+        let origin = Origin::Joined { log: first.log, from: first.seq, to: last.seq, events: events.len() as u64 };
+        self.push(bytes, origin);
+        self.check(first.log, bound)
+    }
+
+    /// Drops what waits of a log, except a piece whose sending has begun, and says what that was.
+    pub fn drop_log(&mut self, log: LogId, policy: &'static str) -> Option<Loss> {
+        let begun = usize::from(self.sent_of_first > 0);
+        let mut loss: Option<Loss> = None;
+        for piece in self.pieces.iter_mut().skip(begun) {
+            let Some((from, to, events)) = piece.origin.of_log(log) else { continue };
+            if events > 0 {
+                self.event_bytes -= piece.bytes.len();
+                let loss = loss.get_or_insert(Loss { policy, events: 0, from, to });
+                loss.events += events;
+                (loss.from, loss.to) = (loss.from.min(from), loss.to.max(to));
+            }
+            self.bytes -= piece.bytes.len();
+            *piece = Piece { bytes: Bytes::new(), origin: Origin::Control };
+        }
+        self.latest.clear();
+        loss
+    }
+
+    /// Drops everything but a piece whose sending has begun: the connection is about to be closed.
+    pub fn drop_all(&mut self) {
+        let begun = usize::from(self.sent_of_first > 0);
+        self.pieces.truncate(begun);
+        self.bytes = self.pieces.front().map_or(0, |piece| piece.bytes.len() - self.sent_of_first);
+        self.event_bytes = 0;
+        for piece in &mut self.pieces {
+            piece.origin = Origin::Control;
+        }
+        self.latest.clear();
+    }
+
+    /// What newer events have replaced since the last call, by log.
+    pub fn take_replaced(&mut self) -> Vec<(LogId, Loss)> {
+        std::mem::take(&mut self.replaced)
+    }
+
+    pub fn has_replaced(&self) -> bool {
+        !self.replaced.is_empty()
+    }
+
+    pub fn slices<'a>(&'a self, slices: &mut Vec<IoSlice<'a>>) {
+        for (index, piece) in self.pieces.iter().filter(|piece| !piece.bytes.is_empty()).take(MAX_PIECES).enumerate() {
+            let skip = if index == 0 { self.sent_of_first } else { 0 };
+            slices.push(IoSlice::new(&piece.bytes[skip..]));
+        }
+    }
+
+    /// The kernel took this many bytes from the front.
+    pub fn sent(&mut self, mut count: usize) {
+        self.bytes -= count;
+        while let Some(piece) = self.pieces.front() {
+            let left = piece.bytes.len() - self.sent_of_first;
+            if count < left {
+                self.sent_of_first += count;
+                return;
+            }
+            count -= left;
+            if matches!(piece.origin, Origin::Event(_) | Origin::Joined { .. }) {
+                self.event_bytes -= piece.bytes.len();
+            }
+            self.sent_of_first = 0;
+            self.first += 1;
+            self.pieces.pop_front();
+        }
+        self.latest = HashMap::new();
+        self.pieces.shrink_to(0);
+    }
+
+    fn push(&mut self, bytes: Bytes, origin: Origin) {
+        self.bytes += bytes.len();
+        self.pieces.push_back(Piece { bytes, origin });
+    }
+
+    fn check(&self, log: LogId, bound: usize) -> Result<(), Overflow> {
+        if self.event_bytes > bound { Err(Overflow(log)) } else { Ok(()) }
+    }
+
+    fn replace_latest(&mut self, event: &Arc<Event>) {
+        let Some(number) = self.latest.remove(&latest_key(event)) else { return };
+        let Some(index) = number.checked_sub(self.first) else { return };
+        let begun = index == 0 && self.sent_of_first > 0;
+        let Some(piece) = self.pieces.get_mut(index as usize).filter(|_| !begun) else { return };
+        let Origin::Event(old) = &piece.origin else { return };
+        let old_seq = old.seq;
+        self.bytes -= piece.bytes.len();
+        self.event_bytes -= piece.bytes.len();
+        *piece = Piece { bytes: Bytes::new(), origin: Origin::Control };
+        self.note_replaced(event.log, old_seq);
+    }
+
+    fn note_replaced(&mut self, log: LogId, seq: u64) {
+        match self.replaced.iter_mut().find(|(known, _)| *known == log) {
+            Some((_, loss)) => {
+                loss.events += 1;
+                (loss.from, loss.to) = (loss.from.min(seq), loss.to.max(seq));
+            }
+            None => self.replaced.push((log, Loss { policy: "latest", events: 1, from: seq, to: seq })),
+        }
+    }
+}
+
+impl Origin {
+    /// From, to and number of the events in this piece, when it belongs to the log.
+    fn of_log(&self, wanted: LogId) -> Option<(u64, u64, u64)> {
+        match self {
+            Self::Control => None,
+            Self::Answer(log) => (*log == wanted).then_some((0, 0, 0)),
+            Self::Event(event) => (event.log == wanted).then_some((event.seq, event.seq, 1)),
+            Self::Joined { log, from, to, events } => (*log == wanted).then_some((*from, *to, *events)),
+        }
+    }
+}
+
+fn latest_key(event: &Event) -> LatestKey {
+    (event.topic.clone(), event.kind.clone(), event.key.clone())
+}

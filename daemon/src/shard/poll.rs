@@ -1,0 +1,161 @@
+//! The system calls of a shard, behind a seam: what is ready, and one send per connection and turn.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+use slab::Slab;
+
+/// The most pieces that one system call sends; the kernel takes 1,024, and more pieces cost more than a second call.
+pub const MAX_PIECES: usize = 64;
+/// The most readiness events that one call returns; what remains comes with the next turn.
+const MAX_READY: usize = 1024;
+/// The token that no connection has: the wake-up of the shard itself.
+pub const WAKE_TOKEN: usize = usize::MAX;
+
+/// What a connection's socket is ready for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ready {
+    pub token: usize,
+    pub readable: bool,
+    pub writable: bool,
+}
+
+/// What a shard wants to hear of a socket, beside that it broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    Read,
+    ReadAndWrite,
+    Write,
+}
+
+/// Something that has bytes to send.
+pub trait Sink {
+    fn fd(&self) -> BorrowedFd<'_>;
+    /// The waiting pieces from the front on, at most as many as `pieces` has room for.
+    fn pieces<'a>(&'a self, pieces: &mut Vec<IoSlice<'a>>);
+    /// What became of them; whether to go on at once with what still waits.
+    fn sent(&mut self, outcome: io::Result<usize>) -> Next;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    Continue,
+    Stop,
+}
+
+/// One way of asking the kernel. A second one (io_uring) can take its place: `flush` gets all connections of a turn.
+pub trait Backend: Sized {
+    fn new(wake: &OwnedFd) -> io::Result<Self>;
+    /// Waits until something is ready, at most `timeout`.
+    fn wait(&mut self, timeout: Duration, ready: &mut Vec<Ready>) -> io::Result<()>;
+    fn add(&mut self, fd: BorrowedFd<'_>, token: usize) -> io::Result<()>;
+    fn change(&mut self, fd: BorrowedFd<'_>, token: usize, interest: Interest) -> io::Result<()>;
+    fn remove(&mut self, fd: BorrowedFd<'_>);
+    /// Sends what the named sinks have waiting.
+    fn flush<S: Sink>(&mut self, sinks: &mut Slab<S>, dirty: &[usize]);
+}
+
+/// Level-triggered epoll and one `sendmsg` per connection.
+pub struct Epoll {
+    epoll: OwnedFd,
+    events: Vec<epoll::Event>,
+}
+
+impl Backend for Epoll {
+    fn new(wake: &OwnedFd) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let token = epoll::EventData::new_u64(WAKE_TOKEN as u64);
+        epoll::add(&epoll, wake, token, epoll::EventFlags::IN)?;
+        Ok(Self { epoll, events: Vec::with_capacity(MAX_READY) })
+    }
+
+    fn wait(&mut self, timeout: Duration, ready: &mut Vec<Ready>) -> io::Result<()> {
+        self.events.clear();
+        let timeout = Timespec {
+            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(timeout.subsec_nanos()),
+        };
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        ready.extend(self.events.iter().map(|event| {
+            let flags = event.flags;
+            let broken = flags.intersects(epoll::EventFlags::ERR | epoll::EventFlags::HUP);
+            Ready {
+                token: usize::try_from(event.data.u64()).unwrap_or(WAKE_TOKEN),
+                readable: broken || flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::RDHUP),
+                writable: broken || flags.contains(epoll::EventFlags::OUT),
+            }
+        }));
+        Ok(())
+    }
+
+    fn add(&mut self, fd: BorrowedFd<'_>, token: usize) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token as u64), flags(Interest::Read))?)
+    }
+
+    fn change(&mut self, fd: BorrowedFd<'_>, token: usize, interest: Interest) -> io::Result<()> {
+        Ok(epoll::modify(&self.epoll, fd, epoll::EventData::new_u64(token as u64), flags(interest))?)
+    }
+
+    fn remove(&mut self, fd: BorrowedFd<'_>) {
+        // A socket that is not there any more is what was wanted.
+        _ = epoll::delete(&self.epoll, fd);
+    }
+
+    fn flush<S: Sink>(&mut self, sinks: &mut Slab<S>, dirty: &[usize]) {
+        for &token in dirty {
+            let Some(sink) = sinks.get_mut(token) else { continue };
+            while sink.sent(send(sink)) == Next::Continue {}
+        }
+    }
+}
+
+fn flags(interest: Interest) -> epoll::EventFlags {
+    let read = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
+    match interest {
+        Interest::Read => read,
+        Interest::ReadAndWrite => read | epoll::EventFlags::OUT,
+        Interest::Write => epoll::EventFlags::OUT,
+    }
+}
+
+fn send<S: Sink>(sink: &S) -> io::Result<usize> {
+    let mut pieces = Vec::new();
+    sink.pieces(&mut pieces);
+    let sent = match &pieces[..] {
+        [] => Ok(0),
+        [only] => rustix::net::send(sink.fd(), only, SendFlags::NOSIGNAL | SendFlags::DONTWAIT),
+        several => {
+            let mut nothing = SendAncillaryBuffer::default();
+            rustix::net::sendmsg(sink.fd(), several, &mut nothing, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+        }
+    };
+    Ok(sent?)
+}
+
+/// Reads what is there into the buffer; 0 is the end.
+pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    let (read, _) = rustix::net::recv(fd, buffer, RecvFlags::DONTWAIT)?;
+    Ok(read)
+}
+
+/// A wake-up that other threads can ring.
+pub fn wake_fd() -> io::Result<OwnedFd> {
+    Ok(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)
+}
+
+pub fn ring(wake: &OwnedFd) {
+    // A full counter rings already.
+    _ = rustix::io::write(wake.as_fd(), &1u64.to_ne_bytes());
+}
+
+pub fn silence(wake: &OwnedFd) {
+    // An empty counter is silent already.
+    _ = rustix::io::read(wake.as_fd(), &mut [0u8; 8]);
+}

@@ -1,0 +1,323 @@
+//! What a client asks for: subscribe, unsubscribe, snapshot, streams, ping; and the fresh snapshot for one that lagged.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::connection::Subscription;
+use super::groups::{Home, Member};
+use super::poll::Backend;
+use super::{Inbound, Shard};
+use crate::dialect::{About, Cause, Code, Command, Refusal, Reply, Request, RequestId, Target};
+use crate::event::{LogId, Position};
+use crate::hub::log::Answer;
+use crate::hub::pattern::Pattern;
+use crate::hub::settings::Source;
+use crate::hub::stream::Stream;
+use crate::hub::{Subscribed, Wish};
+use crate::metrics;
+
+/// No connection has an identity yet; a private stream's log of nobody is never offered to a client.
+const NOBODY: &str = "";
+
+impl<B: Backend> Shard<B> {
+    /// Handles the requests that wait, as long as the client takes the answers.
+    pub(super) fn answer_waiting(&mut self) {
+        for token in std::mem::take(&mut self.talking) {
+            while let Some(connection) = self.connections.get_mut(token) {
+                self.dirty.mark(connection, token);
+                if !connection.is_open() || connection.outbox.asked_bytes() > self.config.outbox {
+                    break;
+                }
+                let Some(request) = connection.waiting.pop_front() else { break };
+                self.handle(token, request);
+            }
+        }
+    }
+
+    fn handle(&mut self, token: usize, request: Result<Request, Refusal>) {
+        let (kind, outcome) = match request {
+            Err(refusal) => ("unreadable", Err(refusal)),
+            Ok(Request { id, command }) => {
+                let kind = command.kind();
+                let outcome = self.carry_out(token, command, &id).map_err(|refusal| Refusal { id, ..refusal });
+                (kind, outcome)
+            }
+        };
+        match outcome {
+            Ok(()) => metrics::command(kind, "ok"),
+            Err(refusal) => {
+                metrics::command(kind, refusal.code.text());
+                self.connections[token].say(&Reply::Refused(&refusal));
+            }
+        }
+    }
+
+    fn carry_out(&mut self, token: usize, command: Command, id: &RequestId) -> Result<(), Refusal> {
+        match command {
+            Command::Subscribe { target, since } => self.subscribe(token, &target, since.as_ref(), id),
+            Command::Unsubscribe(target) => self.unsubscribe(token, &target, id),
+            Command::Snapshot(target) => self.snapshot(token, &target, id),
+            Command::Streams => {
+                let streams = self.visible_streams(token);
+                self.connections[token].say(&Reply::Streams { streams: &streams, id });
+                Ok(())
+            }
+            Command::Ping => {
+                self.connections[token].say(&Reply::Pong { id });
+                Ok(())
+            }
+            Command::Denied(refusal) => Err(refusal),
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        token: usize,
+        target: &Target,
+        since: Option<&Position>,
+        id: &RequestId,
+    ) -> Result<(), Refusal> {
+        let (stream, patterns) = self.resolve(token, target)?;
+        self.forget(token, &stream, &patterns);
+        self.check_room(token, target, patterns.len())?;
+        let wish = Wish { patterns: &patterns, audience: NOBODY, since };
+        let subscribed = stream
+            .subscribe(&wish, &self.outlet)
+            .map_err(|refused| refusal(target, Code::Internal, refused.to_string()))?;
+        self.catch_up_to(&subscribed);
+        self.seat(token, &stream, &patterns, &subscribed);
+        let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
+        let about =
+            About { stream: stream.name(), topics: &topics, target: Some(target), session_id: target.session_id(), id };
+        let recovered = matches!(subscribed.answer, Answer::Recovered(_));
+        let connection = &mut self.connections[token];
+        connection.answer(&Reply::Subscribed { about, position: &subscribed.position, recovered }, subscribed.log);
+        self.count_resume(&subscribed, token, since);
+        self.begin(token, &About { id: &None, ..about }, &subscribed, Cause::Asked);
+        Ok(())
+    }
+
+    fn unsubscribe(&mut self, token: usize, target: &Target, id: &RequestId) -> Result<(), Refusal> {
+        let (stream, patterns) = self.resolve(token, target)?;
+        if self.forget(token, &stream, &patterns) == 0 {
+            let message = format!("not subscribed to {}", patterns[0].text());
+            return Err(refusal(target, Code::NotSubscribed, message));
+        }
+        let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
+        let about =
+            About { stream: stream.name(), topics: &topics, target: Some(target), session_id: target.session_id(), id };
+        self.connections[token].say(&Reply::Unsubscribed { about });
+        Ok(())
+    }
+
+    fn snapshot(&mut self, token: usize, target: &Target, id: &RequestId) -> Result<(), Refusal> {
+        let (stream, patterns) = self.resolve(token, target)?;
+        let wish = Wish { patterns: &patterns, audience: NOBODY, since: None };
+        let answered = stream.answer(&wish).map_err(|refused| refusal(target, Code::Internal, refused.to_string()))?;
+        self.catch_up_to(&answered);
+        let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
+        let about =
+            About { stream: stream.name(), topics: &topics, target: Some(target), session_id: target.session_id(), id };
+        self.connections[token].answer(&Reply::Snapshot { about, position: &answered.position }, answered.log);
+        self.begin(token, &About { id: &None, ..about }, &answered, Cause::Asked);
+        Ok(())
+    }
+
+    /// A fresh snapshot for a connection that has taken everything else, in place of what was dropped.
+    pub(super) fn resync(&mut self, token: usize) {
+        for (log, mut loss) in std::mem::take(&mut self.connections[token].lost) {
+            let Some(routes) = self.groups.log(log) else { continue };
+            let (stream, audience) = (routes.stream.clone(), routes.audience.clone());
+            let patterns = self.patterns_of(token, log);
+            let wish = Wish { patterns: &patterns, audience: &audience, since: None };
+            let Ok(answered) = stream.answer(&wish) else { continue };
+            self.catch_up_to(&answered);
+            self.set_start(token, log, answered.position.seq);
+            loss.to = answered.position.seq;
+            let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
+            let about = About { stream: stream.name(), topics: &topics, target: None, session_id: None, id: &None };
+            self.connections[token].answer(&Reply::Lagged { stream: stream.name(), loss: &loss }, log);
+            self.begin(token, &about, &answered, Cause::Resync);
+        }
+    }
+
+    /// Everything that a closed connection was subscribed to.
+    pub(super) fn forget_all(&mut self, token: usize) {
+        while let Some(subscription) = self.connections[token].subscriptions.last().copied() {
+            self.leave(token, subscription);
+        }
+    }
+
+    /// The connection's subscriptions of a log that is gone.
+    pub(super) fn forget_log(&mut self, token: usize, log: LogId) {
+        while let Some(subscription) = self.connections[token].subscriptions.iter().find(|s| s.log == log).copied() {
+            self.leave(token, subscription);
+        }
+    }
+
+    /// The names that a client of this connection's endpoint may subscribe to.
+    pub(super) fn visible_streams(&self, token: usize) -> Vec<Arc<str>> {
+        let endpoint = &self.connections[token].endpoint;
+        let visible = |stream: &Arc<Stream>| {
+            let settings = stream.settings();
+            settings.visible && !settings.private && endpoint.serves(stream.name())
+        };
+        self.hub.streams().into_iter().filter(visible).map(|stream| stream.name().clone()).collect()
+    }
+
+    fn resolve(&self, token: usize, target: &Target) -> Result<(Arc<Stream>, Vec<Pattern>), Refusal> {
+        let name = target.stream();
+        let served = self.connections[token].endpoint.serves(name);
+        let stream = self.hub.stream(name).filter(|stream| served && stream.settings().visible);
+        let Some(stream) = stream else {
+            let valid = self.visible_streams(token);
+            let message = format!("unknown stream \"{}\"; valid streams: {}", name.escape_debug(), valid.join(", "));
+            return Err(refusal(target, Code::UnknownStream, message));
+        };
+        let settings = stream.settings();
+        if settings.private {
+            let message =
+                format!("stream \"{name}\" is private and needs a verified identity; this endpoint takes none");
+            return Err(refusal(target, Code::AuthenticationRequired, message));
+        }
+        let texts = match target {
+            Target::Topic(topic) => vec![topic.clone()],
+            Target::Params { params, .. } => settings
+                .template
+                .topics(name, params)
+                .map_err(|bad| refusal(target, Code::InvalidParams, bad.to_string()))?,
+        };
+        let patterns: Result<Vec<Pattern>, _> = texts.iter().map(|text| Pattern::parse(text)).collect();
+        let mut patterns = patterns.map_err(|bad| refusal(target, Code::InvalidParams, bad.to_string()))?;
+        patterns.sort();
+        patterns.dedup();
+        Ok((stream, patterns))
+    }
+
+    fn check_room(&self, token: usize, target: &Target, more: usize) -> Result<(), Refusal> {
+        let max = self.config.max_subscriptions;
+        if self.connections[token].subscriptions.len() + more > max {
+            let message =
+                format!("a connection has at most {max} subscriptions; unsubscribe from some, or use a pattern");
+            return Err(refusal(target, Code::TooManySubscriptions, message));
+        }
+        Ok(())
+    }
+
+    /// Takes from the inbox what the hub handed over up to the answer's number, so that nothing older follows the answer.
+    fn catch_up_to(&mut self, answered: &Subscribed) {
+        while let Some(inbound) = self.next_inbound() {
+            let newer = matches!(&inbound, Inbound::Event(event) if event.log == answered.log && event.seq > answered.position.seq);
+            if newer || matches!(inbound, Inbound::Adopt(_) | Inbound::Drain { .. }) {
+                self.stash.push_front(inbound);
+                break;
+            }
+            self.take_in(inbound);
+        }
+        self.distribute();
+    }
+
+    fn seat(&mut self, token: usize, stream: &Arc<Stream>, patterns: &[Pattern], subscribed: &Subscribed) {
+        let (log, start) = (subscribed.log, subscribed.position.seq);
+        let dialect = self.connections[token].dialect();
+        let home = Home { log, stream, audience: NOBODY };
+        for pattern in patterns {
+            let member = Member { connection: token, start };
+            let (group, seat) = self.groups.join(&home, pattern, dialect, member);
+            self.connections[token].subscriptions.push(Subscription { log, group, seat });
+        }
+    }
+
+    /// The missed events, or the snapshot; and whether the stream has a source at all.
+    fn begin(&mut self, token: usize, about: &About<'_>, subscribed: &Subscribed, cause: Cause) {
+        let connection = &mut self.connections[token];
+        match &subscribed.answer {
+            Answer::Recovered(events) => {
+                for event in events {
+                    let bytes = super::connection::encoded(event, connection.dialect());
+                    connection.outbox.answer(bytes, subscribed.log);
+                }
+            }
+            Answer::Snapshot(snapshot) => {
+                let collections = snapshot.collections();
+                let position = &subscribed.position;
+                let update = Reply::FullUpdate { about: *about, position, collections: &collections, cause };
+                connection.answer(&update, subscribed.log);
+            }
+        }
+        if let Source::Absent(reason) = &subscribed.source {
+            connection.answer(&Reply::NoSource { stream: about.stream, reason }, subscribed.log);
+        }
+        self.dirty.mark(connection, token);
+    }
+
+    fn count_resume(&self, subscribed: &Subscribed, token: usize, since: Option<&Position>) {
+        let subscription = self.connections[token].subscriptions.last();
+        let group = subscription.and_then(|subscription| self.groups.get(subscription.group));
+        if let (Some(group), Some(_)) = (group, since) {
+            match subscribed.answer {
+                Answer::Recovered(_) => group.deliveries.resumed_exactly(),
+                Answer::Snapshot(_) => group.deliveries.resumed_by_snapshot(),
+            }
+        }
+    }
+
+    /// Ends these subscriptions where they exist and returns how many did.
+    fn forget(&mut self, token: usize, stream: &Arc<Stream>, patterns: &[Pattern]) -> usize {
+        let is_meant = |subscription: &Subscription| {
+            let group = self.groups.get(subscription.group);
+            group.is_some_and(|group| patterns.contains(&group.pattern) && group.pattern.stream() == &**stream.name())
+        };
+        let meant: Vec<usize> =
+            self.connections[token].subscriptions.iter().filter(|s| is_meant(s)).map(|s| s.group).collect();
+        for group in &meant {
+            let found = self.connections[token].subscriptions.iter().find(|s| s.group == *group).copied();
+            if let Some(subscription) = found {
+                self.leave(token, subscription);
+            }
+        }
+        meant.len()
+    }
+
+    fn leave(&mut self, token: usize, subscription: Subscription) {
+        self.connections[token].subscriptions.retain(|known| *known != subscription);
+        if self.connections[token].patterns_of(subscription.log) == 0 {
+            self.connections[token].lost.retain(|(log, _)| *log != subscription.log);
+        }
+        let Some(group) = self.groups.get(subscription.group) else { return };
+        let pattern = group.pattern.clone();
+        if let Some(routes) = self.groups.log(subscription.log) {
+            routes.stream.unsubscribe(&routes.audience, &[pattern], self.outlet.id());
+        }
+        let Some(moved) = self.groups.leave(subscription.group, subscription.seat) else { return };
+        let Some(connection) = self.connections.get_mut(moved.connection) else { return };
+        // The member that sat last now has the seat that became free.
+        let sits = connection.subscriptions.iter_mut().find(|known| known.group == subscription.group);
+        if let Some(sits) = sits {
+            sits.seat = subscription.seat;
+        }
+    }
+
+    fn patterns_of(&self, token: usize, log: LogId) -> Vec<Pattern> {
+        let subscriptions = self.connections[token].subscriptions.iter().filter(|subscription| subscription.log == log);
+        subscriptions.filter_map(|subscription| Some(self.groups.get(subscription.group)?.pattern.clone())).collect()
+    }
+
+    /// Tells the clients that asked for it about what newer events have replaced while they waited.
+    pub(super) fn tell_replaced(&mut self, token: usize, now: Instant) {
+        let connection = &mut self.connections[token];
+        if !connection.is_open() || !connection.outbox.has_replaced() || !connection.may_be_told(now) {
+            return;
+        }
+        for (log, loss) in connection.outbox.take_replaced() {
+            let Some(routes) = self.groups.log(log) else { continue };
+            metrics::lagged(routes.stream.name(), "latest");
+            connection.answer(&Reply::Lagged { stream: routes.stream.name(), loss: &loss }, log);
+        }
+        self.dirty.mark(connection, token);
+    }
+}
+
+fn refusal(target: &Target, code: Code, message: String) -> Refusal {
+    Refusal { code, message, stream: Some(target.stream().to_owned()), id: None }
+}

@@ -1,0 +1,5 @@
+//! The server's side of RFC 6455 as pure functions: bytes to frames and back, and nothing that reads or writes.
+
+pub mod close;
+pub mod frame;
+pub mod handshake;
