@@ -1,1 +1,3 @@
 //! The daemon as a library: the map of the house, in reading order.
+
+pub mod systemd;
