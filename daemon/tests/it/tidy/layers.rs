@@ -67,7 +67,7 @@ fn collect(tokens: TokenStream, depth: usize, seen: &mut Vec<Import>) {
 /// How many `super::` stand directly before.
 fn supers_before(trees: &[TokenTree]) -> usize {
     match trees {
-        [before @ .., TokenTree::Ident(ident), colons @ _, _] if ident == "super" && is_joint_colon(colons) => {
+        [before @ .., TokenTree::Ident(ident), colons, _] if ident == "super" && is_joint_colon(colons) => {
             1 + supers_before(before)
         }
         _ => 0,
