@@ -10,11 +10,14 @@ use crate::needs;
 /// The exposure that `systemd-analyze security` may find, in tenths.
 const EXPOSURE: &str = "11";
 
+/// `verify` looks for every program that the unit names, too.
+const VERIFY: &[&str] = &["systemd-analyze", "kill"];
+
 pub fn tests() -> Vec<Trial> {
     vec![
         needs::nothing(an_exit_that_a_restart_cannot_mend_ends_the_restarts),
-        needs::program("systemd-analyze", systemd_understands_the_unit),
-        needs::program("systemd-analyze", a_word_that_systemd_ignores_is_caught),
+        needs::programs(VERIFY, systemd_understands_the_unit),
+        needs::programs(VERIFY, a_word_that_systemd_ignores_is_caught),
         needs::program("systemd-analyze", the_exposure_stays_low),
         needs::program("systemd-analyze", an_open_unit_is_caught),
         needs::program("systemd-sysusers", the_user_and_the_group_are_made),
