@@ -2,6 +2,7 @@
 
 pub mod event;
 pub mod metrics;
+pub mod systemd;
 pub mod websocket;
 
 pub mod dialect;

@@ -1,0 +1,91 @@
+//! The systemd unit: systemd understands every line of it, and it stays as closed as it was.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use libtest_mimic::Trial;
+
+use crate::needs;
+
+/// The exposure that `systemd-analyze security` may find, in tenths.
+const EXPOSURE: &str = "11";
+
+/// `verify` looks for every program that the unit names, too.
+const VERIFY: &[&str] = &["systemd-analyze", "kill"];
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        needs::nothing(an_exit_that_a_restart_cannot_mend_ends_the_restarts),
+        needs::programs(VERIFY, systemd_understands_the_unit),
+        needs::programs(VERIFY, a_word_that_systemd_ignores_is_caught),
+        needs::program("systemd-analyze", the_exposure_stays_low),
+        needs::program("systemd-analyze", an_open_unit_is_caught),
+        needs::program("systemd-sysusers", the_user_and_the_group_are_made),
+    ]
+}
+
+fn an_exit_that_a_restart_cannot_mend_ends_the_restarts() {
+    assert!(unit().lines().any(|line| line == "RestartPreventExitStatus=64 77 78"));
+}
+
+fn systemd_understands_the_unit() {
+    assert_eq!(verify(&unit()), Ok(()));
+}
+
+fn a_word_that_systemd_ignores_is_caught() {
+    let misspelt = unit().replace("Type=notify\n", "Type=notifiy\n");
+    let said = verify(&misspelt).unwrap_err();
+    assert!(said.contains("notifiy"), "{said}");
+}
+
+fn the_exposure_stays_low() {
+    assert_eq!(security(&unit()), Ok(()));
+}
+
+fn an_open_unit_is_caught() {
+    let open = unit().replace("CapabilityBoundingSet=\n", "");
+    let said = security(&open).unwrap_err();
+    assert!(said.contains("Overall exposure level"), "{said}");
+}
+
+fn the_user_and_the_group_are_made() {
+    let file = folder().join("broadcastd.sysusers");
+    let said = output(Command::new("systemd-sysusers").arg("--dry-run").arg(file));
+    assert!(said.status.success(), "{}", words(&said));
+}
+
+/// `verify` warns about a word it does not know and still succeeds, so here a warning about the unit is a failure. It
+/// also wants the program to exist, and the daemon is not installed where tests run.
+fn verify(unit: &str) -> Result<(), String> {
+    let unit = unit.replace("ExecStart=/usr/bin/broadcastd run", "ExecStart=/bin/true");
+    analyze(&unit, &["verify", "--man=no"], |said| !words(said).contains("broadcastd.service"))
+}
+
+fn security(unit: &str) -> Result<(), String> {
+    let threshold = format!("--threshold={EXPOSURE}");
+    analyze(unit, &["security", "--offline=true", &threshold], |_| true)
+}
+
+fn analyze(unit: &str, arguments: &[&str], accept: fn(&Output) -> bool) -> Result<(), String> {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("broadcastd.service");
+    std::fs::write(&copy, unit).unwrap();
+    let said = output(Command::new("systemd-analyze").args(arguments).arg(copy));
+    if said.status.success() && accept(&said) { Ok(()) } else { Err(words(&said)) }
+}
+
+fn output(command: &mut Command) -> Output {
+    command.output().expect("the program was found in PATH")
+}
+
+fn words(said: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr))
+}
+
+fn unit() -> String {
+    std::fs::read_to_string(folder().join("broadcastd.service")).unwrap()
+}
+
+fn folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../systemd"))
+}
