@@ -13,6 +13,8 @@ pub mod signal;
 pub mod stream;
 pub mod targets;
 pub mod template;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;

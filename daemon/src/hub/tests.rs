@@ -1,0 +1,478 @@
+//! The hub against a plain model: whatever is published, lost, resumed or overflowed, every subscriber can account for
+//! every number.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::history::Bounds;
+use super::inputs::Batch;
+use super::log::{Answer, Limits};
+use super::pattern::Pattern;
+use super::settings::{Settings, Source};
+use super::signal::{Signal, Wakes};
+use super::stream::Stream;
+use super::targets::{Full, Outlet};
+use super::{Accepted, Hub, Refused, Wish};
+use crate::event::{Cause, Draft, Event, Flags, LogId, Position};
+
+#[derive(Default)]
+struct Recorder {
+    id: u64,
+    full: AtomicBool,
+    events: Mutex<Vec<Arc<Event>>>,
+    sources: Mutex<Vec<Source>>,
+}
+
+impl Outlet for Recorder {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn offer(&self, event: &Arc<Event>) -> Result<(), Full> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(Full);
+        }
+        self.events.lock().unwrap().push(event.clone());
+        Ok(())
+    }
+
+    fn source_changed(&self, _: LogId, source: &Source) {
+        self.sources.lock().unwrap().push(source.clone());
+    }
+}
+
+fn stream(settings: Settings) -> Arc<Stream> {
+    Hub::new("epoch").declare("bars", settings)
+}
+
+fn draft<'a>(topic: &'a str, key: &'a str, payload: &'a str) -> Draft<'a> {
+    Draft { kind: "bar", topic, key, payload: payload.as_bytes(), ..Draft::default() }
+}
+
+fn publish(stream: &Stream, topic: &str, payload: &str) -> u64 {
+    stream.publish(&draft(topic, "", payload), None).unwrap().seq
+}
+
+fn pattern(text: &str) -> Pattern {
+    Pattern::parse(text).unwrap()
+}
+
+fn since(seq: u64) -> Position {
+    Position { epoch: "epoch".into(), seq }
+}
+
+/// What a resume of `pattern` behind `seq` gives: the missed numbers, or none for a snapshot.
+fn resume(stream: &Stream, text: &str, seq: u64) -> Option<Vec<u64>> {
+    let wish = Wish { patterns: &[pattern(text)], audience: "", since: Some(&since(seq)) };
+    match stream.answer(&wish).unwrap().answer {
+        Answer::Recovered(events) => Some(events.iter().map(|event| event.seq).collect()),
+        Answer::Snapshot(_) => None,
+    }
+}
+
+fn small_history(events: usize) -> Settings {
+    let history = Bounds { events, ..Bounds::default() };
+    Settings { limits: Limits { history, ..Limits::default() }, ..Settings::default() }
+}
+
+#[test]
+fn a_quiet_topic_on_a_busy_stream_resumes_exactly() {
+    let stream = stream(small_history(3));
+    publish(&stream, "QUIET:1", "{}");
+    for _ in 0..10 {
+        publish(&stream, "BUSY:1", "{}");
+    }
+    assert_eq!(resume(&stream, "bars:QUIET:1", 1), Some(vec![]));
+    assert_eq!(resume(&stream, "bars:QUIET:1", 0), None, "its only event left the history");
+    assert_eq!(resume(&stream, "bars:BUSY:1", 8), Some(vec![9, 10, 11]));
+    assert_eq!(resume(&stream, "bars:BUSY:1", 7), None);
+    assert_eq!(resume(&stream, "bars", 7), None);
+    assert_eq!(resume(&stream, "bars:NEW:1", 0), Some(vec![]), "a topic without events has lost none");
+    assert_eq!(resume(&stream, "bars:BUSY:1", 12), None, "a number that was never given");
+}
+
+#[test]
+fn another_epoch_gets_a_snapshot() {
+    let stream = stream(Settings::default());
+    publish(&stream, "A:1", "{}");
+    let elsewhere = Position { epoch: "other".into(), seq: 1 };
+    let wish = Wish { patterns: &[pattern("bars")], audience: "", since: Some(&elsewhere) };
+    assert!(matches!(stream.answer(&wish).unwrap().answer, Answer::Snapshot(_)));
+}
+
+#[test]
+fn record_only_events_take_a_number_and_count_as_evicted() {
+    let stream = stream(Settings::default());
+    let recorder = Arc::new(Recorder::default());
+    let outlet: Arc<dyn Outlet> = recorder.clone();
+    let wish = Wish { patterns: &[pattern("bars")], audience: "", since: None };
+    stream.subscribe(&wish, &outlet).unwrap();
+    publish(&stream, "A:1", "{}");
+    let quiet = Draft { flags: Flags::RECORD_ONLY, ..draft("A:1", "current", "{\"n\":2}") };
+    assert_eq!(stream.publish(&quiet, None).unwrap().seq, 2);
+    publish(&stream, "A:1", "{}");
+    let seen: Vec<(u64, u64)> = recorder.events.lock().unwrap().iter().map(|event| (event.seq, event.prev)).collect();
+    assert_eq!(seen, [(1, 0), (3, 2)]);
+    assert_eq!(resume(&stream, "bars:A:1", 1), None, "nobody is told recovered who missed a record");
+    assert_eq!(resume(&stream, "bars:A:1", 2), Some(vec![3]));
+    assert_eq!(stream.figures().records, 1);
+}
+
+#[test]
+fn bounds_refuse_with_their_name() {
+    let limits = Limits { max_topics: 2, max_records: 1, ..Limits::default() };
+    let stream = stream(Settings { limits, ..Settings::default() });
+    let refused = |draft: &Draft<'_>| stream.publish(draft, None).unwrap_err();
+    publish(&stream, "A:1", "{}");
+    publish(&stream, "B:1", "{}");
+    assert_eq!(refused(&draft("C:1", "", "{}")), Refused::TooManyTopics(2));
+    stream.publish(&draft("A:1", "k", "{}"), None).unwrap();
+    assert_eq!(refused(&draft("B:1", "k", "{}")), Refused::TooManyRecords(1));
+    stream.publish(&draft("A:1", "k", "{}"), None).unwrap();
+    let delete = Draft { flags: Flags::DELETE, ..draft("A:1", "k", "{}") };
+    stream.publish(&delete, None).unwrap();
+    stream.publish(&draft("B:1", "k", "{}"), None).unwrap();
+    assert!(matches!(refused(&draft("A*:1", "", "{}")), Refused::BadTopic(_)));
+    assert!(matches!(refused(&draft("*", "", "{}")), Refused::BadTopic(_)));
+    assert_eq!(refused(&Draft { audience: "user-1", ..draft("A:1", "", "{}") }), Refused::NotPrivate);
+}
+
+#[test]
+fn history_is_bounded_by_bytes_and_age_too() {
+    let history = Bounds { events: 100, bytes: 1000, age: Duration::from_secs(300) };
+    let heavy = stream(Settings { limits: Limits { history, ..Limits::default() }, ..Settings::default() });
+    for _ in 0..10 {
+        publish(&heavy, "A:1", "{}");
+    }
+    assert!(heavy.figures().history_bytes <= 1000 && heavy.figures().history_events == 3);
+    let history = Bounds { age: Duration::ZERO, ..history };
+    let brief = stream(Settings { limits: Limits { history, ..Limits::default() }, ..Settings::default() });
+    publish(&brief, "A:1", "{}");
+    std::thread::yield_now();
+    publish(&brief, "A:1", "{}");
+    assert_eq!(brief.figures().history_events, 1, "the first is older than the second's moment");
+}
+
+#[test]
+fn private_logs_are_apart() {
+    let broadcast = ["NEWS".to_owned()].into();
+    let stream = stream(Settings { private: true, broadcast, ..Settings::default() });
+    let recorders: Vec<Arc<Recorder>> = (0..3).map(|id| Arc::new(Recorder { id, ..Recorder::default() })).collect();
+    for (recorder, audience) in recorders.iter().zip(["user-1", "user-10", "user-2"]) {
+        let outlet: Arc<dyn Outlet> = recorder.clone();
+        stream.subscribe(&Wish { patterns: &[pattern("bars")], audience, since: None }, &outlet).unwrap();
+    }
+    stream.publish(&Draft { audience: "user-1", ..draft("", "k", "{\"a\":1}") }, None).unwrap();
+    stream.publish(&Draft { audience: "user-10", ..draft("", "k", "{\"a\":10}") }, None).unwrap();
+    stream.publish(&draft("", "", "{\"nobody\":1}"), None).unwrap();
+    stream.publish(&Draft { kind: "NEWS", ..draft("", "", "{\"all\":1}") }, None).unwrap();
+    let seen = |index: usize| -> Vec<(String, u64)> {
+        let events = recorders[index].events.lock().unwrap();
+        events.iter().map(|event| (String::from_utf8(event.payload.to_vec()).unwrap(), event.seq)).collect()
+    };
+    assert_eq!(seen(0), [("{\"a\":1}".to_owned(), 1), ("{\"all\":1}".to_owned(), 2)]);
+    assert_eq!(seen(1), [("{\"a\":10}".to_owned(), 1), ("{\"all\":1}".to_owned(), 2)]);
+    assert_eq!(seen(2), [("{\"all\":1}".to_owned(), 1)]);
+    let wish = Wish { patterns: &[pattern("bars")], audience: "user-10", since: None };
+    let Answer::Snapshot(snapshot) = stream.answer(&wish).unwrap().answer else { panic!() };
+    assert_eq!(snapshot.collections()[0].1, "{\"a\":10}");
+}
+
+#[test]
+fn records_are_replaced_in_one_step() {
+    let stream = stream(Settings::default());
+    stream.publish(&draft("A:1", "k", "{\"old\":1}"), None).unwrap();
+    stream.publish(&draft("B:1", "k", "{\"old\":2}"), None).unwrap();
+    let shown = || {
+        let wish = Wish { patterns: &[pattern("bars")], audience: "", since: None };
+        let Answer::Snapshot(snapshot) = stream.answer(&wish).unwrap().answer else { panic!() };
+        String::from_utf8(snapshot.collections().concat_records()).unwrap()
+    };
+    stream.begin_records();
+    let new = Draft { flags: Flags::RECORD_ONLY, ..draft("A:1", "k", "{\"new\":1}") };
+    stream.publish(&new, None).unwrap();
+    assert_eq!(shown(), "{\"old\":1},{\"old\":2}");
+    stream.end_records();
+    assert_eq!(shown(), "{\"new\":1}");
+    assert_eq!(resume(&stream, "bars:B:1", 2), None, "its record is gone without an event");
+}
+
+trait ConcatRecords {
+    fn concat_records(&self) -> Vec<u8>;
+}
+
+impl ConcatRecords for Vec<(Arc<str>, bytes::Bytes)> {
+    fn concat_records(&self) -> Vec<u8> {
+        self.iter().flat_map(|(_, records)| records.to_vec()).collect()
+    }
+}
+
+#[test]
+fn repeated_causes_and_ids_make_no_second_event() {
+    let stream = stream(Settings::default());
+    let caused = |seq, ordinal| {
+        let cause = Some(Cause { stream: "ticks", seq, ordinal });
+        stream.publish(&Draft { cause, ..draft("A:1", "", "{}") }, None).unwrap()
+    };
+    assert_eq!(caused(5, 0), Accepted { seq: 1, repeated: false });
+    assert!(caused(5, 0).repeated && caused(4, 9).repeated);
+    assert_eq!(caused(5, 1).seq, 2);
+    let identified = || stream.publish(&Draft { id: "x", ..draft("A:1", "", "{}") }, None).unwrap();
+    assert_eq!(
+        (identified(), identified()),
+        (Accepted { seq: 3, repeated: false }, Accepted { seq: 3, repeated: true })
+    );
+    assert_eq!(stream.figures().seq, 3);
+}
+
+#[test]
+fn inputs_are_kept_until_they_are_saved_and_then_refused_beyond_the_buffer() {
+    let stream = stream(Settings { listen_buffer: 2000, ..small_history(1) });
+    publish(&stream, "A", "{}");
+    let (ours, theirs) = (Arc::new(Signal::default()), Arc::new(Signal::default()));
+    let listener = stream.listen(ours.clone(), None);
+    let accepted = (0..100).take_while(|_| stream.publish(&draft("A", "", "{}"), Some(&theirs)).is_ok()).count();
+    assert!((5..10).contains(&accepted), "{accepted} events of at least 256 bytes in 2000");
+    assert!(ours.take().has(Wakes::INPUT));
+    let first = stream.read_inputs(listener, 2);
+    assert_eq!((first.gap, first.events.iter().map(|input| input.number).collect()), (None, vec![2, 3]));
+    assert_eq!(stream.publish(&draft("A", "", "{}"), Some(&theirs)), Err(Refused::Full), "read is not saved");
+    assert!(!theirs.take().has(Wakes::WRITABLE));
+    stream.rewind_inputs(listener);
+    assert_eq!(stream.read_inputs(listener, 2), first);
+    stream.saved_inputs(listener, 3);
+    assert!(theirs.take().has(Wakes::WRITABLE));
+    stream.publish(&draft("A", "", "{}"), Some(&theirs)).unwrap();
+    stream.unlisten(listener);
+    assert_eq!(stream.figures().input_bytes, 0);
+}
+
+#[test]
+fn a_listener_of_another_epoch_or_too_far_behind_is_told_a_gap() {
+    let stream = stream(Settings::default());
+    for _ in 0..3 {
+        publish(&stream, "A", "{}");
+    }
+    let gap = |position: &Position| {
+        let listener = stream.listen(Arc::default(), Some(position));
+        let batch = stream.read_inputs(listener, 10);
+        stream.unlisten(listener);
+        batch
+    };
+    assert_eq!(gap(&since(1)), Batch { gap: Some((2, 3)), events: vec![] });
+    assert_eq!(gap(&since(3)), Batch::default());
+    assert_eq!(gap(&Position { epoch: "other".into(), seq: 1 }).gap, Some((2, 3)));
+}
+
+#[test]
+fn demand_tells_of_first_and_last_subscribers() {
+    let stream = stream(Settings::default());
+    let (owner, outlet): (_, Arc<dyn Outlet>) = (Arc::new(Signal::default()), Arc::new(Recorder::default()));
+    stream.set_owner(&owner);
+    let told = || stream.take_demand().iter().map(|(p, n)| (p.text().to_string(), *n)).collect::<Vec<_>>();
+    let patterns = [pattern("bars:A:1"), pattern("bars:*:1")];
+    stream.subscribe(&Wish { patterns: &patterns, audience: "", since: None }, &outlet).unwrap();
+    stream.subscribe(&Wish { patterns: &patterns[..1], audience: "", since: None }, &outlet).unwrap();
+    assert!(owner.take().has(Wakes::DEMAND));
+    assert_eq!(told(), [("bars:A:1".to_owned(), 2), ("bars:*:1".to_owned(), 1)].into_iter().rev().collect::<Vec<_>>());
+    assert_eq!((stream.demand("A:1"), stream.demand("B:1"), stream.demand("B:5")), (3, 1, 0));
+    stream.unsubscribe("", &patterns, 0);
+    assert_eq!(told(), [("bars:*:1".to_owned(), 0)]);
+    stream.unsubscribe("", &patterns[..1], 0);
+    assert_eq!(told(), [("bars:A:1".to_owned(), 0)]);
+    stream.listen(Arc::default(), None);
+    assert_eq!((told(), stream.demand("B:5")), (vec![("bars".to_owned(), 1)], 1));
+}
+
+#[test]
+fn subscribers_hear_that_the_source_went_and_came() {
+    let hub = Hub::new("epoch");
+    let stream = hub.declare("bars", Settings::default());
+    let recorder = Arc::new(Recorder::default());
+    let outlet: Arc<dyn Outlet> = recorder.clone();
+    stream.subscribe(&Wish { patterns: &[pattern("bars")], audience: "", since: None }, &outlet).unwrap();
+    stream.set_owner(&Arc::default());
+    stream.set_source(Source::Absent("stopped".into()));
+    stream.set_source(Source::Absent("stopped".into()));
+    hub.remove("bars");
+    let expected = [Source::Running, Source::Absent("stopped".into()), Source::Removed];
+    assert_eq!(*recorder.sources.lock().unwrap(), expected);
+    assert_eq!(stream.publish(&draft("A", "", "{}"), None), Err(Refused::Removed));
+}
+
+// ── The model ──
+
+#[derive(Clone, Debug)]
+enum Step {
+    Publish {
+        topic: usize,
+        key: usize,
+        flags: u32,
+    },
+    Subscribe {
+        client: usize,
+        patterns: Vec<usize>,
+    },
+    Leave {
+        client: usize,
+    },
+    /// The outlet of this client refuses, or takes again.
+    Fill {
+        client: usize,
+    },
+    CatchUp {
+        client: usize,
+        max: usize,
+    },
+}
+
+const TOPICS: [&str; 5] = ["", "A:1", "A:5", "B:1", "C"];
+const PATTERNS: [&str; 5] = ["bars", "bars:A:1", "bars:*:1", "bars:B:1", "bars:C"];
+const KEYS: [&str; 3] = ["", "x", "y"];
+const CLIENTS: usize = 4;
+
+fn step() -> impl Strategy<Value = Step> {
+    let flags = prop_oneof![4 => Just(0), 2 => Just(1), 1 => Just(2), 2 => Just(4)];
+    prop_oneof![
+        12 => (0..TOPICS.len(), 0..KEYS.len(), flags).prop_map(|(topic, key, flags)| Step::Publish { topic, key, flags }),
+        3 => (0..CLIENTS, prop::collection::vec(0..PATTERNS.len(), 1..3))
+            .prop_map(|(client, patterns)| Step::Subscribe { client, patterns }),
+        1 => (0..CLIENTS).prop_map(|client| Step::Leave { client }),
+        1 => (0..CLIENTS).prop_map(|client| Step::Fill { client }),
+        2 => (0..CLIENTS, 1..4usize).prop_map(|(client, max)| Step::CatchUp { client, max }),
+    ]
+}
+
+/// One subscriber and what it has been able to account for.
+#[derive(Default)]
+struct Client {
+    recorder: Arc<Recorder>,
+    patterns: Vec<Pattern>,
+    /// Everything that matches up to here has been seen, shown in a snapshot, or told as lost.
+    accounted: u64,
+}
+
+/// What was published, in the plainest form.
+#[derive(Default)]
+struct Model {
+    /// Every delivered event's number and topic.
+    events: Vec<(u64, String)>,
+    records: BTreeMap<(String, String), String>,
+    seq: u64,
+}
+
+impl Model {
+    fn publish(&mut self, stream: &Stream, (topic, key, flags): (usize, usize, u32)) {
+        let payload = format!("{{\"n\":{}}}", self.seq + 1);
+        let event = Draft { flags: Flags(flags), ..draft(TOPICS[topic], KEYS[key], &payload) };
+        self.seq += 1;
+        assert_eq!(stream.publish(&event, None).unwrap().seq, self.seq);
+        let full = if TOPICS[topic].is_empty() { "bars".to_owned() } else { format!("bars:{}", TOPICS[topic]) };
+        if !KEYS[key].is_empty() {
+            let name = (full.clone(), KEYS[key].to_owned());
+            if flags == Flags::DELETE.0 {
+                self.records.remove(&name)
+            } else {
+                self.records.insert(name, payload)
+            };
+        }
+        if flags != Flags::RECORD_ONLY.0 {
+            self.events.push((self.seq, full));
+        }
+    }
+
+    fn matching(&self, patterns: &[Pattern], after: u64, up_to: u64) -> Vec<u64> {
+        let wanted = |(seq, topic): &&(u64, String)| {
+            *seq > after && *seq <= up_to && patterns.iter().any(|pattern| pattern.matches(topic))
+        };
+        self.events.iter().filter(wanted).map(|(seq, _)| *seq).collect()
+    }
+
+    fn snapshot(&self, patterns: &[Pattern]) -> String {
+        let wanted = self.records.iter().filter(|((topic, _), _)| patterns.iter().any(|p| p.matches(topic)));
+        wanted.map(|(_, payload)| payload.as_str()).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl Client {
+    /// Takes what the recorder got. Every number in it must be the next that this client has to account for.
+    fn take(&mut self, model: &Model) {
+        let events: Vec<_> = std::mem::take(&mut *self.recorder.events.lock().unwrap());
+        let Some(last) = events.last().map(|event| event.seq) else { return };
+        let seen: Vec<u64> =
+            events.iter().filter(|e| self.patterns.iter().any(|p| p.matches(&e.topic))).map(|e| e.seq).collect();
+        assert_eq!(seen, model.matching(&self.patterns, self.accounted, last));
+        self.accounted = last;
+    }
+
+    fn subscribe(&mut self, stream: &Stream, model: &Model, patterns: &[usize]) {
+        self.leave(stream, model);
+        let mut patterns: Vec<Pattern> = patterns.iter().map(|index| pattern(PATTERNS[*index])).collect();
+        patterns.sort();
+        patterns.dedup();
+        let remembered = (patterns == self.patterns).then(|| since(self.accounted));
+        let outlet: Arc<dyn Outlet> = self.recorder.clone();
+        let wish = Wish { patterns: &patterns, audience: "", since: remembered.as_ref() };
+        let subscribed = stream.subscribe(&wish, &outlet).unwrap();
+        assert_eq!(subscribed.position.seq, model.seq);
+        match subscribed.answer {
+            Answer::Recovered(events) => {
+                let missed: Vec<u64> = events.iter().map(|event| event.seq).collect();
+                assert_eq!(missed, model.matching(&patterns, self.accounted, model.seq));
+            }
+            Answer::Snapshot(snapshot) => {
+                let shown = String::from_utf8(snapshot.collections().concat_records()).unwrap();
+                assert_eq!(shown, model.snapshot(&patterns));
+            }
+        }
+        (self.patterns, self.accounted) = (patterns, model.seq);
+    }
+
+    fn leave(&mut self, stream: &Stream, model: &Model) {
+        self.recorder.full.store(false, Ordering::Relaxed);
+        self.take(model);
+        stream.unsubscribe("", &self.patterns, self.recorder.id);
+    }
+
+    fn catch_up(&mut self, stream: &Stream, model: &Model, max: usize) {
+        self.take(model);
+        let Some(caught) = stream.catch_up("", self.recorder.id, max) else { return };
+        if let Some((_, to)) = caught.lost {
+            self.accounted = self.accounted.max(to);
+        }
+        self.recorder.events.lock().unwrap().extend(caught.events);
+        self.take(model);
+        let unseen = model.matching(&self.patterns, self.accounted, caught.reached);
+        assert_eq!(unseen, Vec::<u64>::new(), "reached says more than was given");
+        self.accounted = self.accounted.max(caught.reached);
+        if caught.reached == model.seq {
+            self.recorder.full.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn every_subscriber_accounts_for_every_number(steps in prop::collection::vec(step(), 1..120), history in 1..12usize) {
+        let stream = stream(small_history(history));
+        let mut model = Model::default();
+        let mut clients: Vec<Client> = (0..CLIENTS as u64)
+            .map(|id| Client { recorder: Arc::new(Recorder { id, ..Recorder::default() }), ..Client::default() })
+            .collect();
+        for step in steps {
+            match step {
+                Step::Publish { topic, key, flags } => model.publish(&stream, (topic, key, flags)),
+                Step::Subscribe { client, patterns } => clients[client].subscribe(&stream, &model, &patterns),
+                Step::Leave { client } => clients[client].leave(&stream, &model),
+                Step::Fill { client } => clients[client].recorder.full.store(true, Ordering::Relaxed),
+                Step::CatchUp { client, max } => clients[client].catch_up(&stream, &model, max),
+            }
+        }
+    }
+}
