@@ -8,6 +8,8 @@ pub mod inbox;
 pub mod outbox;
 pub mod poll;
 pub mod requests;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::io;
@@ -286,11 +288,11 @@ impl<B: Backend> Shard<B> {
         for token in members {
             let connection = &mut self.connections[token];
             match source {
-                Source::Absent(reason) => connection.answer(&Reply::NoSource { stream: &stream, reason }, log),
+                Source::Absent(reason) => connection.say(&Reply::NoSource { stream: &stream, reason }),
                 Source::Removed => {
-                    connection.answer(&Reply::NoSource { stream: &stream, reason: "the stream was removed" }, log);
+                    connection.say(&Reply::NoSource { stream: &stream, reason: "the stream was removed" });
                 }
-                Source::Running | Source::Declared => connection.answer(&Reply::SourceBack { stream: &stream }, log),
+                Source::Running | Source::Declared => connection.say(&Reply::SourceBack { stream: &stream }),
             }
             self.dirty.mark(connection, token);
             if *source == Source::Removed {

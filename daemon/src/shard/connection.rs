@@ -149,9 +149,13 @@ impl Connection {
         self.outbox.control(self.encode(reply));
     }
 
-    /// Says something that is part of a log's story, and goes with it when the log is dropped.
-    pub fn answer(&mut self, reply: &Reply<'_>, log: LogId) {
-        self.outbox.answer(self.encode(reply), log);
+    /// Shows a log's records; what waits of it goes with the log when that is dropped.
+    pub fn show(&mut self, update: &Reply<'_>, log: LogId) {
+        self.outbox.snapshot(self.encode(update), log);
+    }
+
+    pub fn recover(&mut self, event: &Arc<Event>) {
+        self.outbox.missed(encoded(event, self.dialect()), event);
     }
 
     pub fn deliver(&mut self, event: &Arc<Event>, bound: usize) -> Result<(), Overflow> {

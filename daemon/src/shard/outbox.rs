@@ -18,8 +18,10 @@ type LatestKey = (Arc<str>, Arc<str>, Box<str>);
 enum Origin {
     /// Replies and protocol frames: never dropped.
     Control,
-    /// A snapshot or missed events that a client asked for: dropped with its log, but outside the bound.
-    Answer(LogId),
+    /// A snapshot: dropped with its log, but outside the bound.
+    Snapshot(LogId),
+    /// An event that a client missed and asked for: dropped with its log, but outside the bound.
+    Missed(Arc<Event>),
     /// One event, which a newer one may replace.
     Event(Arc<Event>),
     /// Several events of one log joined.
@@ -68,8 +70,12 @@ impl Outbox {
         self.push(bytes, Origin::Control);
     }
 
-    pub fn answer(&mut self, bytes: Bytes, log: LogId) {
-        self.push(bytes, Origin::Answer(log));
+    pub fn snapshot(&mut self, bytes: Bytes, log: LogId) {
+        self.push(bytes, Origin::Snapshot(log));
+    }
+
+    pub fn missed(&mut self, bytes: Bytes, event: &Arc<Event>) {
+        self.push(bytes, Origin::Missed(event.clone()));
     }
 
     /// Queues one event. A waiting `LATEST` event of the same topic, kind and key goes; the new one is at the end.
@@ -101,8 +107,10 @@ impl Outbox {
         let mut loss: Option<Loss> = None;
         for piece in self.pieces.iter_mut().skip(begun) {
             let Some((from, to, events)) = piece.origin.of_log(log) else { continue };
-            if events > 0 {
+            if piece.origin.is_bounded() {
                 self.event_bytes -= piece.bytes.len();
+            }
+            if events > 0 {
                 let loss = loss.get_or_insert(Loss { policy, events: 0, from, to });
                 loss.events += events;
                 (loss.from, loss.to) = (loss.from.min(from), loss.to.max(to));
@@ -152,7 +160,7 @@ impl Outbox {
                 return;
             }
             count -= left;
-            if matches!(piece.origin, Origin::Event(_) | Origin::Joined { .. }) {
+            if piece.origin.is_bounded() {
                 self.event_bytes -= piece.bytes.len();
             }
             self.sent_of_first = 0;
@@ -197,12 +205,16 @@ impl Outbox {
 }
 
 impl Origin {
+    fn is_bounded(&self) -> bool {
+        matches!(self, Self::Event(_) | Self::Joined { .. })
+    }
+
     /// From, to and number of the events in this piece, when it belongs to the log.
     fn of_log(&self, wanted: LogId) -> Option<(u64, u64, u64)> {
         match self {
             Self::Control => None,
-            Self::Answer(log) => (*log == wanted).then_some((0, 0, 0)),
-            Self::Event(event) => (event.log == wanted).then_some((event.seq, event.seq, 1)),
+            Self::Snapshot(log) => (*log == wanted).then_some((0, 0, 0)),
+            Self::Event(event) | Self::Missed(event) => (event.log == wanted).then_some((event.seq, event.seq, 1)),
             Self::Joined { log, from, to, events } => (*log == wanted).then_some((*from, *to, *events)),
         }
     }

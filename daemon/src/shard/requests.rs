@@ -91,7 +91,7 @@ impl<B: Backend> Shard<B> {
             About { stream: stream.name(), topics: &topics, target: Some(target), session_id: target.session_id(), id };
         let recovered = matches!(subscribed.answer, Answer::Recovered(_));
         let connection = &mut self.connections[token];
-        connection.answer(&Reply::Subscribed { about, position: &subscribed.position, recovered }, subscribed.log);
+        connection.say(&Reply::Subscribed { about, position: &subscribed.position, recovered });
         self.count_resume(&subscribed, token, since);
         self.begin(token, &About { id: &None, ..about }, &subscribed, Cause::Asked);
         Ok(())
@@ -118,7 +118,7 @@ impl<B: Backend> Shard<B> {
         let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
         let about =
             About { stream: stream.name(), topics: &topics, target: Some(target), session_id: target.session_id(), id };
-        self.connections[token].answer(&Reply::Snapshot { about, position: &answered.position }, answered.log);
+        self.connections[token].say(&Reply::Snapshot { about, position: &answered.position });
         self.begin(token, &About { id: &None, ..about }, &answered, Cause::Asked);
         Ok(())
     }
@@ -136,7 +136,7 @@ impl<B: Backend> Shard<B> {
             loss.to = answered.position.seq;
             let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
             let about = About { stream: stream.name(), topics: &topics, target: None, session_id: None, id: &None };
-            self.connections[token].answer(&Reply::Lagged { stream: stream.name(), loss: &loss }, log);
+            self.connections[token].say(&Reply::Lagged { stream: stream.name(), loss: &loss });
             self.begin(token, &about, &answered, Cause::Resync);
         }
     }
@@ -233,20 +233,17 @@ impl<B: Backend> Shard<B> {
         let connection = &mut self.connections[token];
         match &subscribed.answer {
             Answer::Recovered(events) => {
-                for event in events {
-                    let bytes = super::connection::encoded(event, connection.dialect());
-                    connection.outbox.answer(bytes, subscribed.log);
-                }
+                events.iter().for_each(|event| connection.recover(event));
             }
             Answer::Snapshot(snapshot) => {
                 let collections = snapshot.collections();
                 let position = &subscribed.position;
                 let update = Reply::FullUpdate { about: *about, position, collections: &collections, cause };
-                connection.answer(&update, subscribed.log);
+                connection.show(&update, subscribed.log);
             }
         }
         if let Source::Absent(reason) = &subscribed.source {
-            connection.answer(&Reply::NoSource { stream: about.stream, reason }, subscribed.log);
+            connection.say(&Reply::NoSource { stream: about.stream, reason });
         }
         self.dirty.mark(connection, token);
     }
@@ -312,7 +309,7 @@ impl<B: Backend> Shard<B> {
         for (log, loss) in connection.outbox.take_replaced() {
             let Some(routes) = self.groups.log(log) else { continue };
             metrics::lagged(routes.stream.name(), "latest");
-            connection.answer(&Reply::Lagged { stream: routes.stream.name(), loss: &loss }, log);
+            connection.say(&Reply::Lagged { stream: routes.stream.name(), loss: &loss });
         }
         self.dirty.mark(connection, token);
     }

@@ -1,0 +1,417 @@
+//! A running shard against real sockets: what clients get, in which order, and what slow ones are told.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tungstenite::{Message, WebSocket};
+
+use super::inbox::{Endpoint, Inbound, Newcomer};
+use super::{Config, Handle};
+use crate::dialect::Dialect;
+use crate::event::{Draft, Flags};
+use crate::hub::Hub;
+use crate::hub::history::Bounds;
+use crate::hub::log::Limits;
+use crate::hub::settings::{Lag, Settings, Source};
+use crate::hub::stream::Stream;
+use crate::hub::template::Template;
+
+const CONFIG: Config = Config {
+    outbox: 64 << 10,
+    max_subscriptions: 20,
+    max_message: 16 << 10,
+    ping_every: Duration::from_secs(30),
+    drop_after: Duration::from_secs(90),
+};
+/// No answer within this time is a failure, not slowness.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct House {
+    hub: Arc<Hub>,
+    shard: Handle,
+}
+
+impl House {
+    fn new(config: Config) -> Self {
+        let hub = Hub::new("epoch");
+        Self { shard: Handle::start(0, config, hub.clone()).unwrap(), hub }
+    }
+
+    fn bars(&self, lag: Lag) -> Arc<Stream> {
+        let template = Template::parse("{symbol}:{resolution=1}").unwrap();
+        let collections = [("bar".to_owned(), "bars".to_owned())].into();
+        self.hub.declare("bars", Settings { template, lag, collections, ..Settings::default() })
+    }
+
+    fn connect(&self) -> Client {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        ours.set_read_timeout(Some(PATIENCE)).unwrap();
+        let endpoint = Endpoint { path: "/v1/ws".to_owned(), dialect: Dialect::Native, streams: vec!["*".to_owned()] };
+        let newcomer = Newcomer {
+            socket: OwnedFd::from(theirs),
+            read_ahead: vec![],
+            endpoint: endpoint.into(),
+            permit: Box::new(()),
+        };
+        self.shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
+        Client(WebSocket::from_raw_socket(ours, Role::Client, Some(WebSocketConfig::default())))
+    }
+
+    /// A client that has read its first frame.
+    fn greeted(&self) -> Client {
+        let mut client = self.connect();
+        assert_eq!(client.next()["data"]["status"], "connected");
+        client
+    }
+}
+
+struct Client(WebSocket<UnixStream>);
+
+impl Client {
+    fn say(&mut self, message: &Value) {
+        self.0.send(Message::text(message.to_string())).unwrap();
+    }
+
+    fn next(&mut self) -> Value {
+        serde_json::from_str(&self.next_text()).unwrap()
+    }
+
+    fn next_text(&mut self) -> String {
+        loop {
+            match self.0.read().unwrap() {
+                Message::Text(text) => return text.to_string(),
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("expected text, got {other:?}"),
+            }
+        }
+    }
+
+    fn next_close(&mut self) -> CloseFrame {
+        loop {
+            match self.0.read().unwrap() {
+                Message::Close(frame) => return frame.unwrap(),
+                _ => {}
+            }
+        }
+    }
+
+    /// Subscribes and returns the reply and the snapshot.
+    fn subscribe(&mut self, message: Value) -> (Value, Value) {
+        self.say(&message);
+        let reply = self.next();
+        assert_eq!(reply["data"]["status"], "subscribed", "{reply}");
+        (reply, self.next())
+    }
+}
+
+fn publish(stream: &Stream, topic: &str, flags: Flags, payload: &str) -> u64 {
+    let draft = Draft { kind: "bar", topic, key: "current", flags, payload: payload.as_bytes(), ..Draft::default() };
+    stream.publish(&draft, None).unwrap().seq
+}
+
+/// The text with what changes from run to run replaced.
+fn stable(text: &str) -> String {
+    let start = text.find("\"timestamp\":\"").map_or(text.len(), |at| at + 13);
+    let end = (start + 24).min(text.len());
+    format!("{}TIME{}", &text[..start], &text[end..])
+}
+
+#[test]
+fn a_subscription_begins_with_its_snapshot_and_goes_on_live() {
+    let house = House::new(CONFIG);
+    let bars = house.bars(Lag::Resync);
+    publish(&bars, "AAPL:1", Flags::default(), r#"{"close":1.0}"#);
+    let mut client = house.connect();
+    let mut said = vec![client.next_text()];
+    client.say(&json!({"type": "subscribe", "stream": "bars", "params": {"symbol": "AAPL"}, "id": "3"}));
+    said.extend([client.next_text(), client.next_text()]);
+    publish(&bars, "MSFT:1", Flags::default(), r#"{"close":2.0}"#);
+    publish(&bars, "AAPL:1", Flags::default(), r#"{"close":3.0}"#);
+    said.push(client.next_text());
+    client.say(&json!({"type": "unsubscribe", "topic": "bars:AAPL:1", "id": 4}));
+    client.say(&json!({"type": "ping"}));
+    client.say(&json!({"type": "streams", "id": "s"}));
+    client.say(&json!({"type": "unsubscribe", "topic": "bars:AAPL:1"}));
+    client.say(&json!({"type": "subscribe", "stream": "nope", "id": "5"}));
+    said.extend((0..5).map(|_| client.next_text()));
+    let expected = [
+        r#"{"type":"status","stream":"system","session_id":null,"data":{"status":"connected","client_id":"epoch-0-0","protocol":"broadcastd.v1","heartbeat_s":30,"streams":["bars"]},"timestamp":"TIME"}"#,
+        r#"{"type":"response","stream":"bars","session_id":null,"data":{"status":"subscribed","topic":"bars:AAPL:1","params":{"symbol":"AAPL"},"epoch":"epoch","recovered":false},"timestamp":"TIME","seq":1,"id":"3"}"#,
+        r#"{"type":"full_update","stream":"bars","session_id":null,"data":{"bars":[{"close":1.0}]},"timestamp":"TIME","seq":1,"epoch":"epoch","topic":"bars:AAPL:1"}"#,
+        r#"{"type":"bar","stream":"bars","session_id":null,"data":{"close":3.0},"timestamp":"TIME","seq":3,"prev":1,"topic":"bars:AAPL:1"}"#,
+        r#"{"type":"response","stream":"bars","session_id":null,"data":{"status":"unsubscribed","topic":"bars:AAPL:1"},"timestamp":"TIME","id":4}"#,
+        r#"{"type":"status","stream":"system","session_id":null,"data":{"status":"pong"},"timestamp":"TIME"}"#,
+        r#"{"type":"response","stream":"system","session_id":null,"data":{"status":"streams","streams":["bars"]},"timestamp":"TIME","id":"s"}"#,
+        r#"{"type":"error","stream":"bars","session_id":null,"data":{"code":"not_subscribed","message":"not subscribed to bars:AAPL:1"},"timestamp":"TIME"}"#,
+        r#"{"type":"error","stream":"nope","session_id":null,"data":{"code":"unknown_stream","message":"unknown stream \"nope\"; valid streams: bars"},"timestamp":"TIME","id":"5"}"#,
+    ];
+    let said: Vec<String> = said.iter().map(|text| stable(text)).collect();
+    assert_eq!(said, expected);
+    assert_eq!(bars.figures().subscriptions, 0);
+}
+
+#[test]
+fn resume_gives_exactly_the_missed_events() {
+    let house = House::new(CONFIG);
+    let bars = house.bars(Lag::Resync);
+    for number in 1..=5 {
+        publish(&bars, "A:1", Flags::default(), &format!("{{\"n\":{number}}}"));
+    }
+    let mut client = house.greeted();
+    client.say(&json!({"type": "subscribe", "topic": "bars:A:1", "since": {"epoch": "epoch", "seq": 3}}));
+    assert_eq!(client.next()["data"]["recovered"], true);
+    assert_eq!((client.next()["seq"].clone(), client.next()["seq"].clone()), (json!(4), json!(5)));
+    let (reply, snapshot) =
+        client.subscribe(json!({"type": "subscribe", "topic": "bars:A:1", "since": {"epoch": "gone", "seq": 3}}));
+    assert_eq!((&reply["data"]["recovered"], &snapshot["data"]), (&json!(false), &json!({"bars": [{"n": 5}]})));
+}
+
+#[test]
+fn overlapping_subscriptions_deliver_once_and_in_order() {
+    let house = House::new(CONFIG);
+    let bars = house.bars(Lag::Resync);
+    let mut client = house.greeted();
+    for topic in ["bars:A:1", "bars:*:1", "bars", "bars:B:1"] {
+        client.subscribe(json!({"type": "subscribe", "topic": topic}));
+    }
+    for number in 1..=200 {
+        publish(&bars, ["A:1", "B:1", "C:5", ""][number % 4], Flags::default(), "{}");
+    }
+    let seen: Vec<u64> = (0..200).map(|_| client.next()["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seen, (1..=200).collect::<Vec<u64>>());
+}
+
+#[test]
+fn a_subscription_in_the_middle_of_a_flood_sees_no_gap_and_no_double() {
+    let house = House::new(Config { outbox: 64 << 20, ..CONFIG });
+    let bars = house.bars(Lag::Resync);
+    let publisher = std::thread::spawn({
+        let bars = bars.clone();
+        move || {
+            for number in 0..30_000 {
+                publish(&bars, ["A:1", "B:1"][number % 2], Flags::default(), "{}");
+            }
+        }
+    });
+    let mut client = house.greeted();
+    client.subscribe(json!({"type": "subscribe", "topic": "bars:A:1"}));
+    client.say(&json!({"type": "subscribe", "topic": "bars"}));
+    let mut newest = 0;
+    let mut whole = false;
+    while newest < 30_000 {
+        let message = client.next();
+        let seq = message["seq"].as_u64().unwrap();
+        match message["type"].as_str().unwrap() {
+            "response" => {}
+            "full_update" => whole = true,
+            "bar" if whole => assert_eq!(seq, newest + 1, "whole stream: every number"),
+            "bar" => assert!(seq > newest),
+            other => panic!("{other}"),
+        }
+        assert!(seq >= newest, "{message} after {newest}");
+        newest = seq;
+    }
+    publisher.join().unwrap();
+    assert!(whole);
+}
+
+/// Publishes until the shard has nothing left to hand over, so that what follows is about a full outbox.
+fn flood(bars: &Stream, count: usize, flags: Flags, topics: &[&str]) {
+    let payload = format!("{{\"pad\":\"{}\"}}", "x".repeat(1000));
+    for number in 0..count {
+        publish(bars, topics[number % topics.len()], flags, &payload);
+    }
+}
+
+#[test]
+fn a_client_that_stops_reading_is_told_and_gets_a_fresh_snapshot() {
+    let house = House::new(CONFIG);
+    let bars = house.bars(Lag::Resync);
+    let mut slow = house.greeted();
+    slow.subscribe(json!({"type": "subscribe", "topic": "bars"}));
+    let mut fast = house.greeted();
+    fast.subscribe(json!({"type": "subscribe", "topic": "bars:END:1"}));
+    flood(&bars, 3000, Flags::default(), &["A:1"]);
+    let end = publish(&bars, "END:1", Flags::default(), "{}");
+    assert_eq!(fast.next()["seq"], end, "the other client is not held up");
+    let (mut newest, mut lost, mut shown) = (0, None, false);
+    while newest < end || !shown {
+        let message = slow.next();
+        let data = &message["data"];
+        match message["type"].as_str().unwrap() {
+            "bar" => {
+                assert_eq!(message["seq"], newest + 1, "before the loss every number, after it again");
+                newest += 1;
+            }
+            "status" => {
+                assert_eq!((&data["status"], &data["policy"]), (&json!("lagged"), &json!("resync")));
+                assert!(data["from"].as_u64().unwrap() <= newest + 1, "{data} after {newest}");
+                lost = data["to"].as_u64();
+                newest = lost.unwrap(); // the snapshot that follows may be dropped in its turn: then this is told again
+            }
+            "full_update" => {
+                assert_eq!((&message["resync"], message["seq"].as_u64()), (&json!(true), lost));
+                shown = true;
+            }
+            other => panic!("{other}"),
+        }
+    }
+    assert!(lost.is_some(), "3 MB did not fit into 64 KiB and a socket's buffer");
+}
+
+#[test]
+fn the_disconnect_policy_closes_with_1013() {
+    let house = House::new(CONFIG);
+    let bars = house.bars(Lag::Disconnect);
+    let mut slow = house.greeted();
+    slow.subscribe(json!({"type": "subscribe", "topic": "bars"}));
+    flood(&bars, 3000, Flags::default(), &["A:1"]);
+    let close = slow.next_close();
+    assert_eq!((u16::from(close.code), close.reason.as_str()), (1013, "too far behind; resume by position"));
+}
+
+#[test]
+fn a_waiting_latest_event_is_replaced_and_the_client_is_told() {
+    let house = House::new(Config { outbox: 8 << 20, ..CONFIG });
+    let bars = house.bars(Lag::Disconnect);
+    let mut slow = house.greeted();
+    slow.subscribe(json!({"type": "subscribe", "topic": "bars"}));
+    flood(&bars, 600, Flags::default(), &["FILL:1"]);
+    let mut fast = house.greeted();
+    fast.subscribe(json!({"type": "subscribe", "topic": "bars:A:1"}));
+    for number in 0..20_000 {
+        publish(&bars, "A:1", Flags::LATEST, "{}");
+        if number % 1000 == 999 {
+            while fast.next()["seq"] != bars.figures().seq {} // so that the shard has turned
+        }
+    }
+    let end = bars.figures().seq;
+    let (mut newest, mut events, mut replaced) = (0, 0, 0);
+    while newest < end || events + replaced < end {
+        let message = slow.next();
+        if message["type"] == "bar" {
+            assert!(message["seq"].as_u64() > Some(newest));
+            newest = message["seq"].as_u64().unwrap();
+            events += 1;
+        } else {
+            assert_eq!((&message["data"]["status"], &message["data"]["policy"]), (&json!("lagged"), &json!("latest")));
+            replaced += message["data"]["replaced"].as_u64().unwrap();
+        }
+    }
+    assert_eq!(events + replaced, end, "every event came or was counted as replaced");
+    assert!(replaced > 0);
+}
+
+#[test]
+fn a_client_that_asks_without_reading_is_not_answered_into_memory() {
+    let house = House::new(CONFIG);
+    let bars = house.bars(Lag::Resync);
+    publish(&bars, "A:1", Flags::default(), &format!("{{\"pad\":\"{}\"}}", "x".repeat(10_000)));
+    let mut greedy = house.greeted();
+    // 20,000 answers of 10 kB each: the client's own writing stops long before, because nobody reads its answers.
+    greedy.0.get_ref().set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let asked =
+        (0..20_000).take_while(|_| greedy.0.send(Message::text(r#"{"type":"snapshot","stream":"bars"}"#)).is_ok());
+    let asked = asked.count();
+    assert!(asked < 20_000, "all were taken in");
+    let mut other = house.greeted();
+    other.say(&json!({"type": "ping"}));
+    assert_eq!(other.next()["data"]["status"], "pong");
+    for _ in 0..2 * asked {
+        greedy.next(); // what was taken in is answered when the client reads
+    }
+}
+
+#[test]
+fn an_inbox_that_overflowed_is_made_good_from_the_history() {
+    let house = House::new(Config { outbox: 512 << 20, ..CONFIG });
+    let history = Bounds { events: 200_000, bytes: 1 << 30, age: Duration::from_secs(300) };
+    let settings = Settings { limits: Limits { history, ..Limits::default() }, ..Settings::default() };
+    let bars = house.hub.declare("bars", settings);
+    let mut client = house.greeted();
+    client.subscribe(json!({"type": "subscribe", "topic": "bars"}));
+    let payload = format!("{{\"pad\":\"{}\"}}", "x".repeat(20_000));
+    let reader = std::thread::spawn(move || {
+        (1..=8000u64).for_each(|number| assert_eq!(client.next()["seq"], number));
+    });
+    for _ in 0..8000 {
+        publish(&bars, "A:1", Flags::default(), &payload); // 160 MB, more than may be queued
+    }
+    reader.join().unwrap();
+}
+
+#[test]
+fn subscribers_are_told_when_the_source_goes_and_comes() {
+    let house = House::new(CONFIG);
+    let bars = house.bars(Lag::Resync);
+    bars.set_source(Source::Absent("broadcaster stopped".into()));
+    let mut client = house.greeted();
+    client.subscribe(json!({"type": "subscribe", "topic": "bars"}));
+    let text = stable(&client.next_text());
+    let expected = r#"{"type":"status","stream":"bars","session_id":null,"data":{"status":"no_source","reason":"broadcaster stopped"},"timestamp":"TIME"}"#;
+    assert_eq!(text, expected);
+    bars.set_owner(&Arc::default());
+    assert_eq!(client.next()["data"]["status"], "source");
+    house.hub.remove("bars");
+    assert_eq!(client.next()["data"]["reason"], "the stream was removed");
+}
+
+#[test]
+fn the_number_of_subscriptions_is_bounded() {
+    let house = House::new(CONFIG);
+    let bars = house.bars(Lag::Resync);
+    let mut client = house.greeted();
+    for number in 0..20 {
+        client.subscribe(json!({"type": "subscribe", "topic": format!("bars:{number}")}));
+    }
+    client.say(&json!({"type": "subscribe", "topic": "bars:20", "id": "x"}));
+    let refused = client.next();
+    assert_eq!(refused["data"]["code"], "too_many_subscriptions");
+    let message = "a connection has at most 20 subscriptions; unsubscribe from some, or use a pattern";
+    assert_eq!((&refused["data"]["message"], &refused["id"]), (&json!(message), &json!("x")));
+    client.subscribe(json!({"type": "subscribe", "topic": "bars:7"})); // again: replaces itself
+    assert_eq!(bars.figures().subscriptions, 20);
+    drop(client);
+    let gone = Instant::now();
+    while bars.figures().subscriptions > 0 {
+        assert!(gone.elapsed() < PATIENCE);
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_silent_client_is_pinged_and_then_dropped() {
+    let (ping_every, drop_after) = (Duration::from_millis(100), Duration::from_millis(900));
+    let house = House::new(Config { ping_every, drop_after, ..CONFIG });
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    ours.set_read_timeout(Some(PATIENCE)).unwrap();
+    let endpoint = Endpoint { path: "/".to_owned(), dialect: Dialect::Native, streams: vec![] };
+    let newcomer =
+        Newcomer { socket: theirs.into(), read_ahead: vec![], endpoint: endpoint.into(), permit: Box::new(()) };
+    house.shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut &ours, &mut bytes).unwrap(); // reads, but never answers a ping
+    assert!(bytes.windows(2).any(|frame| frame == [0x89, 0]), "a ping came");
+    let farewell = b"\x03\xe9silent for too long";
+    assert!(bytes.ends_with(farewell), "{:?}", String::from_utf8_lossy(&bytes));
+}
+
+#[test]
+fn draining_tells_every_client_and_ends_the_thread() {
+    let house = House::new(CONFIG);
+    let mut clients: Vec<Client> = (0..20).map(|_| house.greeted()).collect();
+    house.shard.drain(Instant::now() + PATIENCE);
+    for client in &mut clients {
+        let close = client.next_close();
+        assert_eq!(u16::from(close.code), 1001);
+        assert!(close.reason.starts_with("shutting down; retry in "), "{}", close.reason);
+        _ = client.0.flush(); // answers the close
+    }
+    house.shard.wait();
+}
