@@ -69,7 +69,8 @@ impl Config {
         let typed = serde_json::from_value::<Config>(without_faults(&document, &found));
         match typed {
             Ok(config) => {
-                found.extend(rules::check(&document, &config));
+                let faults: Vec<String> = found.iter().map(|one| one.pointer.clone()).collect();
+                found.extend(rules::check(&document, &config, &faults));
                 let warnings = Diagnostics::about(&document, overlay::ignored(&source.env, &sections()));
                 if found.is_empty() {
                     Ok(Loaded { config, document, warnings })
@@ -125,8 +126,9 @@ fn sections() -> Vec<&'static str> {
 /// The tree without what is wrong in it, so that the rest can be checked against each other in the same run.
 fn without_faults(document: &Document, found: &[Diagnostic]) -> Value {
     let mut tree = document.tree().clone();
-    for pointer in found.iter().map(|one| one.pointer.as_str()) {
-        let mut here = pointer;
+    // What is missing cannot be taken away, and the types do without it.
+    for fault in found.iter().filter(|one| one.code != code::MISSING_KEY) {
+        let mut here = fault.pointer.as_str();
         // An entry of a list cannot go alone: the places of the others would shift. So the list goes.
         while let Some((parent, key)) = here.rsplit_once('/') {
             if let Some(Value::Object(table)) = tree.pointer_mut(parent) {

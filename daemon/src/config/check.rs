@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{
     code,
-    diagnostic::{Diagnostic, Suggestion},
+    diagnostic::Diagnostic,
     document::{Document, dotted, pointer_to},
     json_schema::{Schema, follows_format, measure, type_of},
     words::{a_type, nearest, one_of, shown},
@@ -103,50 +103,46 @@ impl Check<'_> {
         if types.contains(&is) || (is == "integer" && types.contains(&"number")) {
             return true;
         }
-        self.wrong_type(value, pointer, &types);
+        let rewritten = rewritten(value, &types).filter(|other| self.accepts(other, pointer, schema));
+        let wrong = self.wrong_type(value, pointer, &types);
+        if let Some(other) = rewritten {
+            *wrong = wrong.clone().suggest("write it as", other.to_string());
+        }
         false
     }
 
-    fn wrong_type(&mut self, value: &Value, pointer: &str, types: &[&str]) {
+    fn wrong_type(&mut self, value: &Value, pointer: &str, types: &[&str]) -> &mut Diagnostic {
         let mut wanted: Vec<&str> = types.iter().filter(|one| **one != "null").map(|one| a_type(one)).collect();
         wanted.dedup();
         let wanted = wanted.join(" or ");
-        let found = match self.document.raw(pointer) {
-            Some(_) => shown(pointer, value),
-            None => a_type(type_of(value)).to_owned(),
-        };
+        let short = value.is_number() || value.is_boolean() || self.document.raw(pointer).is_some();
+        let found = if short { shown(pointer, value) } else { a_type(type_of(value)).to_owned() };
         let message = format!("`{}` must be {wanted}, not {found}", dotted(pointer));
-        let mut diagnostic =
-            Diagnostic::of_value(code::WRONG_TYPE, self.document, pointer, message).label(format!("expected {wanted}"));
-        let rewritten = match value {
-            Value::String(text) if types.contains(&"boolean") => text.parse::<bool>().ok().map(|yes| yes.to_string()),
-            Value::String(text) if types.contains(&"integer") => text.parse::<i64>().ok().map(|n| n.to_string()),
-            Value::String(text) if types.contains(&"number") => text.parse::<f64>().ok().map(|_| text.clone()),
-            Value::Number(number) if types == ["integer"] => {
-                number.as_f64().filter(|n| n.fract() == 0.0).map(|n| format!("{n:.0}"))
-            }
-            Value::Number(_) | Value::Bool(_) if types.contains(&"string") => Some(format!("\"{value}\"")),
-            Value::String(_) | Value::Number(_) if types == ["array"] => Some(format!("[{value}]")),
-            _ => None,
-        };
-        if let (Some(text), Some(span)) = (rewritten, diagnostic.at.span.clone()) {
-            diagnostic = diagnostic.suggest(Suggestion::replace("write it as", span, text));
-        }
-        self.found.push(diagnostic);
+        let wrong = Diagnostic::of_value(code::WRONG_TYPE, self.document, pointer, message);
+        self.found.push(wrong.label(format!("expected {wanted}")));
+        let last = self.found.len() - 1;
+        &mut self.found[last]
+    }
+
+    /// Whether `schema` has nothing against a value that might stand here instead.
+    fn accepts(&self, value: &Value, pointer: &str, schema: Schema<'_>) -> bool {
+        let mut attempt = Check { document: self.document, found: Vec::new() };
+        attempt.value(value, pointer, schema, 0);
+        attempt.found.is_empty()
     }
 
     fn is_constant(&mut self, value: &Value, pointer: &str, constants: &[&Value]) -> bool {
         if constants.is_empty() || constants.contains(&value) {
             return true;
         }
-        let words: Vec<String> = constants.iter().map(|one| one.to_string()).collect();
+        let words: Vec<String> = constants.iter().filter(|one| !one.is_null()).map(|one| one.to_string()).collect();
         let message = format!("`{}` cannot be {}", dotted(pointer), shown(pointer, value));
         let mut diagnostic = Diagnostic::of_value(code::NOT_ONE_OF, self.document, pointer, message)
             .label(format!("expected {}", one_of(&words)));
         let known = constants.iter().filter_map(|one| one.as_str());
         let near = value.as_str().and_then(|text| nearest(text, known));
-        if let (Some(near), Some(span)) = (near, diagnostic.at.span.clone()) {
-            diagnostic = diagnostic.suggest(Suggestion::replace("did you mean this?", span, format!("\"{near}\"")));
+        if let Some(near) = near {
+            diagnostic = diagnostic.suggest("did you mean this?", format!("\"{near}\""));
         }
         self.found.push(diagnostic);
         false
@@ -176,16 +172,12 @@ impl Check<'_> {
 
     fn unknown_key(&mut self, pointer: &str, key: &str, known: Vec<&str>) {
         let message = format!("unknown key `{}`", dotted(pointer));
-        let mut diagnostic =
-            Diagnostic::of_key(code::UNKNOWN_KEY, self.document, pointer, message).label("no such setting");
-        let near = nearest(key, known.iter().copied());
-        diagnostic = match (near, diagnostic.at.span.clone()) {
-            (Some(near), Some(span)) => diagnostic.suggest(Suggestion::replace("did you mean this?", span, near)),
-            (Some(near), None) => diagnostic.help(format!("did you mean `{near}`?")),
-            _ if known.is_empty() => diagnostic.help("nothing can be set here"),
-            _ => diagnostic.help(format!("known here: {}", known.join(", "))),
-        };
-        self.found.push(diagnostic);
+        let unknown = Diagnostic::of_key(code::UNKNOWN_KEY, self.document, pointer, message).label("no such setting");
+        self.found.push(match nearest(key, known.iter().copied()) {
+            Some(near) => unknown.suggest("did you mean this?", near),
+            None if known.is_empty() => unknown.help("nothing can be set here"),
+            None => unknown.help(format!("known here: {}", known.join(", "))),
+        });
     }
 
     fn array(&mut self, items: &[Value], pointer: &str, schema: Schema<'_>, depth: usize) {
@@ -262,5 +254,24 @@ impl Check<'_> {
         let message = format!("`{}` must be {rule}", dotted(pointer));
         let diagnostic = Diagnostic::of_value(code::OUT_OF_RANGE, self.document, pointer, message);
         self.found.push(diagnostic.label(format!("{} is out of range", unit(amount))));
+    }
+}
+
+/// The value as one of the types asked for, when it was only written as another.
+fn rewritten(value: &Value, types: &[&str]) -> Option<Value> {
+    let wants = |name: &str| types.contains(&name);
+    let text = value.as_str().unwrap_or_default();
+    let digits = text.replace('_', "");
+    match value {
+        Value::String(_) if wants("boolean") && ["true", "yes", "on"].contains(&text) => Some(Value::Bool(true)),
+        Value::String(_) if wants("boolean") && ["false", "no", "off"].contains(&text) => Some(Value::Bool(false)),
+        Value::String(_) if wants("integer") => digits.parse::<i64>().ok().map(Value::from),
+        Value::String(_) if wants("number") => digits.parse::<f64>().ok().map(Value::from),
+        Value::Number(number) if wants("integer") => {
+            number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 1e15).map(|n| Value::from(n as i64))
+        }
+        Value::Number(_) | Value::Bool(_) if wants("string") => Some(Value::String(value.to_string())),
+        Value::String(_) | Value::Number(_) if wants("array") => Some(Value::Array(vec![value.clone()])),
+        _ => None,
     }
 }

@@ -69,14 +69,8 @@ impl Diagnostic {
 
     /// What a plugin says about its settings: `relative` points into them, empty for the settings as a whole.
     pub fn of_plugin(document: &Document, broadcaster: &str, relative: &str, message: &str) -> Self {
-        let settings = format!("/broadcasters/{broadcaster}/settings");
-        let pointer = if relative.is_empty() || relative.starts_with('/') {
-            format!("{settings}{relative}")
-        } else {
-            format!("{settings}/{relative}")
-        };
-        let known = document.value(&settings).is_some();
-        let pointer = if known { pointer } else { format!("/broadcasters/{broadcaster}") };
+        let slash = if relative.is_empty() || relative.starts_with('/') { "" } else { "/" };
+        let pointer = format!("/broadcasters/{broadcaster}/settings{slash}{relative}");
         let message = format!("`{}`: {message}", dotted(&pointer));
         let here = if document.value(&pointer).is_some() { "refused here" } else { "not given here" };
         Self::of_value(super::code::PLUGIN_REFUSES, document, &pointer, message)
@@ -102,21 +96,26 @@ impl Diagnostic {
         self
     }
 
-    /// Keeps the suggestion only if the finding is in the file: the text of an override is not ours to edit.
-    pub fn suggest(self, suggestion: Suggestion) -> Self {
-        let in_file = self.at.origin == Origin::File;
-        let help = in_file.then(Vec::new).unwrap_or_else(|| vec![format!("write {}", suggestion.replacement)]);
-        Self { help: [self.help, help].concat(), suggestion: in_file.then_some(suggestion), ..self }
-    }
-}
-
-impl Suggestion {
-    pub fn replace(title: impl Into<String>, span: Range<usize>, replacement: impl Into<String>) -> Self {
-        Self { title: title.into(), span, replacement: replacement.into() }
+    /// Proposes another text for what the finding points at. The text of an override is not ours to edit: there it
+    /// becomes a help.
+    pub fn suggest(mut self, title: &str, replacement: impl Into<String>) -> Self {
+        let replacement = replacement.into();
+        match self.at.span.clone().filter(|_| self.at.origin == Origin::File) {
+            Some(span) => self.suggestion = Some(Suggestion { title: title.to_owned(), span, replacement }),
+            None => self.help.push(format!("write {replacement}")),
+        }
+        self
     }
 
-    pub fn insert(title: impl Into<String>, at: usize, text: impl Into<String>) -> Self {
-        Self::replace(title, at..at, text)
+    /// Proposes a text to insert elsewhere in the file.
+    pub fn suggest_at(self, title: &str, at: usize, text: &str) -> Self {
+        let suggestion = Suggestion { title: title.to_owned(), span: at..at, replacement: text.to_owned() };
+        Self { suggestion: Some(suggestion), ..self }
+    }
+
+    /// Whether it only says that something has no effect.
+    pub fn is_warning(&self) -> bool {
+        self.code == super::code::IGNORED
     }
 }
 
@@ -141,7 +140,8 @@ impl Diagnostics {
     /// The same as data: a list in the order of the file, byte spans and one-based lines and columns.
     pub fn to_json(&self) -> Value {
         let items: Vec<Value> = self.items.iter().map(|item| self.item_to_json(item)).collect();
-        json!({ "file": self.file, "errors": items.len(), "diagnostics": items })
+        let errors = self.items.iter().filter(|item| !item.is_warning()).count();
+        json!({ "file": self.file, "errors": errors, "diagnostics": items })
     }
 
     /// Line and column (in characters) of a byte of the text, both from one.
@@ -163,6 +163,7 @@ impl Diagnostics {
         );
         json!({
             "code": item.code,
+            "severity": if item.is_warning() { "warning" } else { "error" },
             "message": item.message,
             "pointer": item.pointer,
             "environment": environment,

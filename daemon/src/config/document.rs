@@ -71,7 +71,8 @@ impl Document {
         let (place, exact) = self.place(pointer);
         let on_one_line = place.value.clone().filter(|span| !self.text[span.clone()].contains('\n'));
         let is_table = exact && self.value(pointer).is_some_and(Value::is_object);
-        let span = if is_table { place.key.clone().or(on_one_line) } else { on_one_line.or(place.key.clone()) };
+        let span =
+            if is_table || !exact { place.key.clone().or(on_one_line) } else { on_one_line.or(place.key.clone()) };
         At { origin: place.origin.clone(), span }
     }
 

@@ -54,7 +54,8 @@ pub fn apply_prefixed_env(document: &mut Document, env: &BTreeMap<String, String
             refused.extend(outcome.err());
         }
     }
-    refused.extend(apply_sets(document, sets));
+    // What is wrong with them was said when they were laid over the file.
+    drop(apply_sets(document, sets));
     refused
 }
 
@@ -190,7 +191,11 @@ fn entry<'a>(node: &'a mut Value, part: &str) -> &'a mut Value {
         let last = items.len() - 1;
         return &mut items[index.min(last)];
     }
-    &mut node[part]
+    let below = &mut node[part];
+    if below.is_null() {
+        *below = Value::Object(Map::new());
+    }
+    below
 }
 
 /// The key of the table that `part` means: itself, or the one that differs only in case.

@@ -3,9 +3,9 @@
 use annotate_snippets::{AnnotationKind, Group, Level, Origin as Header, Patch, Renderer, Snippet};
 
 use super::{
-    code,
     diagnostic::{Diagnostic, Diagnostics},
     document::Origin,
+    words::is_secret,
 };
 
 /// Whether the text may carry terminal colours.
@@ -27,7 +27,7 @@ impl Diagnostics {
             out.push_str(&renderer.render(&self.groups(item)));
             out.push_str("\n\n");
         }
-        let warnings = self.items.iter().filter(|item| item.code == code::IGNORED).count();
+        let warnings = self.items.iter().filter(|item| item.is_warning()).count();
         let counted = [(self.items.len() - warnings, "error"), (warnings, "warning")];
         let words: Vec<String> = counted
             .iter()
@@ -41,9 +41,16 @@ impl Diagnostics {
     }
 
     fn groups<'a>(&'a self, item: &'a Diagnostic) -> Vec<Group<'a>> {
-        let level = if item.code == code::IGNORED { Level::WARNING } else { Level::ERROR };
+        let level = if item.is_warning() { Level::WARNING } else { Level::ERROR };
         let title = level.primary_title(item.message.as_str()).id(item.code);
         let mut group = match (&item.at.origin, &item.at.span) {
+            (Origin::File, Some(span)) if is_secret(&item.pointer) => {
+                // The line would show what should not have been written there; it must not spread into logs as well.
+                let (line, column) = self.line_column(span.start);
+                let header = Header::path(self.file.as_str()).line(line).char_column(column);
+                let group = title.element(header);
+                if item.label.is_empty() { group } else { group.element(Level::NOTE.message(item.label.as_str())) }
+            }
             (Origin::File, Some(span)) => {
                 let mut annotation = AnnotationKind::Primary.span(span.clone());
                 if !item.label.is_empty() {
@@ -82,6 +89,7 @@ impl Diagnostics {
     fn overridden(&self, item: &Diagnostic) -> Option<String> {
         let span = item.at.span.clone().filter(|_| item.at.origin != Origin::File)?;
         let (line, _) = self.line_column(span.start);
-        Some(format!("this overrides {}:{line} ({})", self.file, self.text.get(span)?.trim()))
+        let overridden = if is_secret(&item.pointer) { "not shown" } else { self.text.get(span)?.trim() };
+        Some(format!("this overrides {}:{line} ({overridden})", self.file))
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     code,
-    diagnostic::{Diagnostic, Suggestion},
+    diagnostic::Diagnostic,
     document::{Document, pointer_to},
     schema::{Auth, Config},
     value::Address,
@@ -24,9 +24,10 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// All that is wrong between settings that are each fine for themselves.
 ///
-/// `config` may lack what is wrong for itself; which names exist is therefore asked of the document.
-pub fn check(document: &Document, config: &Config) -> Vec<Diagnostic> {
-    let rules = Rules { document, config };
+/// `config` has defaults where something is wrong for itself (`faults`, by pointer); so which names exist is asked of the
+/// document, and no rule speaks about values that are not the operator's.
+pub fn check(document: &Document, config: &Config, faults: &[String]) -> Vec<Diagnostic> {
+    let rules = Rules { document, config, faults };
     let found =
         [rules.names(), rules.listening(), rules.circles(), rules.addresses(), rules.endpoints(), rules.values()];
     found.concat()
@@ -35,9 +36,18 @@ pub fn check(document: &Document, config: &Config) -> Vec<Diagnostic> {
 struct Rules<'a> {
     document: &'a Document,
     config: &'a Config,
+    faults: &'a [String],
 }
 
 impl Rules<'_> {
+    /// Whether the value at `pointer` and all below it are what the operator wrote, or the default.
+    fn sound(&self, pointer: &str) -> bool {
+        !self
+            .faults
+            .iter()
+            .any(|fault| fault.strip_prefix(pointer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    }
+
     fn names(&self) -> Vec<Diagnostic> {
         let mut found = Vec::new();
         for (section, what) in [("/streams", "stream"), ("/broadcasters", "broadcaster")] {
@@ -78,14 +88,14 @@ impl Rules<'_> {
                     let message = format!("broadcaster `{name}` listens to `{stream}`, which nobody declares");
                     let unknown = wrong(code::UNKNOWN_STREAM, message).label("no such stream");
                     let known = self.keys("/streams").chain(self.keys("/broadcasters")).filter(|one| one != name);
-                    found.push(match (nearest(stream, known), &unknown.at.span) {
-                        (Some(near), Some(span)) => {
-                            let fix = Suggestion::replace("did you mean this?", span.clone(), format!("\"{near}\""));
-                            unknown.suggest(fix)
-                        }
-                        _ => unknown.help(format!("declare it with [streams.{stream}], or name a broadcaster")),
+                    found.push(match nearest(stream, known) {
+                        Some(near) => unknown.suggest("did you mean this?", format!("\"{near}\"")),
+                        None => unknown.help(format!("declare it with [streams.{stream}], or name a broadcaster")),
                     });
-                } else if self.config.streams.get(stream).is_some_and(|one| one.private) && !broadcaster.allow_private {
+                } else if self.config.streams.get(stream).is_some_and(|one| one.private)
+                    && !broadcaster.allow_private
+                    && self.sound(&format!("/broadcasters/{name}/allow_private"))
+                {
                     let message = format!("broadcaster `{name}` may not listen to the private stream `{stream}`");
                     let private = wrong(code::PRIVATE_STREAM, message).label("private");
                     let help =
@@ -130,7 +140,8 @@ impl Rules<'_> {
         for (pointer, address) in listeners.chain([admin]) {
             // Port 0 is another port every time.
             let any_port = matches!(address, Address::Tcp(tcp) if tcp.port() == 0);
-            match seen.get(address).filter(|_| !any_port) {
+            match seen.get(address).filter(|_| !any_port && self.sound("/server/listen") && self.sound("/admin/listen"))
+            {
                 Some(first) => {
                     let message = format!("`{address}` is listened on twice");
                     let twice = Diagnostic::of_value(code::SAME_ADDRESS, self.document, &pointer, message);
@@ -141,7 +152,7 @@ impl Rules<'_> {
             }
         }
         let exposed = matches!(&self.config.admin.listen, Address::Tcp(tcp) if !tcp.ip().is_loopback());
-        if exposed && self.config.admin.token.is_none() {
+        if exposed && self.config.admin.token.is_none() && self.sound("/admin/token") {
             let message = "`admin.listen` is open to other machines, but `admin.token` is not set";
             let open = Diagnostic::of_value(code::EXPOSED, self.document, "/admin/listen", message);
             let help = "set admin.token = \"credential:NAME\", or listen on 127.0.0.1";
@@ -152,19 +163,22 @@ impl Rules<'_> {
 
     fn endpoints(&self) -> Vec<Diagnostic> {
         let endpoints = &self.config.server.endpoints;
+        let listeners = &self.config.server.listen;
         let mut found = Vec::new();
         for (index, endpoint) in endpoints.iter().enumerate() {
             let at = |key: &str| format!("/server/endpoints/{index}/{key}");
             let overlaps = |other: &&super::schema::Endpoint| {
                 let both = other.listen.is_none() || endpoint.listen.is_none() || other.listen == endpoint.listen;
-                other.path == endpoint.path && both
+                other.path == endpoint.path && both && self.sound(&at("path")) && self.sound(&at("listen"))
             };
             if endpoints[..index].iter().any(|other| overlaps(&other)) {
                 let message = format!("the path `{}` is claimed by two endpoints of the same listener", endpoint.path);
                 let same = Diagnostic::of_value(code::SAME_PATH, self.document, &at("path"), message);
                 found.push(same.label("claimed before").help("choose another path, or give each its own `listen`"));
             }
-            if let Some(address) = endpoint.listen.as_ref().filter(|one| !self.config.server.listen.contains(one)) {
+            if let Some(address) =
+                endpoint.listen.as_ref().filter(|one| !listeners.contains(one) && self.sound("/server/listen"))
+            {
                 let message = format!("the endpoint's `listen` is `{address}`, but `server.listen` does not have it");
                 let lost = Diagnostic::of_value(code::UNKNOWN_LISTENER, self.document, &at("listen"), message);
                 found.push(lost.label("nobody listens there").help("add it to `server.listen`"));
@@ -180,9 +194,11 @@ impl Rules<'_> {
                     let pointer = at(&format!("streams/{nth}"));
                     let message = format!("the endpoint `{}` offers `{stream}`, which nobody declares", endpoint.path);
                     let unknown = Diagnostic::of_value(code::UNKNOWN_STREAM, self.document, &pointer, message);
-                    let near = nearest(stream, known()).map(|near| format!("did you mean `{near}`?"));
-                    let help = near.unwrap_or_else(|| "name a stream or broadcaster, or \"*\" for all".to_owned());
-                    found.push(unknown.label("no such stream").help(help));
+                    let unknown = unknown.label("no such stream");
+                    found.push(match nearest(stream, known()) {
+                        Some(near) => unknown.suggest("did you mean this?", format!("\"{near}\"")),
+                        None => unknown.help("name a stream or broadcaster, or \"*\" for all"),
+                    });
                 }
             }
         }
@@ -193,7 +209,7 @@ impl Rules<'_> {
     fn values(&self) -> Vec<Diagnostic> {
         let mut found = Vec::new();
         let ping = &self.config.hub.ping;
-        if ping.drop_after <= ping.every {
+        if ping.drop_after <= ping.every && self.sound("/hub/ping") {
             let message = format!(
                 "`hub.ping.drop_after` ({}) must be longer than `hub.ping.every` ({})",
                 ping.drop_after, ping.every
@@ -208,7 +224,8 @@ impl Rules<'_> {
             if !LEVELS.contains(&level) || name.is_some_and(str::is_empty) {
                 let message = format!("`log.level` cannot contain {part:?}");
                 let wrong = Diagnostic::of_value(code::WRONG_FORMAT, self.document, "/log/level", message);
-                let near = nearest(level, LEVELS).map(|near| format!("did you mean `{near}`?"));
+                let near =
+                    nearest(level, LEVELS).filter(|near| *near != level).map(|near| format!("did you mean `{near}`?"));
                 let rule =
                     "a level is off, error, warn, info, debug or trace; with a broadcaster's name: \"info,bars=debug\"";
                 found.push(near.into_iter().fold(wrong.label("not understood").help(rule), Diagnostic::help));

@@ -7,7 +7,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::{
     code,
-    diagnostic::{Diagnostic, Diagnostics, Suggestion},
+    diagnostic::{Diagnostic, Diagnostics},
     document::{At, Document, Origin, Place, pointer_to},
 };
 
@@ -147,25 +147,30 @@ impl Walk {
 
 /// The parser's finding in our words, with the fix where it can be seen.
 fn syntax_error(text: &str, message: &str, span: Option<Range<usize>>) -> Diagnostic {
-    // The end of the text and of a line have no width; an arrow needs a place all the same.
     let span = span.unwrap_or(text.len()..text.len());
-    let at = At { origin: Origin::File, span: Some(span.clone()) };
     let (what, rule) = message.split_once(", ").unwrap_or((message, ""));
-    let diagnostic = Diagnostic::new(code::SYNTAX, what).at(at).label(rule);
+    let at = |span: Range<usize>| At { origin: Origin::File, span: Some(span) };
+    let say = |what: &str| Diagnostic::new(code::SYNTAX, what).at(at(span.clone())).label(rule);
     if let Some(word) = bare_word(text, &span) {
         let value = &text[word.clone()];
-        let quoted = Suggestion::replace("write it as a string", word.clone(), format!("\"{value}\""));
         return Diagnostic::new(code::SYNTAX, format!("the value `{value}` needs quotes"))
-            .at(At { origin: Origin::File, span: Some(word) })
+            .at(at(word))
             .label("only numbers, dates, true and false stand without")
-            .suggest(quoted);
+            .suggest("write it as a string", format!("\"{value}\""));
     }
+    let rest_of_line = text[span.start..].lines().next().unwrap_or_default();
     match what {
         "missing comma between array elements" | "missing comma between key-value pairs" => {
-            diagnostic.suggest(Suggestion::insert("separate them", before_space(text, span.start), ","))
+            say(what).suggest_at("separate them", text[..span.start].trim_end().len(), ",")
         }
-        "duplicate key" => diagnostic.help("keep one of them; a table may be opened only once"),
-        _ => diagnostic,
+        "duplicate key" => say(&format!("`{}` is given twice", text[span.clone()].trim()))
+            .label("given before")
+            .help("keep one of them; a table may be opened only once"),
+        "string values must be quoted" if rest_of_line.trim().is_empty() => {
+            say("a value is missing").label("nothing here")
+        }
+        "invalid basic string" if rule == "expected `\"`" => say("the string has no end").label("expected `\"`"),
+        _ => say(what),
     }
 }
 
@@ -181,9 +186,4 @@ fn bare_word(text: &str, span: &Range<usize>) -> Option<Range<usize>> {
     let is_key = after.starts_with('=');
     let is_word = text[start..end].starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/' || c == '.');
     (is_value && !is_key && is_word && span.end <= end.max(span.start)).then_some(start..end)
-}
-
-/// The end of what stands before `at`, without the space between.
-fn before_space(text: &str, at: usize) -> usize {
-    text[..at].trim_end().len()
 }

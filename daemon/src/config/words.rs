@@ -28,8 +28,7 @@ pub fn one_of(words: &[String]) -> String {
 
 /// A value as it may stand in a message: short, and never a secret.
 pub fn shown(pointer: &str, value: &Value) -> String {
-    let key = pointer.rsplit('/').next().unwrap_or_default();
-    if ["token", "password", "secret", "key"].iter().any(|word| key.ends_with(word)) {
+    if is_secret(pointer) {
         return "this value".to_owned();
     }
     /// A message stays on one line of a terminal.
@@ -41,6 +40,12 @@ pub fn shown(pointer: &str, value: &Value) -> String {
     format!("{}…", text.chars().take(LONGEST_SHOWN).collect::<String>())
 }
 
+/// Whether a setting is one of those whose value never appears in a report or log.
+pub fn is_secret(pointer: &str) -> bool {
+    let secret = |part: &str| ["token", "password", "secret", "key"].iter().any(|word| part.ends_with(word));
+    pointer.split('/').any(secret)
+}
+
 /// A number with the unit of its format: `2s`, `64KiB`, `7`.
 pub fn amount(format: &str, number: f64) -> String {
     let with_unit = match format {
@@ -48,7 +53,24 @@ pub fn amount(format: &str, number: f64) -> String {
         "size" => Size::from_number(number).ok().map(|size| size.to_string()),
         _ => None,
     };
-    with_unit.unwrap_or_else(|| number.to_string())
+    with_unit.unwrap_or_else(|| grouped(&number.to_string()))
+}
+
+/// A number as TOML lets one write it for reading: `10_000_000`.
+fn grouped(number: &str) -> String {
+    let digits = number.len() - usize::from(number.starts_with('-'));
+    if digits <= 4 || number.contains(['.', 'e', 'n']) {
+        return number.to_owned();
+    }
+    let mut out = String::new();
+    for (index, digit) in number.chars().enumerate() {
+        let left = number.len() - index;
+        if left % 3 == 0 && left < digits {
+            out.push('_');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 /// The known word that was probably meant: one slip, and one more for every four letters.
@@ -57,7 +79,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let distance = |other: &'a str| (strsim::damerau_levenshtein(word, other), other);
     let best = known.into_iter().map(distance).min()?;
     // A word with nothing of the other left is no slip of it.
-    (best.0 <= allowed && best.0 < word.chars().count().max(2)).then_some(best.1)
+    (best.0 <= allowed && best.0 < word.chars().count()).then_some(best.1)
 }
 
 #[cfg(test)]
@@ -69,6 +91,9 @@ mod tests {
         assert_eq!(nearest("listn", ["listen", "origins"]), Some("listen"));
         assert_eq!(nearest("max_conections", ["max_connections", "max_per_ip"]), Some("max_connections"));
         assert_eq!(nearest("threads", ["listen", "shards"]), None);
+        assert_eq!(amount("uint32", 10_000_000.0), "10_000_000");
+        assert_eq!(amount("", -123_456.0), "-123_456");
+        assert_eq!(amount("duration", 90.0), "1m30s");
         assert_eq!(nearest("x", ["y", "zz"]), None);
     }
 

@@ -48,8 +48,11 @@ pub enum Backend {
 /// A path at which a dialect is spoken.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["path"]))]
 pub struct Endpoint {
     /// The path clients connect to, such as "/v1/ws".
+    // The schema asks for it; the type does without, so that one error does not hide others of the same table.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(extend(
         "pattern" = r"^/[^?#{}*\s]*$",
         "x-rule" = "a path begins with / and holds no space and none of ? # { } *"

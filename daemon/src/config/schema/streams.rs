@@ -62,8 +62,11 @@ pub struct HistoryOverride {
 /// One running instance of a plugin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["plugin"]))]
 pub struct Broadcaster {
     /// The plugin's name: "spc" is the file libspc.so.
+    // The schema asks for it; the type does without, so that one error does not hide others of the same table.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(extend(
         "pattern" = "^[a-z][a-z0-9_]*$",
         "x-rule" = "a plugin is named without folder, lib and .so, in small letters: \"spc\" is the file libspc.so"
