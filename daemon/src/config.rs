@@ -14,11 +14,7 @@ pub mod value;
 pub mod watch;
 mod words;
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::LazyLock,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::LazyLock};
 
 use serde_json::{Map, Value};
 
@@ -60,31 +56,26 @@ impl Config {
 
     /// The same for a text that has been read already, as the watch hands it over.
     pub fn from_text(source: &Source, text: &str) -> Result<Loaded, Diagnostics> {
-        let mut document = Document::parse(&shown_name(&source.path), text)?;
+        let mut document = Document::parse(&source.path.display().to_string(), text)?;
         let mut found = overlay::apply(&mut document, &source.env, &source.sets);
         found.extend(overlay::apply_prefixed_env(&mut document, &source.env, &source.sets));
         let schema = Schema::new(&SCHEMA);
         document.read_overrides("", schema);
         found.extend(check::check(&document, "", schema));
         let typed = serde_json::from_value::<Config>(without_faults(&document, &found));
-        match typed {
+        match &typed {
             Ok(config) => {
                 let faults: Vec<String> = found.iter().map(|one| one.pointer.clone()).collect();
-                found.extend(rules::check(&document, &config, &faults));
-                let warnings = Diagnostics::about(&document, overlay::ignored(&source.env, &sections()));
-                if found.is_empty() {
-                    Ok(Loaded { config, document, warnings })
-                } else {
-                    Err(Diagnostics::about(&document, found))
-                }
+                found.extend(rules::check(&document, config, &faults));
             }
-            Err(error) => {
-                // The schema is made from the same types, so that this only happens beside an error already found.
-                if found.is_empty() {
-                    found.push(Diagnostic::new(code::WRONG_FORMAT, error.to_string()));
-                }
-                Err(Diagnostics::about(&document, found))
-            }
+            // The schema is made from the same types, so that this should only happen beside an error already found.
+            Err(error) if found.is_empty() => found.push(Diagnostic::new(code::WRONG_FORMAT, error.to_string())),
+            Err(_) => {}
+        }
+        let warnings = Diagnostics::about(&document, overlay::ignored(&source.env, &sections()));
+        match typed {
+            Ok(config) if found.is_empty() => Ok(Loaded { config, document, warnings }),
+            _ => Err(Diagnostics::about(&document, found)),
         }
     }
 
@@ -111,11 +102,6 @@ pub fn check_settings(document: &Document, broadcaster: &str, schema: &Value) ->
     } else {
         Err(Diagnostics::about(&document, found))
     }
-}
-
-/// What messages call a file: relative to the working directory nothing is gained, so as it was given.
-fn shown_name(path: &Path) -> String {
-    path.display().to_string()
 }
 
 /// The tables at the top of the configuration.

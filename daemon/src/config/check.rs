@@ -1,8 +1,8 @@
 //! Checks a document against a JSON Schema, reports everything at once, and knows where each value was written.
 //!
 //! The subset: type, properties, required, additionalProperties, items, enum, const, minimum, maximum and their
-//! exclusive forms, lengths of lists and texts, pattern (without look-around), allOf, anyOf, oneOf, `$ref`, and our own
-//! formats (durations, sizes, intervals, addresses). `Schema::unsupported` names what a schema asks beyond that.
+//! exclusive forms, lengths of lists and texts, pattern (without look-around), allOf, anyOf, oneOf (taken as anyOf),
+//! `$ref`, and our own formats (durations, sizes, intervals, addresses). `Schema::unsupported` names what a schema asks beyond that.
 
 use serde_json::{Map, Value};
 

@@ -19,7 +19,6 @@ codes! {
     OUT_OF_RANGE = "C006", "The number, duration or size lies outside the allowed range.";
     WRONG_LENGTH = "C007", "The text or the list is too short or too long.";
     WRONG_FORMAT = "C008", "The text is not written as the setting asks: a duration, a size, an address, a pattern.";
-    NO_ALTERNATIVE = "C009", "The value fits none of the shapes the setting can have, or more than one.";
     NUMBER = "C010", "The number is not finite, or too large to be kept exactly.";
     OVERRIDE = "C011", "An environment variable or --set cannot be placed in the configuration.";
     YES_OR_NO = "C012", "An environment variable that switches a broadcaster is neither yes nor no.";

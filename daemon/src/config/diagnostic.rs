@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use serde_json::{Value, json};
 
-use super::document::{At, Document, Origin, dotted};
+use super::{
+    document::{At, Document, Origin, dotted},
+    words::is_secret,
+};
 
 pub use super::render::Paint;
 
@@ -97,10 +100,10 @@ impl Diagnostic {
     }
 
     /// Proposes another text for what the finding points at. The text of an override is not ours to edit: there it
-    /// becomes a help.
+    /// becomes a help. So it does where the line would show a secret.
     pub fn suggest(mut self, title: &str, replacement: impl Into<String>) -> Self {
         let replacement = replacement.into();
-        match self.at.span.clone().filter(|_| self.at.origin == Origin::File) {
+        match self.at.span.clone().filter(|_| self.at.origin == Origin::File && !is_secret(&self.pointer)) {
             Some(span) => self.suggestion = Some(Suggestion { title: title.to_owned(), span, replacement }),
             None => self.help.push(format!("write {replacement}")),
         }

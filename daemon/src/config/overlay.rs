@@ -25,7 +25,7 @@ pub fn apply(document: &mut Document, env: &BTreeMap<String, String>, sets: &[St
         let Some(path) = variable.strip_prefix(PREFIX).filter(|path| path.contains(JOINT)) else { continue };
         let parts: Vec<String> = path.split(JOINT).map(str::to_lowercase).collect();
         let origin = Origin::Environment(variable.clone());
-        refused.extend(document.overlay(&parts, raw, origin).err());
+        refused.extend(document.overlay(&parts, raw, origin).err().map(|wrong| *wrong));
     }
     refused.extend(apply_sets(document, sets));
     refused
@@ -51,7 +51,7 @@ pub fn apply_prefixed_env(document: &mut Document, env: &BTreeMap<String, String
                 let parts: Vec<String> = start.into_iter().chain(name.split(JOINT).map(str::to_lowercase)).collect();
                 document.overlay(&parts, raw, origin)
             };
-            refused.extend(outcome.err());
+            refused.extend(outcome.err().map(|wrong| *wrong));
         }
     }
     // What is wrong with them was said when they were laid over the file.
@@ -80,10 +80,10 @@ pub fn ignored(env: &BTreeMap<String, String>, sections: &[&str]) -> Vec<Diagnos
 
 impl Document {
     /// Puts an override at a path; tables on the way are made, keys are matched whatever their case.
-    pub fn overlay(&mut self, path: &[String], raw: &str, origin: Origin) -> Result<(), Diagnostic> {
+    pub fn overlay(&mut self, path: &[String], raw: &str, origin: Origin) -> Result<(), Box<Diagnostic>> {
         let refuse = |why: String| {
             let at = At { origin: origin.clone(), span: None };
-            Diagnostic::new(code::OVERRIDE, why).at(at).help("`broadcastd config schema` lists every path")
+            Box::new(Diagnostic::new(code::OVERRIDE, why).at(at).help("`broadcastd config schema` lists every path"))
         };
         if path.iter().any(String::is_empty) {
             return Err(refuse("the path of this override has an empty part".to_owned()));
@@ -147,10 +147,10 @@ fn apply_sets(document: &mut Document, sets: &[String]) -> Vec<Diagnostic> {
             None => {
                 let at = At { origin: Origin::Set(set.clone()), span: None };
                 let wrong = Diagnostic::new(code::OVERRIDE, format!("`--set {set}` says no value")).at(at);
-                Err(wrong.help("write key=value, for example --set server.drain=30s"))
+                Err(Box::new(wrong.help("write key=value, for example --set server.drain=30s")))
             }
         };
-        refused.extend(outcome.err());
+        refused.extend(outcome.err().map(|wrong| *wrong));
     }
     refused
 }
@@ -166,7 +166,7 @@ fn prefixes(document: &Document) -> Vec<(String, String)> {
 }
 
 /// `PREFIX_ENABLED` takes the words people write into environment files.
-fn enable(document: &mut Document, broadcaster: &str, raw: &str, origin: Origin) -> Result<(), Diagnostic> {
+fn enable(document: &mut Document, broadcaster: &str, raw: &str, origin: Origin) -> Result<(), Box<Diagnostic>> {
     let path = ["broadcasters", broadcaster, "enabled"].map(str::to_owned);
     match raw.trim().to_lowercase().as_str() {
         "true" | "1" | "yes" => document.overlay(&path, "true", origin),
@@ -176,7 +176,7 @@ fn enable(document: &mut Document, broadcaster: &str, raw: &str, origin: Origin)
             let pointer = pointer_to(&pointer_to("/broadcasters", broadcaster), "enabled");
             let span = document.value(&pointer).and_then(|_| document.at_value(&pointer).span);
             let wrong = Diagnostic { pointer, ..Diagnostic::new(code::YES_OR_NO, message) };
-            Err(wrong.at(At { origin, span }).help("write true, 1 or yes; or false, 0 or no"))
+            Err(Box::new(wrong.at(At { origin, span }).help("write true, 1 or yes; or false, 0 or no")))
         }
     }
 }

@@ -65,7 +65,7 @@ fn grouped(number: &str) -> String {
     let mut out = String::new();
     for (index, digit) in number.chars().enumerate() {
         let left = number.len() - index;
-        if left % 3 == 0 && left < digits {
+        if left.is_multiple_of(3) && left < digits {
             out.push('_');
         }
         out.push(digit);
