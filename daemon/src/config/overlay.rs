@@ -8,7 +8,7 @@ use super::{
     code,
     diagnostic::Diagnostic,
     document::{At, Document, Origin, Place, pointer_to},
-    json_schema::Schema,
+    json_schema::{Schema, type_of},
     source::literal,
 };
 
@@ -130,7 +130,11 @@ impl Document {
             let parts = super::document::parts(&key[pointer.len()..]);
             let wanted = parts.into_iter().try_fold(schema, |schema, part| schema.below(&part));
             if let (Some(wanted), Some(value)) = (wanted, self.tree.pointer_mut(&key)) {
-                *value = as_wanted(&raw, wanted);
+                let read = as_wanted(&raw, wanted);
+                // A table or list that is one already may hold overrides of its own by now.
+                if type_of(&read) != type_of(value) {
+                    *value = read;
+                }
             }
         }
     }

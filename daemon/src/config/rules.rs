@@ -107,7 +107,7 @@ impl Rules<'_> {
         found
     }
 
-    /// Every circle of listeners once, named from its alphabetically first member.
+    /// Circles of listeners, each named once, from its alphabetically first member; of circles that share a member, one.
     fn circles(&self) -> Vec<Diagnostic> {
         let listens: BTreeMap<&str, &[String]> =
             self.config.broadcasters.iter().map(|(name, one)| (name.as_str(), one.listen.as_slice())).collect();

@@ -203,6 +203,13 @@ fn overrides_take_the_type_the_setting_has() {
 }
 
 #[test]
+fn an_override_of_a_table_keeps_the_overrides_inside_it() {
+    let env = [("BROADCASTD_HUB__HISTORY", "{ bytes = 1 }"), ("BROADCASTD_HUB__HISTORY__EVENTS", "5")];
+    let config = load_with("[hub.history]\nage = \"1s\"\n", &env, &[]).config;
+    assert_eq!(config.hub.history, History { events: 5, bytes: Size(1), age: Duration::from_secs(300) });
+}
+
+#[test]
 fn a_variable_with_one_underscore_too_few_is_warned_about() {
     let warned = load_with("", &[("BROADCASTD_HUB_MAX_TOPICS", "5")], &[]).warnings;
     let text = warned.render(Paint::Plain, "");

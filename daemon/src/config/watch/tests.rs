@@ -275,8 +275,23 @@ fn the_poll_sees_what_the_kernel_does_not_tell() {
 fn a_file_that_never_rests_is_read_all_the_same() {
     let timing = Timing { quiet: Duration::from_secs(3600), longest: Duration::from_millis(100), ..TIMING };
     let scene = Scene::with("config.toml", timing, Sight::Kernel, plain);
-    fs::write(scene.path("config.toml"), text(0)).unwrap();
-    scene.expect(&text(0));
+    for round in 0..ROUNDS {
+        fs::write(scene.path("config.toml"), text(round)).unwrap();
+        scene.expect(&text(round));
+    }
+}
+
+#[test]
+fn lost_events_and_writes_concern_us_and_reading_does_not() {
+    use notify::event::{AccessMode, DataChange, Flag, ModifyKind};
+    let ours = BTreeSet::from([PathBuf::from("/a/config.toml")]);
+    let event = |kind: EventKind, path: &str| Event::new(kind).add_path(path.into());
+    let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+    assert!(concerns(&event(written, "/a/config.toml"), &ours));
+    assert!(!concerns(&event(written, "/a/other"), &ours));
+    assert!(concerns(&event(EventKind::Access(AccessKind::Close(AccessMode::Write)), "/a/config.toml"), &ours));
+    assert!(!concerns(&event(EventKind::Access(AccessKind::Open(AccessMode::Any)), "/a/config.toml"), &ours));
+    assert!(concerns(&Event::new(EventKind::Other).set_flag(Flag::Rescan), &ours));
 }
 
 #[test]
