@@ -2,7 +2,8 @@
 //!
 //! The subset: type, properties, required, additionalProperties, items, enum, const, minimum, maximum and their
 //! exclusive forms, lengths of lists and texts, pattern (without look-around), allOf, anyOf, oneOf (taken as anyOf),
-//! `$ref`, and our own formats (durations, sizes, intervals, addresses). `Schema::unsupported` names what a schema asks beyond that.
+//! `$ref`, and our own formats (durations, sizes, intervals, addresses). `Schema::unsupported` names what a schema asks
+//! beyond that.
 
 use serde_json::{Map, Value};
 

@@ -75,7 +75,8 @@ impl Diagnostic {
         let slash = if relative.is_empty() || relative.starts_with('/') { "" } else { "/" };
         let pointer = format!("/broadcasters/{broadcaster}/settings{slash}{relative}");
         let message = format!("`{}`: {message}", dotted(&pointer));
-        let here = if document.value(&pointer).is_some() { "refused here" } else { "not given here" };
+        let given = document.value(&pointer).is_some() || document.raw(&pointer).is_some();
+        let here = if given { "refused here" } else { "not given here" };
         Self::of_value(super::code::PLUGIN_REFUSES, document, &pointer, message)
             .label(here)
             .note(format!("the plugin of broadcaster `{broadcaster}` says so"))
@@ -105,7 +106,10 @@ impl Diagnostic {
         let replacement = replacement.into();
         match self.at.span.clone().filter(|_| self.at.origin == Origin::File && !is_secret(&self.pointer)) {
             Some(span) => self.suggestion = Some(Suggestion { title: title.to_owned(), span, replacement }),
-            None => self.help.push(format!("write {replacement}")),
+            None => self.help.push(match title.strip_suffix(" this?") {
+                Some(question) => format!("{question} {replacement}?"),
+                None => format!("{title} {replacement}"),
+            }),
         }
         self
     }

@@ -66,13 +66,14 @@ impl Document {
         Some(&self.place(pointer).0.origin)
     }
 
-    /// Where the value at `pointer` stands; of a table, its name, and of what is not there, what it would be in.
+    /// Where the value at `pointer` stands; of a table, its name; of what is not there, the name of what it would be in;
+    /// and of an override, what it overrides.
     pub fn at_value(&self, pointer: &str) -> At {
         let (place, exact) = self.place(pointer);
         let on_one_line = place.value.clone().filter(|span| !self.text[span.clone()].contains('\n'));
         let is_table = exact && self.value(pointer).is_some_and(Value::is_object);
-        let span =
-            if is_table || !exact { place.key.clone().or(on_one_line) } else { on_one_line.or(place.key.clone()) };
+        let by_name = place.origin == Origin::File && (is_table || !exact);
+        let span = if by_name { place.key.clone().or(on_one_line) } else { on_one_line.or(place.key.clone()) };
         At { origin: place.origin.clone(), span }
     }
 

@@ -62,7 +62,7 @@ impl Rules<'_> {
                 } else if !is_name(name) {
                     let message = format!("`{name}` is no name of a {what}");
                     let rule = format!(
-                        "a name begins with a small letter and goes on with small letters, digits and _, at most {LONGEST_NAME}"
+                        "a name is a small letter, then small letters, digits and _, at most {LONGEST_NAME} in all"
                     );
                     found.push(wrong(code::NAME, message).label("not a name").help(rule));
                 } else if what == "broadcaster" && self.keys("/streams").any(|stream| stream == name) {

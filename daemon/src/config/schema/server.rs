@@ -109,7 +109,7 @@ pub enum Secret {
     Credential(
         #[schemars(extend(
             "pattern" = "^credential:[A-Za-z0-9._-]+$",
-            "x-rule" = "a secret is never written inline: say \"credential:NAME\", { file = \"/path\" } or { env = \"NAME\" }"
+            "x-rule" = "a secret is never inline: write \"credential:NAME\", { file = \"/path\" } or { env = \"NAME\" }"
         ))]
         String,
     ),
