@@ -16,8 +16,12 @@ pub enum Paint {
 }
 
 impl Diagnostics {
-    /// The findings, then one line that counts them and says what stays active (`active`, a sentence).
+    /// The findings, then one line that counts them and says what stays active (`active`, a sentence). Nothing at all
+    /// when there are none.
     pub fn render(&self, paint: Paint, active: &str) -> String {
+        if self.is_empty() {
+            return String::new();
+        }
         let renderer = match paint {
             Paint::Plain => Renderer::plain(),
             Paint::Coloured => Renderer::styled(),
