@@ -1,0 +1,154 @@
+//! The configuration: file, environment and `--set` composed, checked as a whole, and turned into types.
+
+pub mod check;
+pub mod code;
+pub mod diagnostic;
+pub mod document;
+pub mod json_schema;
+pub mod overlay;
+mod render;
+mod rules;
+pub mod schema;
+pub mod source;
+pub mod value;
+pub mod watch;
+mod words;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::LazyLock};
+
+use serde_json::{Map, Value};
+
+pub use diagnostic::{Diagnostic, Diagnostics, Paint};
+pub use document::{Document, Origin};
+pub use schema::Config;
+
+use json_schema::Schema;
+
+/// The configuration that holds, whole, only when there is no file.
+pub const SHIPPED: &str = include_str!("../../config.toml");
+
+/// The JSON Schema of config.toml, made once: it never changes while the process runs.
+pub static SCHEMA: LazyLock<Value> = LazyLock::new(|| schemars::schema_for!(Config).to_value());
+
+/// Where a configuration comes from. The environment is handed in, never read here.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    pub path: PathBuf,
+    pub env: BTreeMap<String, String>,
+    /// `key=value` of every `--set`, in order.
+    pub sets: Vec<String>,
+}
+
+/// A configuration that passed every check but those of the plugins.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub document: Document,
+    /// What does no harm but probably is not what was meant.
+    pub warnings: Diagnostics,
+}
+
+impl Config {
+    /// Reads and checks the file of `source` with everything laid over it.
+    pub fn load(source: &Source) -> Result<Loaded, Diagnostics> {
+        Self::from_text(source, &source::read(&source.path)?)
+    }
+
+    /// The same for a text that has been read already, as the watch hands it over.
+    pub fn from_text(source: &Source, text: &str) -> Result<Loaded, Diagnostics> {
+        let mut document = Document::parse(&source.path.display().to_string(), text)?;
+        let mut found = overlay::apply(&mut document, &source.env, &source.sets);
+        found.extend(overlay::apply_prefixed_env(&mut document, &source.env, &source.sets));
+        let schema = Schema::new(&SCHEMA);
+        document.read_overrides("", schema);
+        found.extend(check::check(&document, "", schema));
+        let typed = serde_json::from_value::<Config>(without_faults(&document, &found));
+        match &typed {
+            Ok(config) => {
+                let faults: Vec<String> = found.iter().map(|one| one.pointer.clone()).collect();
+                found.extend(rules::check(&document, config, &faults));
+            }
+            // The schema is made from the same types, so that this should only happen beside an error already found.
+            Err(error) if found.is_empty() => found.push(Diagnostic::new(code::WRONG_FORMAT, error.to_string())),
+            Err(_) => {}
+        }
+        let warnings = Diagnostics::about(&document, overlay::ignored(&source.env, &sections()));
+        match typed {
+            Ok(config) if found.is_empty() => Ok(Loaded { config, document, warnings }),
+            _ => Err(Diagnostics::about(&document, found)),
+        }
+    }
+
+    /// The shipped configuration with the environment and `--set` laid over it, for when there is no file.
+    pub fn shipped(source: &Source) -> Result<Loaded, Diagnostics> {
+        let named = Source { path: PathBuf::from("the shipped config.toml"), ..source.clone() };
+        Self::from_text(&named, SHIPPED)
+    }
+}
+
+/// Checks a broadcaster's settings against its plugin's schema, and gives them to the plugin with defaults filled in.
+pub fn check_settings(document: &Document, broadcaster: &str, schema: &Value) -> Result<Value, Diagnostics> {
+    let pointer = format!("/broadcasters/{broadcaster}/settings");
+    let schema = Schema::new(schema);
+    let mut document = document.clone();
+    if let Some(Value::Object(table)) = document.tree.pointer_mut(&format!("/broadcasters/{broadcaster}")) {
+        table.entry("settings").or_insert_with(|| Value::Object(Map::new()));
+    }
+    document.read_overrides(&pointer, schema);
+    let found = check::check(&document, &pointer, schema);
+    if found.is_empty() {
+        let settings = document.value(&pointer).cloned().unwrap_or_else(|| Value::Object(Map::new()));
+        Ok(with_defaults(settings, schema))
+    } else {
+        Err(Diagnostics::about(&document, found))
+    }
+}
+
+/// The tables at the top of the configuration.
+fn sections() -> Vec<&'static str> {
+    Schema::new(&SCHEMA).properties().into_iter().flat_map(Map::keys).map(String::as_str).collect()
+}
+
+/// The tree without what is wrong in it, so that the rest can be checked against each other in the same run.
+fn without_faults(document: &Document, found: &[Diagnostic]) -> Value {
+    let mut tree = document.tree().clone();
+    // What is missing cannot be taken away, and the types do without it.
+    for fault in found.iter().filter(|one| one.code != code::MISSING_KEY) {
+        let mut here = fault.pointer.as_str();
+        // An entry of a list cannot go alone: the places of the others would shift. So the list goes.
+        while let Some((parent, key)) = here.rsplit_once('/') {
+            if let Some(Value::Object(table)) = tree.pointer_mut(parent) {
+                table.remove(&key.replace("~1", "/").replace("~0", "~"));
+                break;
+            }
+            here = parent;
+        }
+    }
+    tree
+}
+
+/// The value with every `default` of the schema where it says nothing.
+fn with_defaults(mut value: Value, schema: Schema<'_>) -> Value {
+    match &mut value {
+        Value::Object(table) => {
+            let certain = schema.certain();
+            for name in certain.iter().filter_map(Schema::properties).flat_map(Map::keys) {
+                let Some(below) = certain.iter().find_map(|one| one.property(name)) else { continue };
+                let default = || below.certain().iter().find_map(|one| one.keyword("default")).cloned();
+                if let Some(given) = table.remove(name).or_else(default) {
+                    table.insert(name.clone(), with_defaults(given, below));
+                }
+            }
+        }
+        Value::Array(items) => {
+            if let Some(each) = schema.certain().iter().find_map(Schema::items) {
+                items.iter_mut().for_each(|item| *item = with_defaults(item.take(), each));
+            }
+        }
+        _ => {}
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! What config.toml may say: every setting with its unit, range and default.
+
+pub mod hub;
+pub mod server;
+pub mod streams;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use hub::{History, Hub, Ping};
+pub use server::{Admin, Auth, Backend, Dialect, Endpoint, Secret, Server};
+pub use streams::{Broadcaster, DeclaredStream, HistoryOverride, Lag, Restart, StreamOverride};
+
+/// The whole configuration. Every key is optional but `plugin` of a broadcaster.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where clients connect.
+    pub server: Server,
+    /// Metrics, health and state, on a listener of their own.
+    pub admin: Admin,
+    /// Limits of connections, of what is kept and of what may wait.
+    pub hub: Hub,
+    /// What is logged, and how.
+    pub log: Log,
+    /// Where plugins are looked for.
+    pub plugins: Plugins,
+    /// Streams that outside programs publish to, by name.
+    pub streams: BTreeMap<String, DeclaredStream>,
+    /// Running instances of plugins, by name; the name is also that of the stream.
+    pub broadcasters: BTreeMap<String, Broadcaster>,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// "auto" (default) is journald under systemd, readable text on a terminal, else JSON.
+    pub format: LogFormat,
+    /// "error", "warn", "info" (default), "debug" or "trace"; also per broadcaster: "info,bars=debug".
+    pub level: String,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Auto,
+    Journald,
+    Text,
+    Json,
+}
+
+/// Where plugins are looked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Plugins {
+    /// Folders searched before the executable's own and /usr/lib/broadcastd/plugins. Default: none.
+    pub dirs: Vec<PathBuf>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Auto, level: "info".to_owned() }
+    }
+}

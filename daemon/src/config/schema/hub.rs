@@ -1,0 +1,108 @@
+//! `[hub]`: limits of connections, of what is kept and of what may wait.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::value::{Duration, Size};
+
+/// Limits of connections, of what is kept and of what may wait.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hub {
+    /// Connections at a time, 1 to 10 000 000; default 10 000. Capped with a warning at the limit of descriptors.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub max_connections: u32,
+    /// Connections from one address, 1 to 10 000 000; default 100. Loopback is exempt.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub max_per_ip: u32,
+    /// Subscriptions of one connection, 1 to 100 000; default 200.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_subscriptions: u32,
+    /// Unsent bytes of one connection before the stream's lag policy applies, 4KiB to 1GiB; default 1MiB.
+    #[schemars(range(min = 4096, max = 1_073_741_824))]
+    pub outbox: Size,
+    /// Everything unsent and kept, shared bytes once, at least 1MiB; default 1GiB. The largest laggards go first.
+    #[schemars(range(min = 1_048_576))]
+    pub memory: Size,
+    /// How a dead connection is found.
+    pub ping: Ping,
+    /// The largest message from a client, 128B to 16MiB; default 64KiB.
+    #[schemars(range(min = 128, max = 16_777_216))]
+    pub max_message: Size,
+    /// How long a client may take for its request's header, 100ms to 5m; default 10s.
+    #[schemars(range(min = 0.1, max = 300))]
+    pub header_timeout: Duration,
+    /// What each stream keeps for those who come back, unless it says otherwise.
+    pub history: History,
+    /// Input kept for listeners, 4KiB to 64GiB; default 64MiB. When it is full, publishers are told 429.
+    #[schemars(range(min = 4096, max = 68_719_476_736u64))]
+    pub listen_buffer: Size,
+    /// How long deliveries may be gathered, 0ms to 1s; default 0ms: every turn.
+    #[schemars(range(max = 1))]
+    pub flush: Duration,
+    /// Topics of one stream, 1 to 10 000 000; default 10 000.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub max_topics: u32,
+    /// Records of one stream, 1 to 10 000 000; default 100 000.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub max_records: u32,
+}
+
+/// How a dead connection is found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ping {
+    /// How often a quiet client is asked for a sign of life, 100ms to 1h; default 30s.
+    #[schemars(range(min = 0.1, max = 3600))]
+    pub every: Duration,
+    /// After how long without one its connection is closed, longer than `every`, up to 1d; default 90s.
+    #[schemars(range(min = 0.1, max = 86400))]
+    pub drop_after: Duration,
+}
+
+/// What a stream keeps for those who come back; whichever bound is met first counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct History {
+    /// Events, 0 to 10 000 000; default 1 000.
+    #[schemars(range(min = 0, max = 10_000_000))]
+    pub events: u32,
+    /// Bytes, up to 64GiB; default 16MiB.
+    #[schemars(range(max = 68_719_476_736u64))]
+    pub bytes: Size,
+    /// Age, up to 365d; default 5m.
+    #[schemars(range(max = 31_536_000))]
+    pub age: Duration,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            max_per_ip: 100,
+            max_subscriptions: 200,
+            outbox: Size(1 << 20),
+            memory: Size(1 << 30),
+            ping: Ping::default(),
+            max_message: Size(64 << 10),
+            header_timeout: Duration::from_secs(10),
+            history: History::default(),
+            listen_buffer: Size(64 << 20),
+            flush: Duration::default(),
+            max_topics: 10_000,
+            max_records: 100_000,
+        }
+    }
+}
+
+impl Default for Ping {
+    fn default() -> Self {
+        Self { every: Duration::from_secs(30), drop_after: Duration::from_secs(90) }
+    }
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self { events: 1_000, bytes: Size(16 << 20), age: Duration::from_secs(300) }
+    }
+}

@@ -1,0 +1,175 @@
+//! `[server]` and `[admin]`: where clients and operators connect.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::value::{Address, Duration};
+
+/// Where clients connect.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Addresses: "IP:PORT", "unix:/path" or "systemd:NAME". Default: 127.0.0.1:8080 and 127.0.0.1:8000.
+    #[schemars(length(min = 1))]
+    pub listen: Vec<Address>,
+    /// Browser origins besides loopback ones, such as "https://example.com"; "*" is any. Default: none.
+    #[schemars(extend("items" = {
+        "type": "string",
+        "pattern": r"^(\*|[a-z][a-z0-9+.-]*://[^/\s]+)$",
+        "x-rule": "an origin is scheme and host without a path, like \"https://example.com:8443\"; \"*\" is any"
+    }))]
+    pub origins: Vec<String>,
+    /// How long clients may take to leave when the daemon stops, up to 1h; default 10s.
+    #[schemars(range(max = 3600))]
+    pub drain: Duration,
+    /// Threads that own connections, 0 to 1024; default 0: one per core. A change waits for a restart.
+    #[schemars(range(min = 0, max = 1024))]
+    pub shards: u16,
+    /// How the shards wait for their sockets; default "auto".
+    pub backend: Backend,
+    /// Which path speaks which dialect. Giving any replaces the default: the native dialect on /v1/ws.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// How the shards wait for their sockets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    #[default]
+    Auto,
+    Epoll,
+}
+
+/// A path at which a dialect is spoken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["path"]))]
+pub struct Endpoint {
+    /// The path clients connect to, such as "/v1/ws".
+    // The schema asks for it; the type does without, so that one error does not hide others of the same table.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(extend(
+        "pattern" = r"^/[^?#{}*\s]*$",
+        "x-rule" = "a path begins with / and holds no space and none of ? # { } *"
+    ))]
+    pub path: String,
+    /// The one address of `server.listen` this endpoint is at. Default: all of them.
+    #[serde(default)]
+    pub listen: Option<Address>,
+    /// The wire format; default "native".
+    #[serde(default)]
+    pub dialect: Dialect,
+    /// The streams that can be reached here, by name; "*" (default) is all visible ones.
+    #[serde(default = "all_streams")]
+    #[schemars(length(min = 1))]
+    pub streams: Vec<String>,
+    /// Whether clients say who they are; default "optional".
+    #[serde(default)]
+    pub auth: Auth,
+}
+
+/// A wire format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    #[default]
+    Native,
+}
+
+/// Whether clients say who they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Auth {
+    None,
+    #[default]
+    Optional,
+    Required,
+}
+
+/// Metrics, health and state, on a listener of their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// One address; default 127.0.0.1:9180. Off loopback `token` is needed.
+    pub listen: Address,
+    /// What a request must bear to see or change more than an anonymous one. Default: nothing.
+    pub token: Option<Secret>,
+}
+
+/// A secret, which never stands in the configuration itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Secret {
+    /// "credential:NAME": handed over by systemd (`LoadCredential=`).
+    Credential(
+        #[schemars(extend(
+            "pattern" = "^credential:[A-Za-z0-9._-]+$",
+            "x-rule" = "a secret is never inline: write \"credential:NAME\", { file = \"/path\" } or { env = \"NAME\" }"
+        ))]
+        String,
+    ),
+    /// { file = "/path" }: the file's text without the line end.
+    File(SecretFile),
+    /// { env = "NAME" }: the value of an environment variable.
+    Env(SecretEnv),
+}
+
+/// A secret in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretFile {
+    /// The file's path.
+    pub file: PathBuf,
+}
+
+/// A secret in an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretEnv {
+    /// The variable's name.
+    pub env: String,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: vec![loopback(8080), loopback(8000)],
+            origins: Vec::new(),
+            drain: Duration::from_secs(10),
+            shards: 0,
+            backend: Backend::Auto,
+            endpoints: vec![Endpoint::default()],
+        }
+    }
+}
+
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self {
+            path: "/v1/ws".to_owned(),
+            listen: None,
+            dialect: Dialect::Native,
+            streams: all_streams(),
+            auth: Auth::Optional,
+        }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: loopback(9180), token: None }
+    }
+}
+
+fn all_streams() -> Vec<String> {
+    vec!["*".to_owned()]
+}
+
+fn loopback(port: u16) -> Address {
+    Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+}

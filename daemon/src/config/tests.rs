@@ -1,0 +1,401 @@
+//! Whole configurations: the text of every mistake against golden files, and what right ones come to.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::{schema::*, value::*, *};
+
+/// Stands at the end of every golden text.
+const ACTIVE: &str = "Nothing was changed; the running configuration stays active.";
+
+fn bars_schema() -> Value {
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "source": { "enum": ["mock", "ticks", "replay"], "default": "mock" },
+            "interval": { "type": ["string", "number"], "format": "duration", "minimum": 0.05, "default": "2s" },
+            "symbols": { "type": "array", "items": { "$ref": "#/$defs/symbol" }, "default": ["AAPL", "GOOGL", "MSFT"] },
+            "resolutions": { "type": "array", "items": { "type": "string" }, "minItems": 1, "default": ["1"] },
+            "fill": { "oneOf": [{ "const": "none" }, { "const": "previous_close" }] },
+            "clock": { "type": "string", "enum": ["wall", "event"] },
+            "session": { "type": "string", "pattern": "^(24x7|[0-9]{4}-[0-9]{4})$" },
+            "limits": { "$ref": "#/$defs/limits", "default": {} }
+        },
+        "$defs": {
+            "symbol": { "type": "string", "minLength": 1, "maxLength": 32 },
+            "limits": { "type": "object", "properties": { "max_fill": { "type": "integer", "default": 100 } } }
+        }
+    })
+}
+
+fn source(env: &[(&str, &str)], sets: &[&str]) -> Source {
+    Source {
+        path: PathBuf::from("config.toml"),
+        env: env.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+        sets: sets.iter().map(|set| set.to_string()).collect(),
+    }
+}
+
+fn load(text: &str) -> Loaded {
+    load_with(text, &[], &[])
+}
+
+fn load_with(text: &str, env: &[(&str, &str)], sets: &[&str]) -> Loaded {
+    let outcome = Config::from_text(&source(env, sets), text);
+    outcome.unwrap_or_else(|found| panic!("{}", found.render(Paint::Plain, ACTIVE)))
+}
+
+/// The report on one input; its first lines say what comes from outside the file.
+fn report(input: &str) -> String {
+    let said = |word: &str| -> Vec<&str> {
+        input.lines().filter_map(|line| line.strip_prefix("# ")?.strip_prefix(word)?.strip_prefix(": ")).collect()
+    };
+    let env: Vec<(&str, &str)> = said("env").iter().map(|line| line.split_once('=').unwrap()).collect();
+    let loaded = match Config::from_text(&source(&env, &said("set")), input) {
+        Ok(loaded) => loaded,
+        Err(found) => return found.render(Paint::Plain, ACTIVE),
+    };
+    let refused: Vec<Diagnostic> = said("refuse")
+        .iter()
+        .map(|line| line.split_once(' ').unwrap())
+        .map(|(pointer, message)| {
+            Diagnostic::of_plugin(&loaded.document, "bars", pointer.trim_end_matches('/'), message)
+        })
+        .collect();
+    if !refused.is_empty() {
+        return Diagnostics::about(&loaded.document, refused).render(Paint::Plain, ACTIVE);
+    }
+    let settings = said("plugin").first().map(|name| check_settings(&loaded.document, name, &bars_schema()));
+    match settings {
+        Some(Err(found)) => found.render(Paint::Plain, ACTIVE),
+        Some(Ok(settings)) => format!("{settings:#}\n"),
+        None => "no mistake\n".to_owned(),
+    }
+}
+
+#[test]
+fn every_mistake_reads_as_its_golden_text() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/config");
+    let rewrite = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let mut inputs: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    inputs.retain(|path| path.extension().is_some_and(|end| end == "toml"));
+    inputs.sort();
+    let mut wrong = Vec::new();
+    for input in &inputs {
+        let text = report(&std::fs::read_to_string(input).unwrap());
+        let expected = input.with_extension("txt");
+        if rewrite {
+            std::fs::write(&expected, &text).unwrap();
+        } else if std::fs::read_to_string(&expected).unwrap_or_default() != text {
+            wrong.push(format!("── {} ──\n{text}", expected.display()));
+        }
+    }
+    assert!(inputs.len() >= 20, "only {} mistakes", inputs.len());
+    assert!(wrong.is_empty(), "these read otherwise now; UPDATE_GOLDEN=1 rewrites them\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_code_but_those_of_files_and_warnings_has_a_golden_text() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/config");
+    let texts: Vec<String> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "txt"))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
+    let elsewhere = [code::UNREADABLE, code::NOT_UTF8, code::TOO_LARGE, code::IGNORED];
+    for (code, _) in code::ALL.iter().filter(|(code, _)| !elsewhere.contains(code)) {
+        assert!(texts.iter().any(|text| text.contains(&format!("error[{code}]"))), "{code} is never shown");
+    }
+}
+
+#[test]
+fn an_empty_file_is_the_defaults() {
+    let empty = load("");
+    assert_eq!(empty.config, Config::default());
+    assert_eq!(empty.warnings.render(Paint::Plain, ACTIVE), "");
+    assert_eq!(load("\u{feff}# only a comment\r\n").config, Config::default());
+}
+
+#[test]
+fn the_shipped_file_shows_the_defaults_and_one_example() {
+    let shipped = Config::shipped(&source(&[], &[])).unwrap();
+    let mut config = shipped.config;
+    let bars = config.broadcasters.remove("bars").unwrap();
+    assert_eq!(config.streams.remove("ticks"), Some(DeclaredStream::default()));
+    assert_eq!(config, Config::default(), "what the shipped file shows as default is none");
+    assert_eq!(bars.plugin, "bars");
+    assert_eq!(bars.env.as_deref(), Some("BAR_BROADCASTER"));
+    assert_eq!(bars.restart, Restart::default());
+    let settings = check_settings(&shipped.document, "bars", &bars_schema()).unwrap();
+    assert_eq!(settings["interval"], "2s");
+    assert_eq!(settings["resolutions"], json!(["1"]));
+}
+
+#[test]
+fn the_shipped_file_names_every_setting() {
+    fn names(schema: json_schema::Schema<'_>, found: &mut Vec<String>) {
+        for variant in schema.variants() {
+            for key in variant.properties().into_iter().flat_map(Map::keys) {
+                found.push(key.clone());
+                names(variant.property(key).unwrap(), found);
+            }
+            variant.additional().into_iter().for_each(|below| names(below, found));
+            variant.items().into_iter().for_each(|below| names(below, found));
+        }
+    }
+    let mut found = Vec::new();
+    names(json_schema::Schema::new(&SCHEMA), &mut found);
+    assert!(found.len() > 60, "the schema was not walked");
+    for name in found {
+        assert!(SHIPPED.contains(&name), "config.toml does not mention `{name}`");
+    }
+}
+
+#[test]
+fn the_schema_asks_nothing_the_checker_leaves_out() {
+    assert_eq!(json_schema::Schema::new(&SCHEMA).unsupported(), [""; 0]);
+}
+
+#[test]
+fn defaults_pass_their_own_schema_and_read_back() {
+    let text = toml::to_string(&Config::default()).unwrap();
+    assert_eq!(load(&text).config, Config::default());
+}
+
+#[test]
+fn the_nearer_word_wins() {
+    let text = "[hub]\nmax_topics = 1\nmax_records = 1\nmax_per_ip = 1\n";
+    let env = [("BROADCASTD_HUB__MAX_TOPICS", "2"), ("BROADCASTD_HUB__MAX_RECORDS", "2")];
+    let loaded = load_with(text, &env, &["hub.max_topics=3"]);
+    let hub = &loaded.config.hub;
+    assert_eq!((hub.max_topics, hub.max_records, hub.max_per_ip, hub.max_subscriptions), (3, 2, 1, 200));
+    assert_eq!(loaded.document.origin("/hub/max_topics"), Some(&Origin::Set("hub.max_topics".into())));
+    assert_eq!(
+        loaded.document.origin("/hub/max_records"),
+        Some(&Origin::Environment("BROADCASTD_HUB__MAX_RECORDS".into()))
+    );
+    assert_eq!(loaded.document.origin("/hub/max_per_ip"), Some(&Origin::File));
+    assert_eq!(loaded.document.origin("/hub/max_subscriptions"), None);
+}
+
+#[test]
+fn overrides_take_the_type_the_setting_has() {
+    let env = [
+        ("BROADCASTD_SERVER__LISTEN", "127.0.0.1:1, [::1]:2"),
+        ("BROADCASTD_STREAMS__TICKS__TEMPLATE", "5"),
+        ("BROADCASTD_STREAMS__TICKS__VISIBLE", "true"),
+        ("BROADCASTD_HUB__PING__EVERY", "1.5"),
+        ("BROADCASTD_SERVER__ENDPOINTS__0__PATH", "/other"),
+        ("BROADCASTD_PLUGIN_PATH", "/not/an/override"),
+    ];
+    let sets = ["server.drain=3s", "hub.history={ events = 7 }", "log.level=\"debug\""];
+    let config = load_with("[[server.endpoints]]\npath = \"/v1/ws\"\n", &env, &sets).config;
+    assert_eq!(config.server.listen, ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse::<Address>().unwrap()]);
+    assert_eq!(config.server.endpoints[0].path, "/other");
+    assert_eq!((config.streams["ticks"].template.as_str(), config.streams["ticks"].visible), ("5", true));
+    assert_eq!(config.hub.ping.every, Duration::from_millis(1500));
+    assert_eq!(config.server.drain, Duration::from_secs(3));
+    assert_eq!((config.hub.history.events, config.hub.history.age), (7, Duration::from_secs(300)));
+    assert_eq!(config.log.level, "debug");
+}
+
+#[test]
+fn an_override_of_a_table_keeps_the_overrides_inside_it() {
+    let env = [("BROADCASTD_HUB__HISTORY", "{ bytes = 1 }"), ("BROADCASTD_HUB__HISTORY__EVENTS", "5")];
+    let config = load_with("[hub.history]\nage = \"1s\"\n", &env, &[]).config;
+    assert_eq!(config.hub.history, History { events: 5, bytes: Size(1), age: Duration::from_secs(300) });
+}
+
+#[test]
+fn a_variable_with_one_underscore_too_few_is_warned_about() {
+    let warned = load_with("", &[("BROADCASTD_HUB_MAX_TOPICS", "5")], &[]).warnings;
+    let text = warned.render(Paint::Plain, "");
+    assert!(text.contains("warning[C040]") && text.contains("BROADCASTD_HUB__MAX_TOPICS"), "{text}");
+    assert!(text.ends_with("config.toml: 1 warning.\n"), "{text}");
+}
+
+#[test]
+fn a_broadcaster_has_variables_of_its_own() {
+    let env = [
+        ("BAR_BROADCASTER_ENABLED", "No"),
+        ("BAR_BROADCASTER_INTERVAL", "0.5"),
+        ("BAR_BROADCASTER_SYMBOLS", "AAPL,GOOGL"),
+        ("BAR_BROADCASTER_RESOLUTIONS", "1,5, 15,D"),
+        ("BAR_BROADCASTERS", "of somebody else"),
+    ];
+    let loaded = load_with(SHIPPED, &env, &[]);
+    assert!(!loaded.config.broadcasters["bars"].enabled);
+    let settings = check_settings(&loaded.document, "bars", &bars_schema()).unwrap();
+    let expected = json!({
+        "source": "mock", "interval": 0.5, "symbols": ["AAPL", "GOOGL"], "resolutions": ["1", "5", "15", "D"],
+        "limits": { "max_fill": 100 }
+    });
+    assert_eq!(settings, expected);
+    let single = load_with(SHIPPED, &[("BAR_BROADCASTER_RESOLUTIONS", "5")], &["broadcasters.bars.settings.symbols=X"]);
+    let settings = check_settings(&single.document, "bars", &bars_schema()).unwrap();
+    assert_eq!((&settings["resolutions"], &settings["symbols"]), (&json!(["5"]), &json!(["X"])));
+}
+
+#[test]
+fn the_command_line_wins_over_a_broadcasters_own_variables() {
+    let env = [("BAR_BROADCASTER_INTERVAL", "0.5"), ("BROADCASTD_BROADCASTERS__BARS__SETTINGS__INTERVAL", "7")];
+    let interval = |sets: &[&str]| {
+        let loaded = load_with(SHIPPED, &env, sets);
+        check_settings(&loaded.document, "bars", &bars_schema()).unwrap()["interval"].clone()
+    };
+    assert_eq!(interval(&[]), json!(0.5));
+    assert_eq!(interval(&["broadcasters.bars.settings.interval=9"]), json!(9));
+}
+
+#[test]
+fn the_longest_prefix_owns_a_variable() {
+    let text = "[broadcasters.a]\nplugin = 'a'\nenv = 'BAR'\n[broadcasters.b]\nplugin = 'b'\nenv = 'BAR_B'\n";
+    let config = load_with(text, &[("BAR_B_X", "1"), ("BAR_Y", "2")], &[]).config;
+    assert_eq!(Value::from(config.broadcasters["a"].settings.clone()), json!({ "y": 2 }));
+    assert_eq!(Value::from(config.broadcasters["b"].settings.clone()), json!({ "x": 1 }));
+}
+
+#[test]
+fn switches_take_the_words_people_write() {
+    for (word, expected) in [("true", true), ("1", true), ("YES", true), ("false", false), ("0", false), ("no", false)]
+    {
+        let config = load_with(SHIPPED, &[("BAR_BROADCASTER_ENABLED", word)], &[]).config;
+        assert_eq!(config.broadcasters["bars"].enabled, expected, "{word}");
+    }
+}
+
+#[test]
+fn settings_without_any_get_the_plugins_defaults() {
+    let loaded = load("[broadcasters.bars]\nplugin = \"bars\"\n");
+    let settings = check_settings(&loaded.document, "bars", &bars_schema()).unwrap();
+    assert_eq!(settings["symbols"], json!(["AAPL", "GOOGL", "MSFT"]));
+    assert_eq!(settings["limits"], json!({ "max_fill": 100 }));
+}
+
+#[test]
+fn dates_become_their_text() {
+    let loaded =
+        load("[broadcasters.a]\nplugin = \"a\"\nsettings = { from = 2026-11-20T08:00:00+01:00, day = 2026-11-20 }\n");
+    let settings = Value::from(loaded.config.broadcasters["a"].settings.clone());
+    assert_eq!(settings, json!({ "from": "2026-11-20T08:00:00+01:00", "day": "2026-11-20" }));
+}
+
+#[test]
+fn a_finding_is_also_data() {
+    let found = Config::from_text(&source(&[], &[]), "[log]\n\"ö\" = 1\nformat = \"jsn\"\n").unwrap_err().to_json();
+    assert_eq!(found["errors"], 2);
+    let expected = json!({
+        "code": "C005", "severity": "error", "message": "`log.format` cannot be \"jsn\"", "pointer": "/log/format",
+        "environment": null, "set": null, "line": 3, "column": 10, "span": [24, 29],
+        "label": "expected one of \"auto\", \"journald\", \"text\", \"json\"", "help": [], "notes": [],
+        "suggestion": { "title": "did you mean this?", "span": [24, 29], "replacement": "\"json\"" }
+    });
+    assert_eq!(found["diagnostics"][1], expected);
+}
+
+#[test]
+fn colours_are_only_there_when_asked_for() {
+    let found = Config::from_text(&source(&[], &[]), "x = 1").unwrap_err();
+    assert!(found.render(Paint::Coloured, "").contains("\u{1b}["));
+    assert!(!found.render(Paint::Plain, "").contains('\u{1b}'));
+}
+
+#[test]
+fn a_value_can_be_moved_to_the_edge_of_its_range() {
+    assert_eq!(
+        load("[server]\nshards = 1024\n[hub]\nmax_connections = 1\nflush = \"1s\"\nmax_message = 128\n")
+            .config
+            .hub
+            .max_message,
+        Size(128)
+    );
+    for over in [
+        "[server]\nshards = 1025",
+        "[hub]\nmax_connections = 0",
+        "[hub]\nflush = \"1001ms\"",
+        "[hub]\nmax_message = 127",
+    ] {
+        let found = Config::from_text(&source(&[], &[]), over).unwrap_err();
+        assert_eq!(found.items[0].code, code::OUT_OF_RANGE, "{over}");
+    }
+}
+
+/// The one code and the text of what is wrong with a file on disk.
+fn refused(path: &std::path::Path) -> (&'static str, String) {
+    let found = Config::load(&Source { path: path.to_owned(), ..Source::default() }).unwrap_err();
+    assert_eq!(found.items.len(), 1);
+    (found.items[0].code, found.render(Paint::Plain, ACTIVE))
+}
+
+#[test]
+fn files_that_are_none_are_refused_with_a_next_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    assert_eq!(refused(&file).0, code::UNREADABLE);
+    assert!(refused(&file).1.contains("there is no file"));
+    assert!(refused(folder.path()).1.contains("is a directory"));
+    std::fs::write(&file, b"[log]\nlevel = \"\xff\"").unwrap();
+    assert_eq!(refused(&file).0, code::NOT_UTF8);
+    assert!(refused(&file).1.contains("on line 2"));
+    std::fs::write(&file, "").unwrap();
+    assert_eq!(Config::load(&Source { path: file.clone(), ..Source::default() }).unwrap().config, Config::default());
+    let socket = folder.path().join("socket");
+    let _bound = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    assert!(refused(&socket).1.contains("is not a regular file"));
+}
+
+#[test]
+fn the_largest_file_is_read_and_one_byte_more_is_not() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let largest = usize::try_from(source::LARGEST_FILE).unwrap();
+    std::fs::write(file.path(), "#".repeat(largest)).unwrap();
+    assert_eq!(source::read(file.path()).unwrap().len(), largest);
+    std::fs::write(file.path(), "#".repeat(largest + 1)).unwrap();
+    assert_eq!(refused(file.path()).0, code::TOO_LARGE);
+}
+
+#[test]
+fn a_file_that_may_not_be_read_says_so() {
+    use std::os::unix::fs::PermissionsExt;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o000)).unwrap();
+    // The superuser may read everything: then there is nothing to refuse.
+    if std::fs::File::open(file.path()).is_err() {
+        assert!(refused(file.path()).1.contains("may not be read by this user"));
+    }
+}
+
+proptest::proptest! {
+    /// Whatever stands in a file, the answer is a configuration or a report, never a panic.
+    #[test]
+    fn no_text_brings_the_reader_down(text in "(\\[{1,2}[a-z.]{0,12}\\]{0,2}|[a-z_.\"]{0,9} ?=? ?|[0-9a-z\"'{}\\[\\],.=#-]{0,12}|\n|é|\r\n|\u{0})*") {
+        if let Err(found) = Config::from_text(&source(&[], &[]), &text) {
+            found.render(Paint::Plain, ACTIVE);
+            found.to_json();
+        }
+    }
+
+    /// Real settings with wrong values and overrides: every finding points into the text.
+    #[test]
+    fn no_value_brings_the_checker_down(
+        key in proptest::sample::select(vec!["server", "server.listen", "server.endpoints", "hub.ping.every", "hub.outbox",
+            "streams.a", "streams.a.private", "broadcasters.b", "broadcasters.b.listen", "broadcasters.b.env", "admin.token",
+            "broadcasters.b.restart.backoff", "log.level", "log.format", "plugins.dirs"]),
+        value in proptest::sample::select(vec!["1", "-1", "1.5", "true", "\"\"", "\"x\"", "[]", "[1]", "[[]]", "{}",
+            "{ a = 1 }", "[\"a\", \"b\"]", "[{}]", "\"\\u0000é\"", "1979-05-27", "1e300"]),
+        raw in "[ -~é]{0,12}",
+    ) {
+        let text = format!("{key} = {value}\n");
+        let env = format!("BROADCASTD_{}", key.to_uppercase().replace('.', "__"));
+        for env in [vec![], vec![(env.as_str(), raw.as_str())]] {
+            if let Err(found) = Config::from_text(&source(&env, &[]), &text) {
+                assert!(!found.items.is_empty());
+                found.render(Paint::Coloured, ACTIVE);
+                found.to_json();
+            }
+        }
+    }
+}

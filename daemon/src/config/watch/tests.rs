@@ -1,0 +1,312 @@
+//! Every kind of save, three rounds each, on a real file system. The poll is out of the way unless it is what is tested.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    sync::mpsc::{Receiver, channel},
+};
+
+use super::*;
+
+/// Rounds of every save: the first one must not be the last one seen.
+const ROUNDS: usize = 3;
+
+/// When a change that was not reported counts as lost.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Short, so that tests are; the poll is further away than the deadline.
+const TIMING: Timing =
+    Timing { quiet: Duration::from_millis(60), longest: Duration::from_secs(2), poll: Duration::from_secs(3600) };
+
+type Seen = Result<String, Diagnostics>;
+
+struct Scene {
+    folder: tempfile::TempDir,
+    changes: Receiver<Seen>,
+    _watch: Watch,
+}
+
+impl Scene {
+    /// Lays out a folder, then watches `file` in it.
+    fn new(file: &str, lay_out: impl FnOnce(&Path)) -> Self {
+        Self::with(file, TIMING, Sight::Kernel, lay_out)
+    }
+
+    fn with(file: &str, timing: Timing, sight: Sight, lay_out: impl FnOnce(&Path)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        lay_out(folder.path());
+        let path = folder.path().join(file);
+        let known = fs::read_to_string(&path).ok();
+        let (tell, changes) = channel();
+        let watch = Watch::start_with(&path, known.as_deref(), timing, sight, move |seen| drop(tell.send(seen)));
+        Self { folder, changes, _watch: watch.unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn next(&self) -> Seen {
+        self.changes.recv_timeout(DEADLINE).expect("the change was not seen")
+    }
+
+    /// The very next report is `text`: nothing half-written, nothing old, nothing twice.
+    fn expect(&self, text: &str) {
+        assert_eq!(self.next().map_err(|found| found.items[0].message.clone()), Ok(text.to_owned()));
+    }
+}
+
+fn text(round: usize) -> String {
+    format!("[hub]\nmax_topics = {}\n", round + 1)
+}
+
+fn plain(folder: &Path) {
+    fs::write(folder.join("config.toml"), "# start\n").unwrap();
+}
+
+/// Writes beside the file and renames over it.
+fn replace(path: &Path, text: &str) {
+    let beside = path.with_extension("tmp");
+    fs::write(&beside, text).unwrap();
+    fs::rename(beside, path).unwrap();
+}
+
+#[test]
+fn written_in_place() {
+    let scene = Scene::new("config.toml", plain);
+    for round in 0..ROUNDS {
+        fs::write(scene.path("config.toml"), text(round)).unwrap();
+        scene.expect(&text(round));
+    }
+}
+
+#[test]
+fn written_slowly_in_place_is_never_seen_by_halves() {
+    use std::io::Write;
+    let timing = Timing { quiet: Duration::from_millis(250), ..TIMING };
+    let scene = Scene::with("config.toml", timing, Sight::Kernel, plain);
+    for round in 0..ROUNDS {
+        let mut file = fs::File::create(scene.path("config.toml")).unwrap();
+        file.write_all(b"[hub]\nmax_to").unwrap();
+        // The writer's own pause, which the watch has to outwait.
+        std::thread::sleep(Duration::from_millis(100));
+        writeln!(file, "pics = {}", round + 1).unwrap();
+        drop(file);
+        scene.expect(&text(round));
+    }
+}
+
+#[test]
+fn renamed_over() {
+    let scene = Scene::new("config.toml", plain);
+    for round in 0..ROUNDS {
+        replace(&scene.path("config.toml"), &text(round));
+        scene.expect(&text(round));
+    }
+}
+
+#[test]
+fn moved_away_and_written_anew() {
+    let scene = Scene::new("config.toml", plain);
+    for round in 0..ROUNDS {
+        fs::rename(scene.path("config.toml"), scene.path("config.toml~")).unwrap();
+        fs::write(scene.path("config.toml"), text(round)).unwrap();
+        scene.expect(&text(round));
+    }
+}
+
+#[test]
+fn deleted_and_created() {
+    let scene = Scene::new("config.toml", plain);
+    for round in 0..ROUNDS {
+        fs::remove_file(scene.path("config.toml")).unwrap();
+        fs::write(scene.path("config.toml"), text(round)).unwrap();
+        scene.expect(&text(round));
+    }
+}
+
+#[test]
+fn data_folder_swapped_as_kubernetes_does() {
+    let lay_out = |folder: &Path| {
+        fs::create_dir(folder.join("..start")).unwrap();
+        fs::write(folder.join("..start/config.toml"), "# start\n").unwrap();
+        symlink("..start", folder.join("..data")).unwrap();
+        symlink("..data/config.toml", folder.join("config.toml")).unwrap();
+    };
+    let scene = Scene::new("config.toml", lay_out);
+    let mut old = "..start".to_owned();
+    for round in 0..ROUNDS {
+        let new = format!("..{round}");
+        fs::create_dir(scene.path(&new)).unwrap();
+        fs::write(scene.path(&new).join("config.toml"), text(round)).unwrap();
+        symlink(&new, scene.path("..data_tmp")).unwrap();
+        fs::rename(scene.path("..data_tmp"), scene.path("..data")).unwrap();
+        fs::remove_dir_all(scene.path(&old)).unwrap();
+        old = new;
+        scene.expect(&text(round));
+    }
+}
+
+#[test]
+fn target_of_a_symlink_replaced_in_another_folder() {
+    let lay_out = |folder: &Path| {
+        fs::create_dir_all(folder.join("etc")).unwrap();
+        fs::create_dir_all(folder.join("store/deep")).unwrap();
+        fs::write(folder.join("store/deep/real.toml"), "# start\n").unwrap();
+        symlink(folder.join("store/link.toml"), folder.join("etc/config.toml")).unwrap();
+        symlink("deep/../deep/real.toml", folder.join("store/link.toml")).unwrap();
+    };
+    let scene = Scene::new("etc/config.toml", lay_out);
+    for round in 0..ROUNDS {
+        replace(&scene.path("store/deep/real.toml"), &text(round));
+        scene.expect(&text(round));
+    }
+    // And each link on the way.
+    fs::write(scene.path("other.toml"), "# other\n").unwrap();
+    fs::remove_file(scene.path("store/link.toml")).unwrap();
+    symlink(scene.path("other.toml"), scene.path("store/link.toml")).unwrap();
+    scene.expect("# other\n");
+    replace(&scene.path("other.toml"), "# other again\n");
+    scene.expect("# other again\n");
+}
+
+#[test]
+fn folder_deleted_and_created_again() {
+    let lay_out = |folder: &Path| {
+        fs::create_dir_all(folder.join("a/b")).unwrap();
+        fs::write(folder.join("a/b/config.toml"), "# start\n").unwrap();
+    };
+    let scene = Scene::new("a/b/config.toml", lay_out);
+    for round in 0..ROUNDS {
+        fs::remove_dir_all(scene.path("a")).unwrap();
+        assert!(scene.next().is_err(), "a file that stays away is reported");
+        fs::create_dir_all(scene.path("a/b")).unwrap();
+        fs::write(scene.path("a/b/config.toml"), text(round)).unwrap();
+        scene.expect(&text(round));
+    }
+}
+
+#[test]
+fn folder_above_moved_away() {
+    let lay_out = |folder: &Path| {
+        fs::create_dir_all(folder.join("a/b")).unwrap();
+        fs::write(folder.join("a/b/config.toml"), "# start\n").unwrap();
+    };
+    let scene = Scene::new("a/b/config.toml", lay_out);
+    for round in 0..ROUNDS {
+        fs::create_dir_all(scene.path("new/b")).unwrap();
+        fs::write(scene.path("new/b/config.toml"), text(round)).unwrap();
+        fs::rename(scene.path("a"), scene.path(&format!("old{round}"))).unwrap();
+        fs::rename(scene.path("new"), scene.path("a")).unwrap();
+        scene.expect(&text(round));
+    }
+}
+
+#[test]
+fn a_file_that_was_not_there_is_seen_when_it_comes() {
+    let scene = Scene::new("not/yet/config.toml", |_| {});
+    fs::create_dir_all(scene.path("not/yet")).unwrap();
+    fs::write(scene.path("not/yet/config.toml"), text(0)).unwrap();
+    scene.expect(&text(0));
+}
+
+#[test]
+fn a_file_that_does_not_parse_is_reported_once_it_rests() {
+    let scene = Scene::new("config.toml", plain);
+    for round in 0..ROUNDS {
+        let broken = format!("[hub\n# {round}");
+        fs::write(scene.path("config.toml"), &broken).unwrap();
+        scene.expect(&broken);
+    }
+    fs::write(scene.path("config.toml"), "").unwrap();
+    scene.expect("");
+    fs::write(scene.path("config.toml"), b"\xff").unwrap();
+    assert!(scene.next().is_err());
+}
+
+#[test]
+fn a_half_file_gets_a_second_chance() {
+    let timing = Timing { quiet: Duration::from_secs(1), poll: Duration::from_millis(5), ..TIMING };
+    let scene = Scene::with("config.toml", timing, Sight::PollOnly, plain);
+    fs::write(scene.path("config.toml"), "[hub]\nmax_to").unwrap();
+    // The writer's own pause, long enough for the poll to see the half, short against the quiet period that follows.
+    std::thread::sleep(Duration::from_millis(200));
+    fs::write(scene.path("config.toml"), text(0)).unwrap();
+    scene.expect(&text(0));
+}
+
+#[test]
+fn equal_text_is_no_change() {
+    let scene = Scene::new("config.toml", plain);
+    for round in 0..ROUNDS {
+        // Were any of these reported, the next expected text would not be the next one.
+        replace(&scene.path("config.toml"), "# start\n");
+        fs::write(scene.path("unrelated"), "x").unwrap();
+        fs::write(scene.path("config.toml"), text(round)).unwrap();
+        scene.expect(&text(round));
+        fs::write(scene.path("config.toml"), text(round)).unwrap();
+        fs::write(scene.path("config.toml"), "# start\n").unwrap();
+        scene.expect("# start\n");
+    }
+}
+
+#[test]
+fn a_change_before_the_start_is_not_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    fs::write(&path, text(1)).unwrap();
+    let (tell, changes) = channel();
+    let _watch = Watch::start(&path, Some(&text(0)), TIMING, move |seen| drop(tell.send(seen))).unwrap();
+    assert_eq!(changes.recv_timeout(DEADLINE).unwrap().unwrap(), text(1));
+}
+
+#[test]
+fn the_poll_sees_what_the_kernel_does_not_tell() {
+    let timing = Timing { poll: Duration::from_millis(20), ..TIMING };
+    let scene = Scene::with("config.toml", timing, Sight::PollOnly, plain);
+    for round in 0..ROUNDS {
+        fs::write(scene.path("config.toml"), text(round)).unwrap();
+        scene.expect(&text(round));
+    }
+}
+
+#[test]
+fn a_file_that_never_rests_is_read_all_the_same() {
+    let timing = Timing { quiet: Duration::from_secs(3600), longest: Duration::from_millis(100), ..TIMING };
+    let scene = Scene::with("config.toml", timing, Sight::Kernel, plain);
+    for round in 0..ROUNDS {
+        fs::write(scene.path("config.toml"), text(round)).unwrap();
+        scene.expect(&text(round));
+    }
+}
+
+#[test]
+fn lost_events_and_writes_concern_us_and_reading_does_not() {
+    use notify::event::{AccessMode, DataChange, Flag, ModifyKind};
+    let ours = BTreeSet::from([PathBuf::from("/a/config.toml")]);
+    let event = |kind: EventKind, path: &str| Event::new(kind).add_path(path.into());
+    let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+    assert!(concerns(&event(written, "/a/config.toml"), &ours));
+    assert!(!concerns(&event(written, "/a/other"), &ours));
+    assert!(concerns(&event(EventKind::Access(AccessKind::Close(AccessMode::Write)), "/a/config.toml"), &ours));
+    assert!(!concerns(&event(EventKind::Access(AccessKind::Open(AccessMode::Any)), "/a/config.toml"), &ours));
+    assert!(concerns(&Event::new(EventKind::Other).set_flag(Flag::Rescan), &ours));
+}
+
+#[test]
+fn dropping_ends_the_thread() {
+    let scene = Scene::new("config.toml", plain);
+    let Scene { folder: _folder, changes, _watch } = scene;
+    drop(_watch);
+    // The callback owns the only sender; it is gone with the thread.
+    assert!(changes.recv().is_err());
+}
+
+#[test]
+fn a_circle_of_symlinks_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    symlink("b", folder.path().join("a")).unwrap();
+    symlink("a", folder.path().join("b")).unwrap();
+    assert!(walk(&folder.path().join("a")).folders.contains(folder.path()));
+}
