@@ -5,6 +5,7 @@ pub mod session;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Span as Days, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::resolution::{Resolution, Unit};
 use session::Sessions;
@@ -34,7 +35,7 @@ pub struct Texts<'a> {
 ///
 /// `time` is what the bar carries: its start for intraday bars, and for days, weeks and months the date of the period
 /// at 00:00 UTC, wherever the exchange is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bucket {
     pub time: i64,
     pub start: i64,
@@ -102,6 +103,12 @@ impl Calendar {
         self.bucket(resolution, reopens)
     }
 
+    /// Whether `bucket` is one that this calendar makes.
+    pub fn has(&self, resolution: Resolution, bucket: Bucket) -> bool {
+        let first = self.next_instant(bucket.start).and_then(|ts| self.bucket(resolution, ts));
+        first == Some(bucket)
+    }
+
     /// When trade of the day of `ts` ends for good; never where it does not pause.
     pub fn day_end(&self, ts: i64) -> Option<i64> {
         if self.sessions.always() { Some(i64::MAX) } else { Some(self.trading_day(ts)?.close()) }
@@ -145,9 +152,8 @@ impl Calendar {
 
     fn day(&self, date: Date) -> Option<TradingDay> {
         let spans = self.sessions.of(date).iter();
-        let instants = spans.filter_map(|span| {
-            Some(Session { open: self.instant(date, span.start)?, close: self.instant(date, span.end)? })
-        });
+        let instants = spans
+            .filter_map(|span| Some(Session { open: self.instant(date, span.0)?, close: self.instant(date, span.1)? }));
         // A clock change can swallow a short session whole.
         let sessions: Vec<Session> = instants.filter(|session| session.open < session.close).collect();
         (!sessions.is_empty()).then_some(TradingDay { date, sessions })
@@ -171,6 +177,12 @@ impl TradingDay {
 
     pub fn close(&self) -> i64 {
         self.sessions[self.sessions.len() - 1].close
+    }
+}
+
+impl Bucket {
+    pub fn holds(&self, ts: i64) -> bool {
+        (self.start..self.end).contains(&ts)
     }
 }
 

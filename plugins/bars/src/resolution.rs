@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 const GRAMMAR: &str = "a resolution is a count from 1 followed by nothing for minutes, T for ticks, S for seconds, \
                        D for days, W for weeks or M for months; D, W and M may stand alone";
 
@@ -17,7 +19,8 @@ pub enum Unit {
 }
 
 /// A resolution such as `5` (minutes), `30S`, `100T`, `1D` or `12M`. It prints its canonical form: `D` prints `1D`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Resolution {
     unit: Unit,
     count: u32,
@@ -90,6 +93,20 @@ impl FromStr for Resolution {
             return Err(refuse(text, &most));
         }
         Ok(Self { unit, count })
+    }
+}
+
+impl TryFrom<String> for Resolution {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Resolution> for String {
+    fn from(resolution: Resolution) -> Self {
+        resolution.to_string()
     }
 }
 

@@ -1,7 +1,6 @@
 //! The grammar of trading sessions, holidays and corrections, and which sessions a date has.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use jiff::civil::{Date, Weekday};
 
@@ -9,8 +8,8 @@ const SESSION_RULE: &str = "write \"24x7\" or HHMM-HHMM, breaks as a comma list,
                             several such groups divided by |";
 const DAY: i32 = 24 * 60;
 
-/// Minutes of one session, counted from midnight of its trading day; negative minutes lie on the day before.
-pub type Span = Range<i32>;
+/// Opening and close of one session in minutes from midnight of its trading day; negative ones lie on the day before.
+pub type Span = (i32, i32);
 
 /// Which sessions each date has, in exchange time.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,19 +24,16 @@ pub struct Sessions {
 impl Sessions {
     pub fn parse(session: &str) -> Result<Self, String> {
         let always = session == "24x7";
+        let session = if always { "0000-0000:1234567" } else { session };
+        let refuse = |why: String| format!("session {session:?} is not valid, {why}; {SESSION_RULE}");
         let mut week: [Vec<Span>; 7] = Default::default();
-        if always {
-            week.fill(vec![0..DAY]);
-        } else {
-            let refuse = |why: String| format!("session {session:?} is not valid, {why}; {SESSION_RULE}");
-            // A group that names its days stands above one that does not, wherever it is written.
-            let (named, plain): (Vec<_>, Vec<_>) = session.split('|').partition(|group| group.contains(':'));
-            for group in plain.into_iter().chain(named) {
-                let (spans, days) = group.split_once(':').unwrap_or((group, "23456"));
-                let spans = parse_spans(spans).map_err(refuse)?;
-                for day in parse_days(days).map_err(refuse)? {
-                    week[day].clone_from(&spans);
-                }
+        // A group that names its days stands above one that does not, wherever it is written.
+        let (named, plain): (Vec<_>, Vec<_>) = session.split('|').partition(|group| group.contains(':'));
+        for group in plain.into_iter().chain(named) {
+            let (spans, days) = group.split_once(':').unwrap_or((group, "23456"));
+            let spans = parse_spans(spans).map_err(refuse)?;
+            for day in parse_days(days).map_err(refuse)? {
+                week[day].clone_from(&spans);
             }
         }
         Ok(Self { week, exceptions: BTreeMap::new(), always })
@@ -94,12 +90,12 @@ fn parse_spans(text: &str) -> Result<Vec<Span>, String> {
         }
         // A session that does not end after it starts has started the day before, as foreign exchange does.
         let open = if open >= close { open - DAY } else { open };
-        if spans.last().is_some_and(|before| open < before.end) {
+        if spans.last().is_some_and(|before| open < before.1) {
             return Err(format!("{part:?} begins before the session ahead of it ends"));
         }
-        spans.push(open..close);
+        spans.push((open, close));
     }
-    if spans.first().is_some_and(|first| spans.last().is_some_and(|last| last.end - first.start > DAY)) {
+    if spans.first().is_some_and(|first| spans.last().is_some_and(|last| last.1 - first.0 > DAY)) {
         return Err("its sessions span more than 24 hours".into());
     }
     Ok(spans)
@@ -143,17 +139,17 @@ mod tests {
     #[test]
     fn spans_and_their_days() {
         let sessions = Sessions::parse("0900-1130,1230-1500").unwrap();
-        assert_eq!(sessions.of(MONDAY), [540..690, 750..900]);
+        assert_eq!(sessions.of(MONDAY), [(540, 690), (750, 900)]);
         assert_eq!(sessions.of(date(2018, 11, 11)), [], "a plain session is closed at the weekend");
-        assert_eq!(Sessions::parse("1700-1700").unwrap().of(MONDAY), [-420..1020]);
-        assert_eq!(Sessions::parse("0000-0000").unwrap().of(MONDAY), [0..1440]);
-        assert_eq!(Sessions::parse("0000-2400").unwrap().of(MONDAY), [0..1440]);
-        assert_eq!(Sessions::parse("1700-0000").unwrap().of(MONDAY), [-420..0]);
-        assert_eq!(Sessions::parse("24x7").unwrap().of(date(2018, 11, 11)), [0..1440]);
+        assert_eq!(Sessions::parse("1700-1700").unwrap().of(MONDAY), [(-420, 1020)]);
+        assert_eq!(Sessions::parse("0000-0000").unwrap().of(MONDAY), [(0, 1440)]);
+        assert_eq!(Sessions::parse("0000-2400").unwrap().of(MONDAY), [(0, 1440)]);
+        assert_eq!(Sessions::parse("1700-0000").unwrap().of(MONDAY), [(-420, 0)]);
+        assert_eq!(Sessions::parse("24x7").unwrap().of(date(2018, 11, 11)), [(0, 1440)]);
         let mixed = Sessions::parse("0900-1400:2|0900-1630").unwrap();
-        assert_eq!(mixed.of(MONDAY), [540..840]);
-        assert_eq!(mixed.of(date(2018, 11, 13)), [540..990]);
-        assert_eq!(Sessions::parse("0930-1600:17").unwrap().of(date(2018, 11, 11)), [570..960]);
+        assert_eq!(mixed.of(MONDAY), [(540, 840)]);
+        assert_eq!(mixed.of(date(2018, 11, 13)), [(540, 990)]);
+        assert_eq!(Sessions::parse("0930-1600:17").unwrap().of(date(2018, 11, 11)), [(570, 960)]);
         assert_eq!(Sessions::parse("0930-1600:17").unwrap().of(MONDAY), []);
     }
 
@@ -163,10 +159,10 @@ mod tests {
         sessions.close_on("20181112, 20181113").unwrap();
         sessions.correct("1000-1400:20181113,20181114;dayoff:20181115").unwrap();
         assert_eq!(sessions.of(MONDAY), []);
-        assert_eq!(sessions.of(date(2018, 11, 13)), [600..840], "a correction stands above a holiday");
-        assert_eq!(sessions.of(date(2018, 11, 14)), [600..840]);
+        assert_eq!(sessions.of(date(2018, 11, 13)), [(600, 840)], "a correction stands above a holiday");
+        assert_eq!(sessions.of(date(2018, 11, 14)), [(600, 840)]);
         assert_eq!(sessions.of(date(2018, 11, 15)), []);
-        assert_eq!(sessions.of(date(2018, 11, 16)), [570..960]);
+        assert_eq!(sessions.of(date(2018, 11, 16)), [(570, 960)]);
     }
 
     #[test]
