@@ -153,6 +153,11 @@ impl Feed {
         self.find_deadline();
     }
 
+    /// Whether trade is possible at `now`.
+    pub fn is_open(&self, now: i64) -> bool {
+        self.plan.rules.calendar.session(now).is_some()
+    }
+
     pub fn counts(&self) -> &Counts {
         &self.counts
     }

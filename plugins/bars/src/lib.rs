@@ -4,10 +4,15 @@
 pub mod bar;
 pub mod book;
 pub mod calendar;
+pub mod duration;
 pub mod feed;
 pub mod ids;
-#[cfg(test)]
-mod properties;
+pub mod mock;
+pub mod replay;
 pub mod resolution;
 pub mod series;
+pub mod settings;
 pub mod tick;
+
+#[cfg(test)]
+mod properties;
