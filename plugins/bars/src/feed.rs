@@ -8,7 +8,7 @@ use crate::bar::Payload;
 use crate::book::{Book, Clock};
 use crate::calendar::Session;
 use crate::resolution::Resolution;
-use crate::series::{Place, Rules, Series, Update};
+use crate::series::{Rules, Series, Update};
 use crate::tick::{Reject, Tick};
 
 /// Symbols of a feed that takes whatever comes (`symbols = ["*"]`): beyond any exchange's list, and a bound for a
@@ -184,8 +184,7 @@ impl Feed {
     /// What clients read of an update.
     pub fn payload<'a>(&'a self, update: &'a Update) -> Payload<'a> {
         let (symbol, resolution) = self.topic_parts(update.topic);
-        let is_final = update.place != Place::Current;
-        Payload { symbol, resolution, bar: &update.bar, is_final, revision: update.revision }
+        Payload { symbol, resolution, bar: &update.bar, is_final: update.place.is_final(), revision: update.revision }
     }
 
     pub fn record(&self, topic: u32) -> Record {
@@ -273,5 +272,294 @@ impl Feed {
     fn topic_parts(&self, topic: u32) -> (&str, &str) {
         let per_book = self.spellings.len();
         (&self.symbols[topic as usize / per_book], &self.spellings[topic as usize % per_book])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calendar::{Calendar, Texts};
+    use crate::series::{MAX_AMENDABLE, MAX_OPEN, Place};
+
+    fn plan(resolutions: &[&str]) -> Plan {
+        let calendar =
+            Calendar::new(Texts { timezone: "UTC", session: "24x7", holidays: "", corrections: "" }).unwrap();
+        Plan {
+            symbols: Symbols::Listed(vec!["A".into(), "B".into()]),
+            resolutions: resolutions.iter().map(|text| text.parse().unwrap()).collect(),
+            clock: Clock::Wall,
+            max_future: 60_000,
+            prices: Prices::Positive,
+            rules: Rules { calendar, close_grace: 0, allowed_lateness: 0, max_fill: 0 },
+        }
+    }
+
+    fn event_plan(resolutions: &[&str]) -> Plan {
+        Plan { clock: Clock::Event, ..plan(resolutions) }
+    }
+
+    fn tick(symbol: &str, time: i64, price: f64) -> Tick<'_> {
+        Tick { symbol: symbol.into(), time, price, size: 1.0, id: None }
+    }
+
+    /// Place, time, close and revision: enough to tell updates apart.
+    fn brief(out: &mut Vec<Update>) -> Vec<(Place, i64, f64, u32)> {
+        out.drain(..).map(|update| (update.place, update.bar.time, update.bar.close, update.revision)).collect()
+    }
+
+    #[test]
+    fn the_wall_clock_closes_without_a_next_trade() {
+        let mut plan = plan(&["1"]);
+        plan.rules.close_grace = 500;
+        let (mut feed, mut out) = (Feed::new(plan), Vec::new());
+        assert_eq!(feed.next_deadline(), None);
+        feed.tick(&tick("A", 10_000, 5.0), 10_000, &mut out).unwrap();
+        assert_eq!(brief(&mut out), [(Place::Current, 0, 5.0, 0)]);
+        assert_eq!(feed.next_deadline(), Some(60_500));
+        feed.advance(60_499, &mut out);
+        assert_eq!(out, []);
+        feed.advance(60_500, &mut out);
+        assert_eq!(brief(&mut out), [(Place::Closed, 0, 5.0, 0)]);
+        assert_eq!(feed.next_deadline(), None);
+        assert_eq!(feed.record(0).current, None);
+        assert_eq!(feed.record(0).closed.unwrap().bar.close, 5.0);
+    }
+
+    #[test]
+    fn within_the_grace_the_next_bar_waits_for_the_last_one() {
+        let mut plan = plan(&["1"]);
+        plan.rules.close_grace = 500;
+        let (mut feed, mut out) = (Feed::new(plan), Vec::new());
+        feed.tick(&tick("A", 59_000, 5.0), 59_000, &mut out).unwrap();
+        feed.tick(&tick("A", 60_100, 7.0), 60_100, &mut out).unwrap();
+        feed.tick(&tick("A", 59_900, 6.0), 60_200, &mut out).unwrap();
+        assert_eq!(brief(&mut out), [(Place::Current, 0, 5.0, 0), (Place::Current, 0, 6.0, 0)]);
+        feed.advance(60_500, &mut out);
+        assert_eq!(brief(&mut out), [(Place::Closed, 0, 6.0, 0), (Place::Current, 60_000, 7.0, 0)]);
+        assert_eq!(feed.counts().too_late, 0);
+    }
+
+    #[test]
+    fn a_trade_ahead_of_the_clock_is_shown_when_its_time_comes() {
+        let (mut feed, mut out) = (Feed::new(plan(&["1"])), Vec::new());
+        feed.tick(&tick("A", 60_000, 5.0), 59_000, &mut out).unwrap();
+        assert_eq!((brief(&mut out), feed.next_deadline(), feed.record(0)), (vec![], Some(60_000), Record::default()));
+        feed.advance(60_000, &mut out);
+        assert_eq!(brief(&mut out), [(Place::Current, 60_000, 5.0, 0)]);
+    }
+
+    #[test]
+    fn late_trades_amend_within_the_allowed_lateness() {
+        let mut plan = event_plan(&["1", "5"]);
+        plan.rules.allowed_lateness = 60_000;
+        let (mut feed, mut out) = (Feed::new(plan), Vec::new());
+        for (time, price) in [(0, 1.0), (61_000, 2.0)] {
+            feed.tick(&tick("A", time, price), i64::MAX, &mut out).unwrap();
+        }
+        out.clear();
+        feed.tick(&tick("A", 59_999, 9.0), i64::MAX, &mut out).unwrap();
+        assert_eq!(brief(&mut out), [(Place::Closed, 0, 9.0, 1), (Place::Current, 0, 2.0, 0)]);
+        feed.tick(&tick("A", 120_000, 3.0), i64::MAX, &mut out).unwrap();
+        out.clear();
+        feed.tick(&tick("A", 5, 8.0), i64::MAX, &mut out).unwrap();
+        assert_eq!(brief(&mut out)[0], (Place::Older, 0, 9.0, 2));
+        assert_eq!(feed.record(0).closed.unwrap().bar.time, 60_000);
+        feed.tick(&tick("A", 120_001, 3.0), i64::MAX, &mut out).unwrap();
+        out.clear();
+        feed.tick(&tick("A", 6, 8.0), i64::MAX, &mut out).unwrap();
+        assert_eq!(brief(&mut out).len(), 1, "too late for the minute, in time for five");
+        assert_eq!((feed.counts().too_late, feed.counts().amended), (1, 2));
+    }
+
+    #[test]
+    fn a_gap_is_filled_with_the_previous_close_up_to_the_limit() {
+        let mut plan = event_plan(&["1"]);
+        plan.rules.max_fill = 3;
+        let (mut feed, mut out) = (Feed::new(plan), Vec::new());
+        feed.tick(&tick("A", 0, 5.0), i64::MAX, &mut out).unwrap();
+        feed.tick(&tick("A", 180_000, 6.0), i64::MAX, &mut out).unwrap();
+        let closed = |time, close| (Place::Closed, time, close, 0);
+        let expected = [closed(0, 5.0), closed(60_000, 5.0), closed(120_000, 5.0), (Place::Current, 180_000, 6.0, 0)];
+        assert_eq!(brief(&mut out)[1..], expected);
+        feed.tick(&tick("A", 3_600_000, 7.0), i64::MAX, &mut out).unwrap();
+        assert!(out.iter().skip(1).take(3).all(|flat| flat.bar.volume == 0.0 && flat.bar.broken_rule().is_none()));
+        assert_eq!(brief(&mut out).len(), 1 + 3 + 1, "a close, three flat bars and no more, the next bar");
+    }
+
+    #[test]
+    fn time_alone_fills_on_the_wall_clock_and_only_inside_sessions() {
+        let mut plan = plan(&["1"]);
+        let texts = Texts { timezone: "UTC", session: "0000-0003:1234567", holidays: "19700102", corrections: "" };
+        plan.rules.calendar = Calendar::new(texts).unwrap();
+        plan.rules.max_fill = 4;
+        let (mut feed, mut out) = (Feed::new(plan), Vec::new());
+        feed.tick(&tick("A", 0, 5.0), 0, &mut out).unwrap();
+        let mut deadlines = Vec::new();
+        while let Some(deadline) = feed.next_deadline() {
+            feed.advance(deadline, &mut out);
+            deadlines.push(deadline);
+        }
+        let third = 2 * 86_400_000;
+        assert_eq!(deadlines, [60_000, 120_000, 180_000, third + 60_000, third + 120_000]);
+        let times: Vec<i64> = out.iter().skip(1).map(|update| update.bar.time).collect();
+        assert_eq!(times, [0, 60_000, 120_000, third, third + 60_000]);
+    }
+
+    #[test]
+    fn an_amended_close_is_carried_over_the_gap_behind_it() {
+        let mut plan = event_plan(&["1"]);
+        (plan.rules.max_fill, plan.rules.allowed_lateness) = (9, 600_000);
+        let (mut feed, mut out) = (Feed::new(plan), Vec::new());
+        feed.tick(&tick("A", 0, 5.0), i64::MAX, &mut out).unwrap();
+        feed.tick(&tick("A", 180_000, 6.0), i64::MAX, &mut out).unwrap();
+        out.clear();
+        feed.tick(&tick("A", 30_000, 4.0), i64::MAX, &mut out).unwrap();
+        let expected = [(Place::Older, 0, 4.0, 1), (Place::Older, 60_000, 4.0, 1), (Place::Closed, 120_000, 4.0, 1)];
+        assert_eq!(brief(&mut out), expected);
+        feed.tick(&tick("A", 90_000, 3.0), i64::MAX, &mut out).unwrap();
+        assert_eq!(brief(&mut out), [(Place::Older, 60_000, 3.0, 2), (Place::Closed, 120_000, 3.0, 2)]);
+        feed.tick(&tick("A", 29_000, 1.0), i64::MAX, &mut out).unwrap();
+        assert_eq!(brief(&mut out), [(Place::Older, 0, 4.0, 2)], "a bar with trades keeps them");
+    }
+
+    #[test]
+    fn a_flush_closes_every_open_bar() {
+        let (mut feed, mut out) = (Feed::new(event_plan(&["1", "D", "3T"])), Vec::new());
+        feed.tick(&tick("A", 0, 5.0), i64::MAX, &mut out).unwrap();
+        feed.tick(&tick("B", 7, 6.0), i64::MAX, &mut out).unwrap();
+        out.clear();
+        feed.flush(&mut out);
+        assert_eq!(out.iter().map(|update| update.topic).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+        assert!(out.iter().all(|update| update.place == Place::Closed));
+        out.clear();
+        feed.flush(&mut out);
+        assert_eq!(out, []);
+        feed.tick(&tick("A", 1, 4.0), i64::MAX, &mut out).unwrap();
+        let expected = [(Place::Closed, 0, 4.0, 1), (Place::Closed, 0, 4.0, 1), (Place::Current, 1, 4.0, 0)];
+        assert_eq!(brief(&mut out), expected, "a trade after the flush corrects, a bar of trades begins");
+    }
+
+    #[test]
+    fn refused_trades_are_counted_by_reason_and_change_nothing() {
+        let mut plan = plan(&["1"]);
+        let texts = Texts { timezone: "UTC", session: "0900-1000:1234567", holidays: "", corrections: "" };
+        plan.rules.calendar = Calendar::new(texts).unwrap();
+        let (mut feed, mut out) = (Feed::new(plan), Vec::new());
+        let now = 9 * 3_600_000;
+        let good = Tick { id: Some(1), ..tick("A", now, 5.0) };
+        feed.tick(&good, now, &mut out).unwrap();
+        assert_eq!(feed.tick(&tick("A", now + 60_000, 5.0), now, &mut out), Ok(()), "as far ahead as allowed");
+        out.clear();
+        let (state, plain) = (feed.save(), tick("A", now, 5.0));
+        for (bad, reject) in [
+            (Tick { price: f64::NAN, ..plain.clone() }, Reject::NotFinite),
+            (Tick { size: f64::INFINITY, ..plain.clone() }, Reject::NotFinite),
+            (Tick { price: 0.0, ..plain.clone() }, Reject::Price),
+            (Tick { price: -1.0, ..plain.clone() }, Reject::Price),
+            (Tick { size: -0.1, ..plain.clone() }, Reject::Size),
+            (Tick { time: now + 60_001, ..plain.clone() }, Reject::TooFarAhead),
+            (Tick { time: i64::MAX, ..plain.clone() }, Reject::TooFarAhead),
+            (Tick { time: i64::MIN, ..plain.clone() }, Reject::OutOfSession),
+            (Tick { time: now - 1, ..plain.clone() }, Reject::OutOfSession),
+            (Tick { symbol: "C".into(), ..plain.clone() }, Reject::UnknownSymbol),
+            (good.clone(), Reject::Duplicate),
+        ] {
+            let before = feed.counts().rejected[reject as usize];
+            assert_eq!(feed.tick(&bad, now, &mut out), Err(reject), "{bad:?}");
+            assert_eq!(feed.counts().rejected[reject as usize], before + 1);
+        }
+        assert_eq!((out.len(), feed.counts().taken, feed.save()), (0, 2, state));
+        assert!(Reject::ALL.iter().enumerate().all(|(at, reject)| at == *reject as usize));
+    }
+
+    #[test]
+    fn prices_below_zero_are_taken_where_they_are_allowed() {
+        let mut feed = Feed::new(Plan { prices: Prices::Any, ..plan(&["1"]) });
+        assert_eq!(feed.tick(&tick("A", 0, -37.63), 0, &mut Vec::new()), Ok(()));
+    }
+
+    #[test]
+    fn the_table_of_symbols_is_bounded() {
+        let mut feed = Feed::new(Plan { symbols: Symbols::Any, ..event_plan(&["1"]) });
+        let mut out = Vec::new();
+        for symbol in 0..MAX_SYMBOLS {
+            feed.tick(&tick(&symbol.to_string(), 0, 1.0), 0, &mut out).unwrap();
+        }
+        assert_eq!(feed.tick(&tick("one more", 0, 1.0), 0, &mut out), Err(Reject::TooManySymbols));
+        assert_eq!(feed.tick(&tick("7", 0, 1.0), 0, &mut out), Ok(()));
+        let mut feed = Feed::new(Plan { symbols: Symbols::Any, ..event_plan(&["1"]) });
+        assert_eq!(feed.tick(&tick(&"x".repeat(MAX_SYMBOL_BYTES), 0, 1.0), 0, &mut out), Ok(()));
+        assert_eq!(
+            feed.tick(&tick(&"x".repeat(MAX_SYMBOL_BYTES + 1), 0, 1.0), 0, &mut out),
+            Err(Reject::UnknownSymbol)
+        );
+        assert_eq!(feed.tick(&tick("", 0, 1.0), 0, &mut out), Err(Reject::UnknownSymbol));
+    }
+
+    #[test]
+    fn open_bars_are_bounded() {
+        let mut feed = Feed::new(Plan { max_future: i64::MAX, ..plan(&["1S"]) });
+        let mut out = Vec::new();
+        let ahead = |bar: usize| 1_000_000 + bar as i64 * 1_000;
+        for bar in 0..MAX_OPEN {
+            feed.tick(&tick("A", ahead(bar), 1.0), 0, &mut out).unwrap();
+        }
+        assert_eq!(out, [], "all wait for their time");
+        feed.tick(&tick("A", ahead(MAX_OPEN), 1.0), 0, &mut out).unwrap();
+        assert_eq!(brief(&mut out), [(Place::Closed, ahead(0), 1.0, 0)]);
+    }
+
+    #[test]
+    fn amendable_bars_are_bounded() {
+        let mut plan = event_plan(&["1S"]);
+        plan.rules.allowed_lateness = i64::MAX;
+        let (mut feed, mut out) = (Feed::new(plan), Vec::new());
+        for bar in 0..=MAX_AMENDABLE {
+            feed.tick(&tick("A", bar as i64 * 1_000, 1.0), i64::MAX, &mut out).unwrap();
+        }
+        feed.tick(&tick("A", 0, 1.0), i64::MAX, &mut out).unwrap();
+        assert_eq!((feed.counts().amended, feed.counts().too_late), (1, 0), "as many as allowed are closed");
+        feed.tick(&tick("A", (MAX_AMENDABLE as i64 + 1) * 1_000, 1.0), i64::MAX, &mut out).unwrap();
+        feed.tick(&tick("A", 0, 1.0), i64::MAX, &mut out).unwrap();
+        feed.tick(&tick("A", 1_000, 1.0), i64::MAX, &mut out).unwrap();
+        assert_eq!((feed.counts().amended, feed.counts().too_late), (2, 1), "one more has pushed the first out");
+        feed.tick(&tick("A", -5_000, 1.0), i64::MAX, &mut out).unwrap();
+        assert_eq!(feed.counts().too_late, 2, "nor does a bar before the first come to be");
+    }
+
+    #[test]
+    fn a_state_goes_on_as_far_as_the_plan_still_wants_it() {
+        let mut feed = Feed::new(event_plan(&["1", "60", "D"]));
+        let mut out = Vec::new();
+        for symbol in ["A", "B"] {
+            feed.tick(&tick(symbol, 3_599_999, 5.0), i64::MAX, &mut out).unwrap();
+        }
+        let state = feed.save();
+        let mut other = event_plan(&["5", "D", "60"]);
+        other.symbols = Symbols::Listed(vec!["B".into(), "C".into()]);
+        let mut restored = Feed::new(other.clone());
+        assert_eq!(restored.restore(&state), Ok(0));
+        let kept: Vec<bool> = (0..6).map(|topic| restored.record(topic).current.is_some()).collect();
+        assert_eq!(kept, [false, true, true, false, false, false]);
+        assert_eq!(restored.record(1).current.unwrap().topic, 1, "under its new number");
+        let texts = Texts { timezone: "Asia/Kolkata", session: "24x7", holidays: "", corrections: "" };
+        other.rules.calendar = Calendar::new(texts).unwrap();
+        let mut moved = Feed::new(other.clone());
+        assert_eq!(moved.restore(&state), Ok(1), "days begin elsewhere, hours do not");
+        assert!(moved.record(1).current.is_none() && moved.record(2).current.is_some());
+        let mut by_wall = Feed::new(Plan { clock: Clock::Wall, ..other });
+        assert_eq!(by_wall.restore(&state), Ok(6));
+        let newer = String::from_utf8(state).unwrap().replace("\"version\":1", "\"version\":2");
+        assert!(moved.restore(newer.as_bytes()).unwrap_err().contains("version 2, this plugin reads 1"));
+        assert!(moved.restore(b"{").unwrap_err().contains("cannot be read"));
+    }
+
+    #[test]
+    fn topics_have_names_that_patterns_cannot_mistake() {
+        let mut plan = plan(&["1", "D"]);
+        plan.symbols = Symbols::Listed(vec!["AAPL".into(), "BINANCE:BTC*%".into()]);
+        let feed = Feed::new(plan);
+        let names: Vec<String> = (0..feed.topic_count()).map(|topic| feed.topic_name(topic)).collect();
+        assert_eq!(names, ["AAPL:1", "AAPL:1D", "BINANCE%3ABTC%2A%25:1", "BINANCE%3ABTC%2A%25:1D"]);
     }
 }

@@ -49,6 +49,22 @@ pub enum Place {
     Older,
 }
 
+impl Place {
+    /// The key of the topic's record that the update replaces; an older bar is in no record.
+    pub fn key(self) -> &'static str {
+        match self {
+            Place::Current => "current",
+            Place::Closed => "closed",
+            Place::Older => "",
+        }
+    }
+
+    /// A newer state of an open bar may replace one that still waits for delivery; a final bar is never replaced.
+    pub fn is_final(self) -> bool {
+        self != Place::Current
+    }
+}
+
 /// What became of a trade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
