@@ -274,6 +274,14 @@ mod tests {
     }
 
     #[test]
+    fn a_session_that_clocks_jump_over_is_no_trading_day() {
+        let nightly = calendar("America/New_York", "0200-0300:1");
+        let before = nightly.bucket("D".parse().unwrap(), ms("2018-03-04T07:30Z")).unwrap();
+        let after = nightly.following("D".parse().unwrap(), before).unwrap();
+        assert_eq!(after.time, ms("2018-03-18T00:00Z"));
+    }
+
+    #[test]
     fn indian_hours_start_at_the_opening_and_the_last_bar_is_short() {
         let mumbai = calendar("Asia/Kolkata", "0915-1530");
         assert_eq!(bucket(&mumbai, "60", "2024-01-01T03:45Z").1, ms("2024-01-01T03:45Z"));

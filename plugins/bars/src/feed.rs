@@ -555,6 +555,33 @@ mod tests {
     }
 
     #[test]
+    fn a_restored_feed_knows_its_deadline_and_its_ids() {
+        let mut feed = Feed::new(plan(&["1"]));
+        let trade = Tick { id: Some(7), ..tick("A", 0, 5.0) };
+        feed.tick(&trade, 0, &mut Vec::new()).unwrap();
+        let mut restored = Feed::new(plan(&["1"]));
+        restored.restore(&feed.save()).unwrap();
+        assert_eq!(restored.next_deadline(), Some(60_000));
+        assert_eq!(restored.tick(&trade, 0, &mut Vec::new()), Err(Reject::Duplicate));
+    }
+
+    #[test]
+    fn a_longer_grace_after_a_restart_opens_no_closed_bar_again() {
+        let mut plan = event_plan(&["1"]);
+        plan.rules.allowed_lateness = 600_000;
+        let (mut feed, mut out) = (Feed::new(plan.clone()), Vec::new());
+        for time in [70_000, 30_000] {
+            feed.tick(&tick("A", time, 5.0), i64::MAX, &mut out).unwrap();
+        }
+        assert_eq!(brief(&mut out)[1], (Place::Closed, 0, 5.0, 1));
+        plan.rules.close_grace = 20_000;
+        let mut restored = Feed::new(plan);
+        restored.restore(&feed.save()).unwrap();
+        restored.tick(&tick("A", 40_000, 6.0), i64::MAX, &mut out).unwrap();
+        assert_eq!(brief(&mut out), [(Place::Closed, 0, 6.0, 2)]);
+    }
+
+    #[test]
     fn topics_have_names_that_patterns_cannot_mistake() {
         let mut plan = plan(&["1", "D"]);
         plan.symbols = Symbols::Listed(vec!["AAPL".into(), "BINANCE:BTC*%".into()]);

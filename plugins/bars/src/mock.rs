@@ -127,6 +127,6 @@ mod tests {
         let mut mock = Mock::new(vec!["A".into()], Rng::with_seed(3));
         mock.markets[0].middle = 1.0;
         mock.markets[0].price = 1.0;
-        assert!((0..10_000).all(|now| mock.trades(now).iter().all(|trade| trade.price > 0.9)));
+        assert!((0..10_000).all(|now| mock.trades(now).iter().all(|trade| trade.price >= 0.99)));
     }
 }

@@ -218,6 +218,18 @@ proptest! {
         let updates = run(&mut feed, &trades);
         let bars = told(&plan.rules, plan.resolutions[0], &updates);
         let late = feed.counts().too_late;
+        let (mut open, mut closed_at, mut expected_late) = (Vec::new(), i64::MIN, 0);
+        for trade in &trades {
+            if trade.ts < closed_at {
+                expected_late += 1;
+                continue;
+            }
+            open.push(trade.ts);
+            if open.len() == count {
+                closed_at = open.drain(..).max().unwrap();
+            }
+        }
+        prop_assert_eq!(late, expected_late);
         prop_assert_eq!(bars.values().map(|bar| bar.ticks).sum::<u64>() + late, trades.len() as u64);
         prop_assert!(bars.values().rev().skip(1).all(|bar| bar.ticks == count as u64));
         let times: Vec<_> = bars.values().map(|bar| (bar.first_ts, bar.last_ts)).collect();

@@ -192,7 +192,8 @@ mod tests {
         assert_eq!(replay.next_deadline(), Some(71_000));
         assert_eq!(replay.line(), 1, "the second is read, but not played");
         assert_eq!(times(&replay.step(70_999, 9).unwrap()), [0i64; 0]);
-        assert_eq!(times(&replay.step(71_000, 9).unwrap()), [3000, 2900]);
+        assert_eq!(times(&replay.step(71_400, 9).unwrap()), [3000, 2900]);
+        assert_eq!(replay.next_deadline(), Some(72_000), "a late step does not slow what follows");
         assert_eq!(times(&replay.step(80_000, 9).unwrap()), [5000]);
         assert!(replay.has_ended());
     }
