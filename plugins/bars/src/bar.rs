@@ -76,7 +76,7 @@ impl Bar {
             volume: (self.volume + other.volume).min(f64::MAX),
             first_ts: opens.first_ts,
             last_ts: closes.last_ts,
-            ticks: self.ticks + other.ticks,
+            ticks: self.ticks.saturating_add(other.ticks),
         }
     }
 

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::Ids;
 use crate::resolution::Resolution;
-use crate::series::{Rules, Series, Taken, Update};
+use crate::series::{Rules, Series, Taken};
 use crate::tick::{Reject, Tick};
+use crate::update::Update;
 
 /// What drives closing, grace and lateness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,8 +8,9 @@ use crate::bar::Payload;
 use crate::book::{Book, Clock};
 use crate::calendar::Session;
 use crate::resolution::Resolution;
-use crate::series::{Rules, Series, Update};
+use crate::series::{Rules, Series};
 use crate::tick::{Reject, Tick};
+use crate::update::Update;
 
 /// Symbols of a feed that takes whatever comes (`symbols = ["*"]`): beyond any exchange's list, and a bound for a
 /// feed gone wrong.
@@ -279,7 +280,8 @@ impl Feed {
 mod tests {
     use super::*;
     use crate::calendar::{Calendar, Texts};
-    use crate::series::{MAX_AMENDABLE, MAX_OPEN, Place};
+    use crate::series::{MAX_AMENDABLE, MAX_OPEN};
+    use crate::update::Place;
 
     fn plan(resolutions: &[&str]) -> Plan {
         let calendar =

@@ -13,6 +13,7 @@ pub mod resolution;
 pub mod series;
 pub mod settings;
 pub mod tick;
+pub mod update;
 
 #[cfg(test)]
 mod properties;

@@ -9,8 +9,9 @@ use crate::book::Clock;
 use crate::calendar::{Calendar, Texts};
 use crate::feed::{Feed, Plan, Prices, Symbols};
 use crate::resolution::{Resolution, Unit};
-use crate::series::{Place, Rules, Update};
+use crate::series::Rules;
 use crate::tick::{Reject, Tick};
+use crate::update::{Place, Update};
 
 const LADDER: [&str; 7] = ["1S", "1", "5", "15", "60", "1D", "1W"];
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::bar::{Bar, Trade};
 use crate::calendar::{Bucket, Calendar};
 use crate::resolution::{Resolution, Unit};
+use crate::update::{Place, Update};
 
 /// Bars that wait for their turn at the same time. Only `close_grace` and trades ahead of the clock make more than one;
 /// beyond this the oldest closes early, so that one topic stays below a megabyte.
@@ -26,43 +27,6 @@ pub struct Rules {
     pub allowed_lateness: i64,
     /// How many flat bars carry the last close over a gap; 0 leaves the gap empty.
     pub max_fill: u32,
-}
-
-/// The newest state of one bar, to be published.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Update {
-    pub topic: u32,
-    pub bar: Bar,
-    /// 0 until a bar that clients know as closed changes.
-    pub revision: u32,
-    pub place: Place,
-}
-
-/// Where an updated bar stands in its topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// The open bar.
-    Current,
-    /// The newest closed bar.
-    Closed,
-    /// A closed bar that newer ones follow.
-    Older,
-}
-
-impl Place {
-    /// The key of the topic's record that the update replaces; an older bar is in no record.
-    pub fn key(self) -> &'static str {
-        match self {
-            Place::Current => "current",
-            Place::Closed => "closed",
-            Place::Older => "",
-        }
-    }
-
-    /// A newer state of an open bar may replace one that still waits for delivery; a final bar is never replaced.
-    pub fn is_final(self) -> bool {
-        self != Place::Current
-    }
 }
 
 /// What became of a trade.
@@ -309,7 +273,7 @@ impl Series {
     fn amend(&mut self, bucket: Bucket, trade: Trade, out: &mut Vec<Update>) {
         let add = |closed: &mut Closed| {
             closed.bar.add(trade);
-            closed.revision += 1;
+            closed.revision = closed.revision.saturating_add(1);
         };
         // Clients may have seen newer bars than a fresh one: it comes as a correction from the start.
         let fresh = || Closed { bucket, bar: Bar::new(bucket.time, trade), revision: 1 };
@@ -329,7 +293,7 @@ impl Series {
                 Some(close) if closed.bar.close == close => break,
                 Some(close) => {
                     closed.bar = Bar::flat(*time, close);
-                    closed.revision += 1;
+                    closed.revision = closed.revision.saturating_add(1);
                 }
             }
             let place = if Some(*time) == newest { Place::Closed } else { Place::Older };
