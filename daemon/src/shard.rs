@@ -53,6 +53,8 @@ pub struct Config {
     pub max_message: usize,
     pub ping_every: Duration,
     pub drop_after: Duration,
+    /// The least time between two sends to a connection: what comes meanwhile goes together. Zero: every turn.
+    pub flush: Duration,
 }
 
 /// The running thread, as the rest of the daemon sees it.
@@ -87,6 +89,11 @@ impl Handle {
         self.inbox.hand(Inbound::Drain { deadline });
     }
 
+    /// Connections get this from now on, those that exist too.
+    pub fn configure(&self, config: Config) {
+        self.inbox.hand(Inbound::Configure(config));
+    }
+
     pub fn wait(self) {
         // A shard that panicked has printed why; there is nothing left to wait for.
         _ = self.thread.join();
@@ -115,6 +122,8 @@ pub struct Shard<B> {
     index: usize,
     adopted: u64,
     ticked_at: Instant,
+    /// Not before: `flush` holds events back.
+    deliver_at: Instant,
     drain: Option<Instant>,
 }
 
@@ -139,6 +148,7 @@ impl<B: Backend> Shard<B> {
             index,
             adopted: 0,
             ticked_at: Instant::now(),
+            deliver_at: Instant::now(),
             drain: None,
         })
     }
@@ -155,8 +165,11 @@ impl<B: Backend> Shard<B> {
             for socket in ready.drain(..) {
                 self.look_at(socket, now);
             }
-            self.take_all_in();
-            self.distribute();
+            if now >= self.deliver_at {
+                self.deliver_at = now + self.config.flush;
+                self.take_all_in();
+                self.distribute();
+            }
             self.answer_waiting();
             self.flush();
             if now.duration_since(self.ticked_at) >= TICK {
@@ -167,6 +180,10 @@ impl<B: Backend> Shard<B> {
 
     /// How long nothing is expected to happen by itself.
     fn nap(&mut self) -> Duration {
+        let until_delivery = self.deliver_at.saturating_duration_since(Instant::now());
+        if !until_delivery.is_zero() && self.talking.is_empty() && self.dirty.0.is_empty() {
+            return until_delivery; // awake: nobody needs to ring before
+        }
         self.inbox.fall_asleep();
         if self.stash.is_empty() {
             self.stash.extend(self.receiver.try_recv().ok());
@@ -222,6 +239,7 @@ impl<B: Backend> Shard<B> {
             }
             Inbound::Source(log, source) => self.tell_source(log, &source),
             Inbound::Adopt(newcomer) => self.adopt(*newcomer),
+            Inbound::Configure(config) => self.config = config,
             Inbound::Drain { deadline } => self.drain = Some(deadline),
         }
     }
