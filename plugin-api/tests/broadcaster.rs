@@ -1,5 +1,6 @@
 //! A broadcaster in the harness: everything that crosses the border, both ways.
 #![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
 use std::time::Duration;
 
