@@ -99,6 +99,14 @@ impl Broadcaster for Echo {
                     .run(move || if job == 0 { panic!("no job") } else { job * 2 })
                     .map_err(|e| Failure::new(e.to_string()))
             }
+            "ill" => {
+                cx.health_degraded("no ticks for a minute");
+                Ok(())
+            }
+            "well" => {
+                cx.health_ok();
+                Ok(())
+            }
             "batch" => {
                 let events = [Outgoing { kind: "said", payload: b"{}", ..Outgoing::default() }; 40];
                 let partly = cx.publish_all(&events).unwrap_err();
@@ -404,6 +412,15 @@ fn metrics_reach_the_host_of_their_own_broadcaster() {
     assert_eq!(values, expected);
     assert_eq!((metrics[0].help.as_str(), &metrics[0].labels), ("What was seen.", &json!({"kind": "count"})));
     assert_eq!(other.metrics()[0].values, [2.0]);
+}
+
+#[test]
+fn health_is_said_with_its_reason() {
+    let mut harness = harness();
+    harness.message("in", "ill", &()).unwrap();
+    assert_eq!(harness.degraded().as_deref(), Some("no ticks for a minute"));
+    harness.message("in", "well", &()).unwrap();
+    assert_eq!(harness.degraded(), None);
 }
 
 #[test]
