@@ -3,3 +3,4 @@
 pub mod event;
 pub mod hub;
 pub mod metrics;
+pub mod plugin;
