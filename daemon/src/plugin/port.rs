@@ -77,6 +77,8 @@ pub struct Port {
     home: OnceLock<ThreadId>,
     gate: AtomicU8,
     blocked: AtomicBool,
+    /// A publish was put off because the gate was quiet.
+    owes_writable: AtomicBool,
     telling_records: AtomicBool,
     /// When the present call into the plugin began; 0 between calls.
     called_at: AtomicI64,
@@ -94,6 +96,7 @@ impl Port {
             home: OnceLock::new(),
             gate: AtomicU8::new(Gate::Quiet as u8),
             blocked: AtomicBool::new(false),
+            owes_writable: AtomicBool::new(false),
             telling_records: AtomicBool::new(false),
             called_at: AtomicI64::new(0),
             fault: Mutex::default(),
@@ -140,7 +143,10 @@ impl Port {
     fn publish_one(&self, message: Result<Msg<'_>, String>) -> Result<(), Status> {
         match self.gate() {
             Gate::Open => {}
-            Gate::Quiet => return Err(abi::E_AGAIN),
+            Gate::Quiet => {
+                self.owes_writable.store(true, Ordering::Release);
+                return Err(abi::E_AGAIN);
+            }
             Gate::Closed => return Err(abi::E_CLOSED),
         }
         let Some(stream) = self.desk.stream.get() else { return Err(abi::E_UNSUPPORTED) };
@@ -292,7 +298,9 @@ impl Port {
         if gate == Gate::Open {
             let _closed_stays =
                 self.gate.compare_exchange(Gate::Quiet as u8, Gate::Open as u8, Ordering::AcqRel, Ordering::Acquire);
-            self.signal.raise(Wakes::WRITABLE);
+            if self.owes_writable.swap(false, Ordering::AcqRel) {
+                self.signal.raise(Wakes::WRITABLE);
+            }
         }
     }
 

@@ -44,7 +44,7 @@ static int64_t say(bcd_instance *self, const char *kind, const char *payload, ui
     msg.flags = flags;
     msg.type = str(kind);
     msg.topic = TEXT("A");
-    msg.key = TEXT("k");
+    if (strcmp(kind, "n") == 0) msg.key = TEXT("k");
     msg.payload = (bcd_bytes){(const uint8_t *)payload, strlen(payload)};
     if (cause) {
         msg.cause_seq = cause->seq;
@@ -176,6 +176,7 @@ static void destroy(bcd_instance *self) {
     free(self);
 }
 
+#ifndef WITHOUT_ENTRY
 static const bcd_plugin_api table = {
 #ifdef SIZE
     SIZE,
@@ -201,7 +202,6 @@ static const bcd_plugin_api table = {
     NULL,
 };
 
-#ifndef WITHOUT_ENTRY
 BCD_EXPORT const bcd_plugin_api *broadcastd_plugin_v1(const bcd_host_api *host_api, bcd_host *loader) {
     api = host_api;
 #ifdef REFUSE_LOAD

@@ -80,7 +80,7 @@ fn a_table_that_lies_is_refused() {
     house.build("short", &["SIZE=offsetof(bcd_plugin_api,create)"]);
     let error = refusal(&house, "short");
     assert!(error.contains("its table lacks create, on_events, destroy, save_state, restore_state"), "{error}");
-    house.build("entryless", &["WITHOUT_ENTRY", "UNUSED"]);
+    house.build("entryless", &["WITHOUT_ENTRY"]);
     assert!(refusal(&house, "entryless").contains("it does not export broadcastd_plugin_v1"));
     house.build("unwilling", &["REFUSE_LOAD"]);
     assert!(refusal(&house, "unwilling").contains("it refused to be loaded: not today"));
