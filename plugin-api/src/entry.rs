@@ -17,9 +17,11 @@ use crate::input::{Reconfigured, pointer_of};
 use crate::stream::settings_schema;
 
 pub(crate) use self::host::Host;
+pub(crate) use self::loaded::{Loaded, Running, TakesMessages, publish};
 
 mod dispatch;
 mod host;
+mod loaded;
 
 /// The ELF note of a plugin, laid out as ELF wants it: sizes, type, owner, descriptor.
 #[repr(C)]

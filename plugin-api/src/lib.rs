@@ -70,6 +70,7 @@ mod failure;
 mod input;
 mod publish;
 mod stream;
+pub mod testing;
 mod time;
 mod worker;
 
