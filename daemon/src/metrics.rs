@@ -72,6 +72,14 @@ fn describe() {
         "broadcastd_plugin_call_duration_seconds",
         "Time in a call into a plugin, by broadcaster and call."
     );
+    describe_counter!(
+        "broadcastd_plugin_slow_calls_total",
+        "Calls into a plugin that took long enough to be noticed, by broadcaster and call."
+    );
+    describe_counter!(
+        "broadcastd_plugin_threads_abandoned_total",
+        "Threads of broadcasters that did not stop in time and were left behind."
+    );
     describe_gauge!(
         "broadcastd_plugin_generations_resident",
         "Plugin libraries loaded since the start; none is ever unloaded."
@@ -268,8 +276,17 @@ impl Broadcaster {
         self.restarts.increment(1);
     }
 
-    pub fn skipped(&self) {
-        self.skipped.increment(1);
+    /// Events not delivered because nobody listened, since the broadcaster was first started.
+    pub fn skipped(&self, total: u64) {
+        self.skipped.absolute(total);
+    }
+
+    pub fn slow_call(&self, call: &'static str) {
+        counter!("broadcastd_plugin_slow_calls_total", "broadcaster" => self.name.clone(), "call" => call).increment(1);
+    }
+
+    pub fn abandoned(&self) {
+        counter!("broadcastd_plugin_threads_abandoned_total", "broadcaster" => self.name.clone()).increment(1);
     }
 
     /// A histogram for one kind of call into the plugin, to be kept by the caller.

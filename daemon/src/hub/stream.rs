@@ -222,6 +222,11 @@ impl Stream {
         self.lock().inputs.read(listener, max)
     }
 
+    /// The number up to which a listener was handed its inputs: where it stands before the first one, too.
+    pub fn inputs_read_up_to(&self, listener: ListenerId) -> u64 {
+        self.lock().inputs.read_up_to(listener)
+    }
+
     pub fn saved_inputs(&self, listener: ListenerId, number: u64) {
         self.lock().inputs.saved(listener, number);
     }

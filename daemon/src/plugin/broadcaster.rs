@@ -1,0 +1,225 @@
+//! One running broadcaster as the supervisor sees it: its thread, the orders it takes, how it is.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use broadcastd_plugin_api::abi;
+use serde::Serialize;
+
+use super::handles::{self, Handle};
+use super::inputs::Inputs;
+use super::library::Library;
+use super::port::{Desk, Fault, Gate, Health, Port};
+use super::restart::Restart;
+use super::runner::Runner;
+use super::saved::{Checkpoint, Saved};
+use super::timing::{Timing, nanos};
+use crate::hub::signal::{Signal, Wakes};
+use crate::metrics;
+
+/// Linux shows at most this much of a thread's name.
+const THREAD_NAME: usize = 15;
+
+/// What the supervisor asks of a broadcaster's thread.
+pub enum Order {
+    /// Take over this state before the beginning.
+    Restore(Checkpoint),
+    /// Own the stream and run. The checkpoint is what a restart goes back to until there is a newer one.
+    Begin(Inputs, Checkpoint),
+    /// Publish what is due, stop publishing, answer with the state.
+    HandOver,
+    /// The hand-over came to nothing: go on.
+    Resume,
+    /// Take these settings while running.
+    Reconfigure(String),
+    /// Save what is not handed over, end the instance and the thread.
+    Stop,
+}
+
+/// What it answers: a checkpoint when it handed over.
+pub type Answer = Result<Option<Checkpoint>, Fault>;
+
+/// What a broadcaster's thread and the supervisor share.
+pub struct Shared {
+    pub desk: Arc<Desk>,
+    pub library: Arc<Library>,
+    pub timing: Timing,
+    pub saved: Saved,
+    pub signal: Arc<Signal>,
+    pub metrics: metrics::Broadcaster,
+    pub inner: Mutex<Inner>,
+}
+
+/// The changing part of it.
+pub struct Inner {
+    pub orders: VecDeque<(Order, SyncSender<Answer>)>,
+    pub settings: String,
+    pub restart: Restart,
+    pub phase: Phase,
+    pub restarts: u64,
+    pub errors: u64,
+    pub last_error: Option<String>,
+    /// When the present instance began.
+    pub since: Option<i64>,
+    /// The present instance.
+    pub port: Option<(Arc<Port>, Handle)>,
+    pub inputs: Inputs,
+    /// What a new instance would go on from.
+    pub checkpoint: Checkpoint,
+    pub abandoned: bool,
+}
+
+/// How a broadcaster is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    Starting,
+    Running,
+    /// It handed over its state and waits whether it goes on.
+    Quiet,
+    BackingOff,
+    Quarantined,
+    /// A call into the plugin does not return.
+    Stuck,
+    Stopped,
+}
+
+pub struct Broadcaster {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+impl Shared {
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    pub fn new(settings: String, restart: Restart) -> Self {
+        Self {
+            orders: VecDeque::new(),
+            settings,
+            restart,
+            phase: Phase::Starting,
+            restarts: 0,
+            errors: 0,
+            last_error: None,
+            since: None,
+            port: None,
+            inputs: Inputs::default(),
+            checkpoint: Checkpoint::default(),
+            abandoned: false,
+        }
+    }
+}
+
+impl Broadcaster {
+    /// Starts the thread and lets it make an instance, which then waits for `Order::Begin`.
+    pub fn create(shared: Shared) -> Result<Self, Fault> {
+        let shared = Arc::new(shared);
+        let (created, answer) = mpsc::sync_channel(1);
+        let own = shared.clone();
+        let mut name = format!("p:{}", shared.desk.name);
+        name.truncate(THREAD_NAME);
+        let thread =
+            thread::Builder::new().name(name).spawn(move || Runner::new(own).run(&created)).map_err(|error| {
+                fault(abi::E_LIMIT, format!("no thread can be started for it: {error}; see the limit on tasks"))
+            })?;
+        let broadcaster = Self { shared, thread };
+        let deadline = broadcaster.shared.timing.create;
+        match answer.recv_timeout(deadline) {
+            Ok(Ok(_)) => Ok(broadcaster),
+            Ok(Err(fault)) => Err(fault),
+            Err(_) => {
+                broadcaster.abandon();
+                Err(no_answer("create", deadline))
+            }
+        }
+    }
+
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Gives an order and waits for its answer, up to the deadline.
+    pub fn ask(&self, order: Order, what: &str, deadline: Duration) -> Answer {
+        let (answered, answer) = mpsc::sync_channel(1);
+        self.shared.lock().orders.push_back((order, answered));
+        self.shared.signal.raise(Wakes::CONTROL);
+        match answer.recv_timeout(deadline) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Timeout) => Err(no_answer(what, deadline)),
+            Err(RecvTimeoutError::Disconnected) => Err(fault(abi::E_CLOSED, "its thread has ended".to_owned())),
+        }
+    }
+
+    /// Ends the instance, saving its state unless it was handed over. A thread that does not stop in time is left
+    /// behind: it cannot be killed, but nothing that it does counts any more.
+    pub fn stop(self) {
+        let deadline = self.shared.timing.stop;
+        match self.ask(Order::Stop, "stop", deadline) {
+            Ok(_) => {
+                let _a_panic_was_logged = self.thread.join();
+            }
+            Err(fault) => {
+                tracing::error!(target: "broadcastd", broadcaster = %self.shared.desk.name, reason = fault.message, "did not stop; its thread is left behind");
+                self.abandon();
+            }
+        }
+    }
+
+    /// Until the order to stop, a broadcaster is not quiet for good.
+    pub fn silence(&self) {
+        if let Some((port, _)) = &self.shared.lock().port {
+            port.set_gate(Gate::Quiet);
+        }
+    }
+
+    fn abandon(&self) {
+        let mut inner = self.shared.lock();
+        inner.abandoned = true;
+        inner.phase = Phase::Stopped;
+        let inputs = std::mem::take(&mut inner.inputs);
+        let port = inner.port.take();
+        drop(inner);
+        drop(inputs);
+        if let Some((port, handle)) = port {
+            port.set_gate(Gate::Closed);
+            handles::close(handle);
+        }
+        self.shared.metrics.abandoned();
+        self.shared.metrics.stopped();
+    }
+
+    /// Its phase, with a call that does not return shown as such.
+    pub fn phase(&self) -> Phase {
+        let inner = self.shared.lock();
+        let (phase, port) = (inner.phase, inner.port.as_ref().map(|(port, _)| port.clone()));
+        drop(inner);
+        let now = self.shared.desk.clock.mono_ns();
+        let stuck_after = nanos(self.shared.timing.stuck_call);
+        match port.and_then(|port| port.called_at()) {
+            Some(at) if now - at > stuck_after => Phase::Stuck,
+            _ => phase,
+        }
+    }
+
+    pub fn health(&self) -> Health {
+        self.shared.lock().port.as_ref().map_or(Health::Ok, |(port, _)| port.health())
+    }
+}
+
+pub fn fault(status: i32, message: String) -> Fault {
+    Fault { status, pointer: String::new(), message }
+}
+
+fn no_answer(what: &str, deadline: Duration) -> Fault {
+    fault(
+        abi::E_CLOSED,
+        format!("the plugin did not return from {what} within {deadline:?}; it must not wait in a call"),
+    )
+}
