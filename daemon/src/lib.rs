@@ -9,3 +9,5 @@ pub mod dialect;
 pub mod hub;
 
 pub mod shard;
+
+pub mod server;
