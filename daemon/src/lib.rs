@@ -11,3 +11,5 @@ pub mod hub;
 pub mod shard;
 
 pub mod server;
+
+pub mod admin;

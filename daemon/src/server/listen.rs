@@ -16,7 +16,7 @@ use tokio::task::AbortHandle;
 use super::http::{Arrival, Front};
 
 /// What begins the address of a socket that is a file.
-const UNIX: &str = "unix:";
+pub const UNIX: &str = "unix:";
 /// How long an accept loop rests after a failure, such as too few descriptors: they do not come back by asking at once.
 const REST: Duration = Duration::from_millis(100);
 

@@ -11,7 +11,6 @@ use serde_json::value::RawValue;
 use super::super::answer::refusal;
 use super::read::{Mistake, read};
 use crate::hub::Refused;
-use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
 use crate::metrics;
 
@@ -167,9 +166,11 @@ impl<'s> Batch<'s> {
     /// The newest number among the accepted events, else the stream's own. A private stream has a numbering per
     /// audience, and so none to tell.
     fn position(&self) -> Option<Position<'_>> {
-        let figures = self.stream.figures();
-        let seq = if self.accepted > 0 { self.seq } else { figures.seq };
-        (!figures.private && figures.source != Source::Removed).then(|| Position { epoch: self.stream.epoch(), seq })
+        if self.stream.settings().private {
+            return None;
+        }
+        let seq = if self.accepted > 0 { self.seq } else { self.stream.figures().seq };
+        Some(Position { epoch: self.stream.epoch(), seq })
     }
 }
 
