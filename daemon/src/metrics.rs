@@ -223,8 +223,11 @@ pub fn command(kind: &'static str, outcome: &'static str) {
     counter!("broadcastd_commands_total", "kind" => kind, "outcome" => outcome).increment(1);
 }
 
-pub fn ingest_rejected(stream: &str, reason: &'static str) {
-    counter!("broadcastd_ingest_rejected_total", "stream" => stream.to_owned(), "reason" => reason).increment(1);
+pub fn ingest_rejected(stream: &str, reason: &'static str, events: u64) {
+    if events > 0 {
+        counter!("broadcastd_ingest_rejected_total", "stream" => stream.to_owned(), "reason" => reason)
+            .increment(events);
+    }
 }
 
 /// Connections of one endpoint; each connection counts for as long as it lives.

@@ -235,10 +235,11 @@ impl Stream {
         self.lock().inputs.rewind(listener);
     }
 
+    /// What there is now. Looking also brings the metrics of what is kept up to date.
     pub fn figures(&self) -> Figures {
         let inner = self.lock();
         let sum = |figure: fn(&Log) -> usize| inner.logs.values().map(figure).sum();
-        Figures {
+        let figures = Figures {
             seq: inner.logs.get("").map_or(0, Log::seq),
             topics: sum(Log::topic_count),
             records: sum(|log| log.records().len()),
@@ -250,7 +251,9 @@ impl Stream {
             source: inner.source.clone(),
             visible: inner.settings.visible,
             private: inner.settings.private,
-        }
+        };
+        self.counters.kept(figures.history_events, figures.records);
+        figures
     }
 
     /// A panic while the lock was held leaves counts that are still sound: go on with them.

@@ -8,7 +8,10 @@
     reason = "a failed unwrap is a failed test; without the standard harness clippy cannot know"
 )]
 
+mod house;
+mod http;
 mod needs;
+mod server;
 mod tidy;
 mod unit;
 
@@ -16,6 +19,6 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
-    let tests = [needs::tests(), tidy::tests(), unit::tests()];
+    let tests = [needs::tests(), server::tests(), tidy::tests(), unit::tests()];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()
 }
