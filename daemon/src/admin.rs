@@ -17,7 +17,8 @@ use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
-use self::guard::{Guard, Token};
+use self::guard::Guard;
+pub use self::guard::Token;
 use crate::hub::Hub;
 use crate::server::http::Front;
 use crate::server::listen::{self, ListenError, Listeners};
@@ -83,6 +84,13 @@ pub enum Error {
     NeedsToken(String),
     Listen(ListenError),
     Thread(io::Error),
+}
+
+impl Error {
+    /// Whether the system forbids it, rather than somebody else having it.
+    pub fn is_permission(&self) -> bool {
+        matches!(self, Self::Listen(error) if error.is_permission())
+    }
 }
 
 impl Admin {

@@ -4,6 +4,8 @@ mod house;
 mod parts;
 mod reload;
 
+pub use self::parts::log_format;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,8 +17,8 @@ use tokio::runtime::{Builder, Runtime};
 use self::house::{House, Phase};
 use crate::admin::{self, Admin};
 use crate::config::diagnostic::Diagnostics;
-use crate::config::{Loaded, Source, schema};
-use crate::folders::Folders;
+use crate::config::{self, Loaded, Paint, Source, schema};
+use crate::folders::{Env, Folders};
 use crate::hub::Hub;
 use crate::log::Levels;
 use crate::plugin::timing::{SystemClock, Timing};
@@ -44,7 +46,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Config(report) => out.write_str(&report.render(crate::config::render::Paint::Plain, "nothing runs")),
+            Self::Config(report) => out.write_str(&report.render(Paint::Plain, "nothing runs")),
             Self::Listen(error) => error.fmt(out),
             Self::Admin(error) => error.fmt(out),
             Self::Folder(error) | Self::System(error) => out.write_str(error),
@@ -85,7 +87,8 @@ impl App {
         let config = loaded.config.clone();
         let hub = Hub::new(&epoch());
         let shards = start_shards(&config, &hub)?;
-        let supervisor = Arc::new(Supervisor::new(hub.clone(), supervisor_config(&config, &around, &folders)));
+        let supervisor =
+            Arc::new(Supervisor::new(hub.clone(), supervisor_config(&config, &around.source.env, &folders)));
         let house = House::new(supervisor.clone());
         let broadcasters = reload::prepare(&supervisor, &hub, &loaded).map_err(StartError::Config)?;
         let runtime = runtime()?;
@@ -121,6 +124,14 @@ impl App {
         &self.around.systemd
     }
 
+    /// The text of the configuration file as it is now.
+    pub fn read_file(&self) -> Result<String, Diagnostics> {
+        match &self.around.file {
+            Some(file) => config::source::read(file).map(|text| text.to_string()),
+            None => Ok(config::SHIPPED.to_owned()),
+        }
+    }
+
     /// What to open, and a client to paste.
     pub fn greeting(&self) -> String {
         let config = match &self.around.file {
@@ -145,9 +156,8 @@ impl App {
         )
     }
 
-    /// What has to be done now and then: histograms are folded, and systemd hears that everything moves.
+    /// What has to be done now and then: systemd hears that everything moves.
     pub fn tick(&mut self) {
-        self.around.metrics.run_upkeep();
         let turns: Vec<u64> = self.shards.iter().map(|shard| shard.inbox.turns()).collect();
         let all_turn = turns.iter().zip(&self.turns).all(|(now, before)| now > before);
         self.hub.streams().iter().for_each(|stream| drop(stream.source())); // each lock can be had
@@ -186,6 +196,14 @@ impl App {
     }
 }
 
+/// Loads every plugin and checks every setting, without running anything.
+pub fn check(source: &Source, loaded: &Loaded) -> Result<(), StartError> {
+    let folders = Folders::shared(&source.env).map_err(StartError::Folder)?;
+    let hub = Hub::new("check");
+    let supervisor = Supervisor::new(hub.clone(), supervisor_config(&loaded.config, &source.env, &folders));
+    reload::prepare(&supervisor, &hub, loaded).map(drop).map_err(StartError::Config)
+}
+
 /// Eight letters and digits that no earlier start had, in all likelihood.
 fn epoch() -> String {
     std::iter::repeat_with(fastrand::alphanumeric).take(8).collect()
@@ -198,9 +216,9 @@ fn start_shards(config: &schema::Config, hub: &Arc<Hub>) -> Result<Vec<Handle>, 
     shards.map_err(|error| StartError::System(format!("cannot start a shard: {error}")))
 }
 
-fn supervisor_config(config: &schema::Config, around: &Surroundings, folders: &Folders) -> plugin::Config {
+fn supervisor_config(config: &schema::Config, env: &Env, folders: &Folders) -> plugin::Config {
     plugin::Config {
-        places: parts::places(&config.plugins, &around.source.env),
+        places: parts::places(&config.plugins, env),
         cache_dir: folders.cache.clone(),
         state_dir: folders.state.clone(),
         stream_defaults: crate::hub::settings::Settings::default(),

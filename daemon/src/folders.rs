@@ -15,19 +15,25 @@ pub type Env = BTreeMap<String, String>;
 pub struct Folders {
     pub state: PathBuf,
     pub cache: PathBuf,
-    /// Held as long as the process lives.
-    _lock: File,
+    /// Held as long as the process lives; nobody who only looks holds it.
+    _lock: Option<File>,
 }
 
 impl Folders {
     /// Opens systemd's folders when it names them, else private ones of the user.
     pub fn open(env: &Env) -> Result<Self, String> {
+        let folders = Self::shared(env)?;
+        let lock = lock(&folders.state)?;
+        Ok(Self { _lock: Some(lock), ..folders })
+    }
+
+    /// The same folders for somebody who runs nothing: a daemon may use them meanwhile.
+    pub fn shared(env: &Env) -> Result<Self, String> {
         let state = choose(env, "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state");
         let cache = choose(env, "CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache");
         make(&state)?;
         make(&cache)?;
-        let lock = lock(&state)?;
-        Ok(Self { state, cache, _lock: lock })
+        Ok(Self { state, cache, _lock: None })
     }
 }
 
@@ -42,7 +48,9 @@ fn choose(env: &Env, systemd: &str, xdg: &str, below_home: &str) -> PathBuf {
     }
     match given("HOME") {
         Some(home) => Path::new(home).join(below_home).join("broadcastd"),
-        None => std::env::temp_dir().join(format!("broadcastd-{}", rustix::process::getuid().as_raw())).join(below_home),
+        None => {
+            std::env::temp_dir().join(format!("broadcastd-{}", rustix::process::getuid().as_raw())).join(below_home)
+        }
     }
 }
 

@@ -10,9 +10,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::app::{App, StartError, Surroundings};
 use crate::cli::{Exit, Options};
 use crate::config::diagnostic::Diagnostics;
-use crate::config::render::Paint;
 use crate::config::watch::{Timing, Watch};
-use crate::config::{Config, Loaded, Source};
+use crate::config::{Config, Loaded, Paint, Source};
+use crate::event::unix_now;
 use crate::systemd::{self, Systemd};
 use crate::{app, log, metrics};
 
@@ -43,8 +43,7 @@ pub fn run(options: &Options) -> Exit {
         Ok(metrics) => metrics,
         Err(error) => return fail(Exit::Internal, &format!("cannot install the metrics recorder: {error}")),
     };
-    let around =
-        Surroundings { file: options.config_file(), source, levels, metrics, systemd: Systemd::from_env() };
+    let around = Surroundings { file: options.config_file(), source, levels, metrics, systemd: Systemd::from_env() };
     match App::start(loaded, around) {
         Ok(app) => serve(app, &text),
         Err(error) => fail(exit_of(&error), &error.to_string()),
@@ -80,7 +79,7 @@ fn serve(mut app: App, text: &str) -> Exit {
     }
     app.systemd().ready();
     app.systemd().status("running");
-    metrics::started();
+    metrics::reload_succeeded(unix_now() as f64 / 1e9);
     if !app.systemd().is_there() {
         say(&app.greeting());
     }
@@ -109,8 +108,9 @@ fn obey(app: &mut App, wishes: &Receiver<Wish>) {
 }
 
 fn load(options: &Options) -> Result<(Source, Loaded), Diagnostics> {
-    let env: BTreeMap<String, String> =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+    let env: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
     let file = options.config_file();
     let source = Source { path: file.clone().unwrap_or_default(), env, sets: options.sets.clone() };
     let loaded = if file.is_some() { Config::load(&source)? } else { Config::shipped(&source)? };

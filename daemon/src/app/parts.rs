@@ -147,7 +147,9 @@ pub fn secret(secret: &schema::Secret, env: &Env) -> Result<String, String> {
         schema::Secret::Credential(named) => {
             let name = named.trim_start_matches("credential:");
             let folder = env.get("CREDENTIALS_DIRECTORY").ok_or_else(|| {
-                format!("\"{named}\" needs systemd's LoadCredential={name}:/path; elsewhere write {{ file = \"/path\" }}")
+                format!(
+                    "\"{named}\" needs systemd's LoadCredential={name}:/path; elsewhere write {{ file = \"/path\" }}"
+                )
             })?;
             from_file(&Path::new(folder).join(name))?
         }

@@ -6,22 +6,22 @@ use super::{App, parts};
 use crate::admin;
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::document::Document;
-use crate::config::render::Paint;
-use crate::config::{self, Loaded, code, schema};
+use crate::config::{self, Loaded, Paint, code, schema};
 use crate::event::unix_now;
 use crate::folders::Env;
 use crate::hub::Hub;
 use crate::hub::settings::{Settings, Source};
 use crate::metrics;
 use crate::plugin::plan::Change;
-use crate::plugin::{self, Problem, Supervisor};
+use crate::plugin::reload::Prepared;
+use crate::plugin::{Problem, Supervisor};
 
 /// Streams and broadcasters that are ready to take the place of the present ones.
 pub struct Broadcasters {
     declared: Vec<(String, Settings)>,
     /// All names that have a stream from now on.
     names: Vec<String>,
-    prepared: plugin::Prepared,
+    prepared: Prepared,
 }
 
 /// What a reload did.
@@ -56,10 +56,16 @@ impl App {
         let loaded = config::Config::from_text(&self.around.source, text)?;
         let document = &loaded.document;
         let at_address = |message: String| {
-            Diagnostics::about(document, vec![Diagnostic::of_value(code::UNUSABLE_ADDRESS, document, "/server/listen", message)])
+            Diagnostics::about(
+                document,
+                vec![Diagnostic::of_value(code::UNUSABLE_ADDRESS, document, "/server/listen", message)],
+            )
         };
         let at_admin = |message: String| {
-            Diagnostics::about(document, vec![Diagnostic::of_value(code::UNUSABLE_ADDRESS, document, "/admin", message)])
+            Diagnostics::about(
+                document,
+                vec![Diagnostic::of_value(code::UNUSABLE_ADDRESS, document, "/admin", message)],
+            )
         };
         let broadcasters = prepare(&self.supervisor, &self.hub, &loaded)?;
         let limit = parts::max_connections(&loaded.config.hub);
@@ -83,8 +89,12 @@ impl App {
     fn applied(&self, done: &Done) {
         metrics::reload_succeeded(unix_now() as f64 / 1e9);
         self.house.set_refused_reload(None);
-        let changed: Vec<String> =
-            done.changes.iter().filter(|change| !matches!(change, Change::Keep(_))).map(|change| format!("{change:?}")).collect();
+        let changed: Vec<String> = done
+            .changes
+            .iter()
+            .filter(|change| !matches!(change, Change::Keep(_)))
+            .map(|change| format!("{change:?}"))
+            .collect();
         tracing::info!(changes = changed.join(", "), "the configuration was reloaded");
         for setting in &done.waiting {
             tracing::warn!(setting, "this change takes effect at the next start only");
@@ -167,7 +177,8 @@ fn settings(
         let pointer = format!("/broadcasters/{name}/plugin");
         vec![Diagnostic::of_value(code::UNUSABLE_PLUGIN, document, &pointer, unusable.to_string())]
     })?;
-    config::check_settings(document, name, &library.schema).map_err(|mistakes| mistakes.items)
+    let schema: Value = serde_json::from_str(library.config_schema).unwrap_or(Value::Bool(true));
+    config::check_settings(document, name, &schema).map_err(|mistakes| mistakes.items)
 }
 
 fn declare_new(hub: &Hub, declared: &[(String, Settings)]) {
@@ -188,4 +199,3 @@ fn waiting(old: &schema::Config, new: &schema::Config) -> Vec<&'static str> {
     ];
     changed.into_iter().filter(|(_, changed)| *changed).map(|(setting, _)| setting).collect()
 }
-
