@@ -12,7 +12,7 @@ pub use self::read::{BadBatch, BadItem, BadText, Batch, Collected, Grows, read_t
 mod read;
 
 #[cfg(test)]
-mod layout;
+mod tests;
 
 /// Major version of the border; it is part of the name of the exported symbol.
 pub const ABI_MAJOR: u32 = 1;

@@ -44,6 +44,7 @@ pub fn config() -> Config {
 
 pub fn shard_config() -> shard::Config {
     shard::Config {
+        flush: Duration::ZERO,
         outbox: 1 << 20,
         max_subscriptions: 200,
         max_message: 64 << 10,
