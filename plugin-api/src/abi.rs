@@ -1,4 +1,7 @@
 //! The Rust mirror of `include/broadcastd_plugin.h`, and the readers that turn what crosses the border into safe types.
+//!
+//! Every name is the header's (`bcd_msg` is [`Msg`], `BCD_EVENT_TIMER` is [`EVENT_TIMER`]); fields and numbers are explained
+//! there, once.
 #![expect(unsafe_code, reason = "this file reads and writes memory that belongs to the other side of the C border")]
 
 use std::ffi::c_void;
