@@ -26,6 +26,7 @@ pub mod voice;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use broadcastd_plugin_api::StreamSpec;
@@ -63,7 +64,17 @@ pub struct Supervisor {
     hub: Arc<Hub>,
     config: Config,
     declared: Arc<Declared>,
+    /// Held for the whole of a reload, so that there is one at a time; nothing else waits for it.
     running: Mutex<BTreeMap<String, Running>>,
+    /// What there is to show of each broadcaster, also while a reload takes its time.
+    shown: Mutex<BTreeMap<String, Shown>>,
+}
+
+#[derive(Clone)]
+struct Shown {
+    wanted: Wanted,
+    /// `None`: it is disabled.
+    shared: Option<Arc<Shared>>,
 }
 
 /// A broadcaster with what was wanted of it.
@@ -85,7 +96,7 @@ pub struct Problem {
 
 impl Supervisor {
     pub fn new(hub: Arc<Hub>, config: Config) -> Self {
-        Self { hub, config, declared: Arc::default(), running: Mutex::default() }
+        Self { hub, config, declared: Arc::default(), running: Mutex::default(), shown: Mutex::default() }
     }
 
     /// Finds and loads a plugin without running a broadcaster: its schema and its declaration are in the library.
@@ -108,14 +119,22 @@ impl Supervisor {
         load().map_err(|why| Unusable::new(format!("plugin {}: {why}", path.display())))
     }
 
-    /// How every broadcaster is, in order of their names.
+    /// How every broadcaster is, in order of their names; disabled ones, too.
     pub fn status(&self) -> Vec<Status> {
-        self.lock().values().map(|running| running.status(&self.declared)).collect()
+        let shown: Vec<Shown> = self.shown().values().cloned().collect();
+        shown.iter().map(|one| one.status(&self.declared)).collect()
     }
 
     /// How one is, if it is there.
     pub fn status_of(&self, name: &str) -> Option<Status> {
-        self.lock().get(name).map(|running| running.status(&self.declared))
+        let shown = self.shown().get(name).cloned();
+        shown.map(|one| one.status(&self.declared))
+    }
+
+    /// To be called about once a second: tells of calls that do not return.
+    pub fn watch(&self) {
+        let shown: Vec<Shown> = self.shown().values().cloned().collect();
+        shown.iter().filter_map(|one| one.shared.as_ref()).for_each(|shared| shared.watch());
     }
 
     /// What plugins declared as metrics, in the text format of Prometheus, to stand behind the daemon's own.
@@ -125,7 +144,8 @@ impl Supervisor {
 
     /// Stops every broadcaster, each with its deadline, all at once. Their streams stay, without source.
     pub fn stop(&self) {
-        let running = std::mem::take(&mut *self.lock());
+        let mut reloads = self.lock();
+        let running = std::mem::take(&mut *reloads);
         std::thread::scope(|scope| {
             for (name, running) in running {
                 scope.spawn(move || {
@@ -139,12 +159,14 @@ impl Supervisor {
     /// A thread with an instance that has not begun.
     fn create(&self, wanted: &Wanted, library: Arc<Library>) -> Result<Broadcaster, Fault> {
         let name: Arc<str> = wanted.name.as_str().into();
+        let before = self.shown().get(&*name).and_then(|one| one.shared.clone());
+        let counts: Arc<Counts> = before.map(|shared| shared.desk.counts.clone()).unwrap_or_default();
         let desk = Desk {
             voice: Voice::new(&name),
             stream: OnceLock::new(),
             clock: self.config.clock.clone(),
             declared: self.declared.clone(),
-            counts: Counts::default(),
+            counts,
             name,
         };
         Broadcaster::create(Shared {
@@ -155,6 +177,7 @@ impl Supervisor {
             saved: self.saved(),
             signal: Arc::default(),
             inner: Mutex::new(Inner::new(wanted.settings.to_string(), wanted.restart)),
+            is_stuck: AtomicBool::new(false),
         })
     }
 
@@ -166,6 +189,10 @@ impl Supervisor {
         if let Some(stream) = self.hub.stream(name) {
             stream.set_source(crate::hub::settings::Source::Absent(why.into()));
         }
+    }
+
+    fn shown(&self) -> MutexGuard<'_, BTreeMap<String, Shown>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {

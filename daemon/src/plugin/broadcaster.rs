@@ -1,6 +1,7 @@
 //! One running broadcaster as the supervisor sees it: its thread, the orders it takes, how it is.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -51,6 +52,8 @@ pub struct Shared {
     pub signal: Arc<Signal>,
     pub metrics: metrics::Broadcaster,
     pub inner: Mutex<Inner>,
+    /// A call that does not return was told.
+    pub is_stuck: AtomicBool,
 }
 
 /// The changing part of it.
@@ -95,6 +98,37 @@ pub struct Broadcaster {
 impl Shared {
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its phase, with a call that does not return shown as such.
+    pub fn phase(&self) -> Phase {
+        let inner = self.lock();
+        let (phase, port) = (inner.phase, inner.port.as_ref().map(|(port, _)| port.clone()));
+        drop(inner);
+        let now = self.desk.clock.mono_ns();
+        let stuck_after = nanos(self.timing.stuck_call);
+        match port.and_then(|port| port.called_at()) {
+            Some(at) if now - at > stuck_after => Phase::Stuck,
+            _ => phase,
+        }
+    }
+
+    /// What the plugin says of itself.
+    pub fn health(&self) -> Health {
+        let port = self.lock().port.as_ref().map(|(port, _)| port.clone());
+        port.map_or(Health::Ok, |port| port.health())
+    }
+
+    /// Tells once that a call does not return, and once more if that happens again.
+    pub fn watch(&self) {
+        let is_stuck = self.phase() == Phase::Stuck;
+        if !self.is_stuck.swap(is_stuck, Ordering::Relaxed) && is_stuck {
+            self.metrics.failed("stuck");
+            tracing::error!(
+                broadcaster = &*self.desk.name,
+                "a call into the plugin does not return; reload or restart it"
+            );
+        }
     }
 }
 
@@ -193,23 +227,6 @@ impl Broadcaster {
         }
         self.shared.metrics.abandoned();
         self.shared.metrics.stopped();
-    }
-
-    /// Its phase, with a call that does not return shown as such.
-    pub fn phase(&self) -> Phase {
-        let inner = self.shared.lock();
-        let (phase, port) = (inner.phase, inner.port.as_ref().map(|(port, _)| port.clone()));
-        drop(inner);
-        let now = self.shared.desk.clock.mono_ns();
-        let stuck_after = nanos(self.shared.timing.stuck_call);
-        match port.and_then(|port| port.called_at()) {
-            Some(at) if now - at > stuck_after => Phase::Stuck,
-            _ => phase,
-        }
-    }
-
-    pub fn health(&self) -> Health {
-        self.shared.lock().port.as_ref().map_or(Health::Ok, |(port, _)| port.health())
     }
 }
 

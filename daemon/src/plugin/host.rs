@@ -35,9 +35,6 @@ pub fn pointer(handle: Handle) -> *mut HostHandle {
     std::ptr::without_provenance_mut(handle.to_bits())
 }
 
-/// The most messages that one call may bring: beyond, a count is a mistake of the plugin, and the rest can follow.
-pub const MAX_BATCH: usize = 65_536;
-
 /// The one way in: finds the port, and lets no panic of the daemon out, which would end the process.
 fn enter<T>(host: *mut HostHandle, closed: T, call: impl FnOnce(&Port) -> T) -> T {
     match handles::find(Handle::from_bits(host.addr())) {
@@ -68,14 +65,11 @@ unsafe extern "C" fn publish(host: *mut HostHandle, messages: *const Msg<'_>, co
     enter(host, i64::from(abi::E_CLOSED), |port| {
         // SAFETY: rules R2 and R3 promise `count` messages of `stride` bytes, unchanged for the call; lies about NULL,
         // sizes and strides are refused, and what a message points to is checked when it is read.
-        match unsafe { Batch::new(messages, count.min(MAX_BATCH), stride) } {
+        match unsafe { Batch::new(messages, count, stride) } {
             Ok(batch) => port.publish(batch.map(|message| {
                 message.map_err(|bad| format!("its size field says {} bytes, which its stride cannot hold", bad.size))
             })),
-            Err(bad) => {
-                port.log(abi::LOG_ERROR, "publish", &format!("a batch was not taken: {bad:?} of messages is wrong"));
-                i64::from(abi::E_INVALID)
-            }
+            Err(bad) => i64::from(port.refuse(abi::E_INVALID, &format!("of a batch, this is wrong: {bad:?}"))),
         }
     })
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use broadcastd_plugin_api::abi::{self, Bytes, Collected, Entry, Event, InstanceHandle, PluginApi, Status, Str};
 use libloading::os::unix::{Library as Opened, RTLD_LOCAL, RTLD_NOW};
+use serde::de::IgnoredAny;
 
 use super::file::Image;
 use super::handles::{self, Handle};
@@ -194,13 +195,14 @@ fn checked(api: PluginApi, note: Note, sha256: String) -> Result<Library, Unusab
     let text = |field: &str, text: Str<'static>| {
         text.get().map_err(|error| Unusable::new(format!("its table's {field} {error}; correct it and rebuild it")))
     };
-    let (id, version) = (text("id", api.id)?, text("version", api.version)?);
-    if id != note.id || version != note.version {
+    let id = text("id", api.id)?;
+    if id != note.id {
         return Err(Unusable::new(format!(
-            "its table says {id} {version}, its note {} {}; give both the same and rebuild it",
-            note.id, note.version
+            "its table says it is \"{id}\", its note \"{}\"; give both the same id and rebuild it",
+            note.id
         )));
     }
+    text("version", api.version)?;
     let missing: Vec<&str> = [
         ("create", api.create.is_none()),
         ("on_events", api.on_events.is_none()),
@@ -214,9 +216,13 @@ fn checked(api: PluginApi, note: Note, sha256: String) -> Result<Library, Unusab
     if !missing.is_empty() {
         return Err(Unusable::new(format!("its table lacks {}; fill it in and rebuild it", missing.join(", "))));
     }
+    let config_schema = text("config_schema", api.config_schema)?;
+    if let Err(error) = serde_json::from_str::<IgnoredAny>(config_schema) {
+        return Err(Unusable::new(format!("its table's config_schema is no JSON: {error}; correct it and rebuild it")));
+    }
     Ok(Library {
         description: text("description", api.description)?,
-        config_schema: text("config_schema", api.config_schema)?,
+        config_schema,
         stream: text("stream", api.stream)?,
         state_version: api.state_version,
         can_reconfigure: api.reconfigure.is_some(),

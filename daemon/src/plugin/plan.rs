@@ -22,6 +22,8 @@ pub struct Wanted {
     /// What the plugin's file must hash to, if that is pinned.
     pub sha256: Option<String>,
     pub stream: Overrides,
+    /// It is shown, but does not run, and its stream has no source.
+    pub disabled: bool,
     /// What the plugin's file hashes to; filled in by the supervisor when it has read the file.
     pub file_sha256: String,
 }
@@ -126,7 +128,8 @@ mod tests {
 
     #[test]
     fn each_difference_has_its_change() {
-        let differences: [(&str, fn(&mut Wanted), fn(String) -> Change); 7] = [
+        type Difference = (&'static str, fn(&mut Wanted), fn(String) -> Change);
+        let differences: [Difference; 7] = [
             ("nothing", |_| {}, Change::Keep),
             ("settings", |one| one.settings = json!({"a": 2}), Change::Reconfigure),
             ("file", |one| one.file_sha256 = "f".to_owned(), Change::Replace),

@@ -24,7 +24,7 @@ pub struct Desk {
     pub clock: Arc<dyn Clock>,
     pub voice: Voice,
     pub declared: Arc<Declared>,
-    pub counts: Counts,
+    pub counts: Arc<Counts>,
 }
 
 /// What a broadcaster did since it was first started.
@@ -114,7 +114,7 @@ impl Port {
             clock: Arc::new(super::timing::SystemClock::default()),
             voice: Voice::new(name),
             declared: Arc::default(),
-            counts: Counts::default(),
+            counts: Arc::default(),
         };
         Self::new(Arc::new(desk), Arc::default())
     }
@@ -178,7 +178,8 @@ impl Port {
         }
     }
 
-    fn refuse(&self, status: Status, reason: &str) -> Status {
+    /// Counts and logs what was wrong with an event, and passes the status on.
+    pub fn refuse(&self, status: Status, reason: &str) -> Status {
         self.desk.counts.refused.fetch_add(1, Ordering::Relaxed);
         self.log(abi::LOG_ERROR, "publish", &format!("an event was not taken: {reason}"));
         status

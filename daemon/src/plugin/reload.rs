@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread;
 
 use broadcastd_plugin_api::{StreamSpec, abi};
 
@@ -12,7 +13,7 @@ use super::plan::{Change, Wanted, circle, plan};
 use super::port::Fault;
 use super::saved::Checkpoint;
 use super::stream::{declaration, settings};
-use super::{Problem, Running, Supervisor};
+use super::{Problem, Running, Shown, Supervisor};
 use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
 
@@ -22,6 +23,7 @@ pub struct Prepared {
     wanted: BTreeMap<String, Loaded>,
     /// Instances that wait for their beginning.
     fresh: BTreeMap<String, Fresh>,
+    disabled: Vec<Wanted>,
 }
 
 /// A wanted broadcaster with its library.
@@ -59,6 +61,7 @@ impl Supervisor {
             let text = format!("broadcasters listen to each other in a circle: {}", circle.join(" → "));
             return Err(vec![problem(circle[0], "/listen", text)]);
         }
+        let (disabled, wanted): (Vec<Wanted>, Vec<Wanted>) = wanted.into_iter().partition(|one| one.disabled);
         let mut problems = Vec::new();
         let mut loaded = BTreeMap::new();
         for wanted in wanted {
@@ -76,7 +79,7 @@ impl Supervisor {
             let new: Vec<Wanted> = loaded.values().map(|one: &Loaded| one.wanted.clone()).collect();
             plan(&old, &new)
         };
-        let mut prepared = Prepared { changes, wanted: loaded, fresh: BTreeMap::new() };
+        let mut prepared = Prepared { changes, wanted: loaded, fresh: BTreeMap::new(), disabled };
         for change in prepared.changes.clone() {
             if let Err(problem) = self.make_ready(&change, &mut prepared) {
                 problems.push(problem);
@@ -87,37 +90,40 @@ impl Supervisor {
 
     /// Exchanges old for new. State is handed over first; if that fails anywhere, everything goes on as it was.
     pub fn commit(&self, mut prepared: Prepared) -> Result<Vec<Change>, Vec<Problem>> {
-        let mut running = std::mem::take(&mut *self.lock());
-        let exchanged = self.hand_over(&mut prepared, &running);
-        if let Err(problem) = exchanged {
+        let mut running = self.lock();
+        if let Err(problem) = self.hand_over(&mut prepared, &running) {
             for change in &prepared.changes {
                 if let (Change::Replace(name) | Change::Reconfigure(name), Some(old)) =
                     (change, running.get(change.name()))
                 {
-                    let _it_was_not_quiet = old.ask(Order::Resume, name);
+                    old.resume(name);
                 }
             }
-            *self.lock() = running;
             return Err(vec![problem]);
         }
-        let changes = prepared.changes.clone();
-        let mut retired: Vec<(String, Running)> = Vec::new();
+        let changes = std::mem::take(&mut prepared.changes);
+        let mut retired: Vec<Running> = Vec::new();
         for change in &changes {
             let name = change.name();
-            let is_replaced = prepared.fresh.contains_key(name);
-            if let Change::Stop(_) = change {
-                retired.extend(running.remove_entry(name));
-            } else if is_replaced {
-                retired.extend(running.remove_entry(name));
+            if matches!(change, Change::Stop(_)) || prepared.fresh.contains_key(name) {
+                retired.extend(running.remove(name));
             } else if let (Some(old), Some(new)) = (running.get_mut(name), prepared.wanted.remove(name)) {
                 self.adjust(old, new);
             }
         }
-        let begun = self.begin(&mut prepared);
-        running.extend(begun);
-        *self.lock() = running;
-        self.retire(retired);
+        running.extend(self.begin(&mut prepared));
+        self.show(&running, &prepared.disabled);
+        self.retire(retired, &running, &prepared.disabled);
         Ok(changes)
+    }
+
+    fn show(&self, running: &BTreeMap<String, Running>, disabled: &[Wanted]) {
+        let runs = running.iter().map(|(name, one)| {
+            let shared = Some(one.broadcaster.shared().clone());
+            (name.clone(), Shown { wanted: one.wanted.clone(), shared })
+        });
+        let rests = disabled.iter().map(|wanted| (wanted.name.clone(), Shown { wanted: wanted.clone(), shared: None }));
+        *self.shown() = runs.chain(rests).collect();
     }
 
     fn load(&self, mut wanted: Wanted) -> Result<Loaded, Problem> {
@@ -279,18 +285,29 @@ impl Supervisor {
         begun.into_iter().map(begin).collect()
     }
 
-    fn retire(&self, retired: Vec<(String, Running)>) {
-        let kept: Vec<String> = self.lock().keys().cloned().collect();
-        for (name, old) in retired {
-            let has_stream = old.spec.is_some();
-            old.broadcaster.stop();
-            if !kept.contains(&name) {
-                self.declared.forget(&name);
-                if has_stream {
-                    self.hub.remove(&name);
-                }
+    /// Stops what is replaced or no longer wanted, all at once. A disabled broadcaster's stream stays, without source.
+    fn retire(&self, retired: Vec<Running>, running: &BTreeMap<String, Running>, disabled: &[Wanted]) {
+        for Wanted { name, .. } in disabled {
+            if self.hub.stream(name).is_none() {
+                self.hub.declare(name, self.config.stream_defaults.clone());
             }
+            self.set_absent(name, "the broadcaster is disabled in the configuration");
         }
+        thread::scope(|scope| {
+            for old in retired {
+                scope.spawn(move || {
+                    let name = old.wanted.name;
+                    old.broadcaster.stop();
+                    if !running.contains_key(&name) {
+                        self.declared.forget(&name);
+                    }
+                    let is_gone = !running.contains_key(&name) && disabled.iter().all(|one| one.name != name);
+                    if is_gone && old.spec.is_some() {
+                        self.hub.remove(&name);
+                    }
+                });
+            }
+        });
     }
 }
 
@@ -308,6 +325,12 @@ impl Fresh {
 impl Running {
     fn ask(&self, order: Order, what: &str) -> super::broadcaster::Answer {
         self.broadcaster.ask(order, what, self.broadcaster.shared().timing.hand_over)
+    }
+
+    fn resume(&self, name: &str) {
+        if let Err(fault) = self.ask(Order::Resume, "resume") {
+            tracing::warn!(broadcaster = name, message = fault.message, "does not answer");
+        }
     }
 
     /// Hands the state to a new instance. An old one that fails or hangs is asked no more: the new one goes on from the

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::Running;
+use super::Shown;
 use super::broadcaster::Phase;
 use super::declared::Declared;
+use super::plan::Wanted;
 use super::port::Health;
 
 /// What is known of one broadcaster.
@@ -49,50 +50,61 @@ impl Status {
     }
 }
 
-impl Running {
+impl Shown {
     pub(super) fn status(&self, declared: &Declared) -> Status {
-        let shared = self.broadcaster.shared();
-        let state = self.broadcaster.phase();
-        let health = self.broadcaster.health();
-        let name = &self.wanted.name;
+        let wanted = &self.wanted;
+        let Some(shared) = &self.shared else { return disabled(wanted) };
+        let name = &wanted.name;
         let own = |metric: &str| declared.total(name, metric).map(|total| total as u64);
+        let state = shared.phase();
         let counts = &shared.desk.counts;
         let now = shared.desk.clock.mono_ns();
+        let health = shared.health();
+        let metrics = declared.json(name);
+        let errors_of_its_own = own("errors_total").unwrap_or(0);
+        let (sent, skipped) = (own("broadcasts_sent_total"), own("broadcasts_skipped_total"));
         let inner = shared.lock();
         Status {
-            name: name.clone(),
             plugin: shared.library.note.id.clone(),
             version: shared.library.note.version.clone(),
             sha256: shared.library.sha256.clone(),
             state,
             is_running: matches!(state, Phase::Running | Phase::Quiet),
             restarts: inner.restarts,
-            errors: inner.errors,
+            errors: inner.errors + errors_of_its_own,
             last_error: inner.last_error.clone(),
-            degraded: None,
-            uptime_seconds: inner.since.map_or(0.0, |since| (now - since) as f64 / 1e9),
-            broadcasts_sent: counts.published.load(Ordering::Relaxed),
-            broadcasts_skipped: counts.skipped.load(Ordering::Relaxed),
-            refused: counts.refused.load(Ordering::Relaxed),
-            settings: self.wanted.settings.clone(),
-            metrics: Value::Null,
-        }
-        .with_plugins_own(&own, declared.json(name), health)
-    }
-}
-
-impl Status {
-    fn with_plugins_own(self, own: &dyn Fn(&str) -> Option<u64>, metrics: Value, health: Health) -> Self {
-        Self {
-            errors: self.errors + own("errors_total").unwrap_or(0),
-            broadcasts_sent: own("broadcasts_sent_total").unwrap_or(self.broadcasts_sent),
-            broadcasts_skipped: own("broadcasts_skipped_total").unwrap_or(self.broadcasts_skipped),
             degraded: match health {
                 Health::Ok => None,
                 Health::Degraded(reason) => Some(reason),
             },
+            uptime_seconds: inner.since.map_or(0.0, |since| (now - since) as f64 / 1e9),
+            broadcasts_sent: sent.unwrap_or_else(|| counts.published.load(Ordering::Relaxed)),
+            broadcasts_skipped: skipped.unwrap_or_else(|| counts.skipped.load(Ordering::Relaxed)),
+            refused: counts.refused.load(Ordering::Relaxed),
             metrics,
-            ..self
+            ..disabled(wanted)
         }
+    }
+}
+
+/// What is known of a broadcaster that has no instance.
+fn disabled(wanted: &Wanted) -> Status {
+    Status {
+        name: wanted.name.clone(),
+        plugin: wanted.plugin.clone(),
+        version: String::new(),
+        sha256: String::new(),
+        state: Phase::Stopped,
+        is_running: false,
+        restarts: 0,
+        errors: 0,
+        last_error: None,
+        degraded: None,
+        uptime_seconds: 0.0,
+        broadcasts_sent: 0,
+        broadcasts_skipped: 0,
+        refused: 0,
+        settings: wanted.settings.clone(),
+        metrics: Value::Object(Map::new()),
     }
 }

@@ -20,6 +20,7 @@ use crate::hub::pattern::Pattern;
 use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
 
+mod faulty;
 mod loading;
 mod running;
 
@@ -131,35 +132,29 @@ fn listening(wanted: Wanted, streams: &[&str]) -> Wanted {
 
 /// Compiles the test plugin as `libID.so`; `mv`d into place, as one replaces a plugin.
 fn build(dir: &Path, id: &str, definitions: &[&str]) {
-    static BUILDS: AtomicU32 = AtomicU32::new(0);
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let temporary = dir.join(format!("build-{}", BUILDS.fetch_add(1, Ordering::Relaxed)));
-    let mut cc = Command::new("cc");
-    cc.args([
-        "-std=gnu99",
-        "-Wall",
-        "-Werror",
-        "-Wno-unused-function",
-        "-Wno-unused-variable",
-        "-shared",
-        "-fPIC",
-        "-o",
-    ])
-    .arg(&temporary);
-    cc.arg("-I").arg(manifest.join("../plugin-api/include")).arg(format!("-DID=\"{id}\""));
+    let mut arguments = vec![format!("-DID=\"{id}\"")];
     let given = |name: &str| definitions.iter().any(|definition| definition.starts_with(name));
     if !given("VERSION") {
-        cc.arg("-DVERSION=\"1.0.0\"");
+        arguments.push("-DVERSION=\"1.0.0\"".to_owned());
     }
     if !given("WITHOUT_NOTE") {
-        cc.arg("-DWITH_NOTE");
+        arguments.push("-DWITH_NOTE".to_owned());
     }
-    for definition in definitions {
-        cc.arg(format!("-D{definition}"));
-    }
-    let built = cc.arg(manifest.join("src/plugin/testing.c")).output().expect("the tests need a C compiler called cc");
+    arguments.extend(definitions.iter().map(|definition| format!("-D{definition}")));
+    compile("daemon/src/plugin/testing.c", &arguments, &dir.join(format!("lib{id}.so")));
+}
+
+/// Compiles a source of the workspace to a library; `mv`d into place, as one replaces a plugin.
+fn compile(source: &str, arguments: &[String], library: &Path) {
+    static BUILDS: AtomicU32 = AtomicU32::new(0);
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let temporary = library.with_extension(format!("build-{}", BUILDS.fetch_add(1, Ordering::Relaxed)));
+    let mut cc = Command::new("cc");
+    cc.args(["-std=c99", "-Wall", "-Werror", "-Wno-unused-function", "-Wno-unused-variable", "-shared", "-fPIC"]);
+    cc.args(["-pthread", "-o"]).arg(&temporary).arg("-I").arg(workspace.join("plugin-api/include")).args(arguments);
+    let built = cc.arg(workspace.join(source)).output().expect("the tests need a C compiler called cc");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    fs::rename(temporary, dir.join(format!("lib{id}.so"))).unwrap();
+    fs::rename(temporary, library).unwrap();
 }
 
 /// Waits until something is so; it fails loudly when that does not come.

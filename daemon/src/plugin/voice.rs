@@ -125,7 +125,8 @@ impl Site {
 
 /// The site of this broadcaster and level. Sites live for good, as `tracing` wants it: one per name and level ever used.
 fn site(broadcaster: &str, level: Level) -> &'static Site {
-    static SITES: Mutex<Option<HashMap<(Arc<str>, Level), &'static Site>>> = Mutex::new(None);
+    type Sites = HashMap<(Arc<str>, Level), &'static Site>;
+    static SITES: Mutex<Option<Sites>> = Mutex::new(None);
     let mut sites = SITES.lock().unwrap_or_else(PoisonError::into_inner);
     let sites = sites.get_or_insert_default();
     sites.entry((broadcaster.into(), level)).or_insert_with(|| new_site(broadcaster, level))

@@ -74,7 +74,7 @@ fn one_that_hangs_is_seen_left_behind_and_refused_afterwards() {
     house.reload(&[listening(wanted("a", "stuck", ""), &["in"])]).unwrap();
     let release = house.dir.path().join("release");
     house.input(&format!("hang {}", release.display()));
-    let shared = house.supervisor.lock()["a"].broadcaster.shared().clone();
+    let shared = house.supervisor.running.lock().unwrap()["a"].broadcaster.shared().clone();
     let port = shared.lock().port.as_ref().unwrap().0.clone();
     until("the call hangs", || port.called_at().is_some());
     assert_eq!(house.phase("a"), Phase::Running);
@@ -83,7 +83,7 @@ fn one_that_hangs_is_seen_left_behind_and_refused_afterwards() {
     house.supervisor.stop();
     assert_eq!(house.stream("in").figures().listeners, 0);
     fs::write(release, "").unwrap();
-    until("the late call returned", || Arc::strong_count(&shared) == 1);
+    until("the late call returned and its thread ended", || Arc::strong_count(&shared) == 2); // here and in what is shown
     assert_eq!(house.numbers("a"), [0; 0], "what it published late was refused");
     assert!(!house.dir.path().join("state/a.state").exists(), "and nothing of it was saved");
 }
@@ -227,6 +227,21 @@ fn a_broadcaster_that_listens_to_another_is_fed_and_makes_room() {
     assert_eq!(problems[0].message, "broadcasters listen to each other in a circle: x");
     let problems = house.reload(&[listening(wanted("x", "chain", ""), &["in", "nowhere"])]).unwrap_err();
     assert_eq!(problems[0].pointer, "/listen/1");
+}
+
+#[test]
+fn a_disabled_one_is_shown_and_its_stream_has_no_source() {
+    let house = House::new();
+    house.build("idle", &[]);
+    let disabled = Wanted { disabled: true, ..wanted("a", "idle", "tick") };
+    assert_eq!(house.reload(std::slice::from_ref(&disabled)), Ok(vec![]));
+    let absent = Source::Absent("the broadcaster is disabled in the configuration".into());
+    let is_running = || house.supervisor.status_of("a").unwrap().is_running;
+    assert_eq!((house.stream("a").source(), is_running()), (absent.clone(), false));
+    house.reload(&[wanted("a", "idle", "tick")]).unwrap();
+    assert_eq!((house.stream("a").source(), is_running()), (Source::Running, true));
+    assert_eq!(house.reload(&[disabled]), Ok(vec![Change::Stop("a".into())]));
+    assert_eq!((house.stream("a").source(), is_running()), (absent, false));
 }
 
 #[test]
