@@ -256,7 +256,7 @@ fn a_port_in_use_names_the_key() {
     assert_eq!(
         refused.to_string(),
         format!(
-            "cannot listen on {}: another program listens there already; stop it, or change admin.listen in the configuration",
+            "cannot listen on {}: it is taken already; stop the program that listens there, or change admin.listen in the configuration",
             admin.address
         )
     );
