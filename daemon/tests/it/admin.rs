@@ -15,7 +15,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 
 use crate::house::{self, House};
-use crate::http::{Answer, ask, get, post};
+use crate::http::{Answer, ask, connect, get, post};
 use crate::needs;
 
 pub fn tests() -> Vec<Trial> {
@@ -31,6 +31,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(a_reload_moves_the_listener_and_changes_the_token),
         needs::nothing(a_port_in_use_names_the_key),
         needs::nothing(a_scrape_shows_what_there_is_now),
+        needs::nothing(connections_are_counted_by_endpoint_for_as_long_as_they_live),
         needs::nothing(events_are_published_here_without_a_token),
         needs::nothing(stopping_ends_the_listener),
         needs::program("promtool", a_scrape_passes_the_linter),
@@ -284,6 +285,24 @@ fn a_scrape_shows_what_there_is_now() {
     let text = get(&admin.address, "/metrics").body;
     assert_eq!(figure(&text, r#"broadcastd_stream_records{stream="scraped"}"#), Some(0.0));
     assert_eq!(figure(&text, r#"broadcastd_stream_history_events{stream="scraped"}"#), Some(2.0));
+}
+
+fn connections_are_counted_by_endpoint_for_as_long_as_they_live() {
+    LazyLock::force(&METRICS);
+    let mut config = house::config();
+    config.endpoints[0].path = "/counted".to_owned();
+    let house = House::with(config, house::shard_config());
+    let admin = Running::start(&house.hub);
+    let address = house.address();
+    let connect = || house::open(connect(&address), &format!("ws://{address}/counted"), &[]).unwrap();
+    let counted = || {
+        let series = r#"broadcastd_connections{endpoint="/counted",dialect="native"}"#;
+        figure(&get(&admin.address, "/metrics").body, series)
+    };
+    let (first, _second) = (connect(), connect());
+    assert_eq!(counted(), Some(2.0));
+    drop(first);
+    house::until("one is gone", || counted() == Some(1.0));
 }
 
 fn events_are_published_here_without_a_token() {
