@@ -8,11 +8,11 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use super::{Config, is_loopback};
-use crate::server::answer::{refusal, refusal_with};
+use crate::server::answer::Denied;
 use crate::server::http::Arrival;
 use crate::server::origin::is_loopback_host;
 
@@ -66,27 +66,27 @@ pub async fn check(
 ) -> Response {
     match guard.rules().check(&arrival, &request) {
         Ok(()) => next.run(request).await,
-        Err(refused) => refused,
+        Err(refused) => refused.into_response(),
     }
 }
 
 impl Rules {
-    fn check(&self, arrival: &Arrival, request: &Request) -> Result<(), Response> {
+    fn check(&self, arrival: &Arrival, request: &Request) -> Result<(), Denied> {
         let headers = request.headers();
         let host = only(headers, header::HOST);
         if self.is_local && arrival.peer.is_some() && !host.is_some_and(is_loopback_host) {
             let message = "the admin listener answers to localhost, 127.0.0.1 and [::1] only; ask it by such a name";
-            return Err(refusal(StatusCode::MISDIRECTED_REQUEST, "foreign_host", message));
+            return Err(Denied::new(StatusCode::MISDIRECTED_REQUEST, "foreign_host", message));
         }
         if headers.contains_key(header::ORIGIN) && !is_same_origin(only(headers, header::ORIGIN), host) {
             let message = "web pages of other origins may not use the admin listener";
-            return Err(refusal(StatusCode::FORBIDDEN, "origin_refused", message));
+            return Err(Denied::new(StatusCode::FORBIDDEN, "origin_refused", message));
         }
         let needs_token = !OPEN_TO_ALL.contains(&request.uri().path());
         if needs_token && self.token.is_some() && self.token != bearer(headers).map(Token::new) {
             let message = "this needs the admin token; send Authorization: Bearer TOKEN";
-            let refused = refusal(StatusCode::UNAUTHORIZED, "authentication_required", message);
-            return Err(refusal_with(refused, header::WWW_AUTHENTICATE, "Bearer"));
+            let refused = Denied::new(StatusCode::UNAUTHORIZED, "authentication_required", message);
+            return Err(refused.with(header::WWW_AUTHENTICATE, "Bearer"));
         }
         Ok(())
     }

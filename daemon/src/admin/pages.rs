@@ -15,7 +15,7 @@ use super::guard::{Guard, check};
 use super::{Parts, Readiness, process};
 use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
-use crate::server::answer::{refusal, refusal_with};
+use crate::server::answer::Denied;
 use crate::server::ingest;
 
 /// Prometheus' text format, by its version.
@@ -69,12 +69,12 @@ async fn broadcasters(State(parts): State<Parts>) -> Json<Value> {
     Json(parts.house.broadcasters())
 }
 
-async fn broadcaster(State(parts): State<Parts>, Path(name): Path<String>) -> Response {
+async fn broadcaster(State(parts): State<Parts>, Path(name): Path<String>) -> Result<Json<Value>, Denied> {
     match parts.house.broadcaster(&name) {
-        Some(found) => Json(found).into_response(),
+        Some(found) => Ok(Json(found)),
         None => {
             let message = format!("no broadcaster is called \"{}\"; {BROADCASTERS} lists them", name.escape_debug());
-            refusal(StatusCode::NOT_FOUND, "unknown_broadcaster", &message)
+            Err(Denied::new(StatusCode::NOT_FOUND, "unknown_broadcaster", message))
         }
     }
 }
@@ -84,24 +84,24 @@ async fn streams(State(parts): State<Parts>) -> Json<Value> {
     Json(json!({"streams": streams}))
 }
 
-async fn stream(State(parts): State<Parts>, Path(name): Path<String>) -> Response {
+async fn stream(State(parts): State<Parts>, Path(name): Path<String>) -> Result<Json<Value>, Denied> {
     if let Some(found) = parts.hub.stream(&name) {
-        return Json(describe(&found)).into_response();
+        return Ok(Json(describe(&found)));
     }
     let streams = parts.hub.streams();
     let valid: Vec<&str> = streams.iter().map(|stream| &**stream.name()).collect();
     let message = format!("unknown stream \"{}\"; streams: {}", name.escape_debug(), valid.join(", "));
-    refusal(StatusCode::NOT_FOUND, "unknown_stream", &message)
+    Err(Denied::new(StatusCode::NOT_FOUND, "unknown_stream", message))
 }
 
-async fn only_get() -> Response {
-    let refused = refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this page is read with GET");
-    refusal_with(refused, header::ALLOW, "GET, HEAD")
+async fn only_get() -> Denied {
+    Denied::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this page is read with GET")
+        .with(header::ALLOW, "GET, HEAD")
 }
 
-async fn unknown_path(uri: Uri) -> Response {
+async fn unknown_path(uri: Uri) -> Denied {
     let message = format!("nothing is at {}; valid paths: {}", uri.path(), PATHS.join(", "));
-    refusal(StatusCode::NOT_FOUND, "unknown_path", &message)
+    Denied::new(StatusCode::NOT_FOUND, "unknown_path", message)
 }
 
 /// Counts and settings only; no topic, payload or user.

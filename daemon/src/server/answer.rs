@@ -7,23 +7,39 @@ use serde_json::json;
 
 /// When a client that was turned away for want of room may ask again, in seconds: long enough to spread a crowd that
 /// comes back together, short enough that nobody gives up.
-const COME_BACK_SECONDS: u16 = 5;
+const COME_BACK_SECONDS: &str = "5";
 
-/// `{"error":{"code":…,"message":…}}` with the status.
-pub fn refusal(status: StatusCode, code: &str, message: &str) -> Response {
-    (status, Json(json!({"error": {"code": code, "message": message}}))).into_response()
+/// An answer `{"error":{"code":…,"message":…}}` with its status, and the header that HTTP may want beside it.
+#[derive(Debug)]
+pub struct Denied {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    header: Option<(HeaderName, &'static str)>,
 }
 
-/// The same with a header that HTTP wants beside the status.
-pub fn refusal_with(refused: Response, name: HeaderName, value: &'static str) -> Response {
-    let mut refused = refused;
-    refused.headers_mut().insert(name, HeaderValue::from_static(value));
-    refused
+impl Denied {
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), header: None }
+    }
+
+    pub fn with(self, name: HeaderName, value: &'static str) -> Self {
+        Self { header: Some((name, value)), ..self }
+    }
+
+    /// There is no room now; the client may come back.
+    pub fn for_now(self) -> Self {
+        self.with(header::RETRY_AFTER, COME_BACK_SECONDS)
+    }
 }
 
-/// There is no room now, and when to ask again.
-pub fn come_back(status: StatusCode, code: &str, message: &str) -> Response {
-    let mut refused = refusal(status, code, message);
-    refused.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(COME_BACK_SECONDS));
-    refused
+impl IntoResponse for Denied {
+    fn into_response(self) -> Response {
+        let body = Json(json!({"error": {"code": self.code, "message": self.message}}));
+        let mut answer = (self.status, body).into_response();
+        if let Some((name, value)) = self.header {
+            answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        answer
+    }
 }

@@ -72,3 +72,28 @@ impl Front {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_so_many_connections_and_no_more() {
+        let front = Front::new(Router::new(), Duration::from_secs(1));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut places: Vec<_> = (0..MAX_HTTP_CONNECTIONS)
+            .map(|_| match pin!(front.place()).poll(&mut context) {
+                std::task::Poll::Ready(place) => place,
+                std::task::Poll::Pending => panic!("too little room"),
+            })
+            .collect();
+        let mut next = pin!(front.place());
+        assert!(next.as_mut().poll(&mut context).is_pending());
+        places.pop();
+        assert!(next.poll(&mut context).is_ready());
+    }
+}

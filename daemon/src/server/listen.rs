@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -151,7 +152,10 @@ impl fmt::Display for ListenError {
         write!(out, "cannot listen on {address}: ")?;
         match error.kind() {
             ErrorKind::AddrInUse => {
-                write!(out, "another program listens there already; stop it, or change {key} in the configuration")
+                write!(
+                    out,
+                    "it is taken already; stop the program that listens there, or change {key} in the configuration"
+                )
             }
             ErrorKind::AddrNotAvailable => {
                 write!(out, "this machine has no such address; change {key} in the configuration")
@@ -168,14 +172,14 @@ impl fmt::Display for ListenError {
 impl std::error::Error for ListenError {}
 
 fn bind(address: &str) -> io::Result<Fresh> {
-    if let Some(path) = address.strip_prefix(UNIX) {
+    if let Some(path) = address.strip_prefix(UNIX).filter(|path| path.starts_with('/')) {
         let listener = bind_file(Path::new(path))?;
         let file = Some(SocketFile(path.into()));
         listener.set_nonblocking(true)?;
         let listener = Listener::Unix(UnixListener::from_std(listener)?);
         return Ok(Fresh { address: address.to_owned(), bound: address.to_owned(), listener, file });
     }
-    if !address.contains(':') {
+    if !address.contains(':') || address.starts_with(UNIX) {
         let message = "an address is HOST:PORT, like 127.0.0.1:8080, or unix:/PATH";
         return Err(io::Error::new(ErrorKind::InvalidInput, message));
     }
@@ -190,8 +194,9 @@ fn bind(address: &str) -> io::Result<Fresh> {
 fn bind_file(path: &Path) -> io::Result<StdUnixListener> {
     match StdUnixListener::bind(path) {
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
             let asked = std::os::unix::net::UnixStream::connect(path);
-            if asked.is_err_and(|asked| asked.kind() == ErrorKind::ConnectionRefused) {
+            if is_socket && asked.is_err_and(|asked| asked.kind() == ErrorKind::ConnectionRefused) {
                 std::fs::remove_file(path)?;
                 return StdUnixListener::bind(path);
             }

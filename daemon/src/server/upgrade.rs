@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use metrics::Gauge;
 use tokio::net::{TcpStream, UnixStream};
 
-use super::answer::{come_back, refusal, refusal_with};
+use super::answer::Denied;
 use super::http::Arrival;
 use super::limits::{Crowded, Limits, Permit};
 use super::{EndpointConfig, origin};
@@ -67,7 +67,7 @@ impl Gate {
         self.closed.store(true, Ordering::Relaxed);
     }
 
-    fn admit(&self, arrival: &Arrival, request: &Request) -> Result<Entry, Response> {
+    fn admit(&self, arrival: &Arrival, request: &Request) -> Result<Entry, Denied> {
         let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner).clone();
         let route = rules.route(arrival, request.uri().path())?;
         let offered = route.endpoint.dialect.subprotocols();
@@ -77,7 +77,7 @@ impl Gate {
         if self.closed.load(Ordering::Relaxed) {
             count::connection_refused("draining");
             let message = "the daemon is stopping; come back in a moment";
-            return Err(come_back(StatusCode::SERVICE_UNAVAILABLE, "draining", message));
+            return Err(Denied::new(StatusCode::SERVICE_UNAVAILABLE, "draining", message).for_now());
         }
         let permit = self.limits.admit(arrival.peer, route.connections.clone()).map_err(crowded)?;
         Ok(Entry { endpoint: route.endpoint.clone(), permit, answer: switching(&accepted) })
@@ -112,12 +112,12 @@ pub async fn open(
             tokio::spawn(gate.hand_over(upgrade, endpoint, permit));
             answer
         }
-        Err(refused) => refused,
+        Err(refused) => refused.into_response(),
     }
 }
 
 impl Rules {
-    fn route(&self, arrival: &Arrival, path: &str) -> Result<&Route, Response> {
+    fn route(&self, arrival: &Arrival, path: &str) -> Result<&Route, Denied> {
         let is_here = |route: &&Route| route.listener.as_deref().is_none_or(|listener| listener == &*arrival.listener);
         let here: Vec<&Route> = self.routes.iter().filter(is_here).collect();
         let Some(route) = here.iter().find(|route| route.endpoint.path == path) else {
@@ -127,13 +127,13 @@ impl Rules {
                 .collect();
             paths.push(super::ingest::PATH.to_owned());
             let message = format!("nothing is at {path}; valid paths: {}", paths.join(", "));
-            return Err(refusal(StatusCode::NOT_FOUND, "unknown_path", &message));
+            return Err(Denied::new(StatusCode::NOT_FOUND, "unknown_path", message));
         };
         Ok(route)
     }
 
     /// Programs send no origin; a browser sends the page's, and a page from elsewhere must have been let in by name.
-    fn check_origin(&self, request: &Request) -> Result<(), Response> {
+    fn check_origin(&self, request: &Request) -> Result<(), Denied> {
         for value in request.headers().get_all(header::ORIGIN) {
             let origin = value.to_str().unwrap_or("unreadable");
             if !origin::is_allowed(origin, &self.origins) {
@@ -141,7 +141,7 @@ impl Rules {
                 let message = format!(
                     "pages of origin {origin} may not connect; add it to server.origins in the configuration to allow it"
                 );
-                return Err(refusal(StatusCode::FORBIDDEN, "origin_refused", &message));
+                return Err(Denied::new(StatusCode::FORBIDDEN, "origin_refused", message));
             }
         }
         Ok(())
@@ -156,29 +156,30 @@ impl Route {
     }
 }
 
-fn refused_handshake(refused: &handshake::Refusal) -> Response {
+fn refused_handshake(refused: &handshake::Refusal) -> Denied {
     count::connection_refused("handshake");
-    let answer = refusal(refused.status, "bad_handshake", refused.message);
+    let answer = Denied::new(refused.status, "bad_handshake", refused.message);
     match refused.header.clone() {
-        Some((name, value)) => refusal_with(answer, name, value),
+        Some((name, value)) => answer.with(name, value),
         None => answer,
     }
 }
 
-fn crowded(crowded: Crowded) -> Response {
-    match crowded {
-        Crowded::All(max) => {
-            count::connection_refused("max_connections");
-            let message = format!("there are {max} connections already, the most there may be (hub.max_connections)");
-            come_back(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", &message)
-        }
-        Crowded::Address(max) => {
-            count::connection_refused("max_per_ip");
-            let message =
-                format!("your address has {max} connections already, the most it may have (hub.max_per_ip); close one");
-            come_back(StatusCode::TOO_MANY_REQUESTS, "too_many_connections", &message)
-        }
-    }
+fn crowded(crowded: Crowded) -> Denied {
+    let (reason, status, message) = match crowded {
+        Crowded::All(max) => (
+            "max_connections",
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("there are {max} connections already, the most there may be (hub.max_connections)"),
+        ),
+        Crowded::Address(max) => (
+            "max_per_ip",
+            StatusCode::TOO_MANY_REQUESTS,
+            format!("your address has {max} connections already, the most it may have (hub.max_per_ip); close one"),
+        ),
+    };
+    count::connection_refused(reason);
+    Denied::new(status, "too_many_connections", message).for_now()
 }
 
 fn switching(accepted: &handshake::Accepted<'_>) -> Response {

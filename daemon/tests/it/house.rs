@@ -1,5 +1,6 @@
 //! The hub, two shards and the listeners of a daemon in this process, on ports that the kernel chooses; and a client.
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -109,14 +110,21 @@ fn runtime() -> (Handle, oneshot::Sender<()>) {
 }
 
 pub fn connect(address: &str, headers: &[(&str, &str)]) -> Result<Client, http::Answer> {
-    let uri: tungstenite::http::Uri = format!("ws://{address}/v1/ws").parse().unwrap();
-    let mut request = tungstenite::ClientRequestBuilder::new(uri);
+    open(http::connect(address), &format!("ws://{address}/v1/ws"), headers)
+}
+
+/// Opens a WebSocket on any socket and hears the greeting.
+pub fn open<S: Read + Write>(socket: S, uri: &str, headers: &[(&str, &str)]) -> Result<WebSocket<S>, http::Answer> {
+    let mut request = tungstenite::ClientRequestBuilder::new(uri.parse().unwrap());
     for (name, value) in headers {
         request = request.with_header(*name, *value);
     }
-    match tungstenite::client(request, http::connect(address)) {
+    match tungstenite::client(request, socket) {
         Ok((mut client, _)) => {
-            assert!(hear(&mut client).starts_with("{\"type\":\"status\",\"stream\":\"system\""));
+            let greeting =
+                r#"{"type":"status","stream":"system","session_id":null,"data":{"status":"connected","client_id":"e1-"#;
+            let said = hear(&mut client);
+            assert!(said.starts_with(greeting), "{said}");
             Ok(client)
         }
         Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(refused))) => {
@@ -126,16 +134,16 @@ pub fn connect(address: &str, headers: &[(&str, &str)]) -> Result<Client, http::
             let body = String::from_utf8(body.unwrap_or_default()).unwrap();
             Err(http::Answer { status: parts.status.as_u16(), head, body })
         }
-        Err(error) => panic!("{error}"),
+        Err(_) => panic!("no answer to the handshake"),
     }
 }
 
-pub fn say(client: &mut Client, text: &str) {
+pub fn say<S: Read + Write>(client: &mut WebSocket<S>, text: &str) {
     client.send(Message::text(text)).unwrap();
 }
 
 /// The next text, with `…` for its time.
-pub fn hear(client: &mut Client) -> String {
+pub fn hear<S: Read + Write>(client: &mut WebSocket<S>) -> String {
     loop {
         match client.read().unwrap() {
             Message::Text(text) => return without_time(&text),

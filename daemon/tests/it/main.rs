@@ -8,8 +8,10 @@
     reason = "a failed unwrap is a failed test; without the standard harness clippy cannot know"
 )]
 
+mod admin;
 mod house;
 mod http;
+mod ingest;
 mod needs;
 mod server;
 mod tidy;
@@ -19,6 +21,6 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
-    let tests = [needs::tests(), server::tests(), tidy::tests(), unit::tests()];
+    let tests = [admin::tests(), ingest::tests(), needs::tests(), server::tests(), tidy::tests(), unit::tests()];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()
 }

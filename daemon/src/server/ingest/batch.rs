@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::super::answer::refusal;
+use super::super::answer::Denied;
 use super::read::{Mistake, read};
 use crate::hub::Refused;
 use crate::hub::stream::Stream;
@@ -87,18 +87,18 @@ impl Unreadable {
         Self::NotJson(error.to_string())
     }
 
-    pub fn answer(&self, stream: &str) -> Response {
+    pub fn refuse(&self, stream: &str) -> Denied {
         match self {
             Self::NotJson(error) => {
                 metrics::ingest_rejected(stream, "invalid_json", 1);
                 let message = format!(
                     "the body is neither one JSON object nor an array of them: {error}; for one object a line send Content-Type: application/x-ndjson"
                 );
-                refusal(StatusCode::UNPROCESSABLE_ENTITY, "invalid_json", &message)
+                Denied::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_json", message)
             }
             Self::TooMany => {
                 let message = format!("a request has at most {MAX_EVENTS} events; send them in several requests");
-                refusal(StatusCode::PAYLOAD_TOO_LARGE, "too_many_events", &message)
+                Denied::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_events", message)
             }
         }
     }
