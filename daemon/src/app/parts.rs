@@ -114,6 +114,7 @@ pub fn wanted(hub: &schema::Hub, name: &str, broadcaster: &schema::Broadcaster, 
             listen_buffer: Some(bytes(hub.listen_buffer.0)),
             ..Overrides::default()
         },
+        disabled: !broadcaster.enabled,
         file_sha256: String::new(),
     }
 }

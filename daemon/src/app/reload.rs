@@ -118,7 +118,7 @@ pub fn prepare(supervisor: &Supervisor, hub: &Hub, loaded: &Loaded) -> Result<Br
         }
     }
     let mut wanted = Vec::new();
-    for (name, broadcaster) in config.broadcasters.iter().filter(|(_, broadcaster)| broadcaster.enabled) {
+    for (name, broadcaster) in &config.broadcasters {
         match settings(supervisor, document, name, broadcaster) {
             Ok(settings) => wanted.push(parts::wanted(&config.hub, name, broadcaster, settings)),
             Err(mistakes) => found.extend(mistakes),
@@ -173,6 +173,9 @@ fn settings(
     name: &str,
     broadcaster: &schema::Broadcaster,
 ) -> Result<Value, Vec<Diagnostic>> {
+    if !broadcaster.enabled {
+        return Ok(Value::Object(broadcaster.settings.clone())); // its plugin need not even be there
+    }
     let library = supervisor.library(&broadcaster.plugin, broadcaster.sha256.as_deref()).map_err(|unusable| {
         let pointer = format!("/broadcasters/{name}/plugin");
         vec![Diagnostic::of_value(code::UNUSABLE_PLUGIN, document, &pointer, unusable.to_string())]

@@ -122,7 +122,7 @@ pub fn open<S: Read + Write>(socket: S, uri: &str, headers: &[(&str, &str)]) -> 
     match tungstenite::client(request, socket) {
         Ok((mut client, _)) => {
             let greeting =
-                r#"{"type":"status","stream":"system","session_id":null,"data":{"status":"connected","client_id":"e1-"#;
+                r#"{"type":"status","stream":"system","session_id":null,"data":{"status":"connected","client_id":""#;
             let said = hear(&mut client);
             assert!(said.starts_with(greeting), "{said}");
             Ok(client)

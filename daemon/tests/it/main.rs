@@ -12,7 +12,9 @@ mod admin;
 mod house;
 mod http;
 mod ingest;
+mod main_job;
 mod needs;
+mod process;
 mod server;
 mod tidy;
 mod unit;
@@ -21,6 +23,14 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
-    let tests = [admin::tests(), ingest::tests(), needs::tests(), server::tests(), tidy::tests(), unit::tests()];
+    let tests = [
+        admin::tests(),
+        ingest::tests(),
+        main_job::tests(),
+        needs::tests(),
+        server::tests(),
+        tidy::tests(),
+        unit::tests(),
+    ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()
 }
