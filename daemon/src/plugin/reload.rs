@@ -193,7 +193,7 @@ impl Supervisor {
                             reconfigured.push(old);
                             continue;
                         }
-                        Err(fault) if fault.status != abi::E_UNSUPPORTED => Err(of_settings(name, &fault)),
+                        Err(fault) if !is_to_be_replaced(&fault) => Err(of_settings(name, &fault)),
                         Err(_) => self.fresh(loaded).and_then(|fresh| old.hand_over_to(fresh)),
                     }
                 }
@@ -353,6 +353,11 @@ impl Running {
             .map_err(|fault| problem(name, "/plugin", format!("it does not take over the state: {}", fault.message)))?;
         Ok(fresh)
     }
+}
+
+/// The plugin asks for it, or it does not answer at all.
+fn is_to_be_replaced(fault: &Fault) -> bool {
+    fault.status == abi::E_UNSUPPORTED || fault.status == abi::E_CLOSED
 }
 
 fn of_settings(name: &str, fault: &Fault) -> Problem {

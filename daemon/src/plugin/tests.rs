@@ -22,6 +22,7 @@ use crate::hub::stream::Stream;
 
 mod faulty;
 mod loading;
+mod panics;
 mod running;
 
 /// A hub, a supervisor and a folder of plugins built for the test.
@@ -115,6 +116,15 @@ impl House {
 
     fn phase(&self, name: &str) -> Phase {
         self.supervisor.status_of(name).unwrap().state
+    }
+
+    /// Moves the clock, but not while a call into the plugin runs: else every call would seem to take for ever.
+    fn tick(&self, by: Duration) {
+        let shared: Vec<_> = self.supervisor.shown().values().filter_map(|one| one.shared.clone()).collect();
+        let ports = shared.iter().filter_map(|shared| shared.lock().port.as_ref().map(|(port, _)| port.clone()));
+        if ports.into_iter().all(|port| port.called_at().is_none()) {
+            self.clock.advance(by);
+        }
     }
 
     fn build(&self, id: &str, definitions: &[&str]) {
