@@ -57,7 +57,7 @@ fn describe() {
     );
     describe_gauge!("broadcastd_stream_history_events", "Events in the history, by stream.");
     describe_gauge!("broadcastd_stream_records", "Records, by stream.");
-    describe_gauge!("broadcastd_broadcaster_info", "What runs as a broadcaster; always 1.");
+    describe_gauge!("broadcastd_broadcaster_info", "What runs as a broadcaster: 1, or 0 when it was replaced.");
     describe_gauge!("broadcastd_broadcaster_up", "1 while the broadcaster runs, else 0.");
     describe_counter!("broadcastd_broadcaster_errors_total", "Failures of a broadcaster, by reason.");
     describe_counter!(
@@ -252,6 +252,16 @@ impl Broadcaster {
     }
 
     pub fn started(&self, plugin: &str, version: &str, sha256: &str) {
+        self.info(plugin, version, sha256).set(1.0);
+        self.up.set(1.0);
+    }
+
+    /// This library no longer runs as the broadcaster; another may.
+    pub fn replaced(&self, plugin: &str, version: &str, sha256: &str) {
+        self.info(plugin, version, sha256).set(0.0);
+    }
+
+    fn info(&self, plugin: &str, version: &str, sha256: &str) -> Gauge {
         let label = |key: &'static str, value: &str| Label::new(key, value.to_owned());
         let labels = [
             label("broadcaster", &self.name),
@@ -259,8 +269,7 @@ impl Broadcaster {
             label("version", version),
             label("sha256", sha256),
         ];
-        gauge!("broadcastd_broadcaster_info", labels.iter()).set(1.0);
-        self.up.set(1.0);
+        gauge!("broadcastd_broadcaster_info", labels.iter())
     }
 
     pub fn stopped(&self) {
