@@ -23,8 +23,8 @@ use crate::hub::Hub;
 use crate::log::Levels;
 use crate::plugin::timing::{SystemClock, Timing};
 use crate::plugin::{self, Supervisor};
-use crate::server::Server;
 use crate::server::listen::ListenError;
+use crate::server::{self, Server};
 use crate::shard::Handle;
 use crate::systemd::Systemd;
 
@@ -93,16 +93,20 @@ impl App {
         let broadcasters = reload::prepare(&supervisor, &hub, &loaded).map_err(StartError::Config)?;
         let runtime = runtime()?;
         let inboxes = shards.iter().map(|shard| shard.inbox.clone()).collect();
-        let limit = parts::max_connections(&config.hub);
-        // The addresses are taken before anything runs that a taken address would have to undo.
-        let server = Server::start(parts::server(&config, limit), hub.clone(), inboxes, runtime.handle().clone());
-        let server = server.map_err(StartError::Listen)?;
+        let settings = parts::server(&config, parts::max_connections(&config.hub));
+        let closed = server::Config { listen: Vec::new(), ..settings.clone() };
+        let server =
+            Server::start(closed, hub.clone(), inboxes, runtime.handle().clone()).map_err(StartError::Listen)?;
+        // Addresses are taken before broadcasters begin, since that may fail, and served after, so that the first client
+        // finds every record.
+        let listening = server.prepare(settings).map_err(StartError::Listen)?;
         let admin_parts = admin::Parts { hub: hub.clone(), house: house.clone(), metrics: around.metrics.clone() };
         let admin_config = reload::admin(&config, &around.source.env).map_err(StartError::System)?;
         let admin = Admin::start(admin_config, admin_parts).map_err(StartError::Admin)?;
         reload::commit(&supervisor, &hub, broadcasters).map_err(|problems| {
             StartError::Config(Diagnostics::about(&loaded.document, reload::diagnostics(&loaded.document, problems)))
         })?;
+        server.commit(listening);
         house.set_phase(Phase::Ready);
         let turns = vec![0; shards.len()];
         Ok(Self { around, config, hub, shards, supervisor, server, admin, house, runtime, turns, _folders: folders })

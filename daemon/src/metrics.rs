@@ -239,6 +239,16 @@ impl Broadcaster {
     }
 
     pub fn started(&self, plugin: &str, version: &str, sha256: &str) {
+        self.info(plugin, version, sha256).set(1.0);
+        self.up.set(1.0);
+    }
+
+    /// This library no longer runs as the broadcaster; another may.
+    pub fn replaced(&self, plugin: &str, version: &str, sha256: &str) {
+        self.info(plugin, version, sha256).set(0.0);
+    }
+
+    fn info(&self, plugin: &str, version: &str, sha256: &str) -> Gauge {
         let label = |key: &'static str, value: &str| Label::new(key, value.to_owned());
         let labels = [
             label("broadcaster", &self.name),
@@ -246,8 +256,7 @@ impl Broadcaster {
             label("version", version),
             label("sha256", sha256),
         ];
-        gauge!("broadcastd_broadcaster_info", labels.iter()).set(1.0);
-        self.up.set(1.0);
+        gauge!("broadcastd_broadcaster_info", labels.iter())
     }
 
     pub fn stopped(&self) {

@@ -72,7 +72,19 @@ pub struct Inner {
     pub inputs: Inputs,
     /// What a new instance would go on from.
     pub checkpoint: Checkpoint,
-    pub abandoned: bool,
+    pub tenure: Tenure,
+}
+
+/// Whether what an instance does counts: its failures show on the stream, its state is saved, its metrics are set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tenure {
+    /// It has not begun; another one may be in office.
+    Waiting,
+    Present,
+    /// Its successor has begun.
+    Replaced,
+    /// It did not stop in time. What it does from here on does not count at all.
+    Abandoned,
 }
 
 /// How a broadcaster is.
@@ -146,7 +158,7 @@ impl Inner {
             port: None,
             inputs: Inputs::default(),
             checkpoint: Checkpoint::default(),
-            abandoned: false,
+            tenure: Tenure::Waiting,
         }
     }
 }
@@ -206,16 +218,25 @@ impl Broadcaster {
         }
     }
 
-    /// Until the order to stop, a broadcaster is not quiet for good.
+    /// Keeps one that does not answer from publishing while its successor is made ready.
     pub fn silence(&self) {
-        if let Some((port, _)) = &self.shared.lock().port {
+        let port = self.shared.lock().port.as_ref().map(|(port, _)| port.clone());
+        if let Some(port) = port {
             port.set_gate(Gate::Quiet);
         }
     }
 
+    /// A successor begins: from here on this one neither saves nor shows anything.
+    pub fn step_down(&self) {
+        self.shared.lock().tenure = Tenure::Replaced;
+        let note = &self.shared.library.note;
+        self.shared.metrics.replaced(&note.id, &note.version, &self.shared.library.sha256);
+    }
+
     fn abandon(&self) {
         let mut inner = self.shared.lock();
-        inner.abandoned = true;
+        let was_present = inner.tenure == Tenure::Present;
+        inner.tenure = Tenure::Abandoned;
         inner.phase = Phase::Stopped;
         let inputs = std::mem::take(&mut inner.inputs);
         let port = inner.port.take();
@@ -226,7 +247,9 @@ impl Broadcaster {
             handles::close(handle);
         }
         self.shared.metrics.abandoned();
-        self.shared.metrics.stopped();
+        if was_present {
+            self.shared.metrics.stopped();
+        }
     }
 }
 

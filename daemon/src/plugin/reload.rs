@@ -111,6 +111,10 @@ impl Supervisor {
                 self.adjust(old, new);
             }
         }
+        for old in retired.iter().filter(|old| prepared.fresh.contains_key(&old.wanted.name)) {
+            old.broadcaster.step_down();
+        }
+        self.declare_disabled(&prepared.disabled);
         running.extend(self.begin(&mut prepared));
         self.show(&running, &prepared.disabled);
         self.retire(retired, &running, &prepared.disabled);
@@ -193,7 +197,7 @@ impl Supervisor {
                             reconfigured.push(old);
                             continue;
                         }
-                        Err(fault) if fault.status != abi::E_UNSUPPORTED => Err(of_settings(name, &fault)),
+                        Err(fault) if !is_to_be_replaced(&fault) => Err(of_settings(name, &fault)),
                         Err(_) => self.fresh(loaded).and_then(|fresh| old.hand_over_to(fresh)),
                     }
                 }
@@ -285,14 +289,18 @@ impl Supervisor {
         begun.into_iter().map(begin).collect()
     }
 
-    /// Stops what is replaced or no longer wanted, all at once. A disabled broadcaster's stream stays, without source.
-    fn retire(&self, retired: Vec<Running>, running: &BTreeMap<String, Running>, disabled: &[Wanted]) {
+    /// A disabled broadcaster's stream is there, so that subscribers and listeners can wait for it; it has no source.
+    fn declare_disabled(&self, disabled: &[Wanted]) {
         for Wanted { name, .. } in disabled {
             if self.hub.stream(name).is_none() {
                 self.hub.declare(name, self.config.stream_defaults.clone());
             }
             self.set_absent(name, "the broadcaster is disabled in the configuration");
         }
+    }
+
+    /// Stops what is replaced or no longer wanted, all at once.
+    fn retire(&self, retired: Vec<Running>, running: &BTreeMap<String, Running>, disabled: &[Wanted]) {
         thread::scope(|scope| {
             for old in retired {
                 scope.spawn(move || {
@@ -353,6 +361,11 @@ impl Running {
             .map_err(|fault| problem(name, "/plugin", format!("it does not take over the state: {}", fault.message)))?;
         Ok(fresh)
     }
+}
+
+/// The plugin asks for it, or it does not answer at all.
+fn is_to_be_replaced(fault: &Fault) -> bool {
+    fault.status == abi::E_UNSUPPORTED || fault.status == abi::E_CLOSED
 }
 
 fn of_settings(name: &str, fault: &Fault) -> Problem {

@@ -7,7 +7,7 @@ use std::sync::mpsc::SyncSender;
 use broadcastd_plugin_api::abi;
 use metrics::Histogram;
 
-use super::broadcaster::{Answer, Order, Phase, Shared, fault};
+use super::broadcaster::{Answer, Order, Phase, Shared, Tenure, fault};
 use super::demand::Demand;
 use super::handles;
 use super::inputs::Inputs;
@@ -77,7 +77,7 @@ impl Runner {
         let is_made = made.is_ok();
         let is_wanted = created.send(made.map(|()| None)).is_ok();
         let mut life = if is_made && is_wanted { Life::On } else { Life::Over };
-        while life == Life::On && !self.shared.lock().abandoned {
+        while life == Life::On && self.tenure() != Tenure::Abandoned {
             self.pending = self.pending | self.shared.signal.take();
             life = self.obey();
             if life == Life::On {
@@ -109,7 +109,7 @@ impl Runner {
             Order::Restore(checkpoint) => self.restore(&checkpoint).map(|()| None),
             Order::Begin(inputs, checkpoint) => {
                 let mut inner = self.shared.lock();
-                (inner.inputs, inner.checkpoint) = (inputs, checkpoint);
+                (inner.inputs, inner.checkpoint, inner.tenure) = (inputs, checkpoint, Tenure::Present);
                 drop(inner);
                 if let Err(fault) = self.begin() {
                     self.failed(&fault);
@@ -223,7 +223,7 @@ impl Runner {
         if was_running && let Err(fault) = self.tell(&[Told::Quiesce]).and_then(|()| self.checkpoint()) {
             self.report(&fault);
         }
-        if self.since.unsaved && self.shared.lock().phase != Phase::Quiet {
+        if self.since.unsaved {
             self.write_file();
         }
         if self.instance.is_some() {
@@ -231,13 +231,19 @@ impl Runner {
         }
         let inputs = std::mem::take(&mut self.shared.lock().inputs);
         drop(inputs);
-        self.shared.metrics.stopped();
+        if self.tenure() == Tenure::Present {
+            self.shared.metrics.stopped();
+        }
     }
 
     fn failed(&mut self, fault: &Fault) {
         self.destroy();
-        self.shared.metrics.stopped();
         self.report(fault);
+        if self.tenure() != Tenure::Present {
+            self.set_phase(Phase::Quarantined);
+            return;
+        }
+        self.shared.metrics.stopped();
         let policy = self.shared.lock().restart;
         let verdict = self.failures.count(&policy, self.now(), fastrand::f64());
         let why = match verdict {
@@ -294,6 +300,10 @@ impl Runner {
         let mut inner = self.shared.lock();
         inner.since = None;
         inner.port = None;
+    }
+
+    fn tenure(&self) -> Tenure {
+        self.shared.lock().tenure
     }
 
     fn set_phase(&self, phase: Phase) {

@@ -22,6 +22,7 @@ use crate::hub::stream::Stream;
 
 mod faulty;
 mod loading;
+mod panics;
 mod running;
 
 /// A hub, a supervisor and a folder of plugins built for the test.
@@ -117,6 +118,15 @@ impl House {
         self.supervisor.status_of(name).unwrap().state
     }
 
+    /// Moves the clock, but not while a call into the plugin runs: else every call would seem to take for ever.
+    fn tick(&self, by: Duration) {
+        let shared: Vec<_> = self.supervisor.shown().values().filter_map(|one| one.shared.clone()).collect();
+        let ports = shared.iter().filter_map(|shared| shared.lock().port.as_ref().map(|(port, _)| port.clone()));
+        if ports.into_iter().all(|port| port.called_at().is_none()) {
+            self.clock.advance(by);
+        }
+    }
+
     fn build(&self, id: &str, definitions: &[&str]) {
         build(self.dir.path(), id, definitions);
     }
@@ -162,6 +172,6 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
-        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(1)); // others need the processor for it
     }
 }

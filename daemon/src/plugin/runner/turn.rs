@@ -7,7 +7,7 @@ use broadcastd_plugin_api::abi;
 
 use super::{Runner, Since};
 use crate::hub::signal::Wakes;
-use crate::plugin::broadcaster::{Phase, fault};
+use crate::plugin::broadcaster::{Phase, Tenure, fault};
 use crate::plugin::inputs::Inputs;
 use crate::plugin::library::Instance;
 use crate::plugin::port::Fault;
@@ -24,7 +24,7 @@ impl Runner {
         let told = self.gather(wakes);
         if !told.is_empty() {
             self.tell(&told)?;
-            if self.shared.lock().abandoned {
+            if self.tenure() == Tenure::Abandoned {
                 return Ok(()); // what it did no longer counts, so it must not be saved
             }
             self.since.inputs += self.with_inputs(|inputs| inputs.handled(&told));
@@ -118,7 +118,7 @@ impl Runner {
     pub(super) fn write_file(&mut self) {
         self.since.file_at = self.now();
         let inner = self.shared.lock();
-        if inner.abandoned || inner.checkpoint == Checkpoint::default() {
+        if inner.tenure != Tenure::Present || inner.checkpoint == Checkpoint::default() {
             return;
         }
         let checkpoint = inner.checkpoint.clone();
@@ -177,7 +177,7 @@ impl Runner {
         let mut inputs = std::mem::take(&mut self.shared.lock().inputs);
         let result = with(&mut inputs);
         let mut inner = self.shared.lock();
-        if !inner.abandoned {
+        if inner.tenure != Tenure::Abandoned {
             std::mem::swap(&mut inner.inputs, &mut inputs);
         }
         drop(inner);

@@ -240,8 +240,13 @@ fn a_disabled_one_is_shown_and_its_stream_has_no_source() {
     assert_eq!((house.stream("a").source(), is_running()), (absent.clone(), false));
     house.reload(&[wanted("a", "idle", "tick")]).unwrap();
     assert_eq!((house.stream("a").source(), is_running()), (Source::Running, true));
+    house.clock.advance(Duration::from_secs(1));
+    until("it ticks", || house.numbers("a") == [1]);
     assert_eq!(house.reload(&[disabled]), Ok(vec![Change::Stop("a".into())]));
     assert_eq!((house.stream("a").source(), is_running()), (absent, false));
+    house.reload(&[wanted("a", "idle", "tick")]).unwrap();
+    house.clock.advance(Duration::from_secs(1));
+    until("it went on from what it saved", || house.numbers("a") == [2]);
 }
 
 #[test]
