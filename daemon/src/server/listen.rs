@@ -18,6 +18,9 @@ use super::http::{Arrival, Front};
 
 /// What begins the address of a socket that is a file.
 pub const UNIX: &str = "unix:";
+/// Connections that may wait to be accepted, as far as the kernel agrees: a crowd that comes back together after a
+/// restart. The standard library asks for 128, and clients beyond it would wait for seconds.
+const QUEUE: i32 = 4096;
 /// How long an accept loop rests after a failure, such as too few descriptors: they do not come back by asking at once.
 const REST: Duration = Duration::from_millis(100);
 
@@ -184,6 +187,7 @@ fn bind(address: &str) -> io::Result<Fresh> {
         return Err(io::Error::new(ErrorKind::InvalidInput, message));
     }
     let listener = std::net::TcpListener::bind(address)?;
+    rustix::net::listen(&listener, QUEUE)?; // a second time, with room
     listener.set_nonblocking(true)?;
     let bound = listener.local_addr()?.to_string();
     let listener = Listener::Tcp(TcpListener::from_std(listener)?);
@@ -225,5 +229,25 @@ async fn accept_all(listener: Listener, name: Arc<str>, front: Arc<Front>) {
             tracing::warn!(address = %name, %error, "a connection could not be accepted");
             tokio::time::sleep(REST).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_crowd_can_wait_to_be_accepted() {
+        const CROWD: usize = 500;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let _inside = runtime.enter();
+        let nobody_accepts = bind("127.0.0.1:0").unwrap();
+        let address: SocketAddr = nobody_accepts.bound.parse().unwrap();
+        // Without room in the queue the kernel would drop the attempt, and try again after a second.
+        let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(900)).unwrap();
+        let waiting: Vec<TcpStream> = (0..CROWD).map(connect).collect();
+        assert_eq!(waiting.len(), CROWD);
     }
 }

@@ -144,13 +144,15 @@ pub fn say<S: Read + Write>(client: &mut WebSocket<S>, text: &str) {
 
 /// The next text, with `…` for its time.
 pub fn hear<S: Read + Write>(client: &mut WebSocket<S>) -> String {
-    loop {
+    let deadline = Instant::now() + http::PATIENCE;
+    while Instant::now() < deadline {
         match client.read().unwrap() {
             Message::Text(text) => return without_time(&text),
             Message::Ping(_) | Message::Pong(_) => {}
             other => panic!("{other:?}"),
         }
     }
+    panic!("nothing but pings");
 }
 
 /// The code and reason that the connection is closed with; what was said before is skipped.
