@@ -47,6 +47,11 @@ impl Front {
         *self.header_timeout.write().unwrap_or_else(PoisonError::into_inner) = timeout;
     }
 
+    /// How long answers may lie unread, for the kernel to watch: as long as a head may take to arrive.
+    pub fn unread_millis(&self) -> u32 {
+        u32::try_from(self.header_timeout().as_millis()).unwrap_or(u32::MAX)
+    }
+
     /// A place for one connection, as soon as there is one.
     pub async fn place(&self) -> OwnedSemaphorePermit {
         self.room.clone().acquire_owned().await.expect("the room is never closed")
@@ -57,19 +62,22 @@ impl Front {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let header_timeout = *self.header_timeout.read().unwrap_or_else(PoisonError::into_inner);
         let service = hyper::service::service_fn(|mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(arrival.clone());
             self.router.clone().call(request)
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
-            .header_read_timeout(header_timeout)
+            .header_read_timeout(self.header_timeout())
             .max_header_size(MAX_HEAD_BYTES)
             .max_buf_size(MAX_BUFFER_BYTES);
         if let Err(error) = http.serve_connection(TokioIo::new(socket), service).with_upgrades().await {
             tracing::debug!(%error, ?arrival, "an HTTP connection ended early");
         }
+    }
+
+    fn header_timeout(&self) -> Duration {
+        *self.header_timeout.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -216,6 +217,8 @@ async fn accept_all(listener: Listener, name: Arc<str>, front: Arc<Front>) {
         let outcome = match &listener {
             Listener::Tcp(tcp) => tcp.accept().await.and_then(|(socket, peer)| {
                 socket.set_nodelay(true)?; // an event is one send; waiting for a second one helps nobody
+                // Without it a client that never reads its answers would keep its place for ever.
+                set_tcp_user_timeout(&socket, front.unread_millis())?;
                 let arrival = Arrival { listener: name.clone(), peer: Some(peer.ip().to_canonical()) };
                 tokio::spawn(front.clone().serve(socket, arrival, place));
                 Ok(())

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 use metrics::Gauge;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::answer::Denied;
@@ -199,7 +200,11 @@ fn switching(accepted: &handshake::Accepted<'_>) -> Response {
 /// The socket without HTTP around it, and what the client has already sent behind its request.
 fn bare_socket(upgraded: Upgraded) -> std::io::Result<(OwnedFd, Vec<u8>)> {
     let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(Parts { io, read_buf, .. }) => return Ok((io.into_inner().into_std()?.into(), read_buf.into())),
+        Ok(Parts { io, read_buf, .. }) => {
+            let socket = io.into_inner().into_std()?;
+            set_tcp_user_timeout(&socket, 0)?; // from here on the shard decides how long a client may lag
+            return Ok((socket.into(), read_buf.into()));
+        }
         Err(upgraded) => upgraded,
     };
     match upgraded.downcast::<TokioIo<UnixStream>>() {

@@ -1,6 +1,6 @@
 //! Clients on real sockets: what they say and hear, who gets in, and what reloads do to them.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
@@ -25,6 +25,8 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(bad_handshakes_say_what_is_missing),
         needs::nothing(unknown_paths_are_told_the_valid_ones),
         needs::nothing(a_head_too_long_or_too_slow_ends_the_connection),
+        needs::nothing(a_client_that_reads_no_answers_is_cut_off),
+        needs::nothing(the_time_for_http_does_not_bind_a_lagging_client),
         needs::nothing(pages_of_foreign_origins_are_refused),
         needs::nothing(the_last_place_is_given_back),
         needs::nothing(this_machine_is_exempt_from_the_limit_per_address),
@@ -214,6 +216,40 @@ fn a_head_too_long_or_too_slow_ends_the_connection() {
     let mut said = Vec::new();
     slow.read_to_end(&mut said).unwrap();
     assert!(!said.starts_with(b"HTTP/1.1 101"));
+}
+
+fn a_client_that_reads_no_answers_is_cut_off() {
+    let config = Config { header_timeout: Duration::from_millis(300), ..house::config() };
+    let house = House::with(config, house::shard_config());
+    let address = house.address();
+    let mut greedy = http::connect(&address);
+    let requests = http::request(&address, "GET /nope HTTP/1.1", &[("Connection", "keep-alive")], b"").repeat(1000);
+    let error = loop {
+        if let Err(error) = greedy.write_all(&requests) {
+            break error;
+        }
+    };
+    assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
+}
+
+fn the_time_for_http_does_not_bind_a_lagging_client() {
+    let config = Config { header_timeout: Duration::from_millis(100), ..house::config() };
+    let shard = shard::Config { ping_every: Duration::from_millis(50), ..house::shard_config() };
+    let house = House::with(config, shard);
+    let (mut slow, mut clock) = (house.connect(), house.connect());
+    subscribe(&mut slow, "ticks");
+    let payload = format!("{{\"x\":\"{}\"}}", "y".repeat(64 << 10));
+    for _ in 0..300 {
+        house.publish("ticks", "AAPL", &payload);
+    }
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(1500) {
+        assert!(matches!(clock.read().unwrap(), Message::Ping(_)));
+        clock.flush().unwrap();
+    }
+    while !hear(&mut slow).contains(r#""status":"lagged""#) {}
+    say(&mut slow, r#"{"type":"ping","id":"still"}"#);
+    while !hear(&mut slow).contains(r#""id":"still""#) {}
 }
 
 fn pages_of_foreign_origins_are_refused() {
