@@ -86,13 +86,6 @@ pub enum Error {
     Thread(io::Error),
 }
 
-impl Error {
-    /// Whether the system forbids it, rather than somebody else having it.
-    pub fn is_permission(&self) -> bool {
-        matches!(self, Self::Listen(error) if error.is_permission())
-    }
-}
-
 impl Admin {
     pub fn start(config: Config, parts: Parts) -> Result<Self, Error> {
         let guard = Arc::new(Guard::default());

@@ -1,7 +1,7 @@
 //! What the commands do: run the daemon until it is told to stop, or only check its configuration.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::config::watch::{Timing, Watch};
 use crate::config::{Config, Loaded, Paint, Source};
 use crate::event::unix_now;
 use crate::systemd::{self, Systemd};
-use crate::{app, log, metrics};
+use crate::{admin, app, log, metrics};
 
 /// How often the main thread looks after the rest when nothing else happens.
 const TICK: Duration = Duration::from_secs(5);
@@ -157,9 +157,12 @@ async fn end(mut signal: Signal, wish: Sender<Wish>) {
 fn exit_of(error: &StartError) -> Exit {
     match error {
         StartError::Config(_) => Exit::Config,
-        StartError::Listen(error) if error.is_permission() => Exit::Permission,
-        StartError::Admin(error) if error.is_permission() => Exit::Permission,
-        StartError::Listen(_) | StartError::Admin(_) => Exit::PortTaken,
+        StartError::Listen(error) | StartError::Admin(admin::Error::Listen(error)) => match error.kind() {
+            ErrorKind::PermissionDenied => Exit::Permission,
+            _ => Exit::PortTaken,
+        },
+        StartError::Admin(admin::Error::NeedsToken(_)) => Exit::Config,
+        StartError::Admin(admin::Error::Thread(_)) => Exit::Internal,
         StartError::Folder(_) => Exit::Permission,
         StartError::System(_) => Exit::Internal,
     }

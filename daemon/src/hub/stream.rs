@@ -1,13 +1,14 @@
 //! One stream: numbers, history and records behind one short lock; publish and subscribe are one step each under it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::inputs::{Batch, Inputs, ListenerId};
 use super::interest::Interest;
-use super::log::{CaughtUp, Kind, Log};
+use super::kinds::Kinds;
+use super::log::{CaughtUp, Log};
 use super::pattern::Pattern;
 use super::repeats::Repeats;
 use super::settings::{Figures, Settings, Source};
@@ -19,10 +20,6 @@ use crate::metrics;
 
 /// The most audiences of a private stream: each has a log of its own.
 pub const MAX_AUDIENCES: usize = 100_000;
-/// The most kinds whose names a stream shares between events; further ones still work and cost a copy each.
-const MAX_KINDS: usize = 1024;
-/// The collection of records whose kind names none.
-const DEFAULT_COLLECTION: &str = "records";
 
 pub struct Stream {
     name: Arc<str>,
@@ -37,7 +34,7 @@ struct Inner {
     /// One log per audience. The one without audience is the whole of a public stream; of a private one it holds what
     /// was for nobody in particular, and no client reaches it.
     logs: BTreeMap<Arc<str>, Log>,
-    kinds: HashMap<Box<str>, Kind>,
+    kinds: Kinds,
     repeats: Repeats,
     inputs: Inputs,
     interest: Interest,
@@ -54,7 +51,7 @@ impl Stream {
         let inner = Inner {
             settings: Arc::default(),
             logs: BTreeMap::from([(nobody, log)]),
-            kinds: HashMap::new(),
+            kinds: Kinds::default(),
             repeats: Repeats::default(),
             inputs: Inputs::default(),
             interest: Interest::default(),
@@ -84,7 +81,7 @@ impl Stream {
 
     pub(super) fn apply(&self, settings: Settings) {
         let mut inner = self.lock();
-        inner.kinds.clear();
+        inner.kinds = Kinds::new(settings.collections.clone());
         let limits = settings.limits;
         inner.settings = Arc::new(settings);
         for log in inner.logs.values_mut() {
@@ -311,7 +308,7 @@ impl Inner {
     }
 
     fn append(&mut self, draft: &Draft<'_>, stream: &Stream, now: Instant) -> Result<Arc<Event>, Refused> {
-        let kind = self.kind(draft.kind);
+        let kind = self.kinds.get(draft.kind)?;
         let limits = self.settings.limits;
         let event = self.log(draft.audience, &stream.name, &stream.log_ids)?.append(draft, &kind, &limits, now)?;
         if self.settings.private && draft.audience.is_empty() {
@@ -356,18 +353,6 @@ impl Inner {
             self.logs.insert(audience.clone(), Log::new(next_log_id(ids), stream.clone(), audience));
         }
         Ok(self.logs.get_mut(audience).expect("it was there, or was just put there"))
-    }
-
-    fn kind(&mut self, name: &str) -> Kind {
-        if let Some(kind) = self.kinds.get(name) {
-            return kind.clone();
-        }
-        let collection = self.settings.collections.get(name).map_or(DEFAULT_COLLECTION, String::as_str);
-        let kind = Kind { name: name.into(), collection: collection.into() };
-        if self.kinds.len() < MAX_KINDS {
-            self.kinds.insert(name.into(), kind.clone());
-        }
-        kind
     }
 
     fn demand_of(&self, pattern: &Pattern) -> u64 {

@@ -163,7 +163,7 @@ impl Port {
                 Err(abi::E_AGAIN)
             }
             Err(Refused::Removed) => Err(abi::E_CLOSED),
-            Err(refused @ (Refused::BadTopic(_) | Refused::NotPrivate)) => {
+            Err(refused @ (Refused::BadTopic(_) | Refused::BadKind(_) | Refused::NotPrivate)) => {
                 Err(self.refuse(abi::E_INVALID, &refused.to_string()))
             }
             Err(refused) => Err(self.refuse(abi::E_LIMIT, &refused.to_string())),

@@ -72,13 +72,6 @@ pub struct ListenError {
     error: io::Error,
 }
 
-impl ListenError {
-    /// Whether the system forbids it, rather than somebody else having the address.
-    pub fn is_permission(&self) -> bool {
-        self.error.kind() == ErrorKind::PermissionDenied
-    }
-}
-
 impl Listeners {
     pub fn new(key: &'static str, front: Arc<Front>, runtime: Handle) -> Self {
         Self { key, runtime, front, open: Mutex::default() }

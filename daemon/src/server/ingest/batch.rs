@@ -180,6 +180,7 @@ fn full() -> Mistake {
 
 fn pointer(refused: &Refused) -> &'static str {
     match refused {
+        Refused::BadKind(_) => "/type",
         Refused::BadTopic(_) | Refused::TooManyTopics(_) => "/topic",
         Refused::TooManyRecords(_) => "/key",
         Refused::TooManyAudiences(_) | Refused::NotPrivate => "/audience",
