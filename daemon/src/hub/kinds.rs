@@ -1,6 +1,6 @@
 //! The kinds of a stream's events: their names, shared between events, and the collections of their records.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::Refused;
@@ -29,6 +29,12 @@ impl Kinds {
     /// With these collections by kind.
     pub fn new(collections: BTreeMap<String, String>) -> Self {
         Self { known: HashMap::new(), collections }
+    }
+
+    /// The collections that the stream's declaration names, each once.
+    pub fn collections(&self) -> Vec<Arc<str>> {
+        let names: BTreeSet<&str> = self.collections.values().map(String::as_str).collect();
+        names.into_iter().map(Arc::from).collect()
     }
 
     pub fn get(&mut self, name: &str) -> Result<Kind, Refused> {

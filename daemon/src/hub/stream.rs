@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::inputs::{Batch, Inputs, ListenerId};
 use super::interest::Interest;
 use super::kinds::Kinds;
-use super::log::{CaughtUp, Log};
+use super::log::{Answer, CaughtUp, Log};
 use super::pattern::Pattern;
 use super::repeats::Repeats;
 use super::settings::{Figures, Settings, Source};
@@ -337,11 +337,16 @@ impl Inner {
     fn answer(&mut self, wish: &Wish<'_>, stream: &Stream) -> Result<Subscribed, Refused> {
         let source = self.source.clone();
         let limits = self.settings.limits;
+        let declared = self.kinds.collections();
         let log = self.log(wish.audience, &stream.name, &stream.log_ids)?;
         log.evict(&limits, Instant::now());
         let since = wish.since.filter(|position| *position.epoch == *stream.epoch).map(|position| position.seq);
         let position = Position { epoch: stream.epoch.clone(), seq: log.seq() };
-        Ok(Subscribed { log: log.id, position, answer: log.answer(wish.patterns, since), source })
+        let answer = match log.answer(wish.patterns, since) {
+            Answer::Snapshot(snapshot) => Answer::Snapshot(snapshot.declaring(declared)),
+            recovered => recovered,
+        };
+        Ok(Subscribed { log: log.id, position, answer, source })
     }
 
     fn log(&mut self, audience: &str, stream: &Arc<str>, ids: &AtomicU64) -> Result<&mut Log, Refused> {

@@ -1,7 +1,6 @@
 //! Where connections come in: every new address is bound before anything changes, and removing one leaves the
 //! connections that came through it alone.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileTypeExt;
@@ -25,16 +24,18 @@ const QUEUE: i32 = 4096;
 /// How long an accept loop rests after a failure, such as too few descriptors: they do not come back by asking at once.
 const REST: Duration = Duration::from_millis(100);
 
-/// The open listeners of one front, by the address that config gives them.
+/// The open listeners of one front, in the order of config.
 pub struct Listeners {
     /// The key in config, for what an operator reads.
     key: &'static str,
     runtime: Handle,
     front: Arc<Front>,
-    open: Mutex<BTreeMap<String, Open>>,
+    open: Mutex<Vec<Open>>,
 }
 
 struct Open {
+    /// As config has it.
+    address: String,
     bound: String,
     accepting: Accepting,
     _file: Option<SocketFile>,
@@ -82,7 +83,8 @@ impl Listeners {
         let _inside = self.runtime.enter(); // sockets are registered with the runtime that will serve them
         let mut fresh: Vec<Fresh> = Vec::new();
         for address in wanted {
-            let is_known = self.lock().contains_key(address) || fresh.iter().any(|known| known.address == *address);
+            let is_known = self.lock().iter().any(|open| open.address == *address)
+                || fresh.iter().any(|known| known.address == *address);
             if !is_known {
                 let bound = bind(address);
                 let error = |error| ListenError { key: self.key, address: address.clone(), error };
@@ -95,12 +97,13 @@ impl Listeners {
     /// Serves the new addresses and closes those that are no longer wanted. Connections are not touched.
     pub fn commit(&self, prepared: Prepared) {
         let mut open = self.lock();
-        open.retain(|address, _| prepared.wanted.contains(address));
+        open.retain(|known| prepared.wanted.contains(&known.address));
         for Fresh { address, bound, listener, file } in prepared.fresh {
             let name: Arc<str> = address.as_str().into();
             let accepting = self.runtime.spawn(accept_all(listener, name, self.front.clone())).abort_handle();
-            open.insert(address, Open { bound, accepting: Accepting(accepting), _file: file });
+            open.push(Open { address, bound, accepting: Accepting(accepting), _file: file });
         }
+        open.sort_by_key(|known| prepared.wanted.iter().position(|wanted| *wanted == known.address));
     }
 
     /// Closes every address.
@@ -108,18 +111,18 @@ impl Listeners {
         self.lock().clear();
     }
 
-    /// The addresses as they were bound, with the port that the kernel chose where config says 0.
+    /// The addresses as they were bound, in the order of config, with the port that the kernel chose where config says 0.
     pub fn addresses(&self) -> Vec<String> {
-        self.lock().values().map(|open| open.bound.clone()).collect()
+        self.lock().iter().map(|open| open.bound.clone()).collect()
     }
 
     /// Whether every accept loop still runs.
     pub fn are_alive(&self) -> bool {
-        self.lock().values().all(|open| !open.accepting.0.is_finished())
+        self.lock().iter().all(|open| !open.accepting.0.is_finished())
     }
 
-    /// A panic while the lock was held leaves a table that is still sound: go on with it.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Open>> {
+    /// A panic while the lock was held leaves a list that is still sound: go on with it.
+    fn lock(&self) -> MutexGuard<'_, Vec<Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -352,7 +352,8 @@ fn subscribers_are_told_when_the_source_goes_and_comes() {
     let bars = house.bars(Lag::Resync);
     bars.set_source(Source::Absent("broadcaster stopped".into()));
     let mut client = house.greeted();
-    client.subscribe(json!({"type": "subscribe", "topic": "bars"}));
+    let (_, snapshot) = client.subscribe(json!({"type": "subscribe", "topic": "bars"}));
+    assert_eq!(snapshot["data"], json!({"bars": []}), "sent also when empty, with what it declares");
     let text = stable(&client.next_text());
     let expected = r#"{"type":"status","stream":"bars","session_id":null,"data":{"status":"no_source","reason":"broadcaster stopped"},"timestamp":"TIME"}"#;
     assert_eq!(text, expected);
