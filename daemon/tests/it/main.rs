@@ -15,6 +15,7 @@ mod ingest;
 mod main_job;
 mod needs;
 mod process;
+mod real_trades;
 mod server;
 mod tidy;
 mod unit;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         ingest::tests(),
         main_job::tests(),
         needs::tests(),
+        real_trades::tests(),
         server::tests(),
         tidy::tests(),
         unit::tests(),
