@@ -31,6 +31,18 @@ fn every_prefix_of_a_plugin_is_refused() {
 }
 
 #[test]
+fn a_stripped_plugin_is_still_known_to_be_cut() {
+    let house = House::new();
+    house.build("stripped", &[]);
+    let mut file = fs::read(house.dir.path().join("libstripped.so")).unwrap();
+    file[0x28..0x30].fill(0); // where the table of sections is
+    file[0x3c..0x40].fill(0); // how many there are, and which one names them
+    assert_eq!(Note::read(&file).unwrap().id, "stripped", "sections are not needed to run");
+    let error = Note::read(&file[..file.len() / 2]).unwrap_err().to_string();
+    assert!(error.starts_with("it is damaged or cut short"), "{error}");
+}
+
+#[test]
 fn what_is_no_plugin_says_so() {
     let house = House::new();
     fs::write(house.dir.path().join("libtext.so"), "not a library").unwrap();

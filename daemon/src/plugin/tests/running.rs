@@ -93,7 +93,11 @@ fn a_call_through_a_stale_handle_is_refused() {
     let house = House::new();
     house.build("ghost", &[]);
     house.reload(&[wanted("a", "ghost", "")]).unwrap();
+    let shared = house.supervisor.running.lock().unwrap()["a"].broadcaster.shared().clone();
+    let handle = shared.lock().port.as_ref().unwrap().1;
+    assert!(handles::find(handle).is_some());
     house.reload(&[listening(wanted("b", "ghost", ""), &["in"])]).unwrap();
+    assert!(handles::find(handle).is_none(), "its place is free again");
     assert!(house.hub.stream("a").is_none(), "a removed broadcaster's stream is removed");
     house.input("stale");
     until("it told what the stale handle answered", || !house.said("b", "said").is_empty());
@@ -117,6 +121,7 @@ fn a_changed_file_takes_over_state_and_inputs() {
     house.build("swap", &["VERSION=\"2.0.0\""]);
     assert_eq!(house.reload(std::slice::from_ref(&one)), Ok(vec![Change::Replace("a".into())]));
     assert_eq!(house.supervisor.status_of("a").unwrap().version, "2.0.0");
+    assert!(!house.dir.path().join("state/a.state").exists(), "the old one does not write into its successor's file");
     house.input("x");
     until("the new one went on", || house.numbers("a").last() == Some(&3));
     assert_eq!(house.stream("in").figures().listeners, 1);
