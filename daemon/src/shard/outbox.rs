@@ -10,6 +10,9 @@ use super::poll::MAX_PIECES;
 use crate::dialect::Loss;
 use crate::event::{Event, Flags, LogId};
 
+/// How many pieces may be empty, or names of gone ones kept, before they are swept out: few enough to cost nothing.
+const MAX_SLACK: usize = 64;
+
 /// The name by which a newer event finds the one that it may replace.
 type LatestKey = (Arc<str>, Arc<str>, Box<str>);
 
@@ -49,6 +52,8 @@ pub struct Outbox {
     /// The number of the first piece, counting all pieces that ever were.
     first: u64,
     latest: HashMap<LatestKey, u64>,
+    /// Pieces that were replaced or dropped and have no bytes any more.
+    empty: usize,
     replaced: Vec<(LogId, Loss)>,
 }
 
@@ -82,6 +87,7 @@ impl Outbox {
     pub fn event(&mut self, bytes: Bytes, event: &Arc<Event>, bound: usize) -> Result<(), Overflow> {
         if event.flags.has(Flags::LATEST) && !self.pieces.is_empty() {
             self.replace_latest(event);
+            self.sweep_if_slack();
         }
         let number = self.first + self.pieces.len() as u64;
         if event.flags.has(Flags::LATEST) {
@@ -116,9 +122,10 @@ impl Outbox {
                 (loss.from, loss.to) = (loss.from.min(from), loss.to.max(to));
             }
             self.bytes -= piece.bytes.len();
+            self.empty += 1;
             *piece = Piece { bytes: Bytes::new(), origin: Origin::Control };
         }
-        self.latest.clear();
+        self.sweep();
         loss
     }
 
@@ -131,7 +138,7 @@ impl Outbox {
         for piece in &mut self.pieces {
             piece.origin = Origin::Control;
         }
-        self.latest.clear();
+        self.sweep();
     }
 
     /// What newer events have replaced since the last call, by log.
@@ -163,6 +170,7 @@ impl Outbox {
             if piece.origin.is_bounded() {
                 self.event_bytes -= piece.bytes.len();
             }
+            self.empty -= usize::from(piece.bytes.is_empty());
             self.sent_of_first = 0;
             self.first += 1;
             self.pieces.pop_front();
@@ -189,8 +197,32 @@ impl Outbox {
         let old_seq = old.seq;
         self.bytes -= piece.bytes.len();
         self.event_bytes -= piece.bytes.len();
+        self.empty += 1;
         *piece = Piece { bytes: Bytes::new(), origin: Origin::Control };
         self.note_replaced(event.log, old_seq);
+    }
+
+    /// A client that takes nothing while its waiting events are replaced over and over would else fill the queue with
+    /// empty pieces, which no bound on bytes sees; one that is never done would gather the names of what it has taken.
+    fn sweep_if_slack(&mut self) {
+        let names_of_gone = self.latest.len().saturating_sub(self.pieces.len());
+        if self.empty.max(names_of_gone) > MAX_SLACK + self.pieces.len() / 2 {
+            self.sweep();
+        }
+    }
+
+    /// Takes out the empty pieces, and forgets the names of pieces that are not there.
+    fn sweep(&mut self) {
+        self.pieces.retain(|piece| !piece.bytes.is_empty());
+        self.empty = 0;
+        self.latest.clear();
+        for (number, piece) in (self.first..).zip(&self.pieces) {
+            if let Origin::Event(event) = &piece.origin
+                && event.flags.has(Flags::LATEST)
+            {
+                self.latest.insert(latest_key(event), number);
+            }
+        }
     }
 
     fn note_replaced(&mut self, log: LogId, seq: u64) {
@@ -222,4 +254,83 @@ impl Origin {
 
 fn latest_key(event: &Event) -> LatestKey {
     (event.topic.clone(), event.kind.clone(), event.key.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::event::Encoded;
+
+    const BOUND: usize = 1 << 20;
+
+    fn latest(seq: u64, key: &str) -> Arc<Event> {
+        let text: Arc<str> = "bars".into();
+        Arc::new(Event {
+            log: LogId(0),
+            seq,
+            prev: 0,
+            flags: Flags::LATEST,
+            stream: text.clone(),
+            topic: text.clone(),
+            kind: text.clone(),
+            key: key.into(),
+            audience: text,
+            session_id: None,
+            payload: Bytes::new(),
+            unix_ns: 0,
+            published: Instant::now(),
+            encoded: Encoded::default(),
+        })
+    }
+
+    fn waiting(outbox: &Outbox) -> Vec<u8> {
+        outbox.pieces.iter().flat_map(|piece| piece.bytes.to_vec()).collect()
+    }
+
+    #[test]
+    fn what_was_replaced_leaves_nothing_behind() {
+        let mut outbox = Outbox::default();
+        outbox.control(Bytes::from_static(b"x"));
+        for seq in 1..=100_000 {
+            outbox
+                .event(Bytes::from(vec![b'a' + (seq % 3) as u8]), &latest(seq, &(seq % 3).to_string()), BOUND)
+                .unwrap();
+        }
+        assert_eq!((waiting(&outbox), outbox.bytes()), (b"xcab".to_vec(), 4));
+        assert!(outbox.pieces.len() <= 2 * MAX_SLACK + 4, "{}", outbox.pieces.len());
+        let (_, loss) = &outbox.take_replaced()[0];
+        assert_eq!((loss.events, loss.from, loss.to), (99_997, 1, 99_997));
+        outbox.sent(4);
+        assert!(outbox.is_empty() && outbox.empty == 0);
+    }
+
+    #[test]
+    fn what_was_taken_leaves_no_name_behind() {
+        let mut outbox = Outbox::default();
+        for seq in 1..=10_000 {
+            outbox.event(Bytes::from_static(b"a"), &latest(seq, &seq.to_string()), BOUND).unwrap();
+            if seq > 1 {
+                outbox.sent(1); // always one behind
+            }
+        }
+        assert!(outbox.latest.len() <= 2 * MAX_SLACK, "{}", outbox.latest.len());
+        outbox.event(Bytes::from_static(b"b"), &latest(10_001, "10000"), BOUND).unwrap();
+        assert_eq!(waiting(&outbox), b"b");
+    }
+
+    #[test]
+    fn dropping_a_log_keeps_a_piece_whose_sending_has_begun() {
+        let mut outbox = Outbox::default();
+        for seq in 1..=3 {
+            outbox.event(Bytes::from_static(b"ab"), &latest(seq, &seq.to_string()), BOUND).unwrap();
+        }
+        outbox.sent(1);
+        let loss = outbox.drop_log(LogId(0), "resync").unwrap();
+        assert_eq!((loss.events, loss.from, loss.to), (2, 2, 3));
+        assert_eq!((outbox.bytes(), outbox.pieces.len()), (1, 1));
+        outbox.sent(1);
+        assert!(outbox.is_empty() && outbox.event_bytes == 0);
+    }
 }
