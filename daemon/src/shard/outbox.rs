@@ -1,6 +1,6 @@
 //! What waits to be sent to one client: bounded in bytes, with the one decision about what happens when it is full.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -36,10 +36,6 @@ struct Piece {
     bytes: Bytes,
     origin: Origin,
 }
-
-/// More waits than may wait: the log whose event went over the bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overflow(pub LogId);
 
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -84,7 +80,7 @@ impl Outbox {
     }
 
     /// Queues one event. A waiting `LATEST` event of the same topic, kind and key goes; the new one is at the end.
-    pub fn event(&mut self, bytes: Bytes, event: &Arc<Event>, bound: usize) -> Result<(), Overflow> {
+    pub fn event(&mut self, bytes: Bytes, event: &Arc<Event>) {
         if event.flags.has(Flags::LATEST) && !self.pieces.is_empty() {
             self.replace_latest(event);
             self.sweep_if_slack();
@@ -95,16 +91,34 @@ impl Outbox {
         }
         self.event_bytes += bytes.len();
         self.push(bytes, Origin::Event(event.clone()));
-        self.check(event.log, bound)
     }
 
     /// Queues the joined frames of several events of one log, for a client that has nothing waiting.
-    pub fn joined(&mut self, bytes: Bytes, events: &[Arc<Event>], bound: usize) -> Result<(), Overflow> {
-        let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(()) };
+    pub fn joined(&mut self, bytes: Bytes, events: &[Arc<Event>]) {
+        let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
         self.event_bytes += bytes.len();
         let origin = Origin::Joined { log: first.log, from: first.seq, to: last.seq, events: events.len() as u64 };
         self.push(bytes, origin);
-        self.check(first.log, bound)
+    }
+
+    /// The log that most bytes wait of, when more bytes of events wait than `bound`. A piece whose sending has begun does
+    /// not count: nothing can be done about it.
+    pub fn overflowing(&self, bound: usize) -> Option<LogId> {
+        let begun = usize::from(self.sent_of_first > 0);
+        let begun_bytes = match self.pieces.front() {
+            Some(first) if begun > 0 && first.origin.is_bounded() => first.bytes.len(),
+            _ => 0,
+        };
+        if self.event_bytes - begun_bytes <= bound {
+            return None;
+        }
+        let mut waiting: BTreeMap<LogId, usize> = BTreeMap::new();
+        for piece in self.pieces.iter().skip(begun).filter(|piece| piece.origin.is_bounded()) {
+            if let Some(log) = piece.origin.log() {
+                *waiting.entry(log).or_default() += piece.bytes.len();
+            }
+        }
+        waiting.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(log, _)| log)
     }
 
     /// Drops what waits of a log, except a piece whose sending has begun, and says what that was.
@@ -184,10 +198,6 @@ impl Outbox {
         self.pieces.push_back(Piece { bytes, origin });
     }
 
-    fn check(&self, log: LogId, bound: usize) -> Result<(), Overflow> {
-        if self.event_bytes > bound { Err(Overflow(log)) } else { Ok(()) }
-    }
-
     fn replace_latest(&mut self, event: &Arc<Event>) {
         let Some(number) = self.latest.remove(&latest_key(event)) else { return };
         let Some(index) = number.checked_sub(self.first) else { return };
@@ -241,6 +251,14 @@ impl Origin {
         matches!(self, Self::Event(_) | Self::Joined { .. })
     }
 
+    fn log(&self) -> Option<LogId> {
+        match self {
+            Self::Control => None,
+            Self::Snapshot(log) | Self::Joined { log, .. } => Some(*log),
+            Self::Event(event) | Self::Missed(event) => Some(event.log),
+        }
+    }
+
     /// From, to and number of the events in this piece, when it belongs to the log.
     fn of_log(&self, wanted: LogId) -> Option<(u64, u64, u64)> {
         match self {
@@ -262,8 +280,6 @@ mod tests {
 
     use super::*;
     use crate::event::Encoded;
-
-    const BOUND: usize = 1 << 20;
 
     fn latest(seq: u64, key: &str) -> Arc<Event> {
         let text: Arc<str> = "bars".into();
@@ -294,9 +310,7 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.control(Bytes::from_static(b"x"));
         for seq in 1..=100_000 {
-            outbox
-                .event(Bytes::from(vec![b'a' + (seq % 3) as u8]), &latest(seq, &(seq % 3).to_string()), BOUND)
-                .unwrap();
+            outbox.event(Bytes::from(vec![b'a' + (seq % 3) as u8]), &latest(seq, &(seq % 3).to_string()));
         }
         assert_eq!((waiting(&outbox), outbox.bytes()), (b"xcab".to_vec(), 4));
         assert!(outbox.pieces.len() <= 2 * MAX_SLACK + 4, "{}", outbox.pieces.len());
@@ -310,21 +324,33 @@ mod tests {
     fn what_was_taken_leaves_no_name_behind() {
         let mut outbox = Outbox::default();
         for seq in 1..=10_000 {
-            outbox.event(Bytes::from_static(b"a"), &latest(seq, &seq.to_string()), BOUND).unwrap();
+            outbox.event(Bytes::from_static(b"a"), &latest(seq, &seq.to_string()));
             if seq > 1 {
                 outbox.sent(1); // always one behind
             }
         }
         assert!(outbox.latest.len() <= 2 * MAX_SLACK, "{}", outbox.latest.len());
-        outbox.event(Bytes::from_static(b"b"), &latest(10_001, "10000"), BOUND).unwrap();
+        outbox.event(Bytes::from_static(b"b"), &latest(10_001, "10000"));
         assert_eq!(waiting(&outbox), b"b");
+    }
+
+    #[test]
+    fn only_what_can_still_be_dropped_overflows() {
+        let mut outbox = Outbox::default();
+        outbox.event(Bytes::from_static(b"abcd"), &latest(1, "1"));
+        outbox.event(Bytes::from_static(b"efgh"), &latest(2, "2"));
+        assert_eq!((outbox.overflowing(8), outbox.overflowing(7)), (None, Some(LogId(0))));
+        outbox.sent(1);
+        assert_eq!((outbox.overflowing(4), outbox.overflowing(3)), (None, Some(LogId(0))));
+        outbox.drop_log(LogId(0), "resync");
+        assert_eq!(outbox.overflowing(0), None, "what is left is on its way");
     }
 
     #[test]
     fn dropping_a_log_keeps_a_piece_whose_sending_has_begun() {
         let mut outbox = Outbox::default();
         for seq in 1..=3 {
-            outbox.event(Bytes::from_static(b"ab"), &latest(seq, &seq.to_string()), BOUND).unwrap();
+            outbox.event(Bytes::from_static(b"ab"), &latest(seq, &seq.to_string()));
         }
         outbox.sent(1);
         let loss = outbox.drop_log(LogId(0), "resync").unwrap();
