@@ -177,7 +177,7 @@ pub enum Reply<'a> {
     Subscribed {
         about: About<'a>,
         position: &'a Position,
-        recovered: bool,
+        begins: Begins,
     },
     /// The records of a subscription; `resync` when they replace what a lagging connection missed.
     FullUpdate {
@@ -214,6 +214,14 @@ pub enum Reply<'a> {
         stream: &'a str,
     },
     Refused(&'a Refusal),
+}
+
+/// What follows the reply to a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begins {
+    /// Exactly the events missed since the client's position.
+    Recovered,
+    Snapshot,
 }
 
 /// Why a client gets a `FullUpdate`.

@@ -4,6 +4,7 @@
 pub mod history;
 pub mod inputs;
 pub mod interest;
+pub mod kinds;
 pub mod log;
 pub mod pattern;
 pub mod records;
@@ -109,6 +110,8 @@ pub enum Refused {
     /// Listeners have not taken enough of what waits for them; there will be room again.
     Full,
     BadTopic(String),
+    /// A kind without a name, or one that is the daemon's own type of message.
+    BadKind(String),
     TooManyTopics(usize),
     TooManyRecords(usize),
     TooManyAudiences(usize),
@@ -123,6 +126,14 @@ impl fmt::Display for Refused {
         match self {
             Self::Full => out.write_str("the stream's listeners are behind by all of listen_buffer; try again later"),
             Self::BadTopic(reason) => out.write_str(reason),
+            Self::BadKind(kind) => {
+                write!(
+                    out,
+                    "an event cannot be of the kind \"{}\": these are the daemon's own: {}",
+                    kind.escape_debug(),
+                    kinds::RESERVED.join(", ")
+                )
+            }
             Self::TooManyTopics(max) => {
                 write!(out, "the stream has {max} topics already; raise max_topics, or use fewer topics")
             }

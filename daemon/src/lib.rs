@@ -1,13 +1,23 @@
 //! The daemon as a library: the map of the house, in reading order.
 
-pub mod event;
-pub mod metrics;
-pub mod systemd;
-pub mod websocket;
+pub mod run;
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod folders;
+pub mod log;
+
+pub mod admin;
+pub mod server;
+
+pub mod plugin;
+pub mod shard;
 
 pub mod dialect;
 pub mod hub;
 
-pub mod shard;
-
-pub mod config;
+pub mod event;
+pub mod metrics;
+pub mod systemd;
+pub mod websocket;

@@ -1,3 +1,26 @@
-//! The story of the process.
+//! The story of the process: read the configuration, start, do what is asked, drain, end with a code that says how.
 
-fn main() {}
+use std::process::ExitCode;
+
+use broadcastd::cli::{Cli, Command, Exit};
+use broadcastd::run;
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(asked_or_wrong) => {
+            // Nobody reads what cannot be printed.
+            _ = asked_or_wrong.print();
+            return if asked_or_wrong.use_stderr() { code(Exit::Usage) } else { code(Exit::Done) };
+        }
+    };
+    code(match cli.command.unwrap_or(Command::Run) {
+        Command::Run => run::run(&cli.options),
+        Command::Check => run::check(&cli.options),
+    })
+}
+
+fn code(exit: Exit) -> ExitCode {
+    ExitCode::from(exit as u8)
+}

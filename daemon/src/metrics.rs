@@ -11,6 +11,51 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 /// Bounds in seconds of every histogram of a duration. 5 ms is the promise from publish to write.
 const SECONDS: [f64; 12] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
 
+/// Every counter, gauge and histogram of the daemon with its help: the one list of them.
+const COUNTERS: &[(&str, &str)] = &[
+    ("broadcastd_events_published_total", "Events that the hub accepted, by stream."),
+    ("broadcastd_events_repeated_total", "Events that had been accepted before and were not taken again."),
+    ("broadcastd_events_refused_total", "Events that the hub refused, by stream."),
+    ("broadcastd_events_unaddressed_total", "Events without audience in a private stream, delivered to nobody."),
+    ("broadcastd_connections_refused_total", "Connections that were not let in, by reason."),
+    ("broadcastd_closes_total", "Connections that ended, by the close code sent or seen."),
+    ("broadcastd_deliveries_total", "Events handed to connections, by stream and dialect."),
+    ("broadcastd_delivered_bytes_total", "Bytes written to connections."),
+    ("broadcastd_lagged_total", "Times that a connection could not take everything, by stream and policy."),
+    ("broadcastd_resumes_total", "Subscriptions that gave a position, by stream and outcome."),
+    ("broadcastd_commands_total", "Commands of clients, by kind and outcome."),
+    ("broadcastd_ingest_rejected_total", "Events from outside that were not accepted, by stream and reason."),
+    ("broadcastd_broadcaster_errors_total", "Failures of a broadcaster, by reason."),
+    ("broadcastd_broadcaster_restarts_total", "Times that a broadcaster was started again after a failure."),
+    ("broadcastd_events_skipped_total", "Events that a broadcaster did not deliver because nobody listened."),
+    (
+        "broadcastd_plugin_slow_calls_total",
+        "Calls into a plugin that took long enough to be noticed, by broadcaster and call.",
+    ),
+    (
+        "broadcastd_plugin_threads_abandoned_total",
+        "Threads of broadcasters that did not stop in time and were left behind.",
+    ),
+    ("broadcastd_config_reloads_total", "Reloads, by outcome."),
+];
+const GAUGES: &[(&str, &str)] = &[
+    ("broadcastd_build_info", "What this daemon is; always 1."),
+    ("broadcastd_subscriptions", "Subscriptions now, by stream."),
+    ("broadcastd_connections", "Connections now, by endpoint and dialect."),
+    ("broadcastd_outbox_bytes", "Bytes that wait in outboxes, by shard."),
+    ("broadcastd_stream_history_events", "Events in the history, by stream."),
+    ("broadcastd_stream_records", "Records, by stream."),
+    ("broadcastd_broadcaster_info", "What runs as a broadcaster; always 1."),
+    ("broadcastd_broadcaster_up", "1 while the broadcaster runs, else 0."),
+    ("broadcastd_plugin_generations_resident", "Plugin libraries loaded since the start; none is ever unloaded."),
+    ("broadcastd_config_last_reload_successful", "1 if the last reload took effect, 0 if it was refused."),
+    ("broadcastd_config_last_reload_success_timestamp_seconds", "When a configuration last took effect."),
+];
+const HISTOGRAMS: &[(&str, &str)] = &[
+    ("broadcastd_publish_to_write_seconds", "From an event's publish to its first write in a shard."),
+    ("broadcastd_plugin_call_duration_seconds", "Time in a call into a plugin, by broadcaster and call."),
+];
+
 /// Installs the recorder of the process; what it holds is read through the handle.
 pub fn install() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
@@ -23,68 +68,15 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
 }
 
 fn describe() {
-    describe_gauge!("broadcastd_build_info", "What this daemon is; always 1.");
-    describe_counter!("broadcastd_events_published_total", "Events that the hub accepted, by stream.");
-    describe_counter!(
-        "broadcastd_events_repeated_total",
-        "Events that had been accepted before and were not taken again."
-    );
-    describe_counter!("broadcastd_events_refused_total", "Events that the hub refused, by stream.");
-    describe_counter!(
-        "broadcastd_events_unaddressed_total",
-        "Events without audience in a private stream, delivered to nobody."
-    );
-    describe_gauge!("broadcastd_subscriptions", "Subscriptions now, by stream.");
-    describe_gauge!("broadcastd_connections", "Connections now, by endpoint and dialect.");
-    describe_counter!("broadcastd_connections_refused_total", "Connections that were not let in, by reason.");
-    describe_counter!("broadcastd_closes_total", "Connections that ended, by the close code sent or seen.");
-    describe_counter!("broadcastd_deliveries_total", "Events handed to connections, by stream and dialect.");
-    describe_counter!("broadcastd_delivered_bytes_total", "Bytes written to connections.");
-    describe_gauge!("broadcastd_outbox_bytes", "Bytes that wait in outboxes, by shard.");
-    describe_counter!(
-        "broadcastd_lagged_total",
-        "Times that a connection could not take everything, by stream and policy."
-    );
-    describe_counter!("broadcastd_resumes_total", "Subscriptions that gave a position, by stream and outcome.");
-    describe_counter!("broadcastd_commands_total", "Commands of clients, by kind and outcome.");
-    describe_histogram!(
-        "broadcastd_publish_to_write_seconds",
-        "From an event's publish to its first write in a shard."
-    );
-    describe_counter!(
-        "broadcastd_ingest_rejected_total",
-        "Events from outside that were not accepted, by stream and reason."
-    );
-    describe_gauge!("broadcastd_stream_history_events", "Events in the history, by stream.");
-    describe_gauge!("broadcastd_stream_records", "Records, by stream.");
-    describe_gauge!("broadcastd_broadcaster_info", "What runs as a broadcaster; always 1.");
-    describe_gauge!("broadcastd_broadcaster_up", "1 while the broadcaster runs, else 0.");
-    describe_counter!("broadcastd_broadcaster_errors_total", "Failures of a broadcaster, by reason.");
-    describe_counter!(
-        "broadcastd_broadcaster_restarts_total",
-        "Times that a broadcaster was started again after a failure."
-    );
-    describe_counter!(
-        "broadcastd_events_skipped_total",
-        "Events that a broadcaster did not deliver because nobody listened."
-    );
-    describe_histogram!(
-        "broadcastd_plugin_call_duration_seconds",
-        "Time in a call into a plugin, by broadcaster and call."
-    );
-    describe_gauge!(
-        "broadcastd_plugin_generations_resident",
-        "Plugin libraries loaded since the start; none is ever unloaded."
-    );
-    describe_gauge!(
-        "broadcastd_config_last_reload_successful",
-        "1 if the last reload took effect, 0 if it was refused."
-    );
-    describe_gauge!(
-        "broadcastd_config_last_reload_success_timestamp_seconds",
-        "When a configuration last took effect."
-    );
-    describe_counter!("broadcastd_config_reloads_total", "Reloads, by outcome.");
+    for (name, help) in COUNTERS {
+        describe_counter!(*name, *help);
+    }
+    for (name, help) in GAUGES {
+        describe_gauge!(*name, *help);
+    }
+    for (name, help) in HISTOGRAMS {
+        describe_histogram!(*name, *help);
+    }
 }
 
 /// What happens in one stream.
@@ -215,8 +207,11 @@ pub fn command(kind: &'static str, outcome: &'static str) {
     counter!("broadcastd_commands_total", "kind" => kind, "outcome" => outcome).increment(1);
 }
 
-pub fn ingest_rejected(stream: &str, reason: &'static str) {
-    counter!("broadcastd_ingest_rejected_total", "stream" => stream.to_owned(), "reason" => reason).increment(1);
+pub fn ingest_rejected(stream: &str, reason: &'static str, events: u64) {
+    if events > 0 {
+        counter!("broadcastd_ingest_rejected_total", "stream" => stream.to_owned(), "reason" => reason)
+            .increment(events);
+    }
 }
 
 /// Connections of one endpoint; each connection counts for as long as it lives.
@@ -244,6 +239,16 @@ impl Broadcaster {
     }
 
     pub fn started(&self, plugin: &str, version: &str, sha256: &str) {
+        self.info(plugin, version, sha256).set(1.0);
+        self.up.set(1.0);
+    }
+
+    /// This library no longer runs as the broadcaster; another may.
+    pub fn replaced(&self, plugin: &str, version: &str, sha256: &str) {
+        self.info(plugin, version, sha256).set(0.0);
+    }
+
+    fn info(&self, plugin: &str, version: &str, sha256: &str) -> Gauge {
         let label = |key: &'static str, value: &str| Label::new(key, value.to_owned());
         let labels = [
             label("broadcaster", &self.name),
@@ -251,8 +256,7 @@ impl Broadcaster {
             label("version", version),
             label("sha256", sha256),
         ];
-        gauge!("broadcastd_broadcaster_info", labels.iter()).set(1.0);
-        self.up.set(1.0);
+        gauge!("broadcastd_broadcaster_info", labels.iter())
     }
 
     pub fn stopped(&self) {
@@ -268,8 +272,17 @@ impl Broadcaster {
         self.restarts.increment(1);
     }
 
-    pub fn skipped(&self) {
-        self.skipped.increment(1);
+    /// Events not delivered because nobody listened, since the broadcaster was first started.
+    pub fn skipped(&self, total: u64) {
+        self.skipped.absolute(total);
+    }
+
+    pub fn slow_call(&self, call: &'static str) {
+        counter!("broadcastd_plugin_slow_calls_total", "broadcaster" => self.name.clone(), "call" => call).increment(1);
+    }
+
+    pub fn abandoned(&self) {
+        counter!("broadcastd_plugin_threads_abandoned_total", "broadcaster" => self.name.clone()).increment(1);
     }
 
     /// A histogram for one kind of call into the plugin, to be kept by the caller.

@@ -4,6 +4,7 @@
 pub mod connection;
 pub mod fanout;
 pub mod groups;
+pub mod handle;
 pub mod inbox;
 pub mod outbox;
 pub mod poll;
@@ -14,16 +15,16 @@ mod tests;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 
 use self::connection::Connection;
 use self::groups::Groups;
+pub use self::handle::Handle;
 use self::inbox::{Inbound, Inbox, Newcomer};
-use self::poll::{Backend, Epoll, Ready, Sink, WAKE_TOKEN};
+use self::poll::{Backend, Ready, Sink, WAKE_TOKEN};
 use crate::dialect::Reply;
 use crate::event::LogId;
 use crate::hub::Hub;
@@ -53,44 +54,8 @@ pub struct Config {
     pub max_message: usize,
     pub ping_every: Duration,
     pub drop_after: Duration,
-}
-
-/// The running thread, as the rest of the daemon sees it.
-pub struct Handle {
-    pub inbox: Arc<Inbox>,
-    thread: JoinHandle<()>,
-}
-
-impl Handle {
-    /// Starts a shard; `index` names its thread and its metrics.
-    pub fn start(index: usize, config: Config, hub: Arc<Hub>) -> io::Result<Self> {
-        let (inbox, receiver) = Inbox::new(index as u64)?;
-        let (started, outcome) = channel();
-        let queue = (inbox.clone(), receiver);
-        // The shard is made on its own thread: what its back end holds does not cross threads.
-        let thread =
-            std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
-                match Shard::<Epoll>::new(index, config, hub, queue) {
-                    Ok(mut shard) => {
-                        _ = started.send(Ok(()));
-                        shard.run();
-                    }
-                    Err(error) => _ = started.send(Err(error)),
-                }
-            })?;
-        outcome.recv().map_err(|_| io::Error::other("the shard's thread ended before it began"))??;
-        Ok(Self { inbox, thread })
-    }
-
-    /// Ends all connections, spread until the deadline; `wait` returns when that is done.
-    pub fn drain(&self, deadline: Instant) {
-        self.inbox.hand(Inbound::Drain { deadline });
-    }
-
-    pub fn wait(self) {
-        // A shard that panicked has printed why; there is nothing left to wait for.
-        _ = self.thread.join();
-    }
+    /// The least time between two sends to a connection: what comes meanwhile goes together. Zero: every turn.
+    pub flush: Duration,
 }
 
 pub struct Shard<B> {
@@ -115,6 +80,8 @@ pub struct Shard<B> {
     index: usize,
     adopted: u64,
     ticked_at: Instant,
+    /// Not before: `flush` holds events back.
+    deliver_at: Instant,
     drain: Option<Instant>,
 }
 
@@ -139,6 +106,7 @@ impl<B: Backend> Shard<B> {
             index,
             adopted: 0,
             ticked_at: Instant::now(),
+            deliver_at: Instant::now(),
             drain: None,
         })
     }
@@ -155,8 +123,11 @@ impl<B: Backend> Shard<B> {
             for socket in ready.drain(..) {
                 self.look_at(socket, now);
             }
-            self.take_all_in();
-            self.distribute();
+            if now >= self.deliver_at {
+                self.deliver_at = now + self.config.flush;
+                self.take_all_in();
+                self.distribute();
+            }
             self.answer_waiting();
             self.flush();
             if now.duration_since(self.ticked_at) >= TICK {
@@ -167,6 +138,10 @@ impl<B: Backend> Shard<B> {
 
     /// How long nothing is expected to happen by itself.
     fn nap(&mut self) -> Duration {
+        let until_delivery = self.deliver_at.saturating_duration_since(Instant::now());
+        if !until_delivery.is_zero() && self.talking.is_empty() && self.dirty.0.is_empty() {
+            return until_delivery; // awake: nobody needs to ring before
+        }
         self.inbox.fall_asleep();
         if self.stash.is_empty() {
             self.stash.extend(self.receiver.try_recv().ok());
@@ -222,6 +197,7 @@ impl<B: Backend> Shard<B> {
             }
             Inbound::Source(log, source) => self.tell_source(log, &source),
             Inbound::Adopt(newcomer) => self.adopt(*newcomer),
+            Inbound::Configure(config) => self.config = config,
             Inbound::Drain { deadline } => self.drain = Some(deadline),
         }
     }

@@ -31,6 +31,11 @@ impl Systemd {
         Self { socket: std::env::var_os("NOTIFY_SOCKET") }
     }
 
+    /// Whether a service manager listens.
+    pub fn is_there(&self) -> bool {
+        self.socket.is_some()
+    }
+
     /// A socket by its path, or by its abstract name with `@` in front.
     pub fn at(socket: impl AsRef<OsStr>) -> Self {
         Self { socket: Some(socket.as_ref().to_owned()) }

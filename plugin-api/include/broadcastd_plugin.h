@@ -114,7 +114,7 @@ typedef struct bcd_msg {
 #define BCD_EVENT_GAP 4u       /* stream; inputs id … seq (both included) are gone */
 #define BCD_EVENT_RECORDS 5u   /* publish your records now (with BCD_MSG_RECORD_ONLY): they replace the whole set */
 #define BCD_EVENT_COMMAND 6u   /* id: the request for reply(); type: the command; payload; principal: who asks;
-                                  mono_ns + value: deadline in nanoseconds from now */
+                                  value: nanoseconds from mono_ns to the deadline */
 #define BCD_EVENT_WAKE 7u      /* somebody called wake() */
 #define BCD_EVENT_WRITABLE 8u  /* publish may be tried again after BCD_E_AGAIN */
 #define BCD_EVENT_QUIESCE 9u   /* you are about to be replaced or stopped: publish what is due; save_state follows */

@@ -1,4 +1,7 @@
 //! The Rust mirror of `include/broadcastd_plugin.h`, and the readers that turn what crosses the border into safe types.
+//!
+//! Every name is the header's (`bcd_msg` is [`Msg`], `BCD_EVENT_TIMER` is [`EVENT_TIMER`]); fields and numbers are explained
+//! there, once.
 #![expect(unsafe_code, reason = "this file reads and writes memory that belongs to the other side of the C border")]
 
 use std::ffi::c_void;
@@ -9,7 +12,7 @@ pub use self::read::{BadBatch, BadItem, BadText, Batch, Collected, Grows, read_t
 mod read;
 
 #[cfg(test)]
-mod layout;
+mod tests;
 
 /// Major version of the border; it is part of the name of the exported symbol.
 pub const ABI_MAJOR: u32 = 1;

@@ -73,7 +73,7 @@ pub trait Broadcaster: Sized + 'static {
     }
 
     /// Publish the newest description of every key now: together they replace all records of the stream. Every event
-    /// published here is `RECORD_ONLY` by itself.
+    /// published here is `RECORD_ONLY` by itself. What is not published here is gone from the set.
     fn records(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         let _ = cx;
         Ok(())

@@ -50,6 +50,7 @@ impl Failure {
         Failure { kind, pointer: String::new(), message: message.into() }
     }
 
+    /// What sort it is.
     pub fn kind(&self) -> FailureKind {
         self.kind
     }
@@ -59,6 +60,7 @@ impl Failure {
         &self.pointer
     }
 
+    /// What the operator reads.
     pub fn message(&self) -> &str {
         &self.message
     }

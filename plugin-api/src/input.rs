@@ -58,8 +58,11 @@ impl<'a> Message<'a> {
 /// Inputs that are gone for good: both ends are included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap<'a> {
+    /// The stream that was listened to.
     pub stream: &'a str,
+    /// The first number that is gone.
     pub from: u64,
+    /// The last number that is gone.
     pub to: u64,
 }
 
@@ -70,6 +73,7 @@ pub struct RequestId(pub u64);
 /// A client or operator, whose permission has been checked, asks for something.
 #[derive(Clone, Copy, Debug)]
 pub struct Command<'a> {
+    /// What a later answer names.
     pub request: RequestId,
     /// What is asked, `acknowledge`.
     pub name: &'a str,

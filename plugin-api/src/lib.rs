@@ -81,34 +81,3 @@ pub use self::input::{Answer, Command, Demand, Gap, Message, Reconfigured, Reque
 pub use self::publish::{Cause, Flags, Outgoing, PartlyPublished, PublishError, topic_part};
 pub use self::stream::{CommandSpec, KindSpec, Lag, StreamSpec};
 pub use self::worker::{JobPanicked, JobRefused, Outcome, WORKER_JOBS, WORKER_THREADS, Worker};
-
-/// Exports a [`Broadcaster`] as the plugin that this library is: writes the entry symbol and the ELF note. Use it once
-/// per library. The id is the name of the library (`libbars.so` is `bars`), version and description are the
-/// package's.
-///
-/// The crate may say `#![forbid(unsafe_code)]`: what is unsafe here belongs to this crate's macro.
-#[macro_export]
-macro_rules! export_plugin {
-    ($broadcaster:ty) => {
-        const _: () = {
-            #[used]
-            #[unsafe(link_section = ".note.broadcastd")]
-            static NOTE: $crate::entry::ElfNote =
-                $crate::entry::ElfNote::new(env!("CARGO_CRATE_NAME"), env!("CARGO_PKG_VERSION"));
-
-            #[unsafe(no_mangle)]
-            unsafe extern "C" fn broadcastd_plugin_v1(
-                host_api: *const $crate::abi::HostApi,
-                loader: *mut $crate::abi::HostHandle,
-            ) -> *const $crate::abi::PluginApi {
-                let identity = $crate::entry::Identity {
-                    id: env!("CARGO_CRATE_NAME"),
-                    version: env!("CARGO_PKG_VERSION"),
-                    description: env!("CARGO_PKG_DESCRIPTION"),
-                };
-                // SAFETY: the host calls this with its table and the loader's handle, as the header says.
-                unsafe { $crate::entry::load::<$broadcaster>(identity, host_api, loader) }
-            }
-        };
-    };
-}

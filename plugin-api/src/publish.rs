@@ -55,6 +55,7 @@ pub struct Outgoing<'a> {
     pub payload: &'a [u8],
     /// When it happened, nanoseconds since 1970 (UTC); 0 = stamped by the host.
     pub unix_ns: i64,
+    /// What is special about it.
     pub flags: Flags,
     /// What it follows from; `None` while an input is handled = that input.
     pub cause: Option<&'a Cause>,
@@ -113,7 +114,9 @@ impl std::error::Error for PublishError {}
 /// Of a batch, the first `accepted` were taken and the next one was not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartlyPublished {
+    /// How many were taken, from the first on.
     pub accepted: usize,
+    /// Why the next one was not.
     pub why: PublishError,
 }
 

@@ -336,7 +336,8 @@ impl<B: Broadcaster> Harness<B> {
     }
 
     fn tell<'e>(&mut self, fill: impl FnOnce(Event<'static>) -> Event<'e>, kind: u32) -> Result<(), Failed> {
-        let (mono_ns, unix_ns) = (self.sim.state().mono_ns, self.now_unix_ns());
+        let mono_ns = self.sim.state().mono_ns;
+        let unix_ns = self.now_unix_ns();
         let event = fill(Event { mono_ns, unix_ns, ..Event::new(kind) });
         let Some(running) = self.running.as_mut() else { return Err(taken(&self.sim, abi::E_CLOSED)) };
         let status = running.on_events(&[event]);

@@ -17,7 +17,7 @@ pub const WORKER_JOBS: usize = 256;
 
 /// Runs jobs that wait, away from the broadcaster's own thread.
 ///
-/// ```ignore
+/// ```text
 /// self.worker = cx.worker();                                    // in `new`
 /// self.worker.run(move || client.post(url, body))?;             // in any callback
 /// for outcome in self.worker.done() { … }                       // in `on_wake`

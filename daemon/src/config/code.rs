@@ -23,6 +23,7 @@ codes! {
     OVERRIDE = "C011", "An environment variable or --set cannot be placed in the configuration.";
     YES_OR_NO = "C012", "An environment variable that switches a broadcaster is neither yes nor no.";
     PLUGIN_REFUSES = "C013", "The plugin itself refuses a value of its settings.";
+    UNUSABLE_PLUGIN = "C014", "The plugin's file is not there, or is not a plugin that this daemon can use.";
     NAME = "C020", "A stream or broadcaster has a name outside the grammar of names.";
     RESERVED_NAME = "C021", "The name belongs to the daemon itself.";
     NAME_TAKEN = "C022", "A broadcaster and a declared stream have the same name; a stream has one source.";
@@ -37,6 +38,7 @@ codes! {
     NOT_UTF8 = "C031", "The file is not UTF-8 text.";
     TOO_LARGE = "C032", "The file is larger than a configuration can sensibly be.";
     EXPOSED = "C033", "The admin listener is open to other machines without a token.";
+    UNUSABLE_ADDRESS = "C034", "An address cannot be listened on: it is taken, not this machine's, or not allowed.";
     IGNORED = "C040", "Something that looks like configuration has no effect.";
 }
 

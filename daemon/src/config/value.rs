@@ -30,8 +30,8 @@ pub const SIZE_RULE: &str = "a size is a string like \"512B\", \"64KiB\", \"1MiB
 /// What an interval looks like, for the text of an error.
 pub const INTERVAL_RULE: &str = "an interval is two durations, shortest first, like \"100ms..30s\"";
 /// What an address looks like, for the text of an error.
-pub const ADDRESS_RULE: &str = "an address is \"IP:PORT\" like \"127.0.0.1:8080\" or \"[::1]:8080\", \
-                                \"unix:/path/to/socket\" or \"systemd:NAME\"";
+pub const ADDRESS_RULE: &str = "an address is \"IP:PORT\" like \"127.0.0.1:8080\" or \"[::1]:8080\", or \
+                                \"unix:/path/to/socket\"";
 
 /// A length of time: `"2s"`, `"500ms"`, `"1m30s"`, or a bare number of seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -169,12 +169,11 @@ impl fmt::Display for Interval {
     }
 }
 
-/// Where to listen: an IP address and port, a unix socket, or a socket that systemd hands over.
+/// Where to listen: an IP address and port, or a unix socket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Address {
     Tcp(SocketAddr),
     Unix(PathBuf),
-    Systemd(String),
 }
 
 impl FromStr for Address {
@@ -183,7 +182,6 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
             Some(("unix", path)) if path.starts_with('/') => Ok(Self::Unix(path.into())),
-            Some(("systemd", name)) if !name.is_empty() => Ok(Self::Systemd(name.to_owned())),
             _ => text.parse().map(Self::Tcp).map_err(|_| ADDRESS_RULE),
         }
     }
@@ -194,7 +192,6 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp(address) => write!(out, "{address}"),
             Self::Unix(path) => write!(out, "unix:{}", path.display()),
-            Self::Systemd(name) => write!(out, "systemd:{name}"),
         }
     }
 }
@@ -323,8 +320,7 @@ mod tests {
         assert!("30s".parse::<Interval>().is_err());
         assert!(matches!("[::1]:80".parse(), Ok(Address::Tcp(_))));
         assert!(matches!("unix:/run/x.sock".parse(), Ok(Address::Unix(_))));
-        assert!(matches!("systemd:http".parse(), Ok(Address::Systemd(_))));
-        for wrong in ["8080", "localhost:8080", "127.0.0.1", "127.0.0.1:99999", "unix:run", "systemd:", ":80"] {
+        for wrong in ["8080", "localhost:8080", "127.0.0.1", "127.0.0.1:99999", "unix:run", "systemd:http", ":80"] {
             assert!(wrong.parse::<Address>().is_err(), "{wrong}");
         }
     }

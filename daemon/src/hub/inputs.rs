@@ -124,6 +124,11 @@ impl Inputs {
         Batch { gap: listener.gap.take(), events }
     }
 
+    /// The number up to which a listener was handed its inputs.
+    pub fn read_up_to(&self, id: ListenerId) -> u64 {
+        self.listeners.iter().find(|listener| listener.id == id).map_or(self.newest, |listener| listener.read)
+    }
+
     /// The listener has saved everything up to and including `number`.
     pub fn saved(&mut self, id: ListenerId, number: u64) {
         if let Some(listener) = self.listeners.iter_mut().find(|listener| listener.id == id) {

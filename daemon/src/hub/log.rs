@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::Refused;
 use super::history::{Bounds, History};
+use super::kinds::Kind;
 use super::pattern::{Pattern, canonical_topic};
 use super::records::{Records, Snapshot};
 use super::targets::Targets;
@@ -25,13 +26,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self { history: Bounds::default(), max_topics: 100_000, max_records: 100_000 }
     }
-}
-
-/// The names of a kind: its own, and the collection that its records belong to.
-#[derive(Clone, Debug)]
-pub struct Kind {
-    pub name: Arc<str>,
-    pub collection: Arc<str>,
 }
 
 #[derive(Default)]

@@ -73,7 +73,7 @@ impl Records {
 
     /// The records that the patterns match, as they are now: later changes do not show in it.
     pub fn snapshot(&self, patterns: &[Pattern]) -> Snapshot {
-        Snapshot { records: self.clone(), patterns: patterns.to_vec() }
+        Snapshot { records: self.clone(), patterns: patterns.to_vec(), declared: Vec::new() }
     }
 }
 
@@ -82,12 +82,20 @@ impl Records {
 pub struct Snapshot {
     records: Records,
     patterns: Vec<Pattern>,
+    /// Collections that are shown even when they are empty.
+    declared: Vec<Arc<str>>,
 }
 
 impl Snapshot {
+    /// The same, showing these collections even when they are empty.
+    pub fn declaring(self, declared: Vec<Arc<str>>) -> Self {
+        Self { declared, ..self }
+    }
+
     /// Each collection with its records as JSON, commas between, in order of topic and key.
     pub fn collections(&self) -> Vec<(Arc<str>, Bytes)> {
-        let mut merged: BTreeMap<Arc<str>, Vec<Bytes>> = BTreeMap::new();
+        let mut merged: BTreeMap<Arc<str>, Vec<Bytes>> =
+            self.declared.iter().map(|name| (name.clone(), Vec::new())).collect();
         for records in self.matching() {
             for (name, collection) in &records.collections {
                 merged.entry(name.clone()).or_default().push(collection.joined().clone());

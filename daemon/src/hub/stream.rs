@@ -1,13 +1,14 @@
 //! One stream: numbers, history and records behind one short lock; publish and subscribe are one step each under it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::inputs::{Batch, Inputs, ListenerId};
 use super::interest::Interest;
-use super::log::{CaughtUp, Kind, Log};
+use super::kinds::Kinds;
+use super::log::{Answer, CaughtUp, Log};
 use super::pattern::Pattern;
 use super::repeats::Repeats;
 use super::settings::{Figures, Settings, Source};
@@ -19,10 +20,6 @@ use crate::metrics;
 
 /// The most audiences of a private stream: each has a log of its own.
 pub const MAX_AUDIENCES: usize = 100_000;
-/// The most kinds whose names a stream shares between events; further ones still work and cost a copy each.
-const MAX_KINDS: usize = 1024;
-/// The collection of records whose kind names none.
-const DEFAULT_COLLECTION: &str = "records";
 
 pub struct Stream {
     name: Arc<str>,
@@ -37,7 +34,7 @@ struct Inner {
     /// One log per audience. The one without audience is the whole of a public stream; of a private one it holds what
     /// was for nobody in particular, and no client reaches it.
     logs: BTreeMap<Arc<str>, Log>,
-    kinds: HashMap<Box<str>, Kind>,
+    kinds: Kinds,
     repeats: Repeats,
     inputs: Inputs,
     interest: Interest,
@@ -54,7 +51,7 @@ impl Stream {
         let inner = Inner {
             settings: Arc::default(),
             logs: BTreeMap::from([(nobody, log)]),
-            kinds: HashMap::new(),
+            kinds: Kinds::default(),
             repeats: Repeats::default(),
             inputs: Inputs::default(),
             interest: Interest::default(),
@@ -84,7 +81,7 @@ impl Stream {
 
     pub(super) fn apply(&self, settings: Settings) {
         let mut inner = self.lock();
-        inner.kinds.clear();
+        inner.kinds = Kinds::new(settings.collections.clone());
         let limits = settings.limits;
         inner.settings = Arc::new(settings);
         for log in inner.logs.values_mut() {
@@ -222,6 +219,11 @@ impl Stream {
         self.lock().inputs.read(listener, max)
     }
 
+    /// The number up to which a listener was handed its inputs: where it stands before the first one, too.
+    pub fn inputs_read_up_to(&self, listener: ListenerId) -> u64 {
+        self.lock().inputs.read_up_to(listener)
+    }
+
     pub fn saved_inputs(&self, listener: ListenerId, number: u64) {
         self.lock().inputs.saved(listener, number);
     }
@@ -230,10 +232,11 @@ impl Stream {
         self.lock().inputs.rewind(listener);
     }
 
+    /// What there is now. Looking also brings the metrics of what is kept up to date.
     pub fn figures(&self) -> Figures {
         let inner = self.lock();
         let sum = |figure: fn(&Log) -> usize| inner.logs.values().map(figure).sum();
-        Figures {
+        let figures = Figures {
             seq: inner.logs.get("").map_or(0, Log::seq),
             topics: sum(Log::topic_count),
             records: sum(|log| log.records().len()),
@@ -245,7 +248,9 @@ impl Stream {
             source: inner.source.clone(),
             visible: inner.settings.visible,
             private: inner.settings.private,
-        }
+        };
+        self.counters.kept(figures.history_events, figures.records);
+        figures
     }
 
     /// A panic while the lock was held leaves counts that are still sound: go on with them.
@@ -303,7 +308,7 @@ impl Inner {
     }
 
     fn append(&mut self, draft: &Draft<'_>, stream: &Stream, now: Instant) -> Result<Arc<Event>, Refused> {
-        let kind = self.kind(draft.kind);
+        let kind = self.kinds.get(draft.kind)?;
         let limits = self.settings.limits;
         let event = self.log(draft.audience, &stream.name, &stream.log_ids)?.append(draft, &kind, &limits, now)?;
         if self.settings.private && draft.audience.is_empty() {
@@ -332,11 +337,16 @@ impl Inner {
     fn answer(&mut self, wish: &Wish<'_>, stream: &Stream) -> Result<Subscribed, Refused> {
         let source = self.source.clone();
         let limits = self.settings.limits;
+        let declared = self.kinds.collections();
         let log = self.log(wish.audience, &stream.name, &stream.log_ids)?;
         log.evict(&limits, Instant::now());
         let since = wish.since.filter(|position| *position.epoch == *stream.epoch).map(|position| position.seq);
         let position = Position { epoch: stream.epoch.clone(), seq: log.seq() };
-        Ok(Subscribed { log: log.id, position, answer: log.answer(wish.patterns, since), source })
+        let answer = match log.answer(wish.patterns, since) {
+            Answer::Snapshot(snapshot) => Answer::Snapshot(snapshot.declaring(declared)),
+            recovered => recovered,
+        };
+        Ok(Subscribed { log: log.id, position, answer, source })
     }
 
     fn log(&mut self, audience: &str, stream: &Arc<str>, ids: &AtomicU64) -> Result<&mut Log, Refused> {
@@ -348,18 +358,6 @@ impl Inner {
             self.logs.insert(audience.clone(), Log::new(next_log_id(ids), stream.clone(), audience));
         }
         Ok(self.logs.get_mut(audience).expect("it was there, or was just put there"))
-    }
-
-    fn kind(&mut self, name: &str) -> Kind {
-        if let Some(kind) = self.kinds.get(name) {
-            return kind.clone();
-        }
-        let collection = self.settings.collections.get(name).map_or(DEFAULT_COLLECTION, String::as_str);
-        let kind = Kind { name: name.into(), collection: collection.into() };
-        if self.kinds.len() < MAX_KINDS {
-            self.kinds.insert(name.into(), kind.clone());
-        }
-        kind
     }
 
     fn demand_of(&self, pattern: &Pattern) -> u64 {

@@ -12,7 +12,11 @@ pub const MAX_TOPICS: usize = 1000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Template {
     parts: Vec<Part>,
+    aliases: Aliases,
 }
+
+/// Other spellings of a parameter's values, by parameter: `resolution`: `D` is `1D`.
+pub type Aliases = BTreeMap<String, BTreeMap<String, String>>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
@@ -43,7 +47,12 @@ impl Template {
         if parts.len() > MAX_PARTS {
             return Err(BadParams(format!("a template has at most {MAX_PARTS} parts; this one has {}", parts.len())));
         }
-        Ok(Self { parts })
+        Ok(Self { parts, aliases: Aliases::new() })
+    }
+
+    /// The template with further spellings of its parameters' values.
+    pub fn with_aliases(self, aliases: Aliases) -> Self {
+        Self { aliases, ..self }
     }
 
     /// The full texts of the topics or patterns that these parameters name: one, or several where a parameter has
@@ -54,7 +63,7 @@ impl Template {
         }
         let mut topics = vec![stream.to_owned()];
         for part in &self.parts {
-            topics = extend_each(&topics, &part.values(params))?;
+            topics = extend_each(&topics, &part.values(params, &self.aliases))?;
         }
         let only_wildcards = topics.iter().all(|topic| topic.split(':').skip(1).all(|part| part == "*"));
         Ok(if only_wildcards { vec![stream.to_owned()] } else { topics })
@@ -83,17 +92,18 @@ impl Part {
     }
 
     /// The part's encoded values.
-    fn values(&self, params: &Params) -> Vec<String> {
-        let encoded = |value: &str| {
+    fn values(&self, params: &Params, aliases: &Aliases) -> Vec<String> {
+        let encoded = |name: &str, value: &str| {
+            let canonical = aliases.get(name).and_then(|spellings| spellings.get(value));
             let mut out = String::new();
-            encode_part(value, &mut out);
+            encode_part(canonical.map_or(value, String::as_str), &mut out);
             out
         };
         match self {
             Part::Fixed(word) => vec![word.clone()],
             Part::Parameter { name, default } => match (params.get(name), default) {
-                (Some(values), _) => values.iter().map(|value| encoded(value)).collect(),
-                (None, Some(default)) => vec![encoded(default)],
+                (Some(values), _) => values.iter().map(|value| encoded(name, value)).collect(),
+                (None, Some(default)) => vec![encoded(name, default)],
                 (None, None) => vec!["*".to_owned()],
             },
         }
@@ -163,6 +173,18 @@ mod tests {
     #[test]
     fn values_are_taken_literally() {
         assert_eq!(topics("{symbol}", &[("symbol", &["A:B*%"])]).unwrap(), ["bars:A%3AB%2A%25"]);
+    }
+
+    #[test]
+    fn other_spellings_name_the_same_topic() {
+        let aliases = [("r".to_owned(), [("D".to_owned(), "1D".to_owned())].into())].into();
+        let template = Template::parse("{r=D}").unwrap().with_aliases(aliases);
+        let topics = |value: &str| template.topics("bars", &[("r".to_owned(), vec![value.to_owned()])].into()).unwrap();
+        assert_eq!(
+            (topics("D"), topics("1D"), topics("d")),
+            (vec!["bars:1D".to_owned()], vec!["bars:1D".to_owned()], vec!["bars:d".to_owned()])
+        );
+        assert_eq!(template.topics("bars", &Params::new()).unwrap(), ["bars:1D"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
+use super::Config;
 use super::poll::{ring, silence, wake_fd};
 use crate::dialect::Dialect;
 use crate::event::{Event, LogId};
@@ -46,6 +47,8 @@ pub enum Inbound {
     Event(Arc<Event>),
     Source(LogId, Source),
     Adopt(Box<Newcomer>),
+    /// From here on each connection is granted this.
+    Configure(Config),
     /// End all connections, spread until the deadline, then the thread.
     Drain {
         deadline: Instant,

@@ -7,7 +7,7 @@ use super::connection::Subscription;
 use super::groups::{Home, Member};
 use super::poll::Backend;
 use super::{Inbound, Shard};
-use crate::dialect::{About, Cause, Code, Command, Refusal, Reply, Request, RequestId, Target};
+use crate::dialect::{About, Begins, Cause, Code, Command, Refusal, Reply, Request, RequestId, Target};
 use crate::event::{LogId, Position};
 use crate::hub::log::Answer;
 use crate::hub::pattern::Pattern;
@@ -89,9 +89,12 @@ impl<B: Backend> Shard<B> {
         let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
         let about =
             About { stream: stream.name(), topics: &topics, target: Some(target), session_id: target.session_id(), id };
-        let recovered = matches!(subscribed.answer, Answer::Recovered(_));
+        let begins = match subscribed.answer {
+            Answer::Recovered(_) => Begins::Recovered,
+            Answer::Snapshot(_) => Begins::Snapshot,
+        };
         let connection = &mut self.connections[token];
-        connection.say(&Reply::Subscribed { about, position: &subscribed.position, recovered });
+        connection.say(&Reply::Subscribed { about, position: &subscribed.position, begins });
         self.count_resume(&subscribed, token, since);
         self.begin(token, &About { id: &None, ..about }, &subscribed, Cause::Asked);
         Ok(())

@@ -26,6 +26,7 @@ const CONFIG: Config = Config {
     max_message: 16 << 10,
     ping_every: Duration::from_secs(30),
     drop_after: Duration::from_secs(90),
+    flush: Duration::ZERO,
 };
 /// No answer within this time is a failure, not slowness.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -351,7 +352,8 @@ fn subscribers_are_told_when_the_source_goes_and_comes() {
     let bars = house.bars(Lag::Resync);
     bars.set_source(Source::Absent("broadcaster stopped".into()));
     let mut client = house.greeted();
-    client.subscribe(json!({"type": "subscribe", "topic": "bars"}));
+    let (_, snapshot) = client.subscribe(json!({"type": "subscribe", "topic": "bars"}));
+    assert_eq!(snapshot["data"], json!({"bars": []}), "sent also when empty, with what it declares");
     let text = stable(&client.next_text());
     let expected = r#"{"type":"status","stream":"bars","session_id":null,"data":{"status":"no_source","reason":"broadcaster stopped"},"timestamp":"TIME"}"#;
     assert_eq!(text, expected);
@@ -400,6 +402,27 @@ fn a_silent_client_is_pinged_and_then_dropped() {
     assert!(bytes.windows(2).any(|frame| frame == [0x89, 0]), "a ping came");
     let farewell = b"\x03\xe9silent for too long";
     assert!(bytes.ends_with(farewell), "{:?}", String::from_utf8_lossy(&bytes));
+}
+
+#[test]
+fn with_a_flush_time_events_are_held_back_and_go_together() {
+    let flush = Duration::from_millis(300);
+    let house = House::new(CONFIG);
+    let bars = house.bars(Lag::Resync);
+    let mut client = house.greeted();
+    client.subscribe(json!({"type": "subscribe", "topic": "bars"}));
+    house.shard.configure(Config { flush, ..CONFIG });
+    publish(&bars, "A:1", Flags::default(), "{}");
+    client.next(); // sent by the turn that starts the pause
+    let began = Instant::now();
+    publish(&bars, "A:1", Flags::default(), "{}");
+    client.next();
+    let held = Instant::now();
+    publish(&bars, "A:1", Flags::default(), "{}");
+    publish(&bars, "B:1", Flags::default(), "{}");
+    client.next();
+    client.next();
+    assert!(began.elapsed() >= flush, "{:?}", held - began);
 }
 
 #[test]

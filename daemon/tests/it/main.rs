@@ -8,7 +8,15 @@
     reason = "a failed unwrap is a failed test; without the standard harness clippy cannot know"
 )]
 
+mod admin;
+mod house;
+mod http;
+mod ingest;
+mod main_job;
 mod needs;
+mod process;
+mod real_trades;
+mod server;
 mod tidy;
 mod unit;
 
@@ -16,6 +24,15 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
-    let tests = [needs::tests(), tidy::tests(), unit::tests()];
+    let tests = [
+        admin::tests(),
+        ingest::tests(),
+        main_job::tests(),
+        needs::tests(),
+        real_trades::tests(),
+        server::tests(),
+        tidy::tests(),
+        unit::tests(),
+    ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()
 }

@@ -17,10 +17,15 @@ use libtest_mimic::{Arguments, Completion, Trial};
 
 const REQUIRE: &str = "BROADCASTD_TEST_REQUIRE";
 
-/// Needs that are libraries of an interpreter: a name, and the command that succeeds where the library is there.
+/// Needs that are no programs, such as an interpreter's libraries: a name, and the command that succeeds where it is there.
 /// Every other need is a program that is looked for in `PATH`.
-const LIBRARIES: &[(&str, &str, &[&str])] =
-    &[("node-ws", "node", &["-e", "require('ws')"]), ("python3-websockets", "python3", &["-c", "import websockets"])];
+const LIBRARIES: &[(&str, &str, &[&str])] = &[
+    ("node-ws", "node", &["-e", "require('ws')"]),
+    ("python3-websockets", "python3", &["-c", "import websockets"]),
+    // Data that a package of the registry carries; fetched once, then found without a network.
+    ("trade-data", "cargo", &["fetch", "--quiet", "--locked", "--manifest-path", TRADES]),
+];
+const TRADES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trades/Cargo.toml");
 
 /// A test that runs everywhere.
 pub fn nothing<F: FnOnce() + Send + 'static>(test: F) -> Trial {

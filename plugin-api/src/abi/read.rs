@@ -37,6 +37,7 @@ impl<'a> Str<'a> {
     /// No text: NULL and length 0.
     pub const EMPTY: Str<'static> = Str { ptr: std::ptr::null(), len: 0, lifetime: PhantomData };
 
+    /// Lends text for `'a`.
     pub const fn new(text: &'a str) -> Self {
         Str { ptr: text.as_ptr(), len: text.len(), lifetime: PhantomData }
     }
@@ -51,6 +52,7 @@ impl<'a> Bytes<'a> {
     /// No bytes: NULL and length 0.
     pub const EMPTY: Bytes<'static> = Bytes { ptr: std::ptr::null(), len: 0, lifetime: PhantomData };
 
+    /// Lends bytes for `'a`.
     pub const fn new(bytes: &'a [u8]) -> Self {
         Bytes { ptr: bytes.as_ptr(), len: bytes.len(), lifetime: PhantomData }
     }
@@ -176,6 +178,7 @@ impl Collected {
         Writer { context, write: Some(collect), lifetime: PhantomData }
     }
 
+    /// What was written.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }

@@ -65,7 +65,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for HostLog {
         }
         text.push_str(&line.message);
         text.push_str(&line.fields);
-        host.log(number(event.metadata().level()), event.metadata().target(), text.trim_end());
+        host.log(number(event.metadata().level()), event.metadata().target(), text.trim());
     }
 }
 

@@ -113,3 +113,69 @@ pub(crate) unsafe extern "C" fn publish<H: TakesMessages>(
         Err(_) => i64::from(abi::E_INVALID),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ptr::{null, null_mut};
+
+    use super::*;
+    use crate::{Context, Failure};
+
+    #[derive(serde::Deserialize, schemars::JsonSchema)]
+    struct Config {}
+
+    struct Quiet;
+
+    impl Broadcaster for Quiet {
+        type Config = Config;
+        const STATE_VERSION: u32 = 1;
+
+        fn new(_: Config, _: &mut Context<'_>) -> Result<Self, Failure> {
+            Ok(Quiet)
+        }
+    }
+
+    static HOST: HostApi = HostApi::EMPTY;
+
+    #[test]
+    fn nulls_and_wrong_sizes_are_refused() {
+        let loaded = Loaded::of::<Quiet>(&HOST, null_mut()).unwrap();
+        let api = loaded.api;
+        assert!(loaded.create(null_mut(), "{").is_err());
+        let running = loaded.create(null_mut(), "{}").unwrap();
+        let instance = running.instance;
+        let timer = Event::new(abi::EVENT_TIMER);
+        // SAFETY: the instance lives; every other argument is a NULL or a size that must be refused before it is used.
+        let statuses = unsafe {
+            [
+                api.create.unwrap()(null_mut(), Str::new("{}"), null_mut()),
+                api.start.unwrap()(null_mut()),
+                api.on_events.unwrap()(null_mut(), null(), 0, 0),
+                api.on_events.unwrap()(instance, null(), 1, size_of::<Event<'_>>()),
+                api.on_events.unwrap()(instance, &raw const timer, 1, 3),
+                api.on_events.unwrap()(instance, &raw const timer, usize::MAX, 8),
+                api.on_events.unwrap()(instance, &raw const timer, 1, size_of::<Event<'_>>() - 8),
+                api.save_state.unwrap()(instance, null()),
+                api.reconfigure.unwrap()(instance, Str::EMPTY),
+            ]
+        };
+        assert_eq!(statuses, [abi::E_INVALID; 9]);
+        // SAFETY: nothing is destroyed; no events may be anywhere.
+        unsafe {
+            api.destroy.unwrap()(null_mut());
+            assert_eq!(api.on_events.unwrap()(instance, null(), 0, 0), abi::OK);
+        }
+        let identity = Identity { id: "a", version: "1", description: "" };
+        // SAFETY: NULL is what is tested.
+        let table = unsafe { load::<Quiet>(identity, null(), null_mut()) };
+        assert!(table.is_null());
+    }
+
+    #[test]
+    fn events_that_nobody_knows_are_ignored() {
+        let loaded = Loaded::of::<Quiet>(&HOST, null_mut()).unwrap();
+        let mut running = loaded.create(null_mut(), "{}").unwrap();
+        let unknown = Event { flags: u32::MAX, ..Event::new(4711) };
+        assert_eq!(running.on_events(&[unknown, unknown]), abi::OK);
+    }
+}

@@ -29,17 +29,23 @@ impl std::error::Error for Failed {}
 /// An event that was published.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Published {
+    /// What happened.
     pub kind: String,
     /// The part after the stream.
     pub topic: String,
+    /// Identity inside the topic; may be empty.
     pub key: String,
     /// What a snapshot shows; `None` = the payload.
     pub record: Option<Value>,
+    /// Private streams: the user it is for.
     pub audience: String,
+    /// The clients' own trading session; empty = none.
     pub session_id: String,
+    /// JSON object.
     pub payload: Value,
     /// Nanoseconds since 1970; 0 = stamped by the host.
     pub unix_ns: i64,
+    /// What is special about it; a RECORDS answer always has `RECORD_ONLY`.
     pub flags: Flags,
     /// The input it follows from.
     pub cause: Option<Cause>,
@@ -48,6 +54,7 @@ pub struct Published {
 /// The answer to a command.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
+    /// The command it answers.
     pub request: RequestId,
     /// `abi::OK` or `abi::E_…`
     pub status: Status,
@@ -62,6 +69,7 @@ pub struct Logged {
     pub level: u32,
     /// Where it comes from: a module path, or `panic`.
     pub target: String,
+    /// The line, spans and fields included.
     pub message: String,
 }
 
@@ -70,7 +78,9 @@ pub struct Logged {
 pub struct Metric {
     /// `abi::METRIC_…`
     pub kind: u32,
+    /// As the plugin calls it; the daemon adds its prefix.
     pub name: String,
+    /// What `describe_…!` said; may be empty.
     pub help: String,
     /// A JSON object of strings.
     pub labels: Value,

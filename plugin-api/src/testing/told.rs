@@ -19,6 +19,7 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// Settings and nothing else.
     pub fn new(settings: Value) -> Self {
         let host_size = TABLE.size;
         Setup { settings, unix_ns: 1_767_225_600_000_000_000, state: None, host_size }
@@ -30,9 +31,13 @@ impl Setup {
 pub struct Input<'a> {
     /// The full topic; the part before the first `:` is the stream.
     pub topic: &'a str,
+    /// What happened.
     pub kind: &'a str,
+    /// Identity inside the topic; empty = none.
     pub key: &'a str,
+    /// Private streams: the user it is for.
     pub audience: &'a str,
+    /// The clients' own trading session; empty = none.
     pub session_id: &'a str,
     /// As published; need not be JSON.
     pub payload: Vec<u8>,

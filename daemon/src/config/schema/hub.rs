@@ -21,9 +21,6 @@ pub struct Hub {
     /// Unsent bytes of one connection before the stream's lag policy applies, 4KiB to 1GiB; default 1MiB.
     #[schemars(range(min = 4096, max = 1_073_741_824))]
     pub outbox: Size,
-    /// Everything unsent and kept, shared bytes once, at least 1MiB; default 1GiB. The largest laggards go first.
-    #[schemars(range(min = 1_048_576))]
-    pub memory: Size,
     /// How a dead connection is found.
     pub ping: Ping,
     /// The largest message from a client, 128B to 16MiB; default 64KiB.
@@ -82,7 +79,6 @@ impl Default for Hub {
             max_per_ip: 100,
             max_subscriptions: 200,
             outbox: Size(1 << 20),
-            memory: Size(1 << 30),
             ping: Ping::default(),
             max_message: Size(64 << 10),
             header_timeout: Duration::from_secs(10),

@@ -14,7 +14,7 @@ use crate::config::value::{Address, Duration};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
-    /// Addresses: "IP:PORT", "unix:/path" or "systemd:NAME". Default: 127.0.0.1:8080 and 127.0.0.1:8000.
+    /// Addresses: "IP:PORT" or "unix:/path". Default: 127.0.0.1:8080 and 127.0.0.1:8000.
     #[schemars(length(min = 1))]
     pub listen: Vec<Address>,
     /// Browser origins besides loopback ones, such as "https://example.com"; "*" is any. Default: none.

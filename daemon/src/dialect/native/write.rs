@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::SUBPROTOCOL;
-use crate::dialect::{About, Cause, Loss, Refusal, Reply, RequestId, Target};
+use crate::dialect::{About, Begins, Cause, Loss, Refusal, Reply, RequestId, Target};
 use crate::event::{Event, Position, write_timestamp};
 
 const CONTROL_STREAM: &str = "system";
@@ -35,7 +35,7 @@ pub fn reply(reply: &Reply<'_>, unix_ns: i64) -> Vec<u8> {
             out.bytes(b"}");
             out.end_with(unix_ns, &None)
         }
-        Reply::Subscribed { about, position, recovered } => subscribed(about, position, *recovered, unix_ns),
+        Reply::Subscribed { about, position, begins } => subscribed(about, position, *begins, unix_ns),
         Reply::FullUpdate { about, position, collections, cause } => {
             full_update(about, position, collections, *cause, unix_ns)
         }
@@ -70,12 +70,15 @@ pub fn reply(reply: &Reply<'_>, unix_ns: i64) -> Vec<u8> {
     }
 }
 
-fn subscribed(about: &About<'_>, position: &Position, recovered: bool, unix_ns: i64) -> Vec<u8> {
+fn subscribed(about: &About<'_>, position: &Position, begins: Begins, unix_ns: i64) -> Vec<u8> {
     let mut out = Message::begin("response", about.stream, about.session_id, 0);
     out.bytes(b"{\"status\":\"subscribed\"");
     out.topics(about);
     out.field("epoch", &position.epoch);
-    out.bytes(if recovered { b",\"recovered\":true}" } else { b",\"recovered\":false}" });
+    out.bytes(match begins {
+        Begins::Recovered => b",\"recovered\":true}",
+        Begins::Snapshot => b",\"recovered\":false}",
+    });
     out.end_data(unix_ns);
     out.number(",\"seq\":", position.seq);
     out.id(about.id);

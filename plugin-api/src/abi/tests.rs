@@ -1,6 +1,6 @@
 //! Holds the mirror to the header: a C and a C++ program, made from the header's own text, print every size, offset
 //! and number, and each must be what Rust says.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::{offset_of, size_of};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -215,8 +215,17 @@ fn header_and_mirror_are_the_same() {
     let declared = declared(&text);
     let mirror: Numbers = structs().into_iter().chain(constants()).collect();
     let program = program(&declared);
-    assert_eq!(run("cc", &["c", "-std=c99"], &program), mirror, "header as C99 (left), mirror (right)");
-    assert_eq!(run("c++", &["cc", "-std=c++11"], &program), mirror, "header as C++11 (left), mirror (right)");
+    for (compiler, flags) in [("cc", ["c", "-std=c99"]), ("c++", ["cc", "-std=c++11"])] {
+        let differences = differences(&run(compiler, &flags, &program), &mirror);
+        assert!(differences.is_empty(), "{compiler}: {differences:#?}");
+    }
+}
+
+fn differences(header: &Numbers, mirror: &Numbers) -> Vec<String> {
+    let names: BTreeSet<_> = header.keys().chain(mirror.keys()).collect();
+    let both = names.into_iter().map(|name| (name, header.get(name), mirror.get(name)));
+    let differ = both.filter(|(_, header, mirror)| header != mirror);
+    differ.map(|(name, header, mirror)| format!("{name}: {header:?} in the header, {mirror:?} in the mirror")).collect()
 }
 
 #[test]

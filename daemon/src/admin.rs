@@ -1,0 +1,174 @@
+//! The side that operators see: metrics, health, what runs; on a listener, a thread and a runtime of its own, so that it
+//! answers also when everything else is busy.
+
+pub mod guard;
+mod pages;
+mod process;
+
+use std::fmt;
+use std::io;
+use std::net::ToSocketAddrs;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::Value;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+
+use self::guard::Guard;
+pub use self::guard::Token;
+use crate::hub::Hub;
+use crate::server::http::Front;
+use crate::server::listen::{self, ListenError, Listeners};
+
+/// How long a client may take to send the head of a request: operators' programs are near and quick.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the figures of histograms are drained into their buckets, so that they do not pile up unscraped.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// What config says about the listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `127.0.0.1:9180` or `unix:/run/broadcastd/admin.sock`.
+    pub listen: String,
+    /// Must be shown by whoever asks for more than health; needed off loopback.
+    pub token: Option<Token>,
+}
+
+/// What the pages show of the rest of the daemon.
+pub trait House: Send + Sync {
+    /// All broadcasters, for `GET /v1/broadcasters`.
+    fn broadcasters(&self) -> Value;
+    /// One of them, for `GET /v1/broadcasters/NAME`.
+    fn broadcaster(&self, name: &str) -> Option<Value>;
+    fn readiness(&self) -> Readiness;
+    /// Metrics of other registries, such as those that plugins declare, in Prometheus' text format.
+    fn extra_metrics(&self) -> String;
+}
+
+/// Whether clients can be served, and everything that an operator should know about why not, or why not wholly.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    pub ready: bool,
+    pub reasons: Vec<String>,
+}
+
+/// What the pages are made from.
+#[derive(Clone)]
+pub struct Parts {
+    pub hub: Arc<Hub>,
+    pub house: Arc<dyn House>,
+    pub metrics: PrometheusHandle,
+}
+
+/// The running listener.
+pub struct Admin {
+    guard: Arc<Guard>,
+    listeners: Listeners,
+    thread: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+/// A new configuration whose address is bound already.
+pub struct Prepared {
+    config: Config,
+    listeners: listen::Prepared,
+}
+
+/// Why the listener cannot be as config wants it; the text says what to do.
+#[derive(Debug)]
+pub enum Error {
+    /// The address can be reached from other machines, and no token protects it.
+    NeedsToken(String),
+    Listen(ListenError),
+    Thread(io::Error),
+}
+
+impl Admin {
+    pub fn start(config: Config, parts: Parts) -> Result<Self, Error> {
+        let guard = Arc::new(Guard::default());
+        let front = Front::new(pages::router(parts.clone(), guard.clone()), HEADER_TIMEOUT);
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
+        let listeners = Listeners::new("admin.listen", front, runtime.handle().clone());
+        let prepared = prepare(&listeners, config)?;
+        let (stop, stopped) = oneshot::channel();
+        runtime.spawn(keep_up(parts.metrics));
+        let thread = std::thread::Builder::new().name("admin".to_owned());
+        let thread = thread.spawn(move || run(&runtime, stopped)).map_err(Error::Thread)?;
+        let admin = Self { guard, listeners, thread, stop };
+        admin.commit(prepared);
+        Ok(admin)
+    }
+
+    /// The first half of a reload: binds what is new. Whether it works or not, nothing that runs is touched.
+    pub fn prepare(&self, config: Config) -> Result<Prepared, Error> {
+        prepare(&self.listeners, config)
+    }
+
+    /// The second half, which cannot fail.
+    pub fn commit(&self, prepared: Prepared) {
+        self.guard.set(prepared.config);
+        self.listeners.commit(prepared.listeners);
+    }
+
+    /// The address as it was bound, with the port that the kernel chose where config says 0.
+    pub fn address(&self) -> String {
+        self.listeners.addresses().into_iter().next().unwrap_or_default()
+    }
+
+    /// Ends the listener and its thread; requests under way are cut off.
+    pub fn stop(self) {
+        drop(self.stop);
+        // A thread that panicked has printed why; there is nothing left to wait for.
+        _ = self.thread.join();
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NeedsToken(address) => write!(
+                out,
+                "admin.listen = \"{address}\" can be reached from other machines, and there is no admin.token; set one, or listen on 127.0.0.1"
+            ),
+            Self::Listen(error) => error.fmt(out),
+            Self::Thread(error) => write!(out, "the admin listener's thread could not be started: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+fn prepare(listeners: &Listeners, config: Config) -> Result<Prepared, Error> {
+    if config.token.is_none() && !is_loopback(&config.listen) {
+        return Err(Error::NeedsToken(config.listen));
+    }
+    let listeners = listeners.prepare(std::slice::from_ref(&config.listen)).map_err(Error::Listen)?;
+    Ok(Prepared { config, listeners })
+}
+
+/// Whether only this machine reaches the address. A name that means several addresses must mean none but such.
+fn is_loopback(address: &str) -> bool {
+    if address.starts_with(listen::UNIX) {
+        return true;
+    }
+    match address.to_socket_addrs() {
+        Ok(mut all) => all.all(|address| address.ip().to_canonical().is_loopback()),
+        Err(_) => true, // what cannot be resolved cannot be bound either, and binding says so better
+    }
+}
+
+fn run(runtime: &Runtime, stopped: oneshot::Receiver<()>) {
+    // Nothing is ever sent: the other end is dropped when the listener shall end.
+    _ = runtime.block_on(stopped);
+}
+
+async fn keep_up(metrics: PrometheusHandle) {
+    let mut due = tokio::time::interval(UPKEEP);
+    loop {
+        due.tick().await;
+        metrics.run_upkeep();
+    }
+}

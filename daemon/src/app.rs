@@ -1,0 +1,237 @@
+//! The composition root, the only file that knows everyone: start what the configuration says, run, drain.
+
+mod house;
+mod parts;
+mod reload;
+
+pub use self::parts::log_format;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::runtime::{Builder, Runtime};
+
+use self::house::{House, Phase};
+use crate::admin::{self, Admin};
+use crate::config::diagnostic::Diagnostics;
+use crate::config::{self, Loaded, Paint, Source, schema};
+use crate::folders::{Env, Folders};
+use crate::hub::Hub;
+use crate::log::Levels;
+use crate::plugin::timing::{SystemClock, Timing};
+use crate::plugin::{self, Supervisor};
+use crate::server::listen::ListenError;
+use crate::server::{self, Server};
+use crate::shard::Handle;
+use crate::systemd::Systemd;
+
+/// How long the threads of the HTTP runtime may take to end what they do when everything else has ended.
+const RUNTIME_TIMEOUT: Duration = Duration::from_secs(1);
+/// The part of the drain time that clients get to hear of it; the rest is for broadcasters to save and stop.
+const CLIENTS_PART: f64 = 0.7;
+
+/// Why the daemon does not start.
+pub enum StartError {
+    Config(Diagnostics),
+    Listen(ListenError),
+    Admin(admin::Error),
+    /// A folder that cannot be made or is in use by another daemon.
+    Folder(String),
+    System(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(report) => out.write_str(&report.render(Paint::Plain, "nothing runs")),
+            Self::Listen(error) => error.fmt(out),
+            Self::Admin(error) => error.fmt(out),
+            Self::Folder(error) | Self::System(error) => out.write_str(error),
+        }
+    }
+}
+
+/// What a process knows before it starts.
+pub struct Surroundings {
+    /// The file that is in use, if any: it is watched.
+    pub file: Option<PathBuf>,
+    pub source: Source,
+    pub levels: Levels,
+    pub metrics: PrometheusHandle,
+    pub systemd: Systemd,
+}
+
+/// The running daemon.
+pub struct App {
+    around: Surroundings,
+    config: schema::Config,
+    hub: Arc<Hub>,
+    shards: Vec<Handle>,
+    supervisor: Arc<Supervisor>,
+    server: Server,
+    admin: Admin,
+    house: Arc<House>,
+    runtime: Runtime,
+    /// How often each shard had turned when the watchdog last looked.
+    turns: Vec<u64>,
+    _folders: Folders,
+}
+
+impl App {
+    /// Starts everything in order: hub, shards, broadcasters, then the listeners, so that the first client finds all.
+    pub fn start(loaded: Loaded, around: Surroundings) -> Result<Self, StartError> {
+        let folders = Folders::open(&around.source.env).map_err(StartError::Folder)?;
+        let config = loaded.config.clone();
+        let hub = Hub::new(&epoch());
+        let shards = start_shards(&config, &hub)?;
+        let supervisor =
+            Arc::new(Supervisor::new(hub.clone(), supervisor_config(&config, &around.source.env, &folders)));
+        let house = House::new(supervisor.clone());
+        let broadcasters = reload::prepare(&supervisor, &hub, &loaded).map_err(StartError::Config)?;
+        let runtime = runtime()?;
+        let inboxes = shards.iter().map(|shard| shard.inbox.clone()).collect();
+        let settings = parts::server(&config, parts::max_connections(&config.hub));
+        let closed = server::Config { listen: Vec::new(), ..settings.clone() };
+        let server =
+            Server::start(closed, hub.clone(), inboxes, runtime.handle().clone()).map_err(StartError::Listen)?;
+        // Addresses are taken before broadcasters begin, since that may fail, and served after, so that the first client
+        // finds every record.
+        let listening = server.prepare(settings).map_err(StartError::Listen)?;
+        let admin_parts = admin::Parts { hub: hub.clone(), house: house.clone(), metrics: around.metrics.clone() };
+        let admin_config = reload::admin(&config, &around.source.env).map_err(StartError::System)?;
+        let admin = Admin::start(admin_config, admin_parts).map_err(StartError::Admin)?;
+        reload::commit(&supervisor, &hub, broadcasters).map_err(|problems| {
+            StartError::Config(Diagnostics::about(&loaded.document, reload::diagnostics(&loaded.document, problems)))
+        })?;
+        server.commit(listening);
+        house.set_phase(Phase::Ready);
+        let turns = vec![0; shards.len()];
+        Ok(Self { around, config, hub, shards, supervisor, server, admin, house, runtime, turns, _folders: folders })
+    }
+
+    pub fn source(&self) -> &Source {
+        &self.around.source
+    }
+
+    pub fn file(&self) -> Option<&PathBuf> {
+        self.around.file.as_ref()
+    }
+
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    pub fn systemd(&self) -> &Systemd {
+        &self.around.systemd
+    }
+
+    /// The text of the configuration file as it is now.
+    pub fn read_file(&self) -> Result<String, Diagnostics> {
+        match &self.around.file {
+            Some(file) => config::source::read(file).map(|text| text.to_string()),
+            None => Ok(config::SHIPPED.to_owned()),
+        }
+    }
+
+    /// What to open, and a client to paste.
+    pub fn greeting(&self) -> String {
+        let config = match &self.around.file {
+            Some(file) => file.display().to_string(),
+            None => "the shipped configuration".to_owned(),
+        };
+        let streams = self.hub.streams();
+        let visible = streams.iter().filter(|stream| stream.settings().visible && !stream.settings().private);
+        let names: Vec<&str> = visible.map(|stream| &**stream.name()).collect();
+        let address = self.server.addresses().into_iter().next().unwrap_or_default();
+        let path = self.config.server.endpoints.first().map_or("/v1/ws", |endpoint| &endpoint.path);
+        let admin = self.admin.address();
+        let stream = names.first().copied().unwrap_or("bars");
+        format!(
+            "broadcastd {version} runs with {config}\n  \
+             clients   ws://{address}{path}   streams: {names}\n  \
+             operator  http://{admin}/readyz  http://{admin}/metrics  http://{admin}/v1/broadcasters\n  \
+             try       npx wscat -c ws://{address}{path} -w 60 -x '{{\"type\":\"subscribe\",\"stream\":\"{stream}\"}}'\n  \
+             reload    save the configuration file; stop with Ctrl-C",
+            version = env!("CARGO_PKG_VERSION"),
+            names = names.join(", "),
+        )
+    }
+
+    /// What has to be done now and then: systemd hears that everything moves.
+    pub fn tick(&mut self) {
+        let turns: Vec<u64> = self.shards.iter().map(|shard| shard.inbox.turns()).collect();
+        let all_turn = turns.iter().zip(&self.turns).all(|(now, before)| now > before);
+        self.hub.streams().iter().for_each(|stream| drop(stream.source())); // each lock can be had
+        if all_turn && self.server.is_alive() {
+            self.around.systemd.alive();
+        }
+        self.turns = turns;
+    }
+
+    /// Writes how everything is into the log.
+    pub fn report(&self) {
+        for stream in self.hub.streams() {
+            tracing::info!(stream = %stream.name(), figures = ?stream.figures(), "stream");
+        }
+        for broadcaster in self.supervisor.status() {
+            tracing::info!(broadcaster = %broadcaster.name, status = %broadcaster.json(), "broadcaster");
+        }
+    }
+
+    /// Ends in order: nobody is let in, clients are told in a spread, broadcasters save and stop.
+    pub fn drain(self) {
+        let began = Instant::now();
+        let time = self.config.server.drain.0;
+        self.around.systemd.stopping();
+        self.house.set_phase(Phase::Draining);
+        tracing::info!(deadline_s = time.as_secs_f64(), "draining");
+        self.server.drain();
+        for shard in &self.shards {
+            shard.drain(began + time.mul_f64(CLIENTS_PART));
+        }
+        self.shards.into_iter().for_each(Handle::wait);
+        self.supervisor.stop();
+        self.admin.stop();
+        self.runtime.shutdown_timeout(RUNTIME_TIMEOUT);
+        tracing::info!(took_s = began.elapsed().as_secs_f64(), "stopped");
+    }
+}
+
+/// Loads every plugin and checks every setting, without running anything.
+pub fn check(source: &Source, loaded: &Loaded) -> Result<(), StartError> {
+    let folders = Folders::shared(&source.env).map_err(StartError::Folder)?;
+    let hub = Hub::new("check");
+    let supervisor = Supervisor::new(hub.clone(), supervisor_config(&loaded.config, &source.env, &folders));
+    reload::prepare(&supervisor, &hub, loaded).map(drop).map_err(StartError::Config)
+}
+
+/// Eight letters and digits that no earlier start had, in all likelihood.
+fn epoch() -> String {
+    std::iter::repeat_with(fastrand::alphanumeric).take(8).collect()
+}
+
+fn start_shards(config: &schema::Config, hub: &Arc<Hub>) -> Result<Vec<Handle>, StartError> {
+    let granted = parts::shard(&config.hub);
+    let count = parts::shard_count(&config.server);
+    let shards: Result<_, _> = (0..count).map(|index| Handle::start(index, granted, hub.clone())).collect();
+    shards.map_err(|error| StartError::System(format!("cannot start a shard: {error}")))
+}
+
+fn supervisor_config(config: &schema::Config, env: &Env, folders: &Folders) -> plugin::Config {
+    plugin::Config {
+        places: parts::places(&config.plugins, env),
+        cache_dir: folders.cache.clone(),
+        state_dir: folders.state.clone(),
+        stream_defaults: crate::hub::settings::Settings::default(),
+        timing: Timing::default(),
+        clock: Arc::new(SystemClock::default()),
+    }
+}
+
+fn runtime() -> Result<Runtime, StartError> {
+    let built = Builder::new_multi_thread().worker_threads(2).thread_name("http").enable_all().build();
+    built.map_err(|error| StartError::System(format!("cannot start the HTTP runtime: {error}")))
+}

@@ -1,0 +1,204 @@
+//! From one configuration to the next while everything runs: check all, make ready what is new, exchange, let go.
+
+use serde_json::Value;
+
+use super::{App, parts};
+use crate::admin;
+use crate::config::diagnostic::{Diagnostic, Diagnostics};
+use crate::config::document::Document;
+use crate::config::{self, Loaded, Paint, code, schema};
+use crate::event::unix_now;
+use crate::folders::Env;
+use crate::hub::Hub;
+use crate::hub::settings::{Settings, Source};
+use crate::metrics;
+use crate::plugin::plan::Change;
+use crate::plugin::reload::Prepared;
+use crate::plugin::{Problem, Supervisor};
+
+/// Streams and broadcasters that are ready to take the place of the present ones.
+pub struct Broadcasters {
+    declared: Vec<(String, Settings)>,
+    /// All names that have a stream from now on.
+    names: Vec<String>,
+    prepared: Prepared,
+}
+
+/// What a reload did.
+pub struct Done {
+    pub changes: Vec<Change>,
+    /// Settings that take effect at the next start only.
+    pub waiting: Vec<&'static str>,
+}
+
+impl App {
+    /// Takes a new text of the configuration file. A mistake anywhere changes nothing.
+    pub fn reload(&mut self, text: &str) {
+        self.around.systemd.reloading();
+        match self.try_reload(text) {
+            Ok(done) => self.applied(&done),
+            Err(report) => self.refused(&report),
+        }
+        self.around.systemd.ready();
+    }
+
+    /// The file could not be read at all, or was no configuration.
+    pub fn refused(&self, report: &Diagnostics) {
+        metrics::reload_refused();
+        let text = report.render(Paint::Plain, "the running configuration stays active");
+        tracing::error!("the configuration was refused, and nothing was changed\n{text}");
+        let first = report.items.first().map_or_else(String::new, |item| item.message.clone());
+        self.house.set_refused_reload(Some(first));
+        self.around.systemd.status("the last reload was refused; the running configuration stays active");
+    }
+
+    fn try_reload(&mut self, text: &str) -> Result<Done, Diagnostics> {
+        let loaded = config::Config::from_text(&self.around.source, text)?;
+        let document = &loaded.document;
+        let at_address = |message: String| {
+            Diagnostics::about(
+                document,
+                vec![Diagnostic::of_value(code::UNUSABLE_ADDRESS, document, "/server/listen", message)],
+            )
+        };
+        let at_admin = |message: String| {
+            Diagnostics::about(
+                document,
+                vec![Diagnostic::of_value(code::UNUSABLE_ADDRESS, document, "/admin", message)],
+            )
+        };
+        let broadcasters = prepare(&self.supervisor, &self.hub, &loaded)?;
+        let limit = parts::max_connections(&loaded.config.hub);
+        let server = self.server.prepare(parts::server(&loaded.config, limit));
+        let server = server.map_err(|error| at_address(error.to_string()))?;
+        let admin = admin(&loaded.config, &self.around.source.env).map_err(at_admin)?;
+        let admin = self.admin.prepare(admin).map_err(|error| at_admin(error.to_string()))?;
+        let changes = commit(&self.supervisor, &self.hub, broadcasters)
+            .map_err(|problems| Diagnostics::about(document, diagnostics(document, problems)))?;
+        self.server.commit(server);
+        self.admin.commit(admin);
+        for shard in &self.shards {
+            shard.configure(parts::shard(&loaded.config.hub));
+        }
+        self.around.levels.set(&loaded.config.log.level);
+        let waiting = waiting(&self.config, &loaded.config);
+        self.config = loaded.config;
+        Ok(Done { changes, waiting })
+    }
+
+    fn applied(&self, done: &Done) {
+        metrics::reload_succeeded(unix_now() as f64 / 1e9);
+        self.house.set_refused_reload(None);
+        let changed: Vec<String> = done
+            .changes
+            .iter()
+            .filter(|change| !matches!(change, Change::Keep(_)))
+            .map(|change| format!("{change:?}"))
+            .collect();
+        tracing::info!(changes = changed.join(", "), "the configuration was reloaded");
+        for setting in &done.waiting {
+            tracing::warn!(setting, "this change takes effect at the next start only");
+        }
+        self.around.systemd.status("running; the last reload was applied");
+    }
+}
+
+/// Checks everything about streams and broadcasters and makes ready what is new. All mistakes are found at once.
+pub fn prepare(supervisor: &Supervisor, hub: &Hub, loaded: &Loaded) -> Result<Broadcasters, Diagnostics> {
+    let (config, document) = (&loaded.config, &loaded.document);
+    let mut found = Vec::new();
+    let mut declared = Vec::new();
+    for (name, stream) in &config.streams {
+        match parts::declared(&config.hub, stream) {
+            Ok(settings) => declared.push((name.clone(), settings)),
+            Err(bad) => {
+                let pointer = format!("/streams/{name}/template");
+                found.push(Diagnostic::of_value(code::WRONG_FORMAT, document, &pointer, bad.to_string()));
+            }
+        }
+    }
+    let mut wanted = Vec::new();
+    for (name, broadcaster) in &config.broadcasters {
+        match settings(supervisor, document, name, broadcaster) {
+            Ok(settings) => wanted.push(parts::wanted(&config.hub, name, broadcaster, settings)),
+            Err(mistakes) => found.extend(mistakes),
+        }
+    }
+    if !found.is_empty() {
+        return Err(Diagnostics::about(document, found));
+    }
+    let names = declared.iter().map(|(name, _)| name).chain(config.broadcasters.keys()).cloned().collect();
+    // Streams that are new can be listened to: they are there before broadcasters are made ready.
+    declare_new(hub, &declared);
+    let prepared = supervisor.prepare(wanted);
+    let prepared = prepared.map_err(|problems| Diagnostics::about(document, diagnostics(document, problems)))?;
+    Ok(Broadcasters { declared, names, prepared })
+}
+
+/// Exchanges the old for the new; what is gone tells its subscribers.
+pub fn commit(supervisor: &Supervisor, hub: &Hub, new: Broadcasters) -> Result<Vec<Change>, Vec<Problem>> {
+    let changes = supervisor.commit(new.prepared)?;
+    for (name, settings) in new.declared {
+        hub.declare(&name, settings).set_source(Source::Declared);
+    }
+    for stream in hub.streams() {
+        if !new.names.iter().any(|name| **name == **stream.name()) {
+            hub.remove(stream.name());
+        }
+    }
+    Ok(changes)
+}
+
+/// The supervisor's findings at their places in the file.
+pub fn diagnostics(document: &Document, problems: Vec<Problem>) -> Vec<Diagnostic> {
+    let place = |problem: Problem| match problem.pointer.strip_prefix("/settings") {
+        Some(relative) => Diagnostic::of_plugin(document, &problem.broadcaster, relative, &problem.message),
+        None => {
+            let pointer = format!("/broadcasters/{}{}", problem.broadcaster, problem.pointer);
+            Diagnostic::of_value(code::UNUSABLE_PLUGIN, document, &pointer, problem.message)
+        }
+    };
+    problems.into_iter().map(place).collect()
+}
+
+pub fn admin(config: &schema::Config, env: &Env) -> Result<admin::Config, String> {
+    let token = config.admin.token.as_ref().map(|token| parts::secret(token, env)).transpose()?;
+    Ok(admin::Config { listen: config.admin.listen.to_string(), token: token.map(|text| admin::Token::new(&text)) })
+}
+
+/// A broadcaster's settings, checked by its plugin's schema, with the schema's defaults.
+fn settings(
+    supervisor: &Supervisor,
+    document: &Document,
+    name: &str,
+    broadcaster: &schema::Broadcaster,
+) -> Result<Value, Vec<Diagnostic>> {
+    if !broadcaster.enabled {
+        return Ok(Value::Object(broadcaster.settings.clone())); // its plugin need not even be there
+    }
+    let library = supervisor.library(&broadcaster.plugin, broadcaster.sha256.as_deref()).map_err(|unusable| {
+        let pointer = format!("/broadcasters/{name}/plugin");
+        vec![Diagnostic::of_value(code::UNUSABLE_PLUGIN, document, &pointer, unusable.to_string())]
+    })?;
+    let schema: Value = serde_json::from_str(library.config_schema).unwrap_or(Value::Bool(true));
+    config::check_settings(document, name, &schema).map_err(|mistakes| mistakes.items)
+}
+
+fn declare_new(hub: &Hub, declared: &[(String, Settings)]) {
+    for (name, settings) in declared {
+        if hub.stream(name).is_none() {
+            hub.declare(name, settings.clone());
+        }
+    }
+}
+
+/// What changed between two configurations and cannot be taken while running.
+fn waiting(old: &schema::Config, new: &schema::Config) -> Vec<&'static str> {
+    let changed = [
+        ("server.shards", old.server.shards != new.server.shards),
+        ("server.backend", old.server.backend != new.server.backend),
+        ("log.format", old.log.format != new.log.format),
+        ("plugins.dirs", old.plugins.dirs != new.plugins.dirs),
+    ];
+    changed.into_iter().filter(|(_, changed)| *changed).map(|(setting, _)| setting).collect()
+}

@@ -1,0 +1,80 @@
+//! The command line: which configuration, and what to do with it.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+/// What a process ends with, as sysexits.h names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    Done = 0,
+    Usage = 64,
+    PortTaken = 69,
+    Internal = 70,
+    Permission = 77,
+    Config = 78,
+}
+
+/// The file that is used when none is named and there is none in the working directory.
+const SYSTEM_CONFIG: &str = "/etc/broadcastd/config.toml";
+const LOCAL_CONFIG: &str = "config.toml";
+
+/// Loads broadcaster plugins and delivers their events to WebSocket clients.
+#[derive(Debug, Parser)]
+#[command(name = "broadcastd", version, arg_required_else_help = false)]
+pub struct Cli {
+    #[command(flatten)]
+    pub options: Options,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct Options {
+    /// The configuration file [default: ./config.toml, then /etc/broadcastd/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Overrides one setting; may be given several times
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Runs the daemon (the default)
+    Run,
+    /// Checks the configuration and the plugins' settings, and says what is wrong
+    Check,
+}
+
+impl Options {
+    /// The file that was named, else the first that exists; `None` when the shipped configuration holds.
+    pub fn config_file(&self) -> Option<PathBuf> {
+        let places = [Path::new(LOCAL_CONFIG), Path::new(SYSTEM_CONFIG)];
+        let found = || places.into_iter().find(|place| place.exists()).map(Path::to_owned);
+        self.config.clone().or_else(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_may_stand_before_and_behind_the_command() {
+        let before = Cli::parse_from(["broadcastd", "--set", "a=1", "--config", "x.toml", "check"]);
+        let behind = Cli::parse_from(["broadcastd", "check", "--config", "x.toml", "--set", "a=1"]);
+        for cli in [before, behind] {
+            assert_eq!(cli.command, Some(Command::Check));
+            assert_eq!((cli.options.config, cli.options.sets), (Some("x.toml".into()), vec!["a=1".to_owned()]));
+        }
+        assert_eq!(Cli::parse_from(["broadcastd"]).command, None);
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,204 @@
+//! Broadcasters: plugins found, loaded, run, restarted and replaced as the configuration says.
+
+pub mod broadcaster;
+pub mod declared;
+pub mod demand;
+pub mod file;
+pub mod find;
+pub mod handles;
+pub mod host;
+pub mod inputs;
+pub mod library;
+pub mod message;
+pub mod note;
+pub mod plan;
+pub mod port;
+pub mod reload;
+pub mod restart;
+pub mod runner;
+pub mod saved;
+pub mod status;
+pub mod stream;
+pub mod timers;
+pub mod timing;
+pub mod told;
+pub mod voice;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use broadcastd_plugin_api::StreamSpec;
+
+use self::broadcaster::{Broadcaster, Inner, Shared};
+use self::declared::Declared;
+use self::file::Image;
+use self::find::Places;
+use self::library::Library;
+use self::note::{Note, Unusable};
+use self::plan::Wanted;
+use self::port::{Counts, Desk, Fault};
+use self::saved::Saved;
+use self::status::Status;
+use self::timing::{Clock, Timing};
+use self::voice::Voice;
+use crate::hub::Hub;
+use crate::hub::settings::Settings;
+
+/// Where things are, and how long they may take.
+pub struct Config {
+    pub places: Places,
+    /// Private copies of plugins; must not be mounted noexec.
+    pub cache_dir: PathBuf,
+    /// What broadcasters save.
+    pub state_dir: PathBuf,
+    /// What a stream is like unless its plugin or its table says otherwise.
+    pub stream_defaults: Settings,
+    pub timing: Timing,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Runs the broadcasters that the configuration wants.
+pub struct Supervisor {
+    hub: Arc<Hub>,
+    config: Config,
+    declared: Arc<Declared>,
+    /// Held for the whole of a reload, so that there is one at a time; nothing else waits for it.
+    running: Mutex<BTreeMap<String, Running>>,
+    /// What there is to show of each broadcaster, also while a reload takes its time.
+    shown: Mutex<BTreeMap<String, Shown>>,
+}
+
+#[derive(Clone)]
+struct Shown {
+    wanted: Wanted,
+    /// `None`: it is disabled.
+    shared: Option<Arc<Shared>>,
+}
+
+/// A broadcaster with what was wanted of it.
+struct Running {
+    wanted: Wanted,
+    spec: Option<StreamSpec>,
+    broadcaster: Broadcaster,
+}
+
+/// Something that keeps a configuration from being used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub broadcaster: String,
+    /// JSON pointer into the broadcaster's table: `/plugin`, `/settings/symbols/3`, `/listen/0`.
+    pub pointer: String,
+    /// The rule and what to do; lower case, no full stop.
+    pub message: String,
+}
+
+impl Supervisor {
+    pub fn new(hub: Arc<Hub>, config: Config) -> Self {
+        Self { hub, config, declared: Arc::default(), running: Mutex::default(), shown: Mutex::default() }
+    }
+
+    /// Finds and loads a plugin without running a broadcaster: its schema and its declaration are in the library.
+    pub fn library(&self, plugin: &str, sha256: Option<&str>) -> Result<Arc<Library>, Unusable> {
+        let path = self.config.places.find(plugin)?;
+        let load = || {
+            let image = Image::read(&path)?;
+            let note = Note::read(&image.bytes)?;
+            if note.id != plugin {
+                return Err(Unusable::new(format!(
+                    "its note says it is plugin \"{}\"; write plugin = \"{}\" and name the file lib{}.so",
+                    note.id, note.id, note.id
+                )));
+            }
+            if let Some(pin) = sha256 {
+                image.check_pin(pin)?;
+            }
+            Library::load(&image, note, &self.config.cache_dir)
+        };
+        load().map_err(|why| Unusable::new(format!("plugin {}: {why}", path.display())))
+    }
+
+    /// How every broadcaster is, in order of their names; disabled ones, too.
+    pub fn status(&self) -> Vec<Status> {
+        let shown: Vec<Shown> = self.shown().values().cloned().collect();
+        shown.iter().map(|one| one.status(&self.declared)).collect()
+    }
+
+    /// How one is, if it is there.
+    pub fn status_of(&self, name: &str) -> Option<Status> {
+        let shown = self.shown().get(name).cloned();
+        shown.map(|one| one.status(&self.declared))
+    }
+
+    /// To be called about once a second: tells of calls that do not return.
+    pub fn watch(&self) {
+        let shown: Vec<Shown> = self.shown().values().cloned().collect();
+        shown.iter().filter_map(|one| one.shared.as_ref()).for_each(|shared| shared.watch());
+    }
+
+    /// What plugins declared as metrics, in the text format of Prometheus, to stand behind the daemon's own.
+    pub fn render_metrics(&self) -> String {
+        self.declared.render()
+    }
+
+    /// Stops every broadcaster, each with its deadline, all at once. Their streams stay, without source.
+    pub fn stop(&self) {
+        let mut reloads = self.lock();
+        let running = std::mem::take(&mut *reloads);
+        std::thread::scope(|scope| {
+            for (name, running) in running {
+                scope.spawn(move || {
+                    running.broadcaster.stop();
+                    self.set_absent(&name, "the broadcaster was stopped");
+                });
+            }
+        });
+    }
+
+    /// A thread with an instance that has not begun.
+    fn create(&self, wanted: &Wanted, library: Arc<Library>) -> Result<Broadcaster, Fault> {
+        let name: Arc<str> = wanted.name.as_str().into();
+        let before = self.shown().get(&*name).and_then(|one| one.shared.clone());
+        let counts: Arc<Counts> = before.map(|shared| shared.desk.counts.clone()).unwrap_or_default();
+        let desk = Desk {
+            voice: Voice::new(&name),
+            stream: OnceLock::new(),
+            clock: self.config.clock.clone(),
+            declared: self.declared.clone(),
+            counts,
+            name,
+        };
+        Broadcaster::create(Shared {
+            metrics: crate::metrics::Broadcaster::new(&desk.name),
+            desk: Arc::new(desk),
+            library,
+            timing: self.config.timing,
+            saved: self.saved(),
+            signal: Arc::default(),
+            inner: Mutex::new(Inner::new(wanted.settings.to_string(), wanted.restart)),
+            is_stuck: AtomicBool::new(false),
+        })
+    }
+
+    fn saved(&self) -> Saved {
+        Saved::new(self.config.state_dir.clone())
+    }
+
+    fn set_absent(&self, name: &str, why: &str) {
+        if let Some(stream) = self.hub.stream(name) {
+            stream.set_source(crate::hub::settings::Source::Absent(why.into()));
+        }
+    }
+
+    fn shown(&self) -> MutexGuard<'_, BTreeMap<String, Shown>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

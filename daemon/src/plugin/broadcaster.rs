@@ -1,0 +1,265 @@
+//! One running broadcaster as the supervisor sees it: its thread, the orders it takes, how it is.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use broadcastd_plugin_api::abi;
+use serde::Serialize;
+
+use super::handles::{self, Handle};
+use super::inputs::Inputs;
+use super::library::Library;
+use super::port::{Desk, Fault, Gate, Health, Port};
+use super::restart::Restart;
+use super::runner::Runner;
+use super::saved::{Checkpoint, Saved};
+use super::timing::{Timing, nanos};
+use crate::hub::signal::{Signal, Wakes};
+use crate::metrics;
+
+/// Linux shows at most this much of a thread's name.
+const THREAD_NAME: usize = 15;
+
+/// What the supervisor asks of a broadcaster's thread.
+pub enum Order {
+    /// Take over this state before the beginning.
+    Restore(Checkpoint),
+    /// Own the stream and run. The checkpoint is what a restart goes back to until there is a newer one.
+    Begin(Inputs, Checkpoint),
+    /// Publish what is due, stop publishing, answer with the state.
+    HandOver,
+    /// The hand-over came to nothing: go on.
+    Resume,
+    /// Take these settings while running.
+    Reconfigure(String),
+    /// Save what is not handed over, end the instance and the thread.
+    Stop,
+}
+
+/// What it answers: a checkpoint when it handed over.
+pub type Answer = Result<Option<Checkpoint>, Fault>;
+
+/// What a broadcaster's thread and the supervisor share.
+pub struct Shared {
+    pub desk: Arc<Desk>,
+    pub library: Arc<Library>,
+    pub timing: Timing,
+    pub saved: Saved,
+    pub signal: Arc<Signal>,
+    pub metrics: metrics::Broadcaster,
+    pub inner: Mutex<Inner>,
+    /// A call that does not return was told.
+    pub is_stuck: AtomicBool,
+}
+
+/// The changing part of it.
+pub struct Inner {
+    pub orders: VecDeque<(Order, SyncSender<Answer>)>,
+    pub settings: String,
+    pub restart: Restart,
+    pub phase: Phase,
+    pub restarts: u64,
+    pub errors: u64,
+    pub last_error: Option<String>,
+    /// When the present instance began.
+    pub since: Option<i64>,
+    /// The present instance.
+    pub port: Option<(Arc<Port>, Handle)>,
+    pub inputs: Inputs,
+    /// What a new instance would go on from.
+    pub checkpoint: Checkpoint,
+    pub tenure: Tenure,
+}
+
+/// Whether what an instance does counts: its failures show on the stream, its state is saved, its metrics are set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tenure {
+    /// It has not begun; another one may be in office.
+    Waiting,
+    Present,
+    /// Its successor has begun.
+    Replaced,
+    /// It did not stop in time. What it does from here on does not count at all.
+    Abandoned,
+}
+
+/// How a broadcaster is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    Starting,
+    Running,
+    /// It handed over its state and waits whether it goes on.
+    Quiet,
+    BackingOff,
+    Quarantined,
+    /// A call into the plugin does not return.
+    Stuck,
+    Stopped,
+}
+
+pub struct Broadcaster {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+impl Shared {
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its phase, with a call that does not return shown as such.
+    pub fn phase(&self) -> Phase {
+        let inner = self.lock();
+        let (phase, port) = (inner.phase, inner.port.as_ref().map(|(port, _)| port.clone()));
+        drop(inner);
+        let now = self.desk.clock.mono_ns();
+        let stuck_after = nanos(self.timing.stuck_call);
+        match port.and_then(|port| port.called_at()) {
+            Some(at) if now - at > stuck_after => Phase::Stuck,
+            _ => phase,
+        }
+    }
+
+    /// What the plugin says of itself.
+    pub fn health(&self) -> Health {
+        let port = self.lock().port.as_ref().map(|(port, _)| port.clone());
+        port.map_or(Health::Ok, |port| port.health())
+    }
+
+    /// Tells once that a call does not return, and once more if that happens again.
+    pub fn watch(&self) {
+        let is_stuck = self.phase() == Phase::Stuck;
+        if !self.is_stuck.swap(is_stuck, Ordering::Relaxed) && is_stuck {
+            self.metrics.failed("stuck");
+            tracing::error!(
+                broadcaster = &*self.desk.name,
+                "a call into the plugin does not return; reload or restart it"
+            );
+        }
+    }
+}
+
+impl Inner {
+    pub fn new(settings: String, restart: Restart) -> Self {
+        Self {
+            orders: VecDeque::new(),
+            settings,
+            restart,
+            phase: Phase::Starting,
+            restarts: 0,
+            errors: 0,
+            last_error: None,
+            since: None,
+            port: None,
+            inputs: Inputs::default(),
+            checkpoint: Checkpoint::default(),
+            tenure: Tenure::Waiting,
+        }
+    }
+}
+
+impl Broadcaster {
+    /// Starts the thread and lets it make an instance, which then waits for `Order::Begin`.
+    pub fn create(shared: Shared) -> Result<Self, Fault> {
+        let shared = Arc::new(shared);
+        let (created, answer) = mpsc::sync_channel(1);
+        let own = shared.clone();
+        let mut name = format!("p:{}", shared.desk.name);
+        name.truncate(THREAD_NAME);
+        let thread =
+            thread::Builder::new().name(name).spawn(move || Runner::new(own).run(&created)).map_err(|error| {
+                fault(abi::E_LIMIT, format!("no thread can be started for it: {error}; see the limit on tasks"))
+            })?;
+        let broadcaster = Self { shared, thread };
+        let deadline = broadcaster.shared.timing.create;
+        match answer.recv_timeout(deadline) {
+            Ok(Ok(_)) => Ok(broadcaster),
+            Ok(Err(fault)) => Err(fault),
+            Err(_) => {
+                broadcaster.abandon();
+                Err(no_answer("create", deadline))
+            }
+        }
+    }
+
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Gives an order and waits for its answer, up to the deadline.
+    pub fn ask(&self, order: Order, what: &str, deadline: Duration) -> Answer {
+        let (answered, answer) = mpsc::sync_channel(1);
+        self.shared.lock().orders.push_back((order, answered));
+        self.shared.signal.raise(Wakes::CONTROL);
+        match answer.recv_timeout(deadline) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Timeout) => Err(no_answer(what, deadline)),
+            Err(RecvTimeoutError::Disconnected) => Err(fault(abi::E_CLOSED, "its thread has ended".to_owned())),
+        }
+    }
+
+    /// Ends the instance, saving its state unless it was handed over. A thread that does not stop in time is left
+    /// behind: it cannot be killed, but nothing that it does counts any more.
+    pub fn stop(self) {
+        let deadline = self.shared.timing.stop;
+        match self.ask(Order::Stop, "stop", deadline) {
+            Ok(_) => {
+                let _a_panic_was_logged = self.thread.join();
+            }
+            Err(fault) => {
+                tracing::error!(target: "broadcastd", broadcaster = %self.shared.desk.name, reason = fault.message, "did not stop; its thread is left behind");
+                self.abandon();
+            }
+        }
+    }
+
+    /// Keeps one that does not answer from publishing while its successor is made ready.
+    pub fn silence(&self) {
+        let port = self.shared.lock().port.as_ref().map(|(port, _)| port.clone());
+        if let Some(port) = port {
+            port.set_gate(Gate::Quiet);
+        }
+    }
+
+    /// A successor begins: from here on this one neither saves nor shows anything.
+    pub fn step_down(&self) {
+        self.shared.lock().tenure = Tenure::Replaced;
+        let note = &self.shared.library.note;
+        self.shared.metrics.replaced(&note.id, &note.version, &self.shared.library.sha256);
+    }
+
+    fn abandon(&self) {
+        let mut inner = self.shared.lock();
+        let was_present = inner.tenure == Tenure::Present;
+        inner.tenure = Tenure::Abandoned;
+        inner.phase = Phase::Stopped;
+        let inputs = std::mem::take(&mut inner.inputs);
+        let port = inner.port.take();
+        drop(inner);
+        drop(inputs);
+        if let Some((port, handle)) = port {
+            port.set_gate(Gate::Closed);
+            handles::close(handle);
+        }
+        self.shared.metrics.abandoned();
+        if was_present {
+            self.shared.metrics.stopped();
+        }
+    }
+}
+
+pub fn fault(status: i32, message: String) -> Fault {
+    Fault { status, pointer: String::new(), message }
+}
+
+fn no_answer(what: &str, deadline: Duration) -> Fault {
+    fault(
+        abi::E_CLOSED,
+        format!("the plugin did not return from {what} within {deadline:?}; it must not wait in a call"),
+    )
+}

@@ -1,0 +1,120 @@
+//! Where the file of a plugin is: `plugin = "bars"` means the first `libbars.so` in a few folders.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use super::note::Unusable;
+
+/// A plugin's name further away than this is no suggestion.
+const NEAR: f64 = 0.75;
+
+/// The folders that are searched, in this order.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// `plugins.dirs` of the configuration.
+    pub dirs: Vec<PathBuf>,
+    /// The folders of `$BROADCASTD_PLUGIN_PATH`.
+    pub path_variable: Vec<PathBuf>,
+    /// Where the daemon's own file lies; plugins lie beside it in a source tree, in `../lib` when installed.
+    pub executable_dir: Option<PathBuf>,
+}
+
+impl Places {
+    pub fn find(&self, plugin: &str) -> Result<PathBuf, Unusable> {
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        if plugin.is_empty() || !plugin.bytes().all(is_name) {
+            return Err(Unusable::new(format!(
+                "\"{}\" is no plugin's name (a-z, 0-9, _, -); write plugin = \"bars\" and put its folder into plugins.dirs",
+                plugin.escape_debug()
+            )));
+        }
+        let file = format!("lib{plugin}.so");
+        let found = self.all().into_iter().map(|dir| dir.join(&file)).find(|path| path.exists());
+        found.ok_or_else(|| self.not_found(plugin))
+    }
+
+    /// Names of all plugins that could be found, whatever their files hold.
+    pub fn names(&self) -> BTreeSet<String> {
+        let entries = self.all().into_iter().filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten();
+        entries.filter_map(|entry| plugin_name(&entry.file_name().to_string_lossy())).collect()
+    }
+
+    fn all(&self) -> Vec<PathBuf> {
+        let beside = self.executable_dir.iter().flat_map(|dir| [dir.clone(), dir.join("../lib/broadcastd/plugins")]);
+        self.dirs.iter().chain(&self.path_variable).cloned().chain(beside).collect()
+    }
+
+    fn not_found(&self, plugin: &str) -> Unusable {
+        let places: Vec<String> = self.all().iter().map(|dir| dir.display().to_string()).collect();
+        let names = self.names();
+        let mut near: Vec<(f64, &String)> = names
+            .iter()
+            .map(|name| (strsim::jaro_winkler(plugin, name), name))
+            .filter(|(score, _)| *score > NEAR)
+            .collect();
+        near.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let suggestion = near.first().map_or(String::new(), |(_, name)| format!("did you mean \"{name}\"? else "));
+        Unusable::new(format!(
+            "no lib{plugin}.so in {}; {suggestion}run `cargo build` at the top of the workspace, or name its folder in \
+             plugins.dirs",
+            if places.is_empty() { "any place".to_owned() } else { places.join(", ") }
+        ))
+    }
+}
+
+fn plugin_name(file: &str) -> Option<String> {
+    file.strip_prefix("lib")?.strip_suffix(".so").map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(files: &[&str]) -> (tempfile::TempDir, Places) {
+        let dir = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = dir.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let place = |name: &str| dir.path().join(name);
+        let places =
+            Places { dirs: vec![place("dirs")], path_variable: vec![place("var")], executable_dir: Some(place("bin")) };
+        (dir, places)
+    }
+
+    #[test]
+    fn places_are_searched_in_their_order() {
+        let all = ["dirs/liba.so", "var/liba.so", "bin/liba.so", "lib/broadcastd/plugins/liba.so"];
+        for first in 0..all.len() {
+            let (dir, places) = places(&all[first..]);
+            fs::create_dir_all(dir.path().join("bin")).unwrap(); // `bin/..` needs a `bin`
+            let found = places.find("a").unwrap().canonicalize().unwrap();
+            assert_eq!(found, dir.path().join(all[first]).canonicalize().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_missing_plugin_is_answered_with_places_a_near_name_and_a_command() {
+        let (dir, places) = places(&["dirs/libbars.so", "var/libspc.so"]);
+        let error = places.find("brs").unwrap_err().to_string();
+        let at = dir.path().display();
+        assert_eq!(
+            error,
+            format!(
+                "no libbrs.so in {at}/dirs, {at}/var, {at}/bin, {at}/bin/../lib/broadcastd/plugins; did you mean \
+                 \"bars\"? else run `cargo build` at the top of the workspace, or name its folder in plugins.dirs"
+            )
+        );
+        assert!(!places.find("zebra").unwrap_err().to_string().contains("did you mean"));
+    }
+
+    #[test]
+    fn a_path_is_no_name() {
+        let (_dir, places) = places(&[]);
+        for name in ["../bars", "/usr/lib/libbars.so", "", "bars.so"] {
+            assert!(places.find(name).unwrap_err().to_string().contains("is no plugin's name"), "{name}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The table that plugins call: checks what crosses the border and hands it to the port behind the handle.
+#![expect(unsafe_code, reason = "plugins call these functions through the C border")]
+
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use broadcastd_plugin_api::abi::{self, Batch, Bytes, HostApi, HostHandle, Msg, Status, Str};
+
+use super::declared::Opening;
+use super::handles::{self, Handle};
+use super::port::Port;
+
+/// The one table of this daemon, for every plugin and for good.
+pub static HOST_API: HostApi = HostApi {
+    log: Some(log),
+    log_level: Some(log_level),
+    fail: Some(fail),
+    publish: Some(publish),
+    demand: Some(demand),
+    reply: Some(reply),
+    timer_set: Some(timer_set),
+    timer_clear: Some(timer_clear),
+    wake: Some(wake),
+    metric_open: Some(metric_open),
+    metric_record: Some(metric_record),
+    health: Some(health),
+    now_mono_ns: Some(now_mono_ns),
+    now_unix_ns: Some(now_unix_ns),
+    extension: Some(extension),
+    ..HostApi::EMPTY
+};
+
+/// A handle as plugins hold it: a pointer that points nowhere and is only ever compared.
+pub fn pointer(handle: Handle) -> *mut HostHandle {
+    std::ptr::without_provenance_mut(handle.to_bits())
+}
+
+/// The one way in: finds the port, and lets no panic of the daemon out, which would end the process.
+fn enter<T>(host: *mut HostHandle, closed: T, call: impl FnOnce(&Port) -> T) -> T {
+    match handles::find(Handle::from_bits(host.addr())) {
+        Some(port) => catch_unwind(AssertUnwindSafe(|| call(&port))).unwrap_or(closed),
+        None => closed,
+    }
+}
+
+unsafe extern "C" fn log(host: *mut HostHandle, level: u32, target: Str<'_>, message: Str<'_>) {
+    enter(host, (), |port| {
+        let message = message.get().unwrap_or("(a line that is no UTF-8)");
+        port.log(level, target.get().unwrap_or_default(), message);
+    });
+}
+
+unsafe extern "C" fn log_level(host: *mut HostHandle) -> u32 {
+    enter(host, abi::LOG_ERROR, Port::log_level)
+}
+
+unsafe extern "C" fn fail(host: *mut HostHandle, status: Status, pointer: Str<'_>, message: Str<'_>) {
+    enter(host, (), |port| {
+        let message = message.get().unwrap_or("(a reason that is no UTF-8)");
+        port.fail(status, pointer.get().unwrap_or_default(), message);
+    });
+}
+
+unsafe extern "C" fn publish(host: *mut HostHandle, messages: *const Msg<'_>, count: usize, stride: usize) -> i64 {
+    enter(host, i64::from(abi::E_CLOSED), |port| {
+        // SAFETY: rules R2 and R3 promise `count` messages of `stride` bytes, unchanged for the call; lies about NULL,
+        // sizes and strides are refused, and what a message points to is checked when it is read.
+        match unsafe { Batch::new(messages, count, stride) } {
+            Ok(batch) => port.publish(batch.map(|message| {
+                message.map_err(|bad| format!("its size field says {} bytes, which its stride cannot hold", bad.size))
+            })),
+            Err(bad) => i64::from(port.refuse(abi::E_INVALID, &format!("of a batch, this is wrong: {bad:?}"))),
+        }
+    })
+}
+
+unsafe extern "C" fn demand(host: *mut HostHandle, topic: Str<'_>) -> i64 {
+    enter(host, i64::from(abi::E_CLOSED), |port| match topic.get() {
+        Ok(topic) => port.demand(topic),
+        Err(_) => i64::from(abi::E_INVALID),
+    })
+}
+
+/// There are no commands yet, so there is nothing to answer.
+unsafe extern "C" fn reply(host: *mut HostHandle, _request: u64, _status: Status, _payload: Bytes<'_>) -> Status {
+    enter(host, abi::E_CLOSED, |_| abi::E_UNSUPPORTED)
+}
+
+unsafe extern "C" fn timer_set(host: *mut HostHandle, id: u64, delay_ns: i64, interval_ns: i64) -> Status {
+    enter(host, abi::E_CLOSED, |port| port.timer_set(id, delay_ns, interval_ns))
+}
+
+unsafe extern "C" fn timer_clear(host: *mut HostHandle, id: u64) -> Status {
+    enter(host, abi::E_CLOSED, |port| port.timer_clear(id))
+}
+
+unsafe extern "C" fn wake(host: *mut HostHandle) -> Status {
+    enter(host, abi::E_CLOSED, Port::wake)
+}
+
+unsafe extern "C" fn metric_open(
+    host: *mut HostHandle,
+    kind: u32,
+    name: Str<'_>,
+    help: Str<'_>,
+    labels: Str<'_>,
+) -> i64 {
+    enter(host, i64::from(abi::E_CLOSED), |port| match (name.get(), help.get(), labels.get()) {
+        (Ok(name), Ok(help), Ok(labels)) => port.metric_open(&Opening { kind, name, help, labels }),
+        _ => i64::from(abi::E_INVALID),
+    })
+}
+
+unsafe extern "C" fn metric_record(host: *mut HostHandle, metric: i64, value: f64) {
+    enter(host, (), |port| port.metric_record(metric, value));
+}
+
+unsafe extern "C" fn health(host: *mut HostHandle, health: u32, reason: Str<'_>) {
+    enter(host, (), |port| port.set_health(health, reason.get().unwrap_or_default()));
+}
+
+unsafe extern "C" fn now_mono_ns(host: *mut HostHandle) -> i64 {
+    enter(host, 0, |port| port.desk().clock.mono_ns())
+}
+
+unsafe extern "C" fn now_unix_ns(host: *mut HostHandle) -> i64 {
+    enter(host, 0, |port| port.desk().clock.unix_ns())
+}
+
+/// None are known yet.
+unsafe extern "C" fn extension(_host: *mut HostHandle, _id: Str<'_>) -> *const c_void {
+    std::ptr::null()
+}

@@ -1,0 +1,248 @@
+//! A loaded plugin library: opened once per content and never closed, its table checked, its calls made safe to use.
+#![expect(unsafe_code, reason = "this file loads foreign code and calls it through the C border")]
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::ptr::{self, NonNull};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use broadcastd_plugin_api::abi::{self, Bytes, Collected, Entry, Event, InstanceHandle, PluginApi, Status, Str};
+use libloading::os::unix::{Library as Opened, RTLD_LOCAL, RTLD_NOW};
+use serde::de::IgnoredAny;
+
+use super::file::Image;
+use super::handles::{self, Handle};
+use super::host;
+use super::note::{Note, Unusable};
+use super::port::{Fault, Port};
+use crate::metrics;
+
+/// Libraries that one process may load in its life: each Rust library takes one of 1,024 thread-local keys for good, and
+/// without one the process aborts. Half is left for everybody else.
+pub const MAX_GENERATIONS: usize = 512;
+/// The largest state that an instance may save.
+pub const MAX_STATE: usize = 64 << 20;
+
+/// `dlopen` is told never to unmap the library: a thread that touched a Rust library crashes when it ends later.
+const RTLD_NODELETE: i32 = 0x1000;
+
+/// A plugin, ready to make instances.
+pub struct Library {
+    pub note: Note,
+    pub sha256: String,
+    pub description: &'static str,
+    /// JSON Schema of the settings.
+    pub config_schema: &'static str,
+    /// Declaration of the stream as JSON; empty: a notifier.
+    pub stream: &'static str,
+    /// 0: it keeps no state.
+    pub state_version: u32,
+    pub can_reconfigure: bool,
+    api: PluginApi,
+}
+
+impl Library {
+    /// Loads a plugin whose note was read and found right. The same content is loaded once per process.
+    pub fn load(image: &Image, note: Note, cache: &Path) -> Result<Arc<Self>, Unusable> {
+        // Held while the library's own start runs, so that nothing is loaded twice. Nothing takes this lock from inside.
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = loaded.get_or_insert_default();
+        if let Some(library) = loaded.get(&image.sha256) {
+            return Ok(library.clone());
+        }
+        check_generations(loaded.len())?;
+        let path = image.private_copy(cache, &note.id)?;
+        let library = Arc::new(open(&path, note, image.sha256.clone())?);
+        loaded.insert(image.sha256.clone(), library.clone());
+        metrics::plugin_generations(loaded.len());
+        Ok(library)
+    }
+
+    /// Asks the plugin about settings, beyond what the schema says.
+    pub fn validate(&self, settings: &str) -> Result<(), Fault> {
+        let Some(validate) = self.api.validate else { return Ok(()) };
+        let port = Port::detached(&self.note.id);
+        let handle = handles::open(port.clone());
+        // SAFETY: `validate` is a function of the loaded table; handle and text live for the call.
+        let status = unsafe { validate(host::pointer(handle), Str::new(settings)) };
+        handles::close(handle);
+        if status == abi::OK { Ok(()) } else { Err(port.take_fault(status, "validate")) }
+    }
+}
+
+/// One instance, used and destroyed on the thread that made it.
+pub struct Instance {
+    library: Arc<Library>,
+    raw: NonNull<InstanceHandle>,
+    host: Handle,
+}
+
+impl Instance {
+    pub fn create(library: &Arc<Library>, host: Handle, settings: &str) -> Result<Self, Status> {
+        let create = library.api.create.ok_or(abi::E_UNSUPPORTED)?;
+        let mut raw = ptr::null_mut();
+        // SAFETY: `create` is a function of the loaded table, and `raw` may be written to.
+        let status = unsafe { create(host::pointer(host), Str::new(settings), &raw mut raw) };
+        match NonNull::new(raw) {
+            Some(raw) if status == abi::OK => Ok(Self { library: library.clone(), raw, host }),
+            _ if status == abi::OK => Err(abi::E_FAILED),
+            _ => Err(status),
+        }
+    }
+
+    pub fn start(&mut self) -> Status {
+        // SAFETY: the instance lives, and `&mut self` on its own thread keeps calls apart (rule R4).
+        self.library.api.start.map_or(abi::OK, |start| unsafe { start(self.raw.as_ptr()) })
+    }
+
+    pub fn on_events(&mut self, events: &[Event<'_>]) -> Status {
+        let Some(on_events) = self.library.api.on_events else { return abi::OK };
+        // SAFETY: as above; the slice lives for the call and is laid out by its own stride.
+        unsafe { on_events(self.raw.as_ptr(), events.as_ptr(), events.len(), size_of::<Event<'_>>()) }
+    }
+
+    /// The state, or `None` when the plugin keeps none.
+    pub fn save_state(&mut self) -> Result<Option<Vec<u8>>, Status> {
+        let Some(save) = self.library.api.save_state.filter(|_| self.library.state_version > 0) else {
+            return Ok(None);
+        };
+        let mut collected = Collected::new(MAX_STATE);
+        let writer = collected.writer();
+        // SAFETY: as above; the writer lives for the call.
+        let status = unsafe { save(self.raw.as_ptr(), &raw const writer) };
+        if status == abi::OK { Ok(Some(collected.into_bytes())) } else { Err(status) }
+    }
+
+    pub fn restore_state(&mut self, from_version: u32, state: &[u8]) -> Status {
+        let Some(restore) = self.library.api.restore_state else { return abi::E_UNSUPPORTED };
+        // SAFETY: as above; the bytes live for the call.
+        unsafe { restore(self.raw.as_ptr(), from_version, Bytes::new(state)) }
+    }
+
+    pub fn reconfigure(&mut self, settings: &str) -> Status {
+        let Some(reconfigure) = self.library.api.reconfigure else { return abi::E_UNSUPPORTED };
+        // SAFETY: as above; the text lives for the call.
+        unsafe { reconfigure(self.raw.as_ptr(), Str::new(settings)) }
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Some(destroy) = self.library.api.destroy {
+            // SAFETY: the instance was made by `create` and is destroyed once, on its own thread.
+            unsafe { destroy(self.raw.as_ptr()) };
+        }
+        handles::close(self.host);
+    }
+}
+
+static LOADED: Mutex<Option<HashMap<String, Arc<Library>>>> = Mutex::new(None);
+
+fn check_generations(resident: usize) -> Result<(), Unusable> {
+    if resident < MAX_GENERATIONS {
+        return Ok(());
+    }
+    Err(Unusable::new(format!(
+        "{MAX_GENERATIONS} plugin libraries were loaded since the start, the most that fit into one process; restart the daemon"
+    )))
+}
+
+fn open(path: &Path, note: Note, sha256: String) -> Result<Library, Unusable> {
+    // SAFETY: the file is whole, is ours alone and carries the note of a plugin; what its own start does is the risk that
+    // whoever configures a plugin takes. It is never closed.
+    let opened = unsafe { Opened::open(Some(path), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) }.map_err(not_opened)?;
+    // SAFETY: the symbol's name carries the major of the border, and with it the function's type.
+    let entry = unsafe { opened.get::<Entry>(abi::ENTRY_SYMBOL) }.map(|symbol| *symbol).map_err(|_| {
+        Unusable::new(format!(
+            "it does not export {}; export it with export_plugin!(…) or BCD_EXPORT",
+            abi::ENTRY_SYMBOL
+        ))
+    })?;
+    let _never_closed = opened.into_raw();
+    let port = Port::detached(&note.id);
+    let loader = handles::open(port.clone());
+    // SAFETY: the entry obeys the header; the host's table lives for good, the handle is only ever looked up.
+    let table = unsafe { entry(&raw const host::HOST_API, host::pointer(loader)) };
+    handles::close(loader);
+    if table.is_null() {
+        return Err(Unusable::new(format!(
+            "it refused to be loaded: {}",
+            port.take_fault(abi::E_FAILED, "its entry").message
+        )));
+    }
+    // SAFETY: not NULL; by the header a table that says its size and lives as long as the library, which is for good.
+    let Some(api) = (unsafe { abi::read_table(table) }) else {
+        return Err(Unusable::new("its table's size field is wrong; rebuild it with the header of this daemon"));
+    };
+    checked(api, note, sha256)
+}
+
+fn not_opened(error: libloading::Error) -> Unusable {
+    let text = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+    let hint = if text.contains("static TLS") {
+        "; a C library in it uses static thread-local storage: rebuild that one with -ftls-model=global-dynamic"
+    } else if text.contains("failed to map segment") {
+        "; the cache directory must not be mounted noexec"
+    } else if text.contains("cannot open shared object file") || text.contains("undefined symbol") {
+        "; install or link what it needs"
+    } else {
+        ""
+    };
+    Unusable::new(format!("it cannot be loaded: {text}{hint}"))
+}
+
+fn checked(api: PluginApi, note: Note, sha256: String) -> Result<Library, Unusable> {
+    let text = |field: &str, text: Str<'static>| {
+        text.get().map_err(|error| Unusable::new(format!("its table's {field} {error}; correct it and rebuild it")))
+    };
+    let id = text("id", api.id)?;
+    if id != note.id {
+        return Err(Unusable::new(format!(
+            "its table says it is \"{id}\", its note \"{}\"; give both the same id and rebuild it",
+            note.id
+        )));
+    }
+    text("version", api.version)?;
+    let missing: Vec<&str> = [
+        ("create", api.create.is_none()),
+        ("on_events", api.on_events.is_none()),
+        ("destroy", api.destroy.is_none()),
+        ("save_state", api.state_version > 0 && api.save_state.is_none()),
+        ("restore_state", api.state_version > 0 && api.restore_state.is_none()),
+    ]
+    .into_iter()
+    .filter_map(|(name, is_missing)| is_missing.then_some(name))
+    .collect();
+    if !missing.is_empty() {
+        return Err(Unusable::new(format!("its table lacks {}; fill it in and rebuild it", missing.join(", "))));
+    }
+    let config_schema = text("config_schema", api.config_schema)?;
+    if let Err(error) = serde_json::from_str::<IgnoredAny>(config_schema) {
+        return Err(Unusable::new(format!("its table's config_schema is no JSON: {error}; correct it and rebuild it")));
+    }
+    Ok(Library {
+        description: text("description", api.description)?,
+        config_schema,
+        stream: text("stream", api.stream)?,
+        state_version: api.state_version,
+        can_reconfigure: api.reconfigure.is_some(),
+        note,
+        sha256,
+        api,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generations_are_limited() {
+        assert_eq!(check_generations(MAX_GENERATIONS - 1), Ok(()));
+        let error = check_generations(MAX_GENERATIONS).unwrap_err().to_string();
+        assert!(
+            error.starts_with("512 plugin libraries were loaded") && error.ends_with("restart the daemon"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,341 @@
+//! The daemon's side of one plugin instance: what its calls arrive at. Everything here may be called from any thread.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::thread::{self, ThreadId};
+
+use broadcastd_plugin_api::abi::{self, Msg, Status};
+
+use super::declared::{Cell, Declared, Opening};
+use super::message;
+use super::timers::Timers;
+use super::timing::Clock;
+use super::voice::Voice;
+use crate::event::Flags;
+use crate::hub::Refused;
+use crate::hub::signal::{Signal, Wakes};
+use crate::hub::stream::Stream;
+
+/// What a broadcaster's instances have in common, through restarts.
+pub struct Desk {
+    pub name: Arc<str>,
+    /// The stream it publishes to, once it is declared; never for a notifier.
+    pub stream: OnceLock<Arc<Stream>>,
+    pub clock: Arc<dyn Clock>,
+    pub voice: Voice,
+    pub declared: Arc<Declared>,
+    pub counts: Arc<Counts>,
+}
+
+/// What a broadcaster did since it was first started.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Accepted, to be delivered.
+    pub published: AtomicU64,
+    /// Accepted as records only: nobody listened.
+    pub skipped: AtomicU64,
+    /// Not accepted because something was wrong with it.
+    pub refused: AtomicU64,
+}
+
+/// Why a call into the plugin failed, in its own words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub status: Status,
+    /// JSON pointer into the settings, or empty.
+    pub pointer: String,
+    pub message: String,
+}
+
+/// What the plugin says of its health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    Ok,
+    Degraded(String),
+}
+
+/// Whether an instance may publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Gate {
+    Open,
+    /// It has not begun, or its state is being handed over: what it published now would be lost with it.
+    Quiet,
+    /// It was replaced, stopped or abandoned.
+    Closed,
+}
+
+/// The longest text that a plugin may give as a reason: it stands in logs, status and errors.
+const MAX_REASON: usize = 4 << 10;
+/// The most metrics that one instance may hold open; twice the series that are kept.
+const MAX_OPEN_METRICS: usize = 400;
+
+pub struct Port {
+    desk: Arc<Desk>,
+    signal: Arc<Signal>,
+    /// The instance's own thread, the only one that waits for room by not reading inputs.
+    home: OnceLock<ThreadId>,
+    gate: AtomicU8,
+    blocked: AtomicBool,
+    /// A publish was put off because the gate was quiet.
+    owes_writable: AtomicBool,
+    telling_records: AtomicBool,
+    /// When the present call into the plugin began; 0 between calls.
+    called_at: AtomicI64,
+    fault: Mutex<Option<Fault>>,
+    timers: Mutex<Timers>,
+    health: Mutex<Health>,
+    metrics: RwLock<Vec<Arc<Cell>>>,
+}
+
+impl Port {
+    pub fn new(desk: Arc<Desk>, signal: Arc<Signal>) -> Arc<Self> {
+        Arc::new(Self {
+            desk,
+            signal,
+            home: OnceLock::new(),
+            gate: AtomicU8::new(Gate::Quiet as u8),
+            blocked: AtomicBool::new(false),
+            owes_writable: AtomicBool::new(false),
+            telling_records: AtomicBool::new(false),
+            called_at: AtomicI64::new(0),
+            fault: Mutex::default(),
+            timers: Mutex::default(),
+            health: Mutex::new(Health::Ok),
+            metrics: RwLock::default(),
+        })
+    }
+
+    /// For calls outside of any instance: loading a library and checking settings. It logs and takes failures.
+    pub fn detached(name: &str) -> Arc<Self> {
+        let desk = Desk {
+            name: name.into(),
+            stream: OnceLock::new(),
+            clock: Arc::new(super::timing::SystemClock::default()),
+            voice: Voice::new(name),
+            declared: Arc::default(),
+            counts: Arc::default(),
+        };
+        Self::new(Arc::new(desk), Arc::default())
+    }
+
+    pub fn desk(&self) -> &Arc<Desk> {
+        &self.desk
+    }
+
+    pub fn set_home(&self) {
+        self.home.get_or_init(|| thread::current().id());
+    }
+
+    /// Takes messages until one is not accepted. The answer is the header's: how many were, or why the first was not.
+    pub fn publish<'a>(&self, messages: impl Iterator<Item = Result<Msg<'a>, String>>) -> i64 {
+        let mut accepted = 0;
+        for message in messages {
+            match self.publish_one(message) {
+                Ok(()) => accepted += 1,
+                Err(status) if accepted == 0 => return i64::from(status),
+                Err(_) => return accepted,
+            }
+        }
+        accepted
+    }
+
+    fn publish_one(&self, message: Result<Msg<'_>, String>) -> Result<(), Status> {
+        match self.gate() {
+            Gate::Open => {}
+            Gate::Quiet => {
+                self.owes_writable.store(true, Ordering::Release);
+                return Err(abi::E_AGAIN);
+            }
+            Gate::Closed => return Err(abi::E_CLOSED),
+        }
+        let Some(stream) = self.desk.stream.get() else { return Err(abi::E_UNSUPPORTED) };
+        let message = message.map_err(|reason| self.refuse(abi::E_INVALID, &reason))?;
+        let draft = message::check(&message).map_err(|bad| self.refuse(abi::E_INVALID, &bad.0))?;
+        match stream.publish(&draft, Some(&self.signal)) {
+            Ok(_) => {
+                self.count(draft.flags);
+                Ok(())
+            }
+            Err(Refused::Full) => {
+                let at_home = self.home.get().is_some_and(|home| *home == thread::current().id());
+                self.blocked.fetch_or(at_home, Ordering::Relaxed);
+                Err(abi::E_AGAIN)
+            }
+            Err(Refused::Removed) => Err(abi::E_CLOSED),
+            Err(refused @ (Refused::BadTopic(_) | Refused::BadKind(_) | Refused::NotPrivate)) => {
+                Err(self.refuse(abi::E_INVALID, &refused.to_string()))
+            }
+            Err(refused) => Err(self.refuse(abi::E_LIMIT, &refused.to_string())),
+        }
+    }
+
+    fn count(&self, flags: Flags) {
+        if !flags.has(Flags::RECORD_ONLY) {
+            self.desk.counts.published.fetch_add(1, Ordering::Relaxed);
+        } else if !self.telling_records.load(Ordering::Relaxed) {
+            self.desk.counts.skipped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts and logs what was wrong with an event, and passes the status on.
+    pub fn refuse(&self, status: Status, reason: &str) -> Status {
+        self.desk.counts.refused.fetch_add(1, Ordering::Relaxed);
+        self.log(abi::LOG_ERROR, "publish", &format!("an event was not taken: {reason}"));
+        status
+    }
+
+    pub fn demand(&self, topic: &str) -> i64 {
+        match self.desk.stream.get() {
+            Some(stream) => i64::try_from(stream.demand(topic)).unwrap_or(i64::MAX),
+            None => 0,
+        }
+    }
+
+    pub fn log(&self, level: u32, target: &str, message: &str) {
+        self.desk.voice.say(level, target, message, self.desk.clock.mono_ns());
+    }
+
+    pub fn log_level(&self) -> u32 {
+        self.desk.voice.level()
+    }
+
+    /// The plugin says why the call that is about to return fails. The first reason of a call counts.
+    pub fn fail(&self, status: Status, pointer: &str, message: &str) {
+        let short = |text: &str| text[..text.floor_char_boundary(MAX_REASON)].to_owned();
+        lock(&self.fault).get_or_insert_with(|| Fault { status, pointer: short(pointer), message: short(message) });
+    }
+
+    /// The reason of the call that returned `status`.
+    pub fn take_fault(&self, status: Status, call: &str) -> Fault {
+        let said = lock(&self.fault).take();
+        said.map(|fault| Fault { status, ..fault }).unwrap_or_else(|| Fault {
+            status,
+            pointer: String::new(),
+            message: format!("{call} answered {status} and gave no reason"),
+        })
+    }
+
+    pub fn forget_fault(&self) {
+        *lock(&self.fault) = None;
+    }
+
+    pub fn timer_set(&self, id: u64, delay_ns: i64, interval_ns: i64) -> Status {
+        if delay_ns < 0 || interval_ns < 0 {
+            return abi::E_INVALID;
+        }
+        let due = self.desk.clock.mono_ns().saturating_add(delay_ns);
+        let set = lock(&self.timers).set(id, due, interval_ns);
+        self.signal.raise(Wakes::CONTROL); // another thread may have set it, and its own one sleeps until the next
+        set.map_or(abi::E_LIMIT, |()| abi::OK)
+    }
+
+    pub fn timer_clear(&self, id: u64) -> Status {
+        lock(&self.timers).clear(id);
+        abi::OK
+    }
+
+    pub fn take_due_timer(&self, now: i64) -> Option<u64> {
+        lock(&self.timers).take_due(now)
+    }
+
+    pub fn next_timer(&self) -> Option<i64> {
+        lock(&self.timers).next_due()
+    }
+
+    pub fn wake(&self) -> Status {
+        self.signal.raise(Wakes::WAKE);
+        abi::OK
+    }
+
+    pub fn metric_open(&self, opening: &Opening<'_>) -> i64 {
+        let cell = match self.desk.declared.open(&self.desk.name, opening) {
+            Ok(cell) => cell,
+            Err(bad) => {
+                self.log(abi::LOG_WARN, "metrics", &format!("a metric was not opened: {}", bad.0));
+                return i64::from(abi::E_INVALID);
+            }
+        };
+        let mut metrics = self.metrics.write().unwrap_or_else(PoisonError::into_inner);
+        let known = metrics.iter().position(|known| Arc::ptr_eq(known, &cell));
+        if known.is_none() && metrics.len() == MAX_OPEN_METRICS {
+            return i64::from(abi::E_LIMIT);
+        }
+        let index = known.unwrap_or_else(|| {
+            metrics.push(cell);
+            metrics.len() - 1
+        });
+        index as i64 + 1
+    }
+
+    pub fn metric_record(&self, metric: i64, value: f64) {
+        let metrics = self.metrics.read().unwrap_or_else(PoisonError::into_inner);
+        let index = usize::try_from(metric).ok().and_then(|metric| metric.checked_sub(1));
+        if let Some(cell) = index.and_then(|index| metrics.get(index)) {
+            cell.record(value);
+        }
+    }
+
+    pub fn set_health(&self, health: u32, reason: &str) {
+        let reason = reason[..reason.floor_char_boundary(MAX_REASON)].to_owned();
+        *lock(&self.health) = if health == abi::HEALTH_OK { Health::Ok } else { Health::Degraded(reason) };
+    }
+
+    pub fn health(&self) -> Health {
+        lock(&self.health).clone()
+    }
+
+    pub fn gate(&self) -> Gate {
+        match self.gate.load(Ordering::Acquire) {
+            0 => Gate::Open,
+            1 => Gate::Quiet,
+            _ => Gate::Closed,
+        }
+    }
+
+    /// A closed gate never opens again.
+    pub fn set_gate(&self, gate: Gate) {
+        self.gate.fetch_max(gate as u8, Ordering::AcqRel);
+        if gate == Gate::Open {
+            let _closed_stays =
+                self.gate.compare_exchange(Gate::Quiet as u8, Gate::Open as u8, Ordering::AcqRel, Ordering::Acquire);
+            if self.owes_writable.swap(false, Ordering::AcqRel) {
+                self.signal.raise(Wakes::WRITABLE);
+            }
+        }
+    }
+
+    /// A publish on the instance's own thread met a full stream, and no room was told since.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
+    pub fn unblock(&self) {
+        self.blocked.store(false, Ordering::Relaxed);
+    }
+
+    pub fn set_telling_records(&self, telling: Telling) {
+        self.telling_records.store(telling == Telling::Records, Ordering::Relaxed);
+    }
+
+    /// A call into the plugin begins (its time) or has ended (0).
+    pub fn set_called_at(&self, mono_ns: i64) {
+        self.called_at.store(mono_ns, Ordering::Relaxed);
+    }
+
+    /// When the call that still runs began.
+    pub fn called_at(&self) -> Option<i64> {
+        Some(self.called_at.load(Ordering::Relaxed)).filter(|at| *at != 0)
+    }
+}
+
+/// What an instance publishes at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    Events,
+    Records,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,377 @@
+//! From one configuration to the next: everything new is made ready, then all is exchanged, then the old is let go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread;
+
+use broadcastd_plugin_api::{StreamSpec, abi};
+
+use super::broadcaster::{Broadcaster, Order};
+use super::inputs::Inputs;
+use super::library::Library;
+use super::plan::{Change, Wanted, circle, plan};
+use super::port::Fault;
+use super::saved::Checkpoint;
+use super::stream::{declaration, settings};
+use super::{Problem, Running, Shown, Supervisor};
+use crate::hub::settings::Source;
+use crate::hub::stream::Stream;
+
+/// A configuration whose new broadcasters stand ready beside the running ones. Dropping it lets go of them.
+pub struct Prepared {
+    changes: Vec<Change>,
+    wanted: BTreeMap<String, Loaded>,
+    /// Instances that wait for their beginning.
+    fresh: BTreeMap<String, Fresh>,
+    disabled: Vec<Wanted>,
+}
+
+/// A wanted broadcaster with its library.
+struct Loaded {
+    wanted: Wanted,
+    library: Arc<Library>,
+    spec: Option<StreamSpec>,
+}
+
+struct Fresh {
+    broadcaster: Option<Broadcaster>,
+    /// What it goes on from.
+    checkpoint: Checkpoint,
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        if let Some(broadcaster) = self.broadcaster.take() {
+            broadcaster.stop();
+        }
+    }
+}
+
+impl Prepared {
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+}
+
+impl Supervisor {
+    /// Loads, checks and makes everything that the wanted broadcasters need and that is not there yet. Nothing that runs
+    /// is touched. All problems are found at once.
+    pub fn prepare(&self, wanted: Vec<Wanted>) -> Result<Prepared, Vec<Problem>> {
+        if let Some(circle) = circle(&wanted) {
+            let text = format!("broadcasters listen to each other in a circle: {}", circle.join(" → "));
+            return Err(vec![problem(circle[0], "/listen", text)]);
+        }
+        let (disabled, wanted): (Vec<Wanted>, Vec<Wanted>) = wanted.into_iter().partition(|one| one.disabled);
+        let mut problems = Vec::new();
+        let mut loaded = BTreeMap::new();
+        for wanted in wanted {
+            match self.load(wanted) {
+                Ok(one) => _ = loaded.insert(one.wanted.name.clone(), one),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let changes = {
+            let running = self.lock();
+            let old: Vec<Wanted> = running.values().map(|running| running.wanted.clone()).collect();
+            let new: Vec<Wanted> = loaded.values().map(|one: &Loaded| one.wanted.clone()).collect();
+            plan(&old, &new)
+        };
+        let mut prepared = Prepared { changes, wanted: loaded, fresh: BTreeMap::new(), disabled };
+        for change in prepared.changes.clone() {
+            if let Err(problem) = self.make_ready(&change, &mut prepared) {
+                problems.push(problem);
+            }
+        }
+        if problems.is_empty() { Ok(prepared) } else { Err(problems) }
+    }
+
+    /// Exchanges old for new. State is handed over first; if that fails anywhere, everything goes on as it was.
+    pub fn commit(&self, mut prepared: Prepared) -> Result<Vec<Change>, Vec<Problem>> {
+        let mut running = self.lock();
+        if let Err(problem) = self.hand_over(&mut prepared, &running) {
+            for change in &prepared.changes {
+                if let (Change::Replace(name) | Change::Reconfigure(name), Some(old)) =
+                    (change, running.get(change.name()))
+                {
+                    old.resume(name);
+                }
+            }
+            return Err(vec![problem]);
+        }
+        let changes = std::mem::take(&mut prepared.changes);
+        let mut retired: Vec<Running> = Vec::new();
+        for change in &changes {
+            let name = change.name();
+            if matches!(change, Change::Stop(_)) || prepared.fresh.contains_key(name) {
+                retired.extend(running.remove(name));
+            } else if let (Some(old), Some(new)) = (running.get_mut(name), prepared.wanted.remove(name)) {
+                self.adjust(old, new);
+            }
+        }
+        for old in retired.iter().filter(|old| prepared.fresh.contains_key(&old.wanted.name)) {
+            old.broadcaster.step_down();
+        }
+        self.declare_disabled(&prepared.disabled);
+        running.extend(self.begin(&mut prepared));
+        self.show(&running, &prepared.disabled);
+        self.retire(retired, &running, &prepared.disabled);
+        Ok(changes)
+    }
+
+    fn show(&self, running: &BTreeMap<String, Running>, disabled: &[Wanted]) {
+        let runs = running.iter().map(|(name, one)| {
+            let shared = Some(one.broadcaster.shared().clone());
+            (name.clone(), Shown { wanted: one.wanted.clone(), shared })
+        });
+        let rests = disabled.iter().map(|wanted| (wanted.name.clone(), Shown { wanted: wanted.clone(), shared: None }));
+        *self.shown() = runs.chain(rests).collect();
+    }
+
+    fn load(&self, mut wanted: Wanted) -> Result<Loaded, Problem> {
+        let library = self.library(&wanted.plugin, wanted.sha256.as_deref());
+        let library = library.map_err(|why| problem(&wanted.name, "/plugin", why.to_string()))?;
+        let spec = declaration(library.stream);
+        let spec = spec.map_err(|why| problem(&wanted.name, "/plugin", format!("plugin {}: {why}", wanted.plugin)))?;
+        library.validate(&wanted.settings.to_string()).map_err(|fault| of_settings(&wanted.name, &fault))?;
+        wanted.file_sha256.clone_from(&library.sha256);
+        Ok(Loaded { wanted, library, spec })
+    }
+
+    fn make_ready(&self, change: &Change, prepared: &mut Prepared) -> Result<(), Problem> {
+        let name = change.name();
+        let Some(loaded) = prepared.wanted.get(name) else { return Ok(()) };
+        let is_new = match change {
+            Change::Start(_) | Change::Replace(_) => true,
+            Change::Reconfigure(_) => !loaded.library.can_reconfigure,
+            _ => false,
+        };
+        if !is_new {
+            return Ok(());
+        }
+        let fresh = match change {
+            Change::Start(_) => self.fresh_from_file(loaded)?,
+            _ => self.fresh(loaded)?,
+        };
+        prepared.fresh.insert(name.to_owned(), fresh);
+        Ok(())
+    }
+
+    fn fresh(&self, loaded: &Loaded) -> Result<Fresh, Problem> {
+        let name = &loaded.wanted.name;
+        let created = self.create(&loaded.wanted, loaded.library.clone());
+        let broadcaster = created.map_err(|fault| of_settings(name, &fault))?;
+        Ok(Fresh { broadcaster: Some(broadcaster), checkpoint: Checkpoint::default() })
+    }
+
+    /// A new broadcaster goes on from what it saved last. A state that its plugin refuses is moved aside, told, and it
+    /// starts empty.
+    fn fresh_from_file(&self, loaded: &Loaded) -> Result<Fresh, Problem> {
+        let name = &loaded.wanted.name;
+        let mut fresh = self.fresh(loaded)?;
+        let Some(checkpoint) = self.saved().read(name, &loaded.library.note.id) else { return Ok(fresh) };
+        match fresh.restore(checkpoint) {
+            Ok(()) => Ok(fresh),
+            Err(fault) => {
+                self.saved().set_aside(name, &format!("the plugin refused it: {}", fault.message));
+                self.fresh(loaded)
+            }
+        }
+    }
+
+    /// Settings are taken and states handed over; the old instances are quiet afterwards.
+    fn hand_over(&self, prepared: &mut Prepared, running: &BTreeMap<String, Running>) -> Result<(), Problem> {
+        self.check_inputs(prepared)?;
+        let mut reconfigured: Vec<&Running> = Vec::new();
+        let changes = prepared.changes.clone();
+        for change in &changes {
+            let (Some(old), Some(loaded)) = (running.get(change.name()), prepared.wanted.get(change.name())) else {
+                continue;
+            };
+            let handed = match change {
+                Change::Reconfigure(name) if !prepared.fresh.contains_key(name) => {
+                    match old.ask(Order::Reconfigure(loaded.wanted.settings.to_string()), "reconfigure") {
+                        Ok(_) => {
+                            reconfigured.push(old);
+                            continue;
+                        }
+                        Err(fault) if !is_to_be_replaced(&fault) => Err(of_settings(name, &fault)),
+                        Err(_) => self.fresh(loaded).and_then(|fresh| old.hand_over_to(fresh)),
+                    }
+                }
+                Change::Replace(name) | Change::Reconfigure(name) => match prepared.fresh.remove(name) {
+                    Some(fresh) => old.hand_over_to(fresh),
+                    None => continue,
+                },
+                _ => continue,
+            };
+            match handed {
+                Ok(fresh) => _ = prepared.fresh.insert(change.name().to_owned(), fresh),
+                Err(problem) => {
+                    for old in reconfigured {
+                        let _as_before = old.ask(Order::Reconfigure(old.wanted.settings.to_string()), "reconfigure");
+                    }
+                    return Err(problem);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that is listened to exists, and is not private unless that is allowed.
+    fn check_inputs(&self, prepared: &Prepared) -> Result<(), Problem> {
+        for Loaded { wanted, .. } in prepared.wanted.values() {
+            for (index, stream) in wanted.listen.iter().enumerate() {
+                let at = format!("/listen/{index}");
+                let is_private = match (prepared.wanted.get(stream), self.hub.stream(stream)) {
+                    (Some(Loaded { spec: Some(spec), .. }), _) => spec.private,
+                    (None, Some(known)) if known.source() == Source::Declared => known.settings().private,
+                    _ => {
+                        let text =
+                            format!("there is no stream \"{stream}\"; declare [streams.{stream}], or correct the name");
+                        return Err(problem(&wanted.name, &at, text));
+                    }
+                };
+                if is_private && !wanted.allow_private {
+                    let text = format!("stream \"{stream}\" is private; set allow_private = true to listen to it");
+                    return Err(problem(&wanted.name, &at, text));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn adjust(&self, old: &mut Running, new: Loaded) {
+        old.broadcaster.shared().lock().restart = new.wanted.restart;
+        if old.wanted.stream != new.wanted.stream
+            && let Some(spec) = &new.spec
+        {
+            self.hub.declare(&new.wanted.name, settings(spec, &self.config.stream_defaults, &new.wanted.stream));
+        }
+        old.wanted = new.wanted;
+        old.spec = new.spec;
+    }
+
+    /// Streams are declared first, then everybody listens, then everybody begins: nobody misses the first event.
+    fn begin(&self, prepared: &mut Prepared) -> Vec<(String, Running)> {
+        let mut fresh = std::mem::take(&mut prepared.fresh);
+        for name in fresh.keys() {
+            let Some(Loaded { wanted, spec: Some(spec), .. }) = prepared.wanted.get(name) else { continue };
+            let is_new = self.hub.stream(name).is_none();
+            let stream = self.hub.declare(name, settings(spec, &self.config.stream_defaults, &wanted.stream));
+            if is_new {
+                stream.set_source(Source::Absent("the broadcaster starts".into()));
+            }
+        }
+        let mut begun = Vec::new();
+        for (name, fresh) in &mut fresh {
+            let (Some(broadcaster), Some(loaded)) = (fresh.broadcaster.take(), prepared.wanted.remove(name)) else {
+                continue;
+            };
+            let shared = broadcaster.shared();
+            let streams: Vec<Arc<Stream>> =
+                loaded.wanted.listen.iter().filter_map(|name| self.hub.stream(name)).collect();
+            let inputs = Inputs::listen(&streams, &shared.signal, &fresh.checkpoint.positions);
+            if let (Some(_), Some(stream)) = (&loaded.spec, self.hub.stream(name)) {
+                shared.desk.stream.get_or_init(|| stream);
+            }
+            let checkpoint = Checkpoint { positions: inputs.positions(), ..std::mem::take(&mut fresh.checkpoint) };
+            begun.push((inputs, checkpoint, Running { wanted: loaded.wanted, spec: loaded.spec, broadcaster }));
+        }
+        let begin = |(inputs, checkpoint, running): (Inputs, Checkpoint, Running)| {
+            if let Err(fault) = running.ask(Order::Begin(inputs, checkpoint), "start") {
+                tracing::error!(broadcaster = running.wanted.name, message = fault.message, "does not start");
+            }
+            (running.wanted.name.clone(), running)
+        };
+        begun.into_iter().map(begin).collect()
+    }
+
+    /// A disabled broadcaster's stream is there, so that subscribers and listeners can wait for it; it has no source.
+    fn declare_disabled(&self, disabled: &[Wanted]) {
+        for Wanted { name, .. } in disabled {
+            if self.hub.stream(name).is_none() {
+                self.hub.declare(name, self.config.stream_defaults.clone());
+            }
+            self.set_absent(name, "the broadcaster is disabled in the configuration");
+        }
+    }
+
+    /// Stops what is replaced or no longer wanted, all at once.
+    fn retire(&self, retired: Vec<Running>, running: &BTreeMap<String, Running>, disabled: &[Wanted]) {
+        thread::scope(|scope| {
+            for old in retired {
+                scope.spawn(move || {
+                    let name = old.wanted.name;
+                    old.broadcaster.stop();
+                    if !running.contains_key(&name) {
+                        self.declared.forget(&name);
+                    }
+                    let is_gone = !running.contains_key(&name) && disabled.iter().all(|one| one.name != name);
+                    if is_gone && old.spec.is_some() {
+                        self.hub.remove(&name);
+                    }
+                });
+            }
+        });
+    }
+}
+
+impl Fresh {
+    fn restore(&mut self, checkpoint: Checkpoint) -> Result<(), Fault> {
+        if let Some(broadcaster) = &self.broadcaster {
+            let deadline = broadcaster.shared().timing.hand_over;
+            broadcaster.ask(Order::Restore(checkpoint.clone()), "restore_state", deadline)?;
+        }
+        self.checkpoint = checkpoint;
+        Ok(())
+    }
+}
+
+impl Running {
+    fn ask(&self, order: Order, what: &str) -> super::broadcaster::Answer {
+        self.broadcaster.ask(order, what, self.broadcaster.shared().timing.hand_over)
+    }
+
+    fn resume(&self, name: &str) {
+        if let Err(fault) = self.ask(Order::Resume, "resume") {
+            tracing::warn!(broadcaster = name, message = fault.message, "does not answer");
+        }
+    }
+
+    /// Hands the state to a new instance. An old one that fails or hangs is asked no more: the new one goes on from the
+    /// last checkpoint. Another plugin takes over only the positions of the inputs.
+    fn hand_over_to(&self, mut fresh: Fresh) -> Result<Fresh, Problem> {
+        let name = &self.wanted.name;
+        let checkpoint = match self.ask(Order::HandOver, "save_state") {
+            Ok(checkpoint) => checkpoint.unwrap_or_default(),
+            Err(fault) => {
+                tracing::warn!(broadcaster = name, message = fault.message, "hands over its last checkpoint");
+                self.broadcaster.silence();
+                self.broadcaster.shared().lock().checkpoint.clone()
+            }
+        };
+        let new_id = fresh.broadcaster.as_ref().map(|new| new.shared().library.note.id.clone());
+        let is_same_plugin = new_id.as_deref() == Some(&self.broadcaster.shared().library.note.id);
+        let state = checkpoint.state.filter(|_| is_same_plugin);
+        let restored = fresh.restore(Checkpoint { state, positions: checkpoint.positions });
+        restored
+            .map_err(|fault| problem(name, "/plugin", format!("it does not take over the state: {}", fault.message)))?;
+        Ok(fresh)
+    }
+}
+
+/// The plugin asks for it, or it does not answer at all.
+fn is_to_be_replaced(fault: &Fault) -> bool {
+    fault.status == abi::E_UNSUPPORTED || fault.status == abi::E_CLOSED
+}
+
+fn of_settings(name: &str, fault: &Fault) -> Problem {
+    problem(name, &format!("/settings{}", fault.pointer), fault.message.clone())
+}
+
+fn problem(name: &str, pointer: &str, message: String) -> Problem {
+    Problem { broadcaster: name.to_owned(), pointer: pointer.to_owned(), message }
+}

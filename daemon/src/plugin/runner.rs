@@ -1,0 +1,316 @@
+//! A broadcaster's own thread: makes the instance, feeds it, keeps checkpoints, and starts it again when it fails.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use broadcastd_plugin_api::abi;
+use metrics::Histogram;
+
+use super::broadcaster::{Answer, Order, Phase, Shared, Tenure, fault};
+use super::demand::Demand;
+use super::handles;
+use super::inputs::Inputs;
+use super::library::Instance;
+use super::port::{Fault, Gate, Port, Telling};
+use super::restart::{Failures, Verdict};
+use super::saved::Checkpoint;
+use super::told::Told;
+use crate::hub::settings::Source;
+use crate::hub::signal::Wakes;
+
+mod turn;
+
+pub struct Runner {
+    shared: Arc<Shared>,
+    port: Arc<Port>,
+    instance: Option<Instance>,
+    demand: Demand,
+    failures: Failures,
+    again_at: Option<i64>,
+    /// Raised and not yet looked at, because the broadcaster does not run.
+    pending: Wakes,
+    /// Inputs may wait, although no signal says so.
+    more: bool,
+    since: Since,
+    calls: BTreeMap<&'static str, Histogram>,
+}
+
+/// What happened since the last checkpoint and the last file.
+#[derive(Default)]
+struct Since {
+    inputs: usize,
+    told: bool,
+    checkpoint_at: i64,
+    unsaved: bool,
+    file_at: i64,
+}
+
+/// Whether the thread goes on.
+#[derive(PartialEq, Eq)]
+enum Life {
+    On,
+    Over,
+}
+
+impl Runner {
+    pub fn new(shared: Arc<Shared>) -> Self {
+        let port = Port::new(shared.desk.clone(), shared.signal.clone());
+        Self {
+            shared,
+            port,
+            instance: None,
+            demand: Demand::default(),
+            failures: Failures::default(),
+            again_at: None,
+            pending: Wakes::default(),
+            more: false,
+            since: Since::default(),
+            calls: BTreeMap::new(),
+        }
+    }
+
+    /// The life of the thread: an instance is made and told, then orders and events until the order to stop.
+    pub fn run(mut self, created: &SyncSender<Answer>) {
+        self.shared.signal.belongs_here();
+        let made = self.create();
+        let is_made = made.is_ok();
+        let is_wanted = created.send(made.map(|()| None)).is_ok();
+        let mut life = if is_made && is_wanted { Life::On } else { Life::Over };
+        while life == Life::On && self.tenure() != Tenure::Abandoned {
+            self.pending = self.pending | self.shared.signal.take();
+            life = self.obey();
+            if life == Life::On {
+                self.work();
+                self.shared.desk.clock.park_until(self.next_deadline());
+            }
+        }
+        self.destroy();
+    }
+
+    fn obey(&mut self) -> Life {
+        loop {
+            let Some((order, answered)) = self.shared.lock().orders.pop_front() else { return Life::On };
+            let is_last = matches!(order, Order::Stop);
+            let answer = self.follow(order);
+            if is_last {
+                self.destroy();
+                self.set_phase(Phase::Stopped);
+            }
+            let _nobody_waits_any_more = answered.send(answer);
+            if is_last {
+                return Life::Over;
+            }
+        }
+    }
+
+    fn follow(&mut self, order: Order) -> Answer {
+        match order {
+            Order::Restore(checkpoint) => self.restore(&checkpoint).map(|()| None),
+            Order::Begin(inputs, checkpoint) => {
+                let mut inner = self.shared.lock();
+                (inner.inputs, inner.checkpoint, inner.tenure) = (inputs, checkpoint, Tenure::Present);
+                drop(inner);
+                if let Err(fault) = self.begin() {
+                    self.failed(&fault);
+                }
+                Ok(None)
+            }
+            Order::HandOver => self.hand_over().map(Some),
+            Order::Resume => {
+                if self.instance.is_some() {
+                    self.set_phase(Phase::Running);
+                    self.port.set_gate(Gate::Open);
+                }
+                Ok(None)
+            }
+            Order::Reconfigure(settings) => self.reconfigure(settings).map(|()| None),
+            Order::Stop => {
+                self.stop();
+                Ok(None)
+            }
+        }
+    }
+
+    fn create(&mut self) -> Result<(), Fault> {
+        let port = Port::new(self.shared.desk.clone(), self.shared.signal.clone());
+        port.set_home();
+        let handle = handles::open(port.clone());
+        let mut inner = self.shared.lock();
+        inner.port = Some((port.clone(), handle));
+        let settings = inner.settings.clone();
+        drop(inner);
+        self.port = port;
+        self.demand = Demand::default();
+        let library = self.shared.library.clone();
+        let made = self.timed("create", |_| Instance::create(&library, handle, &settings));
+        match made {
+            Ok(instance) => self.instance = Some(instance),
+            Err(status) => {
+                handles::close(handle);
+                return Err(self.port.take_fault(status, "create"));
+            }
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), Fault> {
+        match &checkpoint.state {
+            None => Ok(()),
+            Some(state) => self.call("restore_state", |instance| instance.restore_state(state.version, &state.bytes)),
+        }
+    }
+
+    /// Goes to work: owns the stream, is started, publishes its records.
+    fn begin(&mut self) -> Result<(), Fault> {
+        let now = self.now();
+        self.since = Since { checkpoint_at: now, file_at: now, unsaved: true, ..Since::default() };
+        self.port.set_gate(Gate::Open);
+        self.call("start", Instance::start)?;
+        if let Some(stream) = self.shared.desk.stream.get().cloned() {
+            stream.begin_records();
+            self.port.set_telling_records(Telling::Records);
+            let told = self.tell(&[Told::Records]);
+            self.port.set_telling_records(Telling::Events);
+            stream.end_records();
+            told?;
+            stream.set_owner(&self.shared.signal);
+        }
+        self.shared.lock().since = Some(now);
+        self.set_phase(Phase::Running);
+        let note = &self.shared.library.note;
+        self.shared.metrics.started(&note.id, &note.version, &self.shared.library.sha256);
+        self.more = true;
+        Ok(())
+    }
+
+    fn work(&mut self) {
+        let phase = self.shared.lock().phase;
+        let worked = match phase {
+            Phase::Running => self.turn(),
+            Phase::BackingOff if self.again_at.is_some_and(|at| at <= self.now()) => self.revive(),
+            _ => Ok(()),
+        };
+        if let Err(fault) = worked {
+            self.failed(&fault);
+        }
+    }
+
+    fn hand_over(&mut self) -> Result<Checkpoint, Fault> {
+        if self.shared.lock().phase == Phase::Running {
+            self.tell(&[Told::Quiesce]).and_then(|()| self.checkpoint()).inspect_err(|fault| self.failed(fault))?;
+            self.port.set_gate(Gate::Quiet);
+            self.set_phase(Phase::Quiet);
+        }
+        Ok(self.shared.lock().checkpoint.clone())
+    }
+
+    fn reconfigure(&mut self, settings: String) -> Result<(), Fault> {
+        if self.shared.lock().phase != Phase::Running {
+            return Err(fault(abi::E_UNSUPPORTED, "it does not run".to_owned()));
+        }
+        let taken = self.call("reconfigure", |instance| instance.reconfigure(&settings));
+        match &taken {
+            Ok(()) => self.shared.lock().settings = settings,
+            Err(fault) if fault.status == abi::E_PANIC => self.failed(fault),
+            Err(_) => {}
+        }
+        taken
+    }
+
+    fn stop(&mut self) {
+        let was_running = self.shared.lock().phase == Phase::Running;
+        if was_running && let Err(fault) = self.tell(&[Told::Quiesce]).and_then(|()| self.checkpoint()) {
+            self.report(&fault);
+        }
+        if self.since.unsaved {
+            self.write_file();
+        }
+        if self.instance.is_some() {
+            let _it_ends_anyway = self.tell(&[Told::Stop]);
+        }
+        let inputs = std::mem::take(&mut self.shared.lock().inputs);
+        drop(inputs);
+        if self.tenure() == Tenure::Present {
+            self.shared.metrics.stopped();
+        }
+    }
+
+    fn failed(&mut self, fault: &Fault) {
+        self.destroy();
+        self.report(fault);
+        if self.tenure() != Tenure::Present {
+            self.set_phase(Phase::Quarantined);
+            return;
+        }
+        self.shared.metrics.stopped();
+        let policy = self.shared.lock().restart;
+        let verdict = self.failures.count(&policy, self.now(), fastrand::f64());
+        let why = match verdict {
+            Verdict::AgainAt(at) => {
+                self.again_at = Some(at);
+                self.set_phase(Phase::BackingOff);
+                format!("starts again after a failure: {}", fault.message)
+            }
+            Verdict::Quarantine => {
+                self.again_at = None;
+                self.set_phase(Phase::Quarantined);
+                let inputs = std::mem::take(&mut self.shared.lock().inputs);
+                drop(inputs); // a stream does not keep its events for somebody who may never come back
+                let (max, within) = (policy.max, policy.within);
+                tracing::error!(broadcaster = &*self.shared.desk.name, "quarantined; correct it and reload");
+                format!("quarantined after {max} failures in {within:?}: {}", fault.message)
+            }
+        };
+        if let Some(stream) = self.shared.desk.stream.get() {
+            stream.set_source(Source::Absent(why.into()));
+        }
+    }
+
+    fn report(&self, fault: &Fault) {
+        let reason = if fault.status == abi::E_PANIC { "panic" } else { "failed" };
+        self.shared.metrics.failed(reason);
+        let mut inner = self.shared.lock();
+        inner.errors += 1;
+        inner.last_error = Some(fault.message.clone());
+        drop(inner);
+        let broadcaster = &*self.shared.desk.name;
+        tracing::error!(broadcaster, reason, pointer = fault.pointer, message = fault.message, "failed");
+    }
+
+    /// A new instance, from the last checkpoint.
+    fn revive(&mut self) -> Result<(), Fault> {
+        self.again_at = None;
+        self.shared.metrics.restarted();
+        let mut inner = self.shared.lock();
+        inner.restarts += 1;
+        let checkpoint = inner.checkpoint.clone();
+        drop(inner);
+        self.with_inputs(Inputs::rewind);
+        self.create()?;
+        self.restore(&checkpoint)?;
+        self.begin()
+    }
+
+    fn destroy(&mut self) {
+        self.port.set_gate(Gate::Closed);
+        if self.instance.is_some() {
+            self.timed("destroy", |runner| runner.instance = None);
+        }
+        let mut inner = self.shared.lock();
+        inner.since = None;
+        inner.port = None;
+    }
+
+    fn tenure(&self) -> Tenure {
+        self.shared.lock().tenure
+    }
+
+    fn set_phase(&self, phase: Phase) {
+        self.shared.lock().phase = phase;
+    }
+
+    fn now(&self) -> i64 {
+        self.shared.desk.clock.mono_ns()
+    }
+}

@@ -1,0 +1,186 @@
+//! One turn of a broadcaster's thread: what there is to tell is told, what was handled is kept.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use broadcastd_plugin_api::abi;
+
+use super::{Runner, Since};
+use crate::hub::signal::Wakes;
+use crate::plugin::broadcaster::{Phase, Tenure, fault};
+use crate::plugin::inputs::Inputs;
+use crate::plugin::library::Instance;
+use crate::plugin::port::Fault;
+use crate::plugin::saved::{Checkpoint, State};
+use crate::plugin::timing::nanos;
+use crate::plugin::told::{Moment, Told};
+
+/// Events in one call: enough to make the border cheap, few enough that a call stays short.
+pub const MAX_BATCH: usize = 256;
+
+impl Runner {
+    pub(super) fn turn(&mut self) -> Result<(), Fault> {
+        let wakes = std::mem::take(&mut self.pending);
+        let told = self.gather(wakes);
+        if !told.is_empty() {
+            self.tell(&told)?;
+            if self.tenure() == Tenure::Abandoned {
+                return Ok(()); // what it did no longer counts, so it must not be saved
+            }
+            self.since.inputs += self.with_inputs(|inputs| inputs.handled(&told));
+            self.since.told = true;
+        }
+        self.keep()
+    }
+
+    /// What there is to tell now, in an order that lets a broadcaster make room before it is fed.
+    pub(super) fn gather(&mut self, wakes: Wakes) -> Vec<Told> {
+        let now = self.now();
+        let mut told = Vec::new();
+        if wakes.has(Wakes::WRITABLE) {
+            self.port.unblock();
+            told.push(Told::Writable);
+        }
+        if wakes.has(Wakes::WAKE) {
+            told.push(Told::Wake);
+        }
+        while told.len() < MAX_BATCH
+            && let Some(timer) = self.port.take_due_timer(now)
+        {
+            told.push(Told::Timer(timer));
+        }
+        if wakes.has(Wakes::DEMAND)
+            && let Some(stream) = self.shared.desk.stream.get()
+        {
+            let until = now.saturating_add(nanos(self.shared.timing.demand_linger));
+            let changed = stream.take_demand().into_iter();
+            told.extend(changed.filter_map(|(pattern, count)| self.demand.changed(pattern, count, until)));
+        }
+        told.extend(self.demand.take_ended(now));
+        self.more |= wakes.has(Wakes::INPUT) || wakes.has(Wakes::WRITABLE);
+        if self.more && !self.port.is_blocked() {
+            let room = MAX_BATCH.saturating_sub(told.len()).max(1);
+            self.more = self.with_inputs(|inputs| inputs.read(room, &mut told));
+        }
+        told
+    }
+
+    pub(super) fn tell(&mut self, told: &[Told]) -> Result<(), Fault> {
+        let clock = &self.shared.desk.clock;
+        let at = Moment { mono_ns: clock.mono_ns(), unix_ns: clock.unix_ns() };
+        let mut rest = told;
+        while !rest.is_empty() {
+            let (batch, after) = rest.split_at(rest.len().min(MAX_BATCH));
+            let events: Vec<abi::Event<'_>> = batch.iter().map(|one| one.event(at)).collect();
+            self.call("on_events", |instance| instance.on_events(&events))?;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// Checkpoint and file, when they are due.
+    pub(super) fn keep(&mut self) -> Result<(), Fault> {
+        let now = self.now();
+        let timing = self.shared.timing;
+        let is_due = self.since.inputs >= timing.checkpoint_inputs
+            || self.since.told && now - self.since.checkpoint_at >= nanos(timing.checkpoint_every);
+        if is_due {
+            self.checkpoint()?;
+        }
+        if self.since.unsaved && now - self.since.file_at >= nanos(timing.save_every) {
+            self.write_file();
+        }
+        Ok(())
+    }
+
+    pub(super) fn checkpoint(&mut self) -> Result<(), Fault> {
+        let state = self.save_state()?;
+        let positions = self.with_inputs(|inputs| inputs.positions());
+        self.shared.lock().checkpoint = Checkpoint { state, positions };
+        self.with_inputs(|inputs| inputs.saved());
+        let now = self.now();
+        self.since = Since { checkpoint_at: now, unsaved: true, file_at: self.since.file_at, ..Since::default() };
+        self.shared.metrics.skipped(self.shared.desk.counts.skipped.load(Ordering::Relaxed));
+        Ok(())
+    }
+
+    pub(super) fn save_state(&mut self) -> Result<Option<State>, Fault> {
+        let version = self.shared.library.state_version;
+        self.port.forget_fault();
+        let saved = self.timed("save_state", |runner| runner.instance.as_mut().map(Instance::save_state));
+        match saved {
+            Some(Ok(bytes)) => Ok(bytes.map(|bytes| State { version, bytes: bytes.into() })),
+            Some(Err(status)) => Err(self.port.take_fault(status, "save_state")),
+            None => Err(fault(abi::E_CLOSED, "there is no instance".to_owned())),
+        }
+    }
+
+    pub(super) fn write_file(&mut self) {
+        self.since.file_at = self.now();
+        let inner = self.shared.lock();
+        if inner.tenure != Tenure::Present || inner.checkpoint == Checkpoint::default() {
+            return;
+        }
+        let checkpoint = inner.checkpoint.clone();
+        drop(inner);
+        let name = &*self.shared.desk.name;
+        match self.shared.saved.write(name, &self.shared.library.note.id, &checkpoint) {
+            Ok(()) => self.since.unsaved = false,
+            Err(error) => {
+                self.shared.metrics.failed("state_not_written");
+                tracing::error!(broadcaster = name, %error, "state cannot be written; see the state directory");
+            }
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<i64> {
+        let timing = &self.shared.timing;
+        match self.shared.lock().phase {
+            Phase::BackingOff => return self.again_at,
+            Phase::Running => {}
+            _ => return None,
+        }
+        if self.more && !self.port.is_blocked() {
+            return Some(0);
+        }
+        let checkpoint =
+            self.since.told.then(|| self.since.checkpoint_at.saturating_add(nanos(timing.checkpoint_every)));
+        let file = self.since.unsaved.then(|| self.since.file_at.saturating_add(nanos(timing.save_every)));
+        [self.port.next_timer(), self.demand.next_end(), checkpoint, file].into_iter().flatten().min()
+    }
+
+    /// One call into the instance, with its reason when it fails.
+    pub(super) fn call(&mut self, name: &'static str, call: impl FnOnce(&mut Instance) -> i32) -> Result<(), Fault> {
+        self.port.forget_fault();
+        let status = self.timed(name, |runner| runner.instance.as_mut().map_or(abi::E_CLOSED, call));
+        if status == abi::OK { Ok(()) } else { Err(self.port.take_fault(status, name)) }
+    }
+
+    pub(super) fn timed<T>(&mut self, name: &'static str, call: impl FnOnce(&mut Self) -> T) -> T {
+        let began = self.now();
+        self.port.set_called_at(began.max(1));
+        let result = call(self);
+        self.port.set_called_at(0);
+        let took = Duration::from_nanos(u64::try_from(self.now() - began).unwrap_or(0));
+        let metrics = &self.shared.metrics;
+        self.calls.entry(name).or_insert_with(|| metrics.calls(name)).record(took);
+        if took > self.shared.timing.slow_call {
+            metrics.slow_call(name);
+            self.port.log(abi::LOG_WARN, "", &format!("{name} took {took:?}; work that waits belongs to a worker"));
+        }
+        result
+    }
+
+    /// The inputs are taken out for as long as they are used, so that a stream's lock is never taken under ours. Whoever
+    /// was abandoned meanwhile gets them back no more.
+    pub(super) fn with_inputs<T>(&self, with: impl FnOnce(&mut Inputs) -> T) -> T {
+        let mut inputs = std::mem::take(&mut self.shared.lock().inputs);
+        let result = with(&mut inputs);
+        let mut inner = self.shared.lock();
+        if inner.tenure != Tenure::Abandoned {
+            std::mem::swap(&mut inner.inputs, &mut inputs);
+        }
+        drop(inner);
+        result
+    }
+}

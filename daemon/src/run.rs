@@ -1,0 +1,183 @@
+//! What the commands do: run the daemon until it is told to stop, or only check its configuration.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Write as _};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::app::{App, StartError, Surroundings};
+use crate::cli::{Exit, Options};
+use crate::config::diagnostic::Diagnostics;
+use crate::config::watch::{Timing, Watch};
+use crate::config::{Config, Loaded, Paint, Source};
+use crate::event::unix_now;
+use crate::systemd::{self, Systemd};
+use crate::{admin, app, log, metrics};
+
+/// How often the main thread looks after the rest when nothing else happens.
+const TICK: Duration = Duration::from_secs(5);
+
+/// What the main thread is asked to do.
+enum Wish {
+    /// The file changed: its new text, or why it cannot be read.
+    Changed(Result<String, Diagnostics>),
+    Reload,
+    Report,
+    Drain,
+}
+
+/// Runs the daemon.
+pub fn run(options: &Options) -> Exit {
+    let (source, loaded) = match load(options) {
+        Ok(found) => found,
+        Err(report) => return refuse(&report),
+    };
+    let text = loaded.document.text().to_owned();
+    let levels = log::start(app::log_format(&loaded.config.log, &source.env), &loaded.config.log.level);
+    if !loaded.warnings.is_empty() {
+        tracing::warn!("{}", loaded.warnings.render(Paint::Plain, "the daemon starts all the same"));
+    }
+    let metrics = match metrics::install() {
+        Ok(metrics) => metrics,
+        Err(error) => return fail(Exit::Internal, &format!("cannot install the metrics recorder: {error}")),
+    };
+    let around = Surroundings { file: options.config_file(), source, levels, metrics, systemd: Systemd::from_env() };
+    match App::start(loaded, around) {
+        Ok(app) => serve(app, &text),
+        Err(error) => fail(exit_of(&error), &error.to_string()),
+    }
+}
+
+/// Says whether the configuration and every plugin's settings are right, without running anything.
+pub fn check(options: &Options) -> Exit {
+    let (source, loaded) = match load(options) {
+        Ok(found) => found,
+        Err(report) => return refuse(&report),
+    };
+    match app::check(&source, &loaded) {
+        Ok(()) => {
+            say(&format!("{}: no mistakes", loaded.document.name()));
+            Exit::Done
+        }
+        Err(error) => fail(exit_of(&error), &error.to_string()),
+    }
+}
+
+fn serve(mut app: App, text: &str) -> Exit {
+    let (wish, wishes) = channel();
+    let watch = match watch(&app, text, &wish) {
+        Ok(watch) => watch,
+        Err(error) => {
+            tracing::error!(%error, "the configuration file cannot be watched; reload with SIGHUP");
+            None
+        }
+    };
+    if let Err(error) = listen_to_signals(&app, wish) {
+        return fail(Exit::Internal, &format!("cannot listen to signals: {error}"));
+    }
+    app.systemd().ready();
+    app.systemd().status("running");
+    metrics::reload_succeeded(unix_now() as f64 / 1e9);
+    if !app.systemd().is_there() {
+        say(&app.greeting());
+    }
+    obey(&mut app, &wishes);
+    drop(watch);
+    app.drain();
+    Exit::Done
+}
+
+/// Does what is asked, one after the other, until it is asked to drain.
+fn obey(app: &mut App, wishes: &Receiver<Wish>) {
+    let tick = systemd::watchdog_interval().map_or(TICK, |interval| interval.min(TICK));
+    loop {
+        match wishes.recv_timeout(tick) {
+            Ok(Wish::Changed(Ok(text))) => app.reload(&text),
+            Ok(Wish::Changed(Err(report))) => app.refused(&report),
+            Ok(Wish::Reload) => match app.read_file() {
+                Ok(text) => app.reload(&text),
+                Err(report) => app.refused(&report),
+            },
+            Ok(Wish::Report) => app.report(),
+            Ok(Wish::Drain) | Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => app.tick(),
+        }
+    }
+}
+
+fn load(options: &Options) -> Result<(Source, Loaded), Diagnostics> {
+    let env: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let file = options.config_file();
+    let source = Source { path: file.clone().unwrap_or_default(), env, sets: options.sets.clone() };
+    let loaded = if file.is_some() { Config::load(&source)? } else { Config::shipped(&source)? };
+    Ok((source, loaded))
+}
+
+fn watch(app: &App, text: &str, wish: &Sender<Wish>) -> std::io::Result<Option<Watch>> {
+    let Some(file) = app.file() else { return Ok(None) };
+    let wish = wish.clone();
+    // The main thread may have gone to drain; then nobody needs the text.
+    let on_change = move |text| _ = wish.send(Wish::Changed(text));
+    Watch::start(file, Some(text), Timing::default(), on_change).map(Some)
+}
+
+fn listen_to_signals(app: &App, wish: Sender<Wish>) -> std::io::Result<()> {
+    let _inside = app.runtime().enter();
+    let heard = |kind: SignalKind| signal(kind);
+    let (reload, report) = (heard(SignalKind::hangup())?, heard(SignalKind::user_defined1())?);
+    let (terminate, interrupt) = (heard(SignalKind::terminate())?, heard(SignalKind::interrupt())?);
+    app.runtime().spawn(pass_on(reload, wish.clone(), || Wish::Reload));
+    app.runtime().spawn(pass_on(report, wish.clone(), || Wish::Report));
+    app.runtime().spawn(end(terminate, wish.clone()));
+    app.runtime().spawn(end(interrupt, wish));
+    Ok(())
+}
+
+async fn pass_on(mut signal: Signal, wish: Sender<Wish>, what: fn() -> Wish) {
+    while signal.recv().await.is_some() {
+        if wish.send(what()).is_err() {
+            return;
+        }
+    }
+}
+
+/// The first time it asks to drain, the second time everything ends at once.
+async fn end(mut signal: Signal, wish: Sender<Wish>) {
+    signal.recv().await;
+    _ = wish.send(Wish::Drain);
+    signal.recv().await;
+    tracing::warn!("asked twice: ending without draining");
+    std::process::exit(i32::from(Exit::Done as u8));
+}
+
+fn exit_of(error: &StartError) -> Exit {
+    match error {
+        StartError::Config(_) => Exit::Config,
+        StartError::Listen(error) | StartError::Admin(admin::Error::Listen(error)) => match error.kind() {
+            ErrorKind::PermissionDenied => Exit::Permission,
+            _ => Exit::PortTaken,
+        },
+        StartError::Admin(admin::Error::NeedsToken(_)) => Exit::Config,
+        StartError::Admin(admin::Error::Thread(_)) => Exit::Internal,
+        StartError::Folder(_) => Exit::Permission,
+        StartError::System(_) => Exit::Internal,
+    }
+}
+
+fn refuse(report: &Diagnostics) -> Exit {
+    fail(Exit::Config, &report.render(Paint::Plain, "nothing runs"))
+}
+
+fn fail(exit: Exit, message: &str) -> Exit {
+    // Nobody reads what cannot be printed; the code says it, too.
+    _ = writeln!(std::io::stderr(), "{}", message.trim_end());
+    exit
+}
+
+fn say(text: &str) {
+    _ = writeln!(std::io::stdout(), "{text}");
+}

@@ -1,0 +1,105 @@
+//! The side that clients see: listeners, endpoints, who gets in, and events that outside programs publish.
+
+pub mod answer;
+pub mod http;
+pub mod ingest;
+pub mod limits;
+pub mod listen;
+pub mod origin;
+pub mod upgrade;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::runtime::Handle;
+
+use self::http::Front;
+use self::listen::{ListenError, Listeners};
+use self::upgrade::Gate;
+use crate::dialect::Dialect;
+use crate::hub::Hub;
+use crate::shard::inbox::Inbox;
+
+/// What config says about the listeners and their endpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `127.0.0.1:8080`, `[::1]:0` or `unix:/run/broadcastd/http.sock`.
+    pub listen: Vec<String>,
+    pub endpoints: Vec<EndpointConfig>,
+    /// Origins of web pages that may connect, beside loopback ones; `*` is any.
+    pub origins: Vec<String>,
+    pub max_connections: usize,
+    /// Connections from one address; loopback is exempt.
+    pub max_per_ip: usize,
+    /// How long a client may take to send the head of a request.
+    pub header_timeout: Duration,
+}
+
+/// Which streams a path serves, how, and on which listener if not on all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointConfig {
+    pub path: String,
+    pub listen: Option<String>,
+    pub dialect: Dialect,
+    pub streams: Vec<String>,
+}
+
+/// The running listeners.
+pub struct Server {
+    front: Arc<Front>,
+    gate: Arc<Gate>,
+    listeners: Listeners,
+}
+
+/// A new configuration whose addresses are bound already.
+pub struct Prepared {
+    config: Config,
+    listeners: listen::Prepared,
+}
+
+impl Server {
+    /// Listens and hands every client to one of the shards. `runtime` serves what is HTTP.
+    pub fn start(config: Config, hub: Arc<Hub>, shards: Vec<Arc<Inbox>>, runtime: Handle) -> Result<Self, ListenError> {
+        let gate = Gate::new(shards);
+        let routes = ingest::routes(hub, ingest::Door::NeedsToken);
+        let router = Router::new().fallback(upgrade::open).with_state(gate.clone()).merge(routes);
+        let front = Front::new(router, config.header_timeout);
+        let listeners = Listeners::new("server.listen", front.clone(), runtime);
+        let server = Self { front, gate, listeners };
+        let prepared = server.prepare(config)?;
+        server.commit(prepared);
+        Ok(server)
+    }
+
+    /// The first half of a reload: binds what is new. Whether it works or not, nothing that runs is touched.
+    pub fn prepare(&self, config: Config) -> Result<Prepared, ListenError> {
+        let listeners = self.listeners.prepare(&config.listen)?;
+        Ok(Prepared { config, listeners })
+    }
+
+    /// The second half, which cannot fail. Connections keep their endpoints, also those of a listener that goes.
+    pub fn commit(&self, prepared: Prepared) {
+        let Config { endpoints, origins, max_connections, max_per_ip, header_timeout, .. } = prepared.config;
+        self.gate.set(&endpoints, &origins);
+        self.gate.limits.set(max_connections, max_per_ip);
+        self.front.set_header_timeout(header_timeout);
+        self.listeners.commit(prepared.listeners);
+    }
+
+    /// The addresses as they were bound, with the port that the kernel chose where config says 0.
+    pub fn addresses(&self) -> Vec<String> {
+        self.listeners.addresses()
+    }
+
+    /// Whether every accept loop still runs.
+    pub fn is_alive(&self) -> bool {
+        self.listeners.are_alive()
+    }
+
+    /// Lets nobody in any more; the shards end the connections that there are.
+    pub fn drain(&self) {
+        self.gate.close();
+        self.listeners.close();
+    }
+}

@@ -1,0 +1,45 @@
+//! What the HTTP routes say when they refuse: a code for programs, a sentence for people.
+
+use axum::Json;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+/// When a client that was turned away for want of room may ask again, in seconds: long enough to spread a crowd that
+/// comes back together, short enough that nobody gives up.
+const COME_BACK_SECONDS: &str = "5";
+
+/// An answer `{"error":{"code":…,"message":…}}` with its status, and the header that HTTP may want beside it.
+#[derive(Debug)]
+pub struct Denied {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    header: Option<(HeaderName, &'static str)>,
+}
+
+impl Denied {
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), header: None }
+    }
+
+    pub fn with(self, name: HeaderName, value: &'static str) -> Self {
+        Self { header: Some((name, value)), ..self }
+    }
+
+    /// There is no room now; the client may come back.
+    pub fn for_now(self) -> Self {
+        self.with(header::RETRY_AFTER, COME_BACK_SECONDS)
+    }
+}
+
+impl IntoResponse for Denied {
+    fn into_response(self) -> Response {
+        let body = Json(json!({"error": {"code": self.code, "message": self.message}}));
+        let mut answer = (self.status, body).into_response();
+        if let Some((name, value)) = self.header {
+            answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        answer
+    }
+}

@@ -1,0 +1,107 @@
+//! One HTTP connection until it ends or becomes a WebSocket, and how many of them there may be at once.
+
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower_service::Service as _;
+
+/// Connections that speak HTTP at once: those that become WebSockets leave in milliseconds, the rest ask now and then.
+/// Beyond it new ones wait in the kernel's queue, so that idle ones cannot take all descriptors.
+pub const MAX_HTTP_CONNECTIONS: usize = 1024;
+/// The bytes of a request's head; browsers send about one tenth of it.
+const MAX_HEAD_BYTES: usize = 16 << 10;
+/// The bytes that hyper reads ahead of a connection's requests; bodies are read in pieces of this size.
+const MAX_BUFFER_BYTES: usize = 64 << 10;
+
+/// How a connection came in; every request carries it.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// The listener's address as config has it.
+    pub listener: Arc<str>,
+    /// `None`: a program on this machine, through a unix socket.
+    pub peer: Option<IpAddr>,
+}
+
+/// Routes, and the room for connections that ask them.
+pub struct Front {
+    router: Router,
+    header_timeout: RwLock<Duration>,
+    room: Arc<Semaphore>,
+}
+
+impl Front {
+    pub fn new(router: Router, header_timeout: Duration) -> Arc<Self> {
+        let room = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS));
+        Arc::new(Self { router, header_timeout: RwLock::new(header_timeout), room })
+    }
+
+    /// For connections from now on.
+    pub fn set_header_timeout(&self, timeout: Duration) {
+        *self.header_timeout.write().unwrap_or_else(PoisonError::into_inner) = timeout;
+    }
+
+    /// How long answers may lie unread, for the kernel to watch: as long as a head may take to arrive.
+    pub fn unread_millis(&self) -> u32 {
+        u32::try_from(self.header_timeout().as_millis()).unwrap_or(u32::MAX)
+    }
+
+    /// A place for one connection, as soon as there is one.
+    pub async fn place(&self) -> OwnedSemaphorePermit {
+        self.room.clone().acquire_owned().await.expect("the room is never closed")
+    }
+
+    /// Answers requests until the connection ends, is upgraded, or sends no head within the time-out.
+    pub async fn serve<S>(self: Arc<Self>, socket: S, arrival: Arrival, _place: OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let service = hyper::service::service_fn(|mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(arrival.clone());
+            self.router.clone().call(request)
+        });
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(self.header_timeout())
+            .max_header_size(MAX_HEAD_BYTES)
+            .max_buf_size(MAX_BUFFER_BYTES);
+        if let Err(error) = http.serve_connection(TokioIo::new(socket), service).with_upgrades().await {
+            tracing::debug!(%error, ?arrival, "an HTTP connection ended early");
+        }
+    }
+
+    fn header_timeout(&self) -> Duration {
+        *self.header_timeout.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_so_many_connections_and_no_more() {
+        let front = Front::new(Router::new(), Duration::from_secs(1));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut places: Vec<_> = (0..MAX_HTTP_CONNECTIONS)
+            .map(|_| match pin!(front.place()).poll(&mut context) {
+                std::task::Poll::Ready(place) => place,
+                std::task::Poll::Pending => panic!("too little room"),
+            })
+            .collect();
+        let mut next = pin!(front.place());
+        assert!(next.as_mut().poll(&mut context).is_pending());
+        places.pop();
+        assert!(next.poll(&mut context).is_ready());
+    }
+}

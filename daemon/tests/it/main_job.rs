@@ -1,0 +1,59 @@
+//! The main job through the real process: broadcasters from config.toml, events to clients, reload, signals.
+
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+
+use crate::house;
+use crate::needs;
+use crate::process::Daemon;
+
+pub fn tests() -> Vec<Trial> {
+    vec![needs::nothing(a_relay_delivers_what_is_published), needs::nothing(a_reload_keeps_connections)]
+}
+
+fn say(client: &mut house::Client, message: &Value) {
+    house::say(client, &message.to_string());
+}
+
+fn next(client: &mut house::Client) -> Value {
+    serde_json::from_str(&house::hear(client)).unwrap()
+}
+
+fn a_relay_delivers_what_is_published() {
+    let daemon = Daemon::start("[streams.ticks]\nvisible = true\n");
+    let mut client = daemon.connect();
+    say(&mut client, &json!({"type": "subscribe", "stream": "ticks"}));
+    assert_eq!(next(&mut client)["data"]["status"], "subscribed");
+    assert_eq!(next(&mut client)["type"], "full_update");
+    let answer = daemon.publish("ticks", &json!({"type": "tick", "topic": "ticks:AAPL", "data": {"price": 1.5}}));
+    assert_eq!((answer.status, answer.json()["accepted"].clone()), (202, json!(1)));
+    let event = next(&mut client);
+    assert_eq!((&event["topic"], &event["data"]), (&json!("ticks:AAPL"), &json!({"price": 1.5})));
+    let (status, _) = daemon.stop();
+    assert_eq!(status.code(), Some(0));
+}
+
+fn a_reload_keeps_connections() {
+    let config = |interval: u32| {
+        format!(
+            "[streams.ticks]\nvisible = true\n[broadcasters.hello]\nplugin = \"faulty\"\nsettings = {{ mode = \"well\", interval_ms = {interval} }}\n"
+        )
+    };
+    let daemon = Daemon::start(&config(20));
+    let mut client = daemon.connect();
+    say(&mut client, &json!({"type": "subscribe", "stream": "hello"}));
+    next(&mut client);
+    let mut seq = next(&mut client)["seq"].as_u64().unwrap();
+    daemon.configure(&config(10));
+    daemon.wait_for_log("the configuration was reloaded");
+    for _ in 0..20 {
+        let event = next(&mut client);
+        assert!(event["seq"].as_u64().unwrap() > seq);
+        seq = event["seq"].as_u64().unwrap();
+    }
+    let skip = daemon.log_lines();
+    daemon.configure("[broadcasters.hello]\nplugin = 7\n");
+    let line = daemon.wait_for_log_after(skip, "the configuration was refused");
+    assert!(line.contains("config.toml:6:10"), "{line}");
+    assert!(next(&mut client)["seq"].as_u64().unwrap() > seq);
+}
