@@ -213,6 +213,10 @@ fn final_bars_wait_for_room_and_open_ones_catch_up() {
     for (after, price) in [(0, 1.0), (1, 2.0), (60_000, 3.0), (120_000, 4.0), (120_001, 5.0)] {
         tick(&mut bars, "A", after, price);
     }
+    bars.room(None);
+    tick(&mut bars, "A", 120_002, 5.0);
+    assert_eq!(brief(&mut bars), [""; 0], "nothing overtakes what waits");
+    bars.room(Some(0));
     bars.advance(10 * SECOND).unwrap();
     bars.restart().unwrap();
     assert_eq!(brief(&mut bars), [""; 0]);
@@ -389,4 +393,18 @@ fn the_stream_is_declared_with_other_spellings_and_a_schema() {
     declared.sort();
     assert_eq!(names, declared);
     assert_eq!(schema["required"].as_array().unwrap().len(), names.len());
+}
+
+#[test]
+fn too_many_waiting_bars_are_a_failure_and_not_a_loss() {
+    let mut bars = ticks(json!({"clock": "event", "resolutions": ["1T"], "max_future": "1d"}));
+    bars.log_level(0);
+    bars.subscribe("").unwrap();
+    bars.room(Some(0));
+    for after in 0..crate::publish::MAX_WAITING as i64 {
+        tick(&mut bars, "A", after, 5.0);
+    }
+    let data = json!({"symbol": "A", "time": START + 1_000_000, "price": 5.0, "size": 1});
+    let error = bars.message("ticks:A", "tick", &data).unwrap_err();
+    assert!(error.message.contains("100000 final bars wait"), "{error}");
 }
