@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         needs::nothing(the_reference_of_the_configuration_is_committed),
         needs::nothing(the_reference_of_metrics_is_committed),
+        needs::nothing(the_plugin_that_is_shown_is_the_one_that_is_tested),
         needs::nothing(every_link_leads_somewhere),
         needs::nothing(a_broken_link_is_caught),
         needs::nothing(the_readme_shows_the_greeting),
@@ -27,6 +28,11 @@ fn the_reference_of_the_configuration_is_committed() {
 
 fn the_reference_of_metrics_is_committed() {
     assert_eq!(read("docs/metrics.md"), metrics::reference(), "run `cargo xtask docs`");
+}
+
+fn the_plugin_that_is_shown_is_the_one_that_is_tested() {
+    let tested = read("plugin-api/examples/tally.rs");
+    assert!(!tested.is_empty() && read("docs/plugins.md").contains(&format!("```rust\n{tested}```")));
 }
 
 fn every_link_leads_somewhere() {
