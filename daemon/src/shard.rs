@@ -299,6 +299,11 @@ impl<B: Backend> Shard<B> {
         if connection.is_finished(now) {
             return self.let_go(token);
         }
+        // Only what is left after sending is more than the client can take.
+        if let Some(log) = connection.outbox.overflowing(self.config.outbox) {
+            self.lag(token, log);
+        }
+        let connection = &mut self.connections[token];
         if connection.outbox.is_empty() && !connection.lost.is_empty() && connection.is_open() {
             self.resync(token);
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::inbox::{Endpoint, Newcomer};
-use super::outbox::{Outbox, Overflow};
+use super::outbox::Outbox;
 use super::poll::{Interest, Next, Sink};
 use crate::dialect::{Code, Dialect, Loss, Refusal, Reply, Request};
 use crate::event::{Event, LogId, unix_now};
@@ -158,8 +158,8 @@ impl Connection {
         self.outbox.missed(encoded(event, self.dialect()), event);
     }
 
-    pub fn deliver(&mut self, event: &Arc<Event>, bound: usize) -> Result<(), Overflow> {
-        self.outbox.event(encoded(event, self.dialect()), event, bound)
+    pub fn deliver(&mut self, event: &Arc<Event>) {
+        self.outbox.event(encoded(event, self.dialect()), event);
     }
 
     /// Ends the connection for a reason of ours: what waits is dropped, the client gets the code.

@@ -8,7 +8,6 @@ use bytes::{Bytes, BytesMut};
 use super::Shard;
 use super::connection::{PAUSED, encoded};
 use super::groups::Group;
-use super::outbox::Overflow;
 use super::poll::Backend;
 use crate::dialect::Loss;
 use crate::event::{Event, LogId};
@@ -21,7 +20,6 @@ impl<B: Backend> Shard<B> {
     pub(super) fn distribute(&mut self) {
         let dirty = self.groups.take_dirty();
         let mut merges: Vec<(usize, LogId)> = Vec::new();
-        let mut overflows: Vec<(usize, Overflow)> = Vec::new();
         for id in &dirty {
             let Some(group) = self.groups.get(*id) else { continue };
             let mut joined = None;
@@ -37,32 +35,25 @@ impl<B: Backend> Shard<B> {
                 }
                 let fresh =
                     connection.outbox.is_empty() && group.pending.first().is_some_and(|first| first.seq > member.start);
-                let outcome = if fresh {
+                if fresh {
                     let bytes = joined.get_or_insert_with(|| join(group)).clone();
-                    connection.outbox.joined(bytes, &group.pending, self.config.outbox)
+                    connection.outbox.joined(bytes, &group.pending);
                 } else {
                     let newer = group.pending.iter().filter(|event| event.seq > member.start);
-                    newer
-                        .map(|event| connection.deliver(event, self.config.outbox))
-                        .find(Result::is_err)
-                        .unwrap_or(Ok(()))
-                };
+                    newer.for_each(|event| connection.deliver(event));
+                }
                 delivered += if member.start == PAUSED { 0 } else { group.pending.len() as u64 };
-                overflows.extend(outcome.err().map(|overflow| (member.connection, overflow)));
                 self.dirty.mark(connection, member.connection);
             }
             group.deliveries.delivered(delivered);
             self.oldest = self.oldest.or_else(|| group.pending.first().map(|event| event.published));
         }
-        self.deliver_merged(merges, &mut overflows);
+        self.deliver_merged(merges);
         self.groups.done(dirty);
-        for (token, Overflow(log)) in overflows {
-            self.lag(token, log);
-        }
     }
 
     /// Connections with several patterns of one stream get its events one by one, in order, each once.
-    fn deliver_merged(&mut self, mut merges: Vec<(usize, LogId)>, overflows: &mut Vec<(usize, Overflow)>) {
+    fn deliver_merged(&mut self, mut merges: Vec<(usize, LogId)>) {
         merges.sort_unstable();
         merges.dedup();
         for (token, log) in merges {
@@ -75,9 +66,7 @@ impl<B: Backend> Shard<B> {
             }
             events.sort_unstable_by_key(|event| event.seq);
             events.dedup_by_key(|event| event.seq);
-            let outcomes = events.iter().map(|event| connection.deliver(event, self.config.outbox));
-            let overflow = outcomes.filter_map(Result::err).next();
-            overflows.extend(overflow.map(|overflow| (token, overflow)));
+            events.iter().for_each(|event| connection.deliver(event));
             if let Some(group) = connection.subscriptions.first().and_then(|first| self.groups.get(first.group)) {
                 group.deliveries.delivered(events.len() as u64);
             }
@@ -87,7 +76,11 @@ impl<B: Backend> Shard<B> {
 
     /// The one decision about a connection that cannot take everything of a stream.
     pub(super) fn lag(&mut self, token: usize, log: LogId) {
-        let (Some(routes), Some(connection)) = (self.groups.log(log), self.connections.get_mut(token)) else { return };
+        let Some(connection) = self.connections.get_mut(token) else { return };
+        let Some(routes) = self.groups.log(log) else {
+            connection.outbox.drop_log(log, "resync"); // nobody is subscribed to it any more
+            return;
+        };
         match routes.stream.settings().lag {
             Lag::Disconnect => {
                 metrics::lagged(routes.stream.name(), "disconnect");

@@ -1,6 +1,6 @@
 //! What waits to be sent to one client: bounded in bytes, with the one decision about what happens when it is full.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -9,6 +9,9 @@ use bytes::Bytes;
 use super::poll::MAX_PIECES;
 use crate::dialect::Loss;
 use crate::event::{Event, Flags, LogId};
+
+/// How many pieces may be empty, or names of gone ones kept, before they are swept out: few enough to cost nothing.
+const MAX_SLACK: usize = 64;
 
 /// The name by which a newer event finds the one that it may replace.
 type LatestKey = (Arc<str>, Arc<str>, Box<str>);
@@ -34,10 +37,6 @@ struct Piece {
     origin: Origin,
 }
 
-/// More waits than may wait: the log whose event went over the bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overflow(pub LogId);
-
 #[derive(Debug, Default)]
 pub struct Outbox {
     pieces: VecDeque<Piece>,
@@ -49,6 +48,8 @@ pub struct Outbox {
     /// The number of the first piece, counting all pieces that ever were.
     first: u64,
     latest: HashMap<LatestKey, u64>,
+    /// Pieces that were replaced or dropped and have no bytes any more.
+    empty: usize,
     replaced: Vec<(LogId, Loss)>,
 }
 
@@ -79,9 +80,10 @@ impl Outbox {
     }
 
     /// Queues one event. A waiting `LATEST` event of the same topic, kind and key goes; the new one is at the end.
-    pub fn event(&mut self, bytes: Bytes, event: &Arc<Event>, bound: usize) -> Result<(), Overflow> {
+    pub fn event(&mut self, bytes: Bytes, event: &Arc<Event>) {
         if event.flags.has(Flags::LATEST) && !self.pieces.is_empty() {
             self.replace_latest(event);
+            self.sweep_if_slack();
         }
         let number = self.first + self.pieces.len() as u64;
         if event.flags.has(Flags::LATEST) {
@@ -89,16 +91,34 @@ impl Outbox {
         }
         self.event_bytes += bytes.len();
         self.push(bytes, Origin::Event(event.clone()));
-        self.check(event.log, bound)
     }
 
     /// Queues the joined frames of several events of one log, for a client that has nothing waiting.
-    pub fn joined(&mut self, bytes: Bytes, events: &[Arc<Event>], bound: usize) -> Result<(), Overflow> {
-        let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(()) };
+    pub fn joined(&mut self, bytes: Bytes, events: &[Arc<Event>]) {
+        let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
         self.event_bytes += bytes.len();
         let origin = Origin::Joined { log: first.log, from: first.seq, to: last.seq, events: events.len() as u64 };
         self.push(bytes, origin);
-        self.check(first.log, bound)
+    }
+
+    /// The log that most bytes wait of, when more bytes of events wait than `bound`. A piece whose sending has begun does
+    /// not count: nothing can be done about it.
+    pub fn overflowing(&self, bound: usize) -> Option<LogId> {
+        let begun = usize::from(self.sent_of_first > 0);
+        let begun_bytes = match self.pieces.front() {
+            Some(first) if begun > 0 && first.origin.is_bounded() => first.bytes.len(),
+            _ => 0,
+        };
+        if self.event_bytes - begun_bytes <= bound {
+            return None;
+        }
+        let mut waiting: BTreeMap<LogId, usize> = BTreeMap::new();
+        for piece in self.pieces.iter().skip(begun).filter(|piece| piece.origin.is_bounded()) {
+            if let Some(log) = piece.origin.log() {
+                *waiting.entry(log).or_default() += piece.bytes.len();
+            }
+        }
+        waiting.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(log, _)| log)
     }
 
     /// Drops what waits of a log, except a piece whose sending has begun, and says what that was.
@@ -116,9 +136,10 @@ impl Outbox {
                 (loss.from, loss.to) = (loss.from.min(from), loss.to.max(to));
             }
             self.bytes -= piece.bytes.len();
+            self.empty += 1;
             *piece = Piece { bytes: Bytes::new(), origin: Origin::Control };
         }
-        self.latest.clear();
+        self.sweep();
         loss
     }
 
@@ -131,7 +152,7 @@ impl Outbox {
         for piece in &mut self.pieces {
             piece.origin = Origin::Control;
         }
-        self.latest.clear();
+        self.sweep();
     }
 
     /// What newer events have replaced since the last call, by log.
@@ -163,6 +184,7 @@ impl Outbox {
             if piece.origin.is_bounded() {
                 self.event_bytes -= piece.bytes.len();
             }
+            self.empty -= usize::from(piece.bytes.is_empty());
             self.sent_of_first = 0;
             self.first += 1;
             self.pieces.pop_front();
@@ -176,10 +198,6 @@ impl Outbox {
         self.pieces.push_back(Piece { bytes, origin });
     }
 
-    fn check(&self, log: LogId, bound: usize) -> Result<(), Overflow> {
-        if self.event_bytes > bound { Err(Overflow(log)) } else { Ok(()) }
-    }
-
     fn replace_latest(&mut self, event: &Arc<Event>) {
         let Some(number) = self.latest.remove(&latest_key(event)) else { return };
         let Some(index) = number.checked_sub(self.first) else { return };
@@ -189,8 +207,32 @@ impl Outbox {
         let old_seq = old.seq;
         self.bytes -= piece.bytes.len();
         self.event_bytes -= piece.bytes.len();
+        self.empty += 1;
         *piece = Piece { bytes: Bytes::new(), origin: Origin::Control };
         self.note_replaced(event.log, old_seq);
+    }
+
+    /// A client that takes nothing while its waiting events are replaced over and over would else fill the queue with
+    /// empty pieces, which no bound on bytes sees; one that is never done would gather the names of what it has taken.
+    fn sweep_if_slack(&mut self) {
+        let names_of_gone = self.latest.len().saturating_sub(self.pieces.len());
+        if self.empty.max(names_of_gone) > MAX_SLACK + self.pieces.len() / 2 {
+            self.sweep();
+        }
+    }
+
+    /// Takes out the empty pieces, and forgets the names of pieces that are not there.
+    fn sweep(&mut self) {
+        self.pieces.retain(|piece| !piece.bytes.is_empty());
+        self.empty = 0;
+        self.latest.clear();
+        for (number, piece) in (self.first..).zip(&self.pieces) {
+            if let Origin::Event(event) = &piece.origin
+                && event.flags.has(Flags::LATEST)
+            {
+                self.latest.insert(latest_key(event), number);
+            }
+        }
     }
 
     fn note_replaced(&mut self, log: LogId, seq: u64) {
@@ -209,6 +251,14 @@ impl Origin {
         matches!(self, Self::Event(_) | Self::Joined { .. })
     }
 
+    fn log(&self) -> Option<LogId> {
+        match self {
+            Self::Control => None,
+            Self::Snapshot(log) | Self::Joined { log, .. } => Some(*log),
+            Self::Event(event) | Self::Missed(event) => Some(event.log),
+        }
+    }
+
     /// From, to and number of the events in this piece, when it belongs to the log.
     fn of_log(&self, wanted: LogId) -> Option<(u64, u64, u64)> {
         match self {
@@ -222,4 +272,91 @@ impl Origin {
 
 fn latest_key(event: &Event) -> LatestKey {
     (event.topic.clone(), event.kind.clone(), event.key.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::event::Encoded;
+
+    fn latest(seq: u64, key: &str) -> Arc<Event> {
+        let text: Arc<str> = "bars".into();
+        Arc::new(Event {
+            log: LogId(0),
+            seq,
+            prev: 0,
+            flags: Flags::LATEST,
+            stream: text.clone(),
+            topic: text.clone(),
+            kind: text.clone(),
+            key: key.into(),
+            audience: text,
+            session_id: None,
+            payload: Bytes::new(),
+            unix_ns: 0,
+            published: Instant::now(),
+            encoded: Encoded::default(),
+        })
+    }
+
+    fn waiting(outbox: &Outbox) -> Vec<u8> {
+        outbox.pieces.iter().flat_map(|piece| piece.bytes.to_vec()).collect()
+    }
+
+    #[test]
+    fn what_was_replaced_leaves_nothing_behind() {
+        let mut outbox = Outbox::default();
+        outbox.control(Bytes::from_static(b"x"));
+        for seq in 1..=100_000 {
+            outbox.event(Bytes::from(vec![b'a' + (seq % 3) as u8]), &latest(seq, &(seq % 3).to_string()));
+        }
+        assert_eq!((waiting(&outbox), outbox.bytes()), (b"xcab".to_vec(), 4));
+        assert!(outbox.pieces.len() <= 2 * MAX_SLACK + 4, "{}", outbox.pieces.len());
+        let (_, loss) = &outbox.take_replaced()[0];
+        assert_eq!((loss.events, loss.from, loss.to), (99_997, 1, 99_997));
+        outbox.sent(4);
+        assert!(outbox.is_empty() && outbox.empty == 0);
+    }
+
+    #[test]
+    fn what_was_taken_leaves_no_name_behind() {
+        let mut outbox = Outbox::default();
+        for seq in 1..=10_000 {
+            outbox.event(Bytes::from_static(b"a"), &latest(seq, &seq.to_string()));
+            if seq > 1 {
+                outbox.sent(1); // always one behind
+            }
+        }
+        assert!(outbox.latest.len() <= 2 * MAX_SLACK, "{}", outbox.latest.len());
+        outbox.event(Bytes::from_static(b"b"), &latest(10_001, "10000"));
+        assert_eq!(waiting(&outbox), b"b");
+    }
+
+    #[test]
+    fn only_what_can_still_be_dropped_overflows() {
+        let mut outbox = Outbox::default();
+        outbox.event(Bytes::from_static(b"abcd"), &latest(1, "1"));
+        outbox.event(Bytes::from_static(b"efgh"), &latest(2, "2"));
+        assert_eq!((outbox.overflowing(8), outbox.overflowing(7)), (None, Some(LogId(0))));
+        outbox.sent(1);
+        assert_eq!((outbox.overflowing(4), outbox.overflowing(3)), (None, Some(LogId(0))));
+        outbox.drop_log(LogId(0), "resync");
+        assert_eq!(outbox.overflowing(0), None, "what is left is on its way");
+    }
+
+    #[test]
+    fn dropping_a_log_keeps_a_piece_whose_sending_has_begun() {
+        let mut outbox = Outbox::default();
+        for seq in 1..=3 {
+            outbox.event(Bytes::from_static(b"ab"), &latest(seq, &seq.to_string()));
+        }
+        outbox.sent(1);
+        let loss = outbox.drop_log(LogId(0), "resync").unwrap();
+        assert_eq!((loss.events, loss.from, loss.to), (2, 2, 3));
+        assert_eq!((outbox.bytes(), outbox.pieces.len()), (1, 1));
+        outbox.sent(1);
+        assert!(outbox.is_empty() && outbox.event_bytes == 0);
+    }
 }
