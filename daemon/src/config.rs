@@ -6,6 +6,7 @@ pub mod diagnostic;
 pub mod document;
 pub mod json_schema;
 pub mod overlay;
+pub mod reference;
 mod render;
 mod rules;
 pub mod schema;

@@ -12,7 +12,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 const SECONDS: [f64; 12] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
 
 /// Every counter, gauge and histogram of the daemon with its help: the one list of them.
-const COUNTERS: &[(&str, &str)] = &[
+pub const COUNTERS: &[(&str, &str)] = &[
     ("broadcastd_events_published_total", "Events that the hub accepted, by stream."),
     ("broadcastd_events_repeated_total", "Events that had been accepted before and were not taken again."),
     ("broadcastd_events_refused_total", "Events that the hub refused, by stream."),
@@ -38,7 +38,7 @@ const COUNTERS: &[(&str, &str)] = &[
     ),
     ("broadcastd_config_reloads_total", "Reloads, by outcome."),
 ];
-const GAUGES: &[(&str, &str)] = &[
+pub const GAUGES: &[(&str, &str)] = &[
     ("broadcastd_build_info", "What this daemon is; always 1."),
     ("broadcastd_subscriptions", "Subscriptions now, by stream."),
     ("broadcastd_connections", "Connections now, by endpoint and dialect."),
@@ -51,10 +51,33 @@ const GAUGES: &[(&str, &str)] = &[
     ("broadcastd_config_last_reload_successful", "1 if the last reload took effect, 0 if it was refused."),
     ("broadcastd_config_last_reload_success_timestamp_seconds", "When a configuration last took effect."),
 ];
-const HISTOGRAMS: &[(&str, &str)] = &[
+pub const HISTOGRAMS: &[(&str, &str)] = &[
     ("broadcastd_publish_to_write_seconds", "From an event's publish to its first write in a shard."),
     ("broadcastd_plugin_call_duration_seconds", "Time in a call into a plugin, by broadcaster and call."),
 ];
+
+const INTRODUCTION: &str = "\
+# Metrics
+
+This page is written by `cargo xtask docs` from the daemon's one list of metrics. `GET /metrics` on the admin listener
+answers in the text format of Prometheus. No topic, user, connection or client is ever a label.
+
+Metrics that a plugin declares are shown under the prefix `broadcastd_plugin_`, with the label `broadcaster`; they end
+with their broadcaster. Figures of the process itself (`process_…`) have the usual names.
+";
+
+/// The reference of all metrics in Markdown.
+pub fn reference() -> String {
+    let sections = [("Counters", COUNTERS), ("Gauges", GAUGES), ("Histograms", HISTOGRAMS)];
+    let mut page = INTRODUCTION.to_owned();
+    for (title, metrics) in sections {
+        page.push_str(&format!("\n## {title}\n\n| Name | Meaning |\n|---|---|\n"));
+        metrics.iter().for_each(|(name, help)| page.push_str(&format!("| `{name}` | {help} |\n")));
+    }
+    let bounds: Vec<String> = SECONDS.iter().map(f64::to_string).collect();
+    page.push_str(&format!("\nBounds of every histogram, in seconds: {}.\n", bounds.join(", ")));
+    page
+}
 
 /// Installs the recorder of the process; what it holds is read through the handle.
 pub fn install() -> Result<PrometheusHandle, BuildError> {

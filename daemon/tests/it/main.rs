@@ -9,6 +9,7 @@
 )]
 
 mod admin;
+mod documents;
 mod house;
 mod http;
 mod ingest;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
     let tests = [
         admin::tests(),
+        documents::tests(),
         ingest::tests(),
         main_job::tests(),
         needs::tests(),

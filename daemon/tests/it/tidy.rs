@@ -6,7 +6,7 @@ mod layers;
 mod packages;
 mod syntax;
 mod text;
-mod tree;
+pub mod tree;
 
 use libtest_mimic::Trial;
 

@@ -1,0 +1,113 @@
+//! The documents: what is made from code is committed as it is made, every link leads somewhere, and what the README
+//! shows is what the daemon prints.
+
+use std::path::Path;
+
+use broadcastd::config::{SCHEMA, reference};
+use broadcastd::metrics;
+use libtest_mimic::Trial;
+
+use crate::needs;
+use crate::process::Daemon;
+use crate::tidy::tree;
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        needs::nothing(the_reference_of_the_configuration_is_committed),
+        needs::nothing(the_reference_of_metrics_is_committed),
+        needs::nothing(the_plugin_that_is_shown_is_the_one_that_is_tested),
+        needs::nothing(every_link_leads_somewhere),
+        needs::nothing(a_broken_link_is_caught),
+        needs::nothing(the_readme_shows_the_greeting),
+    ]
+}
+
+fn the_reference_of_the_configuration_is_committed() {
+    assert_eq!(read("docs/config.md"), reference::markdown(&SCHEMA), "run `cargo xtask docs`");
+}
+
+fn the_reference_of_metrics_is_committed() {
+    assert_eq!(read("docs/metrics.md"), metrics::reference(), "run `cargo xtask docs`");
+}
+
+fn the_plugin_that_is_shown_is_the_one_that_is_tested() {
+    let tested = read("plugin-api/examples/tally.rs");
+    assert!(!tested.is_empty() && read("docs/plugins.md").contains(&format!("```rust\n{tested}```")));
+}
+
+fn every_link_leads_somewhere() {
+    let pages = tree::files().iter().filter(|file| file.path.ends_with(".md"));
+    let broken: Vec<String> = pages.flat_map(|page| broken_links(&tree::root(), &page.path, &page.source)).collect();
+    assert_eq!(broken, Vec::<String>::new());
+}
+
+fn a_broken_link_is_caught() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("docs")).unwrap();
+    std::fs::write(folder.path().join("docs/a.md"), "# One thing\n## `[hub]` and `x`\n").unwrap();
+    let broken = |text: &str| broken_links(folder.path(), "docs/b.md", text).len();
+    let good =
+        "[a](a.md) [b](../docs/a.md#one-thing) [c](a.md#hub-and-x) [d](https://example.com/x) [e](#here)\n# Here";
+    assert_eq!(broken(good), 0);
+    assert_eq!(broken("[a](c.md)"), 1);
+    assert_eq!(broken("[a](a.md#two) [b](#gone)\n`[c](d.md)`"), 2);
+    assert_eq!(broken("```md\n[a](c.md)\n```\n"), 0, "code is no link");
+}
+
+/// What the daemon prints when it serves, with the ports of the shipped configuration.
+fn the_readme_shows_the_greeting() {
+    let daemon = Daemon::start("[broadcasters.bars]\nplugin = \"bars\"\n");
+    let greeting =
+        daemon.greeting().replace(&daemon.clients, "127.0.0.1:8080").replace(&daemon.admin, "127.0.0.1:9180");
+    let readme = read("README.md");
+    assert!(readme.contains(&greeting), "README.md does not show\n{greeting}");
+    let client = greeting.lines().find_map(|line| line.trim().strip_prefix("try ")).unwrap().trim();
+    assert!(readme.lines().any(|line| line == client), "README.md has no line to paste\n{client}");
+}
+
+/// The relative links of a page that lead nowhere: no such file, or no such heading in it.
+fn broken_links(root: &Path, page: &str, text: &str) -> Vec<String> {
+    let folder = root.join(page).parent().unwrap().to_owned();
+    let mut broken = Vec::new();
+    for target in links(text) {
+        let (path, heading) = target.split_once('#').unwrap_or((&target, ""));
+        let file = if path.is_empty() { None } else { Some(folder.join(path)) };
+        if file.as_ref().is_some_and(|file| !file.exists()) {
+            broken.push(format!("{page}: {target}: there is no such file"));
+            continue;
+        }
+        let there = file.map_or_else(|| text.to_owned(), |file| std::fs::read_to_string(file).unwrap_or_default());
+        if !heading.is_empty() && !there.lines().filter_map(anchor).any(|found| found == heading) {
+            broken.push(format!("{page}: {target}: there is no such heading"));
+        }
+    }
+    broken
+}
+
+/// The relative targets of `[text](target)` outside of code.
+fn links(text: &str) -> Vec<String> {
+    let mut in_code = false;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            in_code = !in_code;
+        }
+        let prose: String = line.split('`').step_by(2).collect::<Vec<_>>().join("`");
+        let targets = prose.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+        if !in_code {
+            found.extend(targets.filter(|target| !target.contains("://")).map(str::to_owned));
+        }
+    }
+    found
+}
+
+/// The name that a heading has in links.
+fn anchor(line: &str) -> Option<String> {
+    let title = line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' ')?;
+    let kept = title.to_lowercase().replace(' ', "-");
+    Some(kept.chars().filter(|letter| letter.is_alphanumeric() || "-_".contains(*letter)).collect())
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(tree::root().join(path)).unwrap_or_default()
+}
