@@ -26,6 +26,9 @@ pub struct StreamSpec {
     /// is a wildcard. Empty: subscriptions name topics only.
     #[serde(default)]
     pub template: String,
+    /// Other spellings of the template's parameters: parameter → spelling → what it stands for in a topic.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aliases: BTreeMap<String, BTreeMap<String, String>>,
     /// What happens to a connection that cannot take everything.
     #[serde(default)]
     pub lag: Lag,
@@ -81,6 +84,13 @@ impl StreamSpec {
     /// A stream with a template and nothing else; see [`StreamSpec::template`].
     pub fn new(template: &str) -> Self {
         StreamSpec { template: template.to_owned(), ..StreamSpec::default() }
+    }
+
+    /// Lets subscriptions write `spelling` for the value `means` of a parameter of the template:
+    /// `.alias("resolution", "D", "1D")`.
+    pub fn alias(mut self, parameter: &str, spelling: &str, means: &str) -> Self {
+        self.aliases.entry(parameter.to_owned()).or_default().insert(spelling.to_owned(), means.to_owned());
+        self
     }
 
     /// Sets what happens to a connection that lags; [`Lag::Resync`] unless set.
@@ -141,9 +151,10 @@ mod tests {
     fn the_declaration_reads_back_as_itself() {
         let spec =
             StreamSpec::new("{symbol}").lag(Lag::Disconnect).view("candles").kind::<Bar>("bar").collected("bars");
-        let spec = spec.command::<Bar>("acknowledge", "alerts.acknowledge");
+        let spec = spec.command::<Bar>("acknowledge", "alerts.acknowledge").alias("symbol", "APPLE", "AAPL");
         let json = serde_json::to_value(&spec).unwrap();
         assert_eq!(json["lag"], "disconnect");
+        assert_eq!(json["aliases"]["symbol"]["APPLE"], "AAPL");
         assert_eq!(json["kinds"]["bar"]["collection"], "bars");
         assert_eq!(json["kinds"]["bar"]["schema"]["properties"]["close"]["type"], "number");
         assert_eq!(json["commands"]["acknowledge"]["permission"], "alerts.acknowledge");

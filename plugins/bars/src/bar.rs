@@ -1,5 +1,8 @@
 //! One bar: what trades make of it, what is always true of it, how bars merge and how a bar is written.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -121,6 +124,32 @@ impl Serialize for Payload<'_> {
         object.serialize_field("final", &self.is_final)?;
         object.serialize_field("revision", &self.revision)?;
         object.end()
+    }
+}
+
+impl JsonSchema for Payload<'_> {
+    fn schema_name() -> Cow<'static, str> {
+        "Bar".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "An open-high-low-close bar, whole at every update.",
+            "type": "object",
+            "properties": {
+                "symbol": { "type": "string", "description": "What was traded." },
+                "resolution": { "type": "string", "description": "How long the bar lasts: `100T` trades, `30S` seconds, `5` minutes, `1D`, `1W`, `1M`." },
+                "time": { "type": "integer", "description": "Milliseconds since 1970 (UTC): the start of the bar; of a day, week or month its first date at 00:00 UTC." },
+                "open": { "type": "number" },
+                "high": { "type": "number" },
+                "low": { "type": "number" },
+                "close": { "type": "number" },
+                "volume": { "type": "number", "minimum": 0 },
+                "final": { "type": "boolean", "description": "Whether the bar is closed." },
+                "revision": { "type": "integer", "minimum": 0, "description": "How often a late trade has changed the closed bar." }
+            },
+            "required": ["symbol", "resolution", "time", "open", "high", "low", "close", "volume", "final", "revision"]
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Made-up trades that look like a market: prices wander inside a band that drifts, sizes are whole numbers.
 
+use std::collections::HashMap;
+
 use fastrand::Rng;
 
 use crate::tick::Tick;
@@ -41,6 +43,15 @@ impl Mock {
         };
         let markets = symbols.into_iter().map(market).collect();
         Self { random, markets }
+    }
+
+    /// Goes on from known prices.
+    pub fn go_on(&mut self, prices: &HashMap<String, f64>) {
+        for market in &mut self.markets {
+            if let Some(price) = prices.get(&market.symbol) {
+                (market.middle, market.price) = (*price, *price);
+            }
+        }
     }
 
     /// The trades of one step of the interval; all happen `now`, so that none is ever late.
