@@ -9,12 +9,14 @@
 )]
 
 mod admin;
+mod bad_reload;
 mod house;
 mod http;
 mod ingest;
 mod main_job;
 mod needs;
 mod process;
+mod reload;
 mod server;
 mod tidy;
 mod unit;
@@ -25,9 +27,11 @@ fn main() -> ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
     let tests = [
         admin::tests(),
+        bad_reload::tests(),
         ingest::tests(),
         main_job::tests(),
         needs::tests(),
+        reload::tests(),
         server::tests(),
         tidy::tests(),
         unit::tests(),
