@@ -21,11 +21,11 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use self::connection::Connection;
-use self::groups::Groups;
+use self::groups::{Groups, Member};
 pub use self::handle::Handle;
 use self::inbox::{Inbound, Inbox, Newcomer};
 use self::poll::{Backend, Ready, Sink, WAKE_TOKEN};
-use crate::dialect::Reply;
+use crate::dialect::{Loss, Reply};
 use crate::event::LogId;
 use crate::hub::Hub;
 use crate::hub::settings::Source;
@@ -209,26 +209,36 @@ impl<B: Backend> Shard<B> {
         }
         let logs: Vec<LogId> = self.groups.logs().map(|(log, _)| log).collect();
         for log in logs {
-            while let Some(routes) = self.groups.log(log) {
-                let audience = routes.audience.clone();
-                let Some(caught) = routes.stream.clone().catch_up(&audience, self.outlet.id(), MAX_CATCH_UP) else {
-                    break;
-                };
-                if caught.lost.is_some() {
-                    let members: Vec<usize> = self
-                        .groups
-                        .of_log(log)
-                        .flat_map(|group| &group.members)
-                        .map(|member| member.connection)
-                        .collect();
-                    members.into_iter().for_each(|token| self.lag(token, log));
-                }
-                for event in &caught.events {
-                    self.groups.route(event);
-                }
-                self.distribute();
-            }
+            self.read_history(log, u64::MAX);
         }
+    }
+
+    /// Makes good, up to this number, what the hub could not hand over of a log.
+    fn read_history(&mut self, log: LogId, up_to: u64) {
+        while let Some(routes) = self.groups.log(log) {
+            let (stream, audience) = (routes.stream.clone(), routes.audience.clone());
+            let Some(caught) = stream.catch_up(&audience, self.outlet.id(), up_to, MAX_CATCH_UP) else { break };
+            if let Some((from, to)) = caught.lost {
+                self.distribute(); // what came before is not lost
+                for token in self.members_of(log, |member| member.start < to) {
+                    self.lag(token, log, Some(Loss { policy: "resync", events: 0, from, to }));
+                }
+            }
+            for event in &caught.events {
+                self.groups.route(event);
+            }
+            self.distribute();
+        }
+    }
+
+    /// The connections, each once, that have such a seat in a group of the log.
+    fn members_of(&self, log: LogId, is_meant: impl Fn(&Member) -> bool) -> Vec<usize> {
+        let members = self.groups.of_log(log).flat_map(|group| &group.members);
+        let mut tokens: Vec<usize> =
+            members.filter(|member| is_meant(member)).map(|member| member.connection).collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        tokens
     }
 
     fn adopt(&mut self, mut newcomer: Newcomer) {
@@ -257,11 +267,7 @@ impl<B: Backend> Shard<B> {
         self.distribute(); // what came before is told before
         let Some(routes) = self.groups.log(log) else { return };
         let stream = routes.stream.name().clone();
-        let mut members: Vec<usize> =
-            self.groups.of_log(log).flat_map(|group| &group.members).map(|member| member.connection).collect();
-        members.sort_unstable();
-        members.dedup();
-        for token in members {
+        for token in self.members_of(log, |_| true) {
             let connection = &mut self.connections[token];
             match source {
                 Source::Absent(reason) => connection.say(&Reply::NoSource { stream: &stream, reason }),

@@ -111,9 +111,12 @@ impl Stream {
     /// Takes the snapshot or the missed events and registers the outlet in one step: nothing is lost or doubled between.
     pub fn subscribe(&self, wish: &Wish<'_>, outlet: &Arc<dyn Outlet>) -> Result<Subscribed, Refused> {
         let mut inner = self.lock();
+        if inner.source == Source::Removed {
+            return Err(Refused::Removed);
+        }
         let subscribed = inner.answer(wish, self)?;
         let log = inner.log(wish.audience, &self.name, &self.log_ids)?;
-        log.targets.subscribe(outlet, wish.patterns, subscribed.position.seq);
+        log.targets.subscribe(outlet, wish.patterns);
         for pattern in wish.patterns {
             if inner.interest.add(pattern) == 1 {
                 inner.demand_changes(pattern);
@@ -141,12 +144,12 @@ impl Stream {
         self.counters.subscriptions(inner.interest.total());
     }
 
-    /// What an outlet missed since it was full, at most `max` events; `None` when it is not behind.
-    pub fn catch_up(&self, audience: &str, outlet: u64, max: usize) -> Option<CaughtUp> {
+    /// What an outlet missed since it was full, up to a number and at most `max` events; `None` when it missed nothing.
+    pub fn catch_up(&self, audience: &str, outlet: u64, up_to: u64, max: usize) -> Option<CaughtUp> {
         let mut inner = self.lock();
         let log = inner.logs.get_mut(audience)?;
-        let behind = log.targets.behind(outlet)?;
-        let caught = log.catch_up(behind, max);
+        let behind = log.targets.behind(outlet).filter(|seq| *seq < up_to)?;
+        let caught = log.catch_up(behind, up_to, max);
         let newest = log.seq();
         log.targets.caught_up(outlet, caught.reached, newest);
         Some(caught)

@@ -440,7 +440,7 @@ impl Client {
 
     fn catch_up(&mut self, stream: &Stream, model: &Model, max: usize) {
         self.take(model);
-        let Some(caught) = stream.catch_up("", self.recorder.id, max) else { return };
+        let Some(caught) = stream.catch_up("", self.recorder.id, u64::MAX, max) else { return };
         if let Some((_, to)) = caught.lost {
             self.accounted = self.accounted.max(to);
         }

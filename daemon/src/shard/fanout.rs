@@ -57,7 +57,7 @@ impl<B: Backend> Shard<B> {
         self.deliver_merged(merges, &mut overflows);
         self.groups.done(dirty);
         for (token, Overflow(log)) in overflows {
-            self.lag(token, log);
+            self.lag(token, log, None);
         }
     }
 
@@ -85,20 +85,20 @@ impl<B: Backend> Shard<B> {
         }
     }
 
-    /// The one decision about a connection that cannot take everything of a stream.
-    pub(super) fn lag(&mut self, token: usize, log: LogId) {
+    /// The one decision about a connection that cannot take everything of a stream. `missed` never came to
+    /// wait for it.
+    pub(super) fn lag(&mut self, token: usize, log: LogId, missed: Option<Loss>) {
         let (Some(routes), Some(connection)) = (self.groups.log(log), self.connections.get_mut(token)) else { return };
+        self.dirty.mark(connection, token); // it may have nothing waiting, and gets its snapshot at once
         match routes.stream.settings().lag {
             Lag::Disconnect => {
                 metrics::lagged(routes.stream.name(), "disconnect");
                 connection.close(close::TRY_AGAIN, "too far behind; resume by position", Instant::now());
-                self.dirty.mark(connection, token);
             }
             Lag::Resync => {
                 metrics::lagged(routes.stream.name(), "resync");
                 let dropped = connection.outbox.drop_log(log, "resync");
-                let loss = dropped.unwrap_or(Loss { policy: "resync", events: 0, from: 0, to: 0 });
-                connection.lost.push((log, loss));
+                dropped.into_iter().chain(missed).for_each(|loss| connection.miss(log, &loss));
                 self.set_start(token, log, PAUSED);
             }
         }
