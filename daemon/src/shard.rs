@@ -41,8 +41,10 @@ const MAX_INBOUND_PER_TURN: usize = 4096;
 const MAX_CATCH_UP: usize = 1024;
 /// How often time-outs are looked at.
 const TICK: Duration = Duration::from_millis(250);
-/// How many connections a shard closes per tick while it drains, so that their clients do not all come back at once.
+/// How many connections a shard closes at least per tick while it drains: few come back at once.
 const DRAINED_PER_TICK: usize = 500;
+/// The part of the drain that is left to the last clients for their answer.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// What a shard grants each connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +200,10 @@ impl<B: Backend> Shard<B> {
             Inbound::Source(log, source) => self.tell_source(log, &source),
             Inbound::Adopt(newcomer) => self.adopt(*newcomer),
             Inbound::Configure(config) => self.config = config,
-            Inbound::Drain { deadline } => self.drain = Some(deadline),
+            Inbound::Drain { deadline } => {
+                self.drain = Some(deadline);
+                self.drain_some(deadline, Instant::now());
+            }
         }
     }
 
@@ -346,7 +351,10 @@ impl<B: Backend> Shard<B> {
     }
 
     fn drain_some(&mut self, deadline: Instant, now: Instant) {
-        let at_once = if now >= deadline { usize::MAX } else { DRAINED_PER_TICK };
+        let time = deadline.saturating_duration_since(now + LAST_ANSWERS);
+        let ticks = usize::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(usize::MAX);
+        let at_once =
+            if ticks == 0 { usize::MAX } else { DRAINED_PER_TICK.max(self.connections.len().div_ceil(ticks)) };
         let open = self.connections.iter_mut().filter(|(_, connection)| connection.is_open()).take(at_once);
         for (token, connection) in open {
             let pause = Duration::from_millis(fastrand::u64(500..5000));

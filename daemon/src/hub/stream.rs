@@ -85,10 +85,14 @@ impl Stream {
     pub(super) fn apply(&self, settings: Settings) {
         let mut inner = self.lock();
         inner.kinds.clear();
-        let limits = settings.limits;
+        let is_shut = settings.private != inner.settings.private || !settings.visible;
         inner.settings = Arc::new(settings);
+        let limits = inner.settings.limits;
         for log in inner.logs.values_mut() {
             log.evict(&limits, Instant::now());
+            if is_shut {
+                log.targets.source_changed(log.id, &Source::Removed);
+            }
         }
     }
 
@@ -97,9 +101,7 @@ impl Stream {
     pub fn publish(&self, draft: &Draft<'_>, publisher: Option<&Arc<Signal>>) -> Result<Accepted, Refused> {
         let now = Instant::now();
         let stamped = Draft { unix_ns: if draft.unix_ns == 0 { unix_now() } else { draft.unix_ns }, ..*draft };
-        let mut inner = self.lock();
-        let accepted = inner.publish(&stamped, self, publisher, now);
-        drop(inner);
+        let accepted = self.lock().publish(&stamped, self, publisher, now);
         match &accepted {
             Ok(Accepted { repeated: false, .. }) => self.counters.published(),
             Ok(_) => self.counters.repeated(),
@@ -111,9 +113,6 @@ impl Stream {
     /// Takes the snapshot or the missed events and registers the outlet in one step: nothing is lost or doubled between.
     pub fn subscribe(&self, wish: &Wish<'_>, outlet: &Arc<dyn Outlet>) -> Result<Subscribed, Refused> {
         let mut inner = self.lock();
-        if inner.source == Source::Removed {
-            return Err(Refused::Removed);
-        }
         let subscribed = inner.answer(wish, self)?;
         let log = inner.log(wish.audience, &self.name, &self.log_ids)?;
         log.targets.subscribe(outlet, wish.patterns);
@@ -171,10 +170,6 @@ impl Stream {
         let mut inner = self.lock();
         let changed = std::mem::take(&mut inner.demand_changed);
         changed.into_iter().map(|pattern| (pattern.clone(), inner.demand_of(&pattern))).collect()
-    }
-
-    pub fn demand_of(&self, pattern: &Pattern) -> u64 {
-        self.lock().demand_of(pattern)
     }
 
     /// The broadcaster that owns the stream runs, and is told of demand by this signal.
@@ -342,6 +337,9 @@ impl Inner {
 
     fn answer(&mut self, wish: &Wish<'_>, stream: &Stream) -> Result<Subscribed, Refused> {
         let source = self.source.clone();
+        if source == Source::Removed {
+            return Err(Refused::Removed);
+        }
         let limits = self.settings.limits;
         let log = self.log(wish.audience, &stream.name, &stream.log_ids)?;
         log.evict(&limits, Instant::now());

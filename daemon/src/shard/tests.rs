@@ -96,9 +96,8 @@ impl Client {
 
     fn next_close(&mut self) -> CloseFrame {
         loop {
-            match self.0.read().unwrap() {
-                Message::Close(frame) => return frame.unwrap(),
-                _ => {}
+            if let Message::Close(frame) = self.0.read().unwrap() {
+                return frame.unwrap();
             }
         }
     }
@@ -436,6 +435,17 @@ fn draining_tells_every_client_and_ends_the_thread() {
         assert_eq!(u16::from(close.code), 1001);
         assert!(close.reason.starts_with("shutting down; retry in "), "{}", close.reason);
         _ = client.0.flush(); // answers the close
+    }
+    house.shard.wait();
+}
+
+#[test]
+fn a_short_drain_tells_everybody_all_the_same() {
+    let house = House::new(CONFIG);
+    let mut clients: Vec<Client> = (0..20).map(|_| house.greeted()).collect();
+    house.shard.drain(Instant::now() + super::TICK / 2);
+    for client in &mut clients {
+        assert_eq!(u16::from(client.next_close().code), 1001);
     }
     house.shard.wait();
 }
