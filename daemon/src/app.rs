@@ -90,7 +90,7 @@ impl App {
         let supervisor =
             Arc::new(Supervisor::new(hub.clone(), supervisor_config(&config, &around.source.env, &folders)));
         let house = House::new(supervisor.clone());
-        let broadcasters = reload::prepare(&supervisor, &hub, &loaded).map_err(StartError::Config)?;
+        let broadcasters = reload::prepare(&supervisor, &loaded).map_err(StartError::Config)?;
         let runtime = runtime()?;
         let inboxes = shards.iter().map(|shard| shard.inbox.clone()).collect();
         let settings = parts::server(&config, parts::max_connections(&config.hub));
@@ -206,7 +206,7 @@ pub fn check(source: &Source, loaded: &Loaded) -> Result<(), StartError> {
     let folders = Folders::shared(&source.env).map_err(StartError::Folder)?;
     let hub = Hub::new("check");
     let supervisor = Supervisor::new(hub.clone(), supervisor_config(&loaded.config, &source.env, &folders));
-    reload::prepare(&supervisor, &hub, loaded).map(drop).map_err(StartError::Config)
+    reload::prepare(&supervisor, loaded).map(drop).map_err(StartError::Config)
 }
 
 /// Eight letters and digits that no earlier start had, in all likelihood.

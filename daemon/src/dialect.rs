@@ -246,8 +246,16 @@ pub struct About<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {
     pub policy: &'static str,
-    /// How many events were left out, as far as this connection would have got them.
+    /// How many events that waited for this connection were left out.
     pub events: u64,
     pub from: u64,
     pub to: u64,
+}
+
+impl Loss {
+    /// Takes in another loss of the same log.
+    pub fn widen(&mut self, other: &Loss) {
+        self.events += other.events;
+        (self.from, self.to) = (self.from.min(other.from), self.to.max(other.to));
+    }
 }

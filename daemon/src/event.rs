@@ -37,7 +37,7 @@ impl Flags {
 pub struct Event {
     pub log: LogId,
     pub seq: u64,
-    /// The previous number of the same topic, 0 when this is the topic's first.
+    /// The number of the topic's event before this one, 0 when this is its first. Refreshed records do not count.
     pub prev: u64,
     pub flags: Flags,
     pub stream: Arc<str>,

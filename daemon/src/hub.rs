@@ -19,7 +19,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use self::log::Answer;
@@ -32,6 +32,8 @@ use crate::event::{LogId, Position};
 pub struct Hub {
     epoch: Arc<str>,
     log_ids: Arc<AtomicU64>,
+    /// How many streams are gone: a later one of the same name begins to count anew, in an epoch of its own.
+    removed: AtomicU64,
     streams: RwLock<BTreeMap<Arc<str>, Arc<Stream>>>,
 }
 
@@ -39,7 +41,12 @@ impl Hub {
     /// A hub without streams. The epoch names the life of its numberings; it is new at every start, because the logs are
     /// in memory.
     pub fn new(epoch: &str) -> Arc<Self> {
-        Arc::new(Self { epoch: epoch.into(), log_ids: Arc::default(), streams: RwLock::default() })
+        Arc::new(Self {
+            epoch: epoch.into(),
+            log_ids: Arc::default(),
+            removed: AtomicU64::new(0),
+            streams: RwLock::default(),
+        })
     }
 
     pub fn epoch(&self) -> &Arc<str> {
@@ -47,12 +54,12 @@ impl Hub {
     }
 
     /// The stream of this name with these settings. A stream that exists keeps its numbers, history, records and
-    /// subscribers.
+    /// subscribers; one that clients may no longer read sends them away.
     pub fn declare(&self, name: &str, settings: Settings) -> Arc<Stream> {
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
         let known = streams.get(name).cloned();
         let stream = known.unwrap_or_else(|| {
-            let stream = Stream::new(name, &self.epoch, self.log_ids.clone());
+            let stream = Stream::new(name, &self.next_epoch(), self.log_ids.clone());
             streams.insert(name.into(), stream.clone());
             stream
         });
@@ -65,6 +72,7 @@ impl Hub {
     pub fn remove(&self, name: &str) {
         let removed = self.streams.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         if let Some(stream) = removed {
+            self.removed.fetch_add(1, Ordering::Relaxed);
             stream.set_source(Source::Removed);
         }
     }
@@ -76,6 +84,13 @@ impl Hub {
     /// All streams, in order of their names.
     pub fn streams(&self) -> Vec<Arc<Stream>> {
         self.streams.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn next_epoch(&self) -> Arc<str> {
+        match self.removed.load(Ordering::Relaxed) {
+            0 => self.epoch.clone(),
+            gone => format!("{}-{gone}", self.epoch).into(),
+        }
     }
 }
 

@@ -21,11 +21,11 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use self::connection::Connection;
-use self::groups::Groups;
+use self::groups::{Groups, Member};
 pub use self::handle::Handle;
 use self::inbox::{Inbound, Inbox, Newcomer};
 use self::poll::{Backend, Ready, Sink, WAKE_TOKEN};
-use crate::dialect::Reply;
+use crate::dialect::{Loss, Reply};
 use crate::event::LogId;
 use crate::hub::Hub;
 use crate::hub::settings::Source;
@@ -41,8 +41,10 @@ const MAX_INBOUND_PER_TURN: usize = 4096;
 const MAX_CATCH_UP: usize = 1024;
 /// How often time-outs are looked at.
 const TICK: Duration = Duration::from_millis(250);
-/// How many connections a shard closes per tick while it drains, so that their clients do not all come back at once.
+/// How many connections a shard closes at least per tick while it drains: few come back at once.
 const DRAINED_PER_TICK: usize = 500;
+/// The part of the drain that is left to the last clients for their answer.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// What a shard grants each connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +200,10 @@ impl<B: Backend> Shard<B> {
             Inbound::Source(log, source) => self.tell_source(log, &source),
             Inbound::Adopt(newcomer) => self.adopt(*newcomer),
             Inbound::Configure(config) => self.config = config,
-            Inbound::Drain { deadline } => self.drain = Some(deadline),
+            Inbound::Drain { deadline } => {
+                self.drain = Some(deadline);
+                self.drain_some(deadline, Instant::now());
+            }
         }
     }
 
@@ -209,26 +214,36 @@ impl<B: Backend> Shard<B> {
         }
         let logs: Vec<LogId> = self.groups.logs().map(|(log, _)| log).collect();
         for log in logs {
-            while let Some(routes) = self.groups.log(log) {
-                let audience = routes.audience.clone();
-                let Some(caught) = routes.stream.clone().catch_up(&audience, self.outlet.id(), MAX_CATCH_UP) else {
-                    break;
-                };
-                if caught.lost.is_some() {
-                    let members: Vec<usize> = self
-                        .groups
-                        .of_log(log)
-                        .flat_map(|group| &group.members)
-                        .map(|member| member.connection)
-                        .collect();
-                    members.into_iter().for_each(|token| self.lag(token, log));
-                }
-                for event in &caught.events {
-                    self.groups.route(event);
-                }
-                self.distribute();
-            }
+            self.read_history(log, u64::MAX);
         }
+    }
+
+    /// Makes good, up to this number, what the hub could not hand over of a log.
+    fn read_history(&mut self, log: LogId, up_to: u64) {
+        while let Some(routes) = self.groups.log(log) {
+            let (stream, audience) = (routes.stream.clone(), routes.audience.clone());
+            let Some(caught) = stream.catch_up(&audience, self.outlet.id(), up_to, MAX_CATCH_UP) else { break };
+            if let Some((from, to)) = caught.lost {
+                self.distribute(); // what came before is not lost
+                for token in self.members_of(log, |member| member.start < to) {
+                    self.lag(token, log, Some(Loss { policy: "resync", events: 0, from, to }));
+                }
+            }
+            for event in &caught.events {
+                self.groups.route(event);
+            }
+            self.distribute();
+        }
+    }
+
+    /// The connections, each once, that have such a seat in a group of the log.
+    fn members_of(&self, log: LogId, is_meant: impl Fn(&Member) -> bool) -> Vec<usize> {
+        let members = self.groups.of_log(log).flat_map(|group| &group.members);
+        let mut tokens: Vec<usize> =
+            members.filter(|member| is_meant(member)).map(|member| member.connection).collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        tokens
     }
 
     fn adopt(&mut self, mut newcomer: Newcomer) {
@@ -257,11 +272,7 @@ impl<B: Backend> Shard<B> {
         self.distribute(); // what came before is told before
         let Some(routes) = self.groups.log(log) else { return };
         let stream = routes.stream.name().clone();
-        let mut members: Vec<usize> =
-            self.groups.of_log(log).flat_map(|group| &group.members).map(|member| member.connection).collect();
-        members.sort_unstable();
-        members.dedup();
-        for token in members {
+        for token in self.members_of(log, |_| true) {
             let connection = &mut self.connections[token];
             match source {
                 Source::Absent(reason) => connection.say(&Reply::NoSource { stream: &stream, reason }),
@@ -301,7 +312,7 @@ impl<B: Backend> Shard<B> {
         }
         // Only what is left after sending is more than the client can take.
         if let Some(log) = connection.outbox.overflowing(self.config.outbox) {
-            self.lag(token, log);
+            self.lag(token, log, None);
         }
         let connection = &mut self.connections[token];
         if connection.outbox.is_empty() && !connection.lost.is_empty() && connection.is_open() {
@@ -345,7 +356,10 @@ impl<B: Backend> Shard<B> {
     }
 
     fn drain_some(&mut self, deadline: Instant, now: Instant) {
-        let at_once = if now >= deadline { usize::MAX } else { DRAINED_PER_TICK };
+        let time = deadline.saturating_duration_since(now + LAST_ANSWERS);
+        let ticks = usize::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(usize::MAX);
+        let at_once =
+            if ticks == 0 { usize::MAX } else { DRAINED_PER_TICK.max(self.connections.len().div_ceil(ticks)) };
         let open = self.connections.iter_mut().filter(|(_, connection)| connection.is_open()).take(at_once);
         for (token, connection) in open {
             let pause = Duration::from_millis(fastrand::u64(500..5000));

@@ -1,6 +1,5 @@
 //! From one configuration to the next while everything runs: check all, make ready what is new, exchange, let go.
 
-use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -23,15 +22,7 @@ pub struct Broadcasters {
     declared: Vec<(String, Settings)>,
     /// All names that have a stream from now on.
     names: Vec<String>,
-    new: NewStreams,
     prepared: Prepared,
-}
-
-/// Declared streams that are there before the commit, because broadcasters that are made ready may listen to them. They
-/// go again when it does not come.
-struct NewStreams {
-    hub: Arc<Hub>,
-    names: Vec<String>,
 }
 
 /// What a reload did.
@@ -77,7 +68,7 @@ impl App {
                 vec![Diagnostic::of_value(code::UNUSABLE_ADDRESS, document, "/admin", message)],
             )
         };
-        let broadcasters = prepare(&self.supervisor, &self.hub, &loaded)?;
+        let broadcasters = prepare(&self.supervisor, &loaded)?;
         let limit = parts::max_connections(&loaded.config.hub);
         let server = self.server.prepare(parts::server(&loaded.config, limit));
         let server = server.map_err(|error| at_address(error.to_string()))?;
@@ -114,7 +105,7 @@ impl App {
 }
 
 /// Checks everything about streams and broadcasters and makes ready what is new. All mistakes are found at once.
-pub fn prepare(supervisor: &Supervisor, hub: &Arc<Hub>, loaded: &Loaded) -> Result<Broadcasters, Diagnostics> {
+pub fn prepare(supervisor: &Supervisor, loaded: &Loaded) -> Result<Broadcasters, Diagnostics> {
     let (config, document) = (&loaded.config, &loaded.document);
     let mut found = Vec::new();
     let mut declared = Vec::new();
@@ -138,16 +129,17 @@ pub fn prepare(supervisor: &Supervisor, hub: &Arc<Hub>, loaded: &Loaded) -> Resu
         return Err(Diagnostics::about(document, found));
     }
     let names = declared.iter().map(|(name, _)| name).chain(config.broadcasters.keys()).cloned().collect();
-    let new = NewStreams::declare(hub, &declared);
     let prepared = supervisor.prepare(wanted);
     let prepared = prepared.map_err(|problems| Diagnostics::about(document, diagnostics(document, problems)))?;
-    Ok(Broadcasters { declared, names, new, prepared })
+    Ok(Broadcasters { declared, names, prepared })
 }
 
 /// Exchanges the old for the new; what is gone tells its subscribers.
 pub fn commit(supervisor: &Supervisor, hub: &Hub, new: Broadcasters) -> Result<Vec<Change>, Vec<Problem>> {
-    let changes = supervisor.commit(new.prepared)?;
-    new.new.keep();
+    // Streams that are new can be listened to: they are there before broadcasters begin, unless these refuse.
+    let fresh = declare_new(hub, &new.declared);
+    let committed = supervisor.commit(new.prepared);
+    let changes = committed.inspect_err(|_| fresh.iter().for_each(|name| hub.remove(name)))?;
     for (name, settings) in new.declared {
         hub.declare(&name, settings).set_source(Source::Declared);
     }
@@ -194,25 +186,10 @@ fn settings(
     config::check_settings(document, name, &schema).map_err(|mistakes| mistakes.items)
 }
 
-impl NewStreams {
-    fn declare(hub: &Arc<Hub>, declared: &[(String, Settings)]) -> Self {
-        let mut names = Vec::new();
-        for (name, settings) in declared.iter().filter(|(name, _)| hub.stream(name).is_none()) {
-            hub.declare(name, settings.clone());
-            names.push(name.clone());
-        }
-        Self { hub: hub.clone(), names }
-    }
-
-    fn keep(mut self) {
-        self.names.clear();
-    }
-}
-
-impl Drop for NewStreams {
-    fn drop(&mut self) {
-        self.names.iter().for_each(|name| self.hub.remove(name));
-    }
+/// Declares the streams that are not there yet, and returns their names.
+fn declare_new(hub: &Hub, declared: &[(String, Settings)]) -> Vec<String> {
+    let fresh = declared.iter().filter(|(name, _)| hub.stream(name).is_none());
+    fresh.map(|(name, settings)| hub.declare(name, settings.clone()).name().to_string()).collect()
 }
 
 /// What changed between two configurations and cannot be taken while running.
@@ -224,4 +201,26 @@ fn waiting(old: &schema::Config, new: &schema::Config) -> Vec<&'static str> {
         ("plugins.dirs", old.plugins.dirs != new.plugins.dirs),
     ];
     changed.into_iter().filter(|(_, changed)| *changed).map(|(setting, _)| setting).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folders::Folders;
+
+    #[test]
+    fn what_was_only_prepared_has_changed_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let env = Env::from([("HOME".to_owned(), home.path().display().to_string())]);
+        let folders = Folders::shared(&env).unwrap();
+        let source = config::Source { path: "config.toml".into(), env, sets: Vec::new() };
+        let loaded = config::Config::from_text(&source, "[streams.ticks]\nvisible = true\n").ok().unwrap();
+        let hub = Hub::new("epoch");
+        let parts = super::super::supervisor_config(&loaded.config, &source.env, &folders);
+        let supervisor = Supervisor::new(hub.clone(), parts);
+        let prepared = prepare(&supervisor, &loaded).ok().unwrap();
+        assert!(hub.stream("ticks").is_none());
+        assert_eq!(commit(&supervisor, &hub, prepared).unwrap(), []);
+        assert!(hub.stream("ticks").is_some());
+    }
 }

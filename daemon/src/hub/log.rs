@@ -30,7 +30,7 @@ impl Default for Limits {
 
 #[derive(Default)]
 struct Topic {
-    /// The number of the topic's newest event.
+    /// The number of the topic's newest event that was delivered.
     last: u64,
     /// The highest number of the topic that left the history, or was never in it.
     evicted: u64,
@@ -51,6 +51,8 @@ pub struct Log {
     audience: Arc<str>,
     seq: u64,
     history: History,
+    /// The highest number that left the history.
+    evicted: u64,
     topics: HashMap<Arc<str>, Topic>,
     records: Records,
     /// While the broadcaster publishes all its records anew: the set that will replace the present one.
@@ -66,6 +68,7 @@ impl Log {
             audience,
             seq: 0,
             history: History::default(),
+            evicted: 0,
             topics: HashMap::new(),
             records: Records::default(),
             staged: None,
@@ -102,11 +105,11 @@ impl Log {
         let event = Arc::new(self.event(draft, &topic, kind, now));
         self.update_records(draft, &event, &kind.collection);
         let state = self.topics.get_mut(&topic).expect("known_topic put it there");
-        state.last = self.seq;
         if draft.flags.has(Flags::RECORD_ONLY) {
             state.evicted = self.seq;
             return Ok(event);
         }
+        state.last = self.seq; // `prev` names what a subscriber got, so that it sees no gap where there is none
         self.history.push(event.clone());
         self.evict(limits, now);
         self.targets.deliver(&event);
@@ -126,6 +129,7 @@ impl Log {
     /// Lets go what the bounds no longer allow, without waiting for the next event.
     pub fn evict(&mut self, limits: &Limits, now: Instant) {
         while let Some(event) = self.history.evict(&limits.history, now) {
+            self.evicted = event.seq;
             if let Some(topic) = self.topics.get_mut(&event.topic) {
                 topic.evicted = topic.evicted.max(event.seq);
             }
@@ -148,13 +152,14 @@ impl Log {
         }
     }
 
-    /// Events that an outlet missed behind `seq`, and the number that it has then.
-    pub fn catch_up(&self, seq: u64, max: usize) -> CaughtUp {
-        let oldest = self.history.after(0).next().map_or(self.seq + 1, |event| event.seq);
-        let lost = (seq + 1 < oldest).then(|| (seq + 1, oldest - 1));
-        let events: Vec<_> = self.history.after(seq).take(max).cloned().collect();
+    /// Events that an outlet missed behind `seq` up to `up_to`, and the number that it has then.
+    pub fn catch_up(&self, seq: u64, up_to: u64, max: usize) -> CaughtUp {
+        let lost = (seq < self.evicted).then(|| (seq + 1, self.evicted.min(up_to)));
+        let missed = self.history.after(seq).take_while(|event| event.seq <= up_to);
+        let events: Vec<_> = missed.take(max).cloned().collect();
         let complete = events.len() < max;
-        let reached = if complete { self.seq } else { events.last().map_or(self.seq, |event| event.seq) };
+        let newest = self.seq.min(up_to);
+        let reached = if complete { newest } else { events.last().map_or(newest, |event| event.seq) };
         CaughtUp { events, lost, reached }
     }
 

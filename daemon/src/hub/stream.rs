@@ -82,10 +82,14 @@ impl Stream {
     pub(super) fn apply(&self, settings: Settings) {
         let mut inner = self.lock();
         inner.kinds = Kinds::new(settings.collections.clone());
-        let limits = settings.limits;
+        let is_shut = settings.private != inner.settings.private || !settings.visible;
         inner.settings = Arc::new(settings);
+        let limits = inner.settings.limits;
         for log in inner.logs.values_mut() {
             log.evict(&limits, Instant::now());
+            if is_shut {
+                log.targets.source_changed(log.id, &Source::Removed);
+            }
         }
     }
 
@@ -94,9 +98,7 @@ impl Stream {
     pub fn publish(&self, draft: &Draft<'_>, publisher: Option<&Arc<Signal>>) -> Result<Accepted, Refused> {
         let now = Instant::now();
         let stamped = Draft { unix_ns: if draft.unix_ns == 0 { unix_now() } else { draft.unix_ns }, ..*draft };
-        let mut inner = self.lock();
-        let accepted = inner.publish(&stamped, self, publisher, now);
-        drop(inner);
+        let accepted = self.lock().publish(&stamped, self, publisher, now);
         match &accepted {
             Ok(Accepted { repeated: false, .. }) => self.counters.published(),
             Ok(_) => self.counters.repeated(),
@@ -110,7 +112,7 @@ impl Stream {
         let mut inner = self.lock();
         let subscribed = inner.answer(wish, self)?;
         let log = inner.log(wish.audience, &self.name, &self.log_ids)?;
-        log.targets.subscribe(outlet, wish.patterns, subscribed.position.seq);
+        log.targets.subscribe(outlet, wish.patterns);
         for pattern in wish.patterns {
             if inner.interest.add(pattern) == 1 {
                 inner.demand_changes(pattern);
@@ -138,12 +140,12 @@ impl Stream {
         self.counters.subscriptions(inner.interest.total());
     }
 
-    /// What an outlet missed since it was full, at most `max` events; `None` when it is not behind.
-    pub fn catch_up(&self, audience: &str, outlet: u64, max: usize) -> Option<CaughtUp> {
+    /// What an outlet missed since it was full, up to a number and at most `max` events; `None` when it missed nothing.
+    pub fn catch_up(&self, audience: &str, outlet: u64, up_to: u64, max: usize) -> Option<CaughtUp> {
         let mut inner = self.lock();
         let log = inner.logs.get_mut(audience)?;
-        let behind = log.targets.behind(outlet)?;
-        let caught = log.catch_up(behind, max);
+        let behind = log.targets.behind(outlet).filter(|seq| *seq < up_to)?;
+        let caught = log.catch_up(behind, up_to, max);
         let newest = log.seq();
         log.targets.caught_up(outlet, caught.reached, newest);
         Some(caught)
@@ -165,10 +167,6 @@ impl Stream {
         let mut inner = self.lock();
         let changed = std::mem::take(&mut inner.demand_changed);
         changed.into_iter().map(|pattern| (pattern.clone(), inner.demand_of(&pattern))).collect()
-    }
-
-    pub fn demand_of(&self, pattern: &Pattern) -> u64 {
-        self.lock().demand_of(pattern)
     }
 
     /// The broadcaster that owns the stream runs, and is told of demand by this signal.
@@ -336,6 +334,9 @@ impl Inner {
 
     fn answer(&mut self, wish: &Wish<'_>, stream: &Stream) -> Result<Subscribed, Refused> {
         let source = self.source.clone();
+        if source == Source::Removed {
+            return Err(Refused::Removed);
+        }
         let limits = self.settings.limits;
         let declared = self.kinds.collections();
         let log = self.log(wish.audience, &stream.name, &stream.log_ids)?;

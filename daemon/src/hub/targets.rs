@@ -30,18 +30,16 @@ pub struct Targets(Vec<Target>);
 struct Target {
     outlet: Arc<dyn Outlet>,
     interest: Interest,
-    /// The outlet was full: the last number that it was offered. It re-reads the history from there.
+    /// The outlet was full: it has what it wants up to and including this number, and re-reads the history from there.
     behind: Option<u64>,
-    offered: u64,
 }
 
 impl Targets {
-    pub fn subscribe(&mut self, outlet: &Arc<dyn Outlet>, patterns: &[Pattern], seq: u64) {
+    pub fn subscribe(&mut self, outlet: &Arc<dyn Outlet>, patterns: &[Pattern]) {
         let target = match self.0.iter().position(|target| target.outlet.id() == outlet.id()) {
             Some(index) => &mut self.0[index],
             None => {
-                let target =
-                    Target { outlet: outlet.clone(), interest: Interest::default(), behind: None, offered: seq };
+                let target = Target { outlet: outlet.clone(), interest: Interest::default(), behind: None };
                 self.0.push_mut(target)
             }
         };
@@ -69,9 +67,8 @@ impl Targets {
             if target.behind.is_some() || !target.interest.reaches(&event.topic) {
                 continue;
             }
-            match target.outlet.offer(event) {
-                Ok(()) => target.offered = event.seq,
-                Err(Full) => target.behind = Some(target.offered),
+            if target.outlet.offer(event) == Err(Full) {
+                target.behind = Some(event.seq - 1);
             }
         }
     }
@@ -90,7 +87,6 @@ impl Targets {
     /// The outlet has what it missed up to and including `seq`; with nothing left to catch up it is offered to again.
     pub fn caught_up(&mut self, outlet: u64, seq: u64, newest: u64) {
         if let Some(target) = self.0.iter_mut().find(|target| target.outlet.id() == outlet) {
-            target.offered = seq;
             target.behind = (seq < newest).then_some(seq);
         }
     }

@@ -105,6 +105,35 @@ fn another_epoch_gets_a_snapshot() {
 }
 
 #[test]
+fn a_stream_that_comes_back_counts_in_an_epoch_of_its_own() {
+    let hub = Hub::new("epoch");
+    let before = hub.declare("bars", Settings::default());
+    publish(&before, "A:1", "{}");
+    hub.remove("bars");
+    let after = hub.declare("bars", Settings::default());
+    publish(&after, "A:1", "{}");
+    publish(&after, "A:1", "{}");
+    assert_eq!(resume(&after, "bars", 1), None, "its number 1 is another event");
+    let outlet: Arc<dyn Outlet> = Arc::new(Recorder::default());
+    let wish = Wish { patterns: &[pattern("bars")], audience: "", since: None };
+    assert_eq!(before.subscribe(&wish, &outlet).unwrap_err(), Refused::Removed);
+}
+
+#[test]
+fn subscribers_are_sent_away_when_a_stream_becomes_private() {
+    let hub = Hub::new("epoch");
+    let public = hub.declare("bars", Settings::default());
+    let recorder = Arc::new(Recorder::default());
+    let outlet: Arc<dyn Outlet> = recorder.clone();
+    let wish = Wish { patterns: &[pattern("bars")], audience: "", since: None };
+    public.subscribe(&wish, &outlet).unwrap();
+    hub.declare("bars", Settings::default());
+    assert_eq!(*recorder.sources.lock().unwrap(), []);
+    hub.declare("bars", Settings { private: true, ..Settings::default() });
+    assert_eq!(*recorder.sources.lock().unwrap(), [Source::Removed]);
+}
+
+#[test]
 fn record_only_events_take_a_number_and_count_as_evicted() {
     let stream = stream(Settings::default());
     let recorder = Arc::new(Recorder::default());
@@ -116,7 +145,7 @@ fn record_only_events_take_a_number_and_count_as_evicted() {
     assert_eq!(stream.publish(&quiet, None).unwrap().seq, 2);
     publish(&stream, "A:1", "{}");
     let seen: Vec<(u64, u64)> = recorder.events.lock().unwrap().iter().map(|event| (event.seq, event.prev)).collect();
-    assert_eq!(seen, [(1, 0), (3, 2)]);
+    assert_eq!(seen, [(1, 0), (3, 1)]);
     assert_eq!(resume(&stream, "bars:A:1", 1), None, "nobody is told recovered who missed a record");
     assert_eq!(resume(&stream, "bars:A:1", 2), Some(vec![3]));
     assert_eq!(stream.figures().records, 1);
@@ -440,7 +469,7 @@ impl Client {
 
     fn catch_up(&mut self, stream: &Stream, model: &Model, max: usize) {
         self.take(model);
-        let Some(caught) = stream.catch_up("", self.recorder.id, max) else { return };
+        let Some(caught) = stream.catch_up("", self.recorder.id, u64::MAX, max) else { return };
         if let Some((_, to)) = caught.lost {
             self.accounted = self.accounted.max(to);
         }

@@ -53,7 +53,7 @@ pub struct Connection {
     pub subscriptions: Vec<Subscription>,
     /// Requests that are answered when enough of the earlier answers has been sent.
     pub waiting: VecDeque<Result<Request, Refusal>>,
-    /// Logs whose events were dropped, until the fresh snapshot that replaces them.
+    /// Logs whose events were dropped, each once, until the fresh snapshot that replaces them.
     pub lost: Vec<(LogId, Loss)>,
     pub is_dirty: bool,
     pub interest: Interest,
@@ -149,6 +149,14 @@ impl Connection {
                 Ok(Some(Input::Pong(_))) => {}
                 Err(Violation { code, reason }) => return self.close(code, reason, now),
             }
+        }
+    }
+
+    /// Notes what the client will not get of a log, until the fresh snapshot that replaces it.
+    pub fn miss(&mut self, log: LogId, loss: &Loss) {
+        match self.lost.iter_mut().find(|(known, _)| *known == log) {
+            Some((_, known)) => known.widen(loss),
+            None => self.lost.push((log, loss.clone())),
         }
     }
 

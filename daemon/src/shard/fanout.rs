@@ -74,9 +74,11 @@ impl<B: Backend> Shard<B> {
         }
     }
 
-    /// The one decision about a connection that cannot take everything of a stream.
-    pub(super) fn lag(&mut self, token: usize, log: LogId) {
+    /// The one decision about a connection that cannot take everything of a stream. `missed` never came to
+    /// wait for it.
+    pub(super) fn lag(&mut self, token: usize, log: LogId, missed: Option<Loss>) {
         let Some(connection) = self.connections.get_mut(token) else { return };
+        self.dirty.mark(connection, token); // it may have nothing waiting, and gets its snapshot at once
         let Some(routes) = self.groups.log(log) else {
             connection.outbox.drop_log(log, "resync"); // nobody is subscribed to it any more
             return;
@@ -85,13 +87,11 @@ impl<B: Backend> Shard<B> {
             Lag::Disconnect => {
                 metrics::lagged(routes.stream.name(), "disconnect");
                 connection.close(close::TRY_AGAIN, "too far behind; resume by position", Instant::now());
-                self.dirty.mark(connection, token);
             }
             Lag::Resync => {
                 metrics::lagged(routes.stream.name(), "resync");
                 let dropped = connection.outbox.drop_log(log, "resync");
-                let loss = dropped.unwrap_or(Loss { policy: "resync", events: 0, from: 0, to: 0 });
-                connection.lost.push((log, loss));
+                dropped.into_iter().chain(missed).for_each(|loss| connection.miss(log, &loss));
                 self.set_start(token, log, PAUSED);
             }
         }

@@ -122,6 +122,11 @@ impl Inbox {
         self.queued_bytes.fetch_sub(event.weight(), Ordering::Relaxed);
     }
 
+    /// Whether an event was refused and nobody has looked since.
+    pub(super) fn has_overflowed(&self) -> bool {
+        self.overflowed.load(Ordering::Acquire)
+    }
+
     /// Whether an event was refused since the last call.
     pub(super) fn take_overflow(&self) -> bool {
         self.overflowed.swap(false, Ordering::AcqRel)

@@ -131,9 +131,7 @@ impl Outbox {
                 self.event_bytes -= piece.bytes.len();
             }
             if events > 0 {
-                let loss = loss.get_or_insert(Loss { policy, events: 0, from, to });
-                loss.events += events;
-                (loss.from, loss.to) = (loss.from.min(from), loss.to.max(to));
+                loss.get_or_insert(Loss { policy, events: 0, from, to }).widen(&Loss { policy, events, from, to });
             }
             self.bytes -= piece.bytes.len();
             self.empty += 1;
@@ -236,12 +234,10 @@ impl Outbox {
     }
 
     fn note_replaced(&mut self, log: LogId, seq: u64) {
+        let loss = Loss { policy: "latest", events: 1, from: seq, to: seq };
         match self.replaced.iter_mut().find(|(known, _)| *known == log) {
-            Some((_, loss)) => {
-                loss.events += 1;
-                (loss.from, loss.to) = (loss.from.min(seq), loss.to.max(seq));
-            }
-            None => self.replaced.push((log, Loss { policy: "latest", events: 1, from: seq, to: seq })),
+            Some((_, known)) => known.widen(&loss),
+            None => self.replaced.push((log, loss)),
         }
     }
 }

@@ -18,12 +18,15 @@ use crate::metrics;
 
 /// No connection has an identity yet; a private stream's log of nobody is never offered to a client.
 const NOBODY: &str = "";
+/// How many requests of one client are handled before the others have their turn.
+const MAX_ANSWERED_PER_TURN: usize = 32;
 
 impl<B: Backend> Shard<B> {
     /// Handles the requests that wait, as long as the client takes the answers.
     pub(super) fn answer_waiting(&mut self) {
         for token in std::mem::take(&mut self.talking) {
-            while let Some(connection) = self.connections.get_mut(token) {
+            for _ in 0..MAX_ANSWERED_PER_TURN {
+                let Some(connection) = self.connections.get_mut(token) else { break };
                 self.dirty.mark(connection, token);
                 if !connection.is_open() || connection.outbox.asked_bytes() > self.config.outbox {
                     break;
@@ -78,14 +81,20 @@ impl<B: Backend> Shard<B> {
         id: &RequestId,
     ) -> Result<(), Refusal> {
         let (stream, patterns) = self.resolve(token, target)?;
-        self.forget(token, &stream, &patterns);
-        self.check_room(token, target, patterns.len())?;
+        let before = self.subscriptions_to(token, &patterns);
+        self.check_room(token, target, patterns.len() - before.len())?;
         let wish = Wish { patterns: &patterns, audience: NOBODY, since };
         let subscribed = stream
             .subscribe(&wish, &self.outlet)
             .map_err(|refused| refusal(target, Code::Internal, refused.to_string()))?;
+        // After the new ones have been counted: the broadcaster is not told that nobody is left.
+        before.into_iter().for_each(|subscription| self.leave(token, subscription));
         self.catch_up_to(&subscribed);
         self.seat(token, &stream, &patterns, &subscribed);
+        if stream.source() == Source::Removed {
+            self.forget_log(token, subscribed.log); // its subscribers may have been told before this one had a seat
+            return Err(self.unknown(token, target));
+        }
         let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
         let about =
             About { stream: stream.name(), topics: &topics, target: Some(target), session_id: target.session_id(), id };
@@ -102,10 +111,12 @@ impl<B: Backend> Shard<B> {
 
     fn unsubscribe(&mut self, token: usize, target: &Target, id: &RequestId) -> Result<(), Refusal> {
         let (stream, patterns) = self.resolve(token, target)?;
-        if self.forget(token, &stream, &patterns) == 0 {
+        let meant = self.subscriptions_to(token, &patterns);
+        if meant.is_empty() {
             let message = format!("not subscribed to {}", patterns[0].text());
             return Err(refusal(target, Code::NotSubscribed, message));
         }
+        meant.into_iter().for_each(|subscription| self.leave(token, subscription));
         let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
         let about =
             About { stream: stream.name(), topics: &topics, target: Some(target), session_id: target.session_id(), id };
@@ -172,11 +183,7 @@ impl<B: Backend> Shard<B> {
         let name = target.stream();
         let served = self.connections[token].endpoint.serves(name);
         let stream = self.hub.stream(name).filter(|stream| served && stream.settings().visible);
-        let Some(stream) = stream else {
-            let valid = self.visible_streams(token);
-            let message = format!("unknown stream \"{}\"; valid streams: {}", name.escape_debug(), valid.join(", "));
-            return Err(refusal(target, Code::UnknownStream, message));
-        };
+        let stream = stream.ok_or_else(|| self.unknown(token, target))?;
         let settings = stream.settings();
         if settings.private {
             let message =
@@ -197,6 +204,12 @@ impl<B: Backend> Shard<B> {
         Ok((stream, patterns))
     }
 
+    fn unknown(&self, token: usize, target: &Target) -> Refusal {
+        let (name, valid) = (target.stream().escape_debug(), self.visible_streams(token));
+        let message = format!("unknown stream \"{name}\"; valid streams: {}", valid.join(", "));
+        refusal(target, Code::UnknownStream, message)
+    }
+
     fn check_room(&self, token: usize, target: &Target, more: usize) -> Result<(), Refusal> {
         let max = self.config.max_subscriptions;
         if self.connections[token].subscriptions.len() + more > max {
@@ -207,17 +220,20 @@ impl<B: Backend> Shard<B> {
         Ok(())
     }
 
-    /// Takes from the inbox what the hub handed over up to the answer's number, so that nothing older follows the answer.
+    /// Takes what the hub handed over, or could not hand over, up to the answer's number, so that nothing older follows the answer.
     fn catch_up_to(&mut self, answered: &Subscribed) {
         while let Some(inbound) = self.next_inbound() {
             let newer = matches!(&inbound, Inbound::Event(event) if event.log == answered.log && event.seq > answered.position.seq);
-            if newer || matches!(inbound, Inbound::Adopt(_) | Inbound::Drain { .. }) {
+            if newer {
                 self.stash.push_front(inbound);
                 break;
             }
             self.take_in(inbound);
         }
         self.distribute();
+        if self.inbox.has_overflowed() {
+            self.read_history(answered.log, answered.position.seq);
+        }
     }
 
     fn seat(&mut self, token: usize, stream: &Arc<Stream>, patterns: &[Pattern], subscribed: &Subscribed) {
@@ -262,21 +278,12 @@ impl<B: Backend> Shard<B> {
         }
     }
 
-    /// Ends these subscriptions where they exist and returns how many did.
-    fn forget(&mut self, token: usize, stream: &Arc<Stream>, patterns: &[Pattern]) -> usize {
-        let is_meant = |subscription: &Subscription| {
-            let group = self.groups.get(subscription.group);
-            group.is_some_and(|group| patterns.contains(&group.pattern) && group.pattern.stream() == &**stream.name())
+    /// Those of these patterns, which are sorted, that the connection is subscribed to.
+    fn subscriptions_to(&self, token: usize, patterns: &[Pattern]) -> Vec<Subscription> {
+        let is_meant = |subscription: &&Subscription| {
+            self.groups.get(subscription.group).is_some_and(|group| patterns.binary_search(&group.pattern).is_ok())
         };
-        let meant: Vec<usize> =
-            self.connections[token].subscriptions.iter().filter(|s| is_meant(s)).map(|s| s.group).collect();
-        for group in &meant {
-            let found = self.connections[token].subscriptions.iter().find(|s| s.group == *group).copied();
-            if let Some(subscription) = found {
-                self.leave(token, subscription);
-            }
-        }
-        meant.len()
+        self.connections[token].subscriptions.iter().filter(is_meant).copied().collect()
     }
 
     fn leave(&mut self, token: usize, subscription: Subscription) {

@@ -49,18 +49,9 @@ impl House {
     }
 
     fn connect(&self) -> Client {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        theirs.set_nonblocking(true).unwrap();
-        ours.set_read_timeout(Some(PATIENCE)).unwrap();
-        let endpoint = Endpoint { path: "/v1/ws".to_owned(), dialect: Dialect::Native, streams: vec!["*".to_owned()] };
-        let newcomer = Newcomer {
-            socket: OwnedFd::from(theirs),
-            read_ahead: vec![],
-            endpoint: endpoint.into(),
-            permit: Box::new(()),
-        };
+        let (newcomer, client) = newcomer();
         self.shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
-        Client(WebSocket::from_raw_socket(ours, Role::Client, Some(WebSocketConfig::default())))
+        client
     }
 
     /// A client that has read its first frame.
@@ -69,6 +60,17 @@ impl House {
         assert_eq!(client.next()["data"]["status"], "connected");
         client
     }
+}
+
+fn newcomer() -> (Newcomer, Client) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    ours.set_read_timeout(Some(PATIENCE)).unwrap();
+    let endpoint = Endpoint { path: "/v1/ws".to_owned(), dialect: Dialect::Native, streams: vec!["*".to_owned()] };
+    let socket = OwnedFd::from(theirs);
+    let newcomer = Newcomer { socket, read_ahead: vec![], endpoint: endpoint.into(), permit: Box::new(()) };
+    let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+    (newcomer, Client(WebSocket::from_raw_socket(ours, Role::Client, Some(config))))
 }
 
 struct Client(WebSocket<UnixStream>);
@@ -94,9 +96,8 @@ impl Client {
 
     fn next_close(&mut self) -> CloseFrame {
         loop {
-            match self.0.read().unwrap() {
-                Message::Close(frame) => return frame.unwrap(),
-                _ => {}
+            if let Message::Close(frame) = self.0.read().unwrap() {
+                return frame.unwrap();
             }
         }
     }
@@ -439,6 +440,17 @@ fn draining_tells_every_client_and_ends_the_thread() {
     house.shard.wait();
 }
 
+#[test]
+fn a_short_drain_tells_everybody_all_the_same() {
+    let house = House::new(CONFIG);
+    let mut clients: Vec<Client> = (0..20).map(|_| house.greeted()).collect();
+    house.shard.drain(Instant::now() + super::TICK / 2);
+    for client in &mut clients {
+        assert_eq!(u16::from(client.next_close().code), 1001);
+    }
+    house.shard.wait();
+}
+
 /// The shard has gone around so often since: with nothing to do it does so once a tick.
 fn let_it_turn(house: &House, times: u64) {
     let began = Instant::now();
@@ -497,4 +509,118 @@ fn a_client_that_closes_gets_what_was_on_its_way() {
         events += 1;
     }
     assert_eq!(events, 3000);
+}
+
+#[test]
+fn a_subscription_that_is_refused_leaves_the_present_ones() {
+    let house = House::new(CONFIG);
+    let bars = house.bars(Lag::Resync);
+    let mut client = house.greeted();
+    for number in 0..20 {
+        client.subscribe(json!({"type": "subscribe", "topic": format!("bars:{number}:1")}));
+    }
+    client.say(&json!({"type": "subscribe", "stream": "bars", "params": {"symbol": [7, 20]}}));
+    assert_eq!(client.next()["data"]["code"], "too_many_subscriptions");
+    let seq = publish(&bars, "7:1", Flags::default(), "{}");
+    assert_eq!(client.next()["seq"], seq);
+}
+
+#[test]
+fn subscribing_again_is_no_news_for_the_broadcaster() {
+    let house = House::new(CONFIG);
+    let bars = house.bars(Lag::Resync);
+    let signal = Arc::default();
+    bars.set_owner(&signal);
+    let mut client = house.greeted();
+    client.subscribe(json!({"type": "subscribe", "topic": "bars:A:1"}));
+    assert_eq!(bars.take_demand().len(), 1);
+    client.subscribe(json!({"type": "subscribe", "topic": "bars:A:1"}));
+    assert_eq!(bars.take_demand(), []);
+}
+
+#[test]
+fn what_a_shard_cannot_re_read_is_told_once_with_its_range() {
+    let house = House::new(CONFIG);
+    let history = Bounds { events: 10, ..Bounds::default() };
+    let settings = Settings { limits: Limits { history, ..Limits::default() }, ..Settings::default() };
+    let bars = house.hub.declare("bars", settings);
+    let mut client = house.greeted();
+    for topic in ["bars:A:1", "bars:B:1"] {
+        client.subscribe(json!({"type": "subscribe", "topic": topic}));
+    }
+    for _ in 0..5 {
+        publish(&bars, "QUIET:1", Flags::default(), "{}");
+    }
+    // No event of this size is ever handed over; both are gone from the history when the shard looks for them.
+    let huge = format!("\"{}\"", "x".repeat(super::inbox::MAX_QUEUED_BYTES));
+    publish(&bars, "A:1", Flags::default(), &huge);
+    let status = client.next();
+    assert_eq!(status["data"]["status"], "lagged", "{status}");
+    assert_eq!((&status["data"]["from"], &status["data"]["to"]), (&json!(6), &json!(6)));
+    assert_eq!(client.next()["resync"], true);
+    let seq = publish(&bars, "B:1", Flags::default(), "{}");
+    assert_eq!(client.next()["seq"], seq, "it is told once");
+}
+
+/// A shard that turns only when it is told to, with a client that has been greeted and is subscribed to all bars.
+fn standing() -> (super::Shard<super::poll::Epoll>, Arc<Stream>, Client) {
+    let hub = Hub::new("epoch");
+    let history = Bounds { bytes: 1 << 30, ..Bounds::default() };
+    let settings = Settings { limits: Limits { history, ..Limits::default() }, ..Settings::default() };
+    let bars = hub.declare("bars", settings);
+    let queue = super::inbox::Inbox::new(0).unwrap();
+    let mut shard = super::Shard::new(0, Config { outbox: 1 << 30, ..CONFIG }, hub, queue).unwrap();
+    let (newcomer, client) = newcomer();
+    shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
+    shard.take_all_in();
+    hear(&mut shard, r#"{"type":"subscribe","stream":"bars"}"#);
+    (shard, bars, client)
+}
+
+/// The only client says this, and is answered.
+fn hear(shard: &mut super::Shard<super::poll::Epoll>, text: &str) {
+    shard.connections[0].waiting.extend(Dialect::Native.parse(text));
+    shard.talking.push(0);
+    shard.answer_waiting();
+}
+
+/// The first messages with a number that a standing shard says when it goes on.
+fn said_by(mut shard: super::Shard<super::poll::Epoll>, mut client: Client, count: usize) -> Vec<(String, u64)> {
+    let inbox = shard.inbox.clone();
+    let reader = std::thread::spawn(move || {
+        let mut said = Vec::new();
+        while said.len() < count {
+            let message = client.next();
+            if let Some(seq) = message["seq"].as_u64().filter(|seq| *seq > 0) {
+                said.push((message["type"].as_str().unwrap().to_owned(), seq));
+            }
+        }
+        inbox.hand(Inbound::Drain { deadline: Instant::now() });
+        said
+    });
+    shard.run();
+    reader.join().unwrap()
+}
+
+#[test]
+fn nothing_older_follows_a_snapshot_although_somebody_connects() {
+    let (mut shard, bars, client) = standing();
+    shard.inbox.hand(Inbound::Adopt(Box::new(newcomer().0)));
+    publish(&bars, "A:1", Flags::default(), "{}");
+    hear(&mut shard, r#"{"type":"snapshot","stream":"bars"}"#);
+    let said = said_by(shard, client, 3);
+    assert_eq!(said, [("bar".to_owned(), 1), ("response".to_owned(), 1), ("full_update".to_owned(), 1)]);
+}
+
+#[test]
+fn nothing_older_follows_a_snapshot_although_the_inbox_was_full() {
+    let (mut shard, bars, client) = standing();
+    let large = format!("\"{}\"", "x".repeat(super::inbox::MAX_QUEUED_BYTES / 4));
+    for _ in 0..6 {
+        publish(&bars, "A:1", Flags::default(), &large); // the last three are not handed over
+    }
+    hear(&mut shard, r#"{"type":"snapshot","stream":"bars"}"#);
+    let said = said_by(shard, client, 8);
+    let numbers: Vec<u64> = said.iter().map(|(_, seq)| *seq).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 6, 6]);
 }

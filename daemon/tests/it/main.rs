@@ -9,8 +9,8 @@
 )]
 
 mod admin;
-mod documents;
 mod bad_reload;
+mod documents;
 mod house;
 mod http;
 mod ingest;

@@ -13,11 +13,19 @@ use crate::event::Position;
 const MAX_ID_BYTES: usize = 128;
 const TYPES: &str = "auth, subscribe, unsubscribe, command, publish, snapshot, streams, ping";
 
+/// The most requests in one message: more than any client needs at once, and a bound on what waits to be answered.
+const MAX_REQUESTS: usize = 1000;
+
 /// The requests in one text message: one JSON object, or several with white space between.
 pub fn parse(text: &str) -> Vec<Result<Request, Refusal>> {
     let mut requests = Vec::new();
     for object in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
         match object {
+            Ok(_) if requests.len() == MAX_REQUESTS => {
+                let message = format!("a message holds at most {MAX_REQUESTS} requests; send the rest in further ones");
+                requests.push(Err(refusal(Code::InvalidMessage, message)));
+                return requests;
+            }
             Ok(object) => requests.push(parse_object(object.get())),
             Err(error) => {
                 requests.push(Err(refusal(Code::InvalidJson, format!("the message is not JSON: {error}"))));
@@ -197,6 +205,8 @@ mod tests {
             .map(|r| r.as_ref().unwrap().command.kind())
             .collect();
         assert_eq!(kinds, ["ping", "streams"]);
+        let many = parse(&"{\"type\":\"ping\"}".repeat(MAX_REQUESTS + 2));
+        assert!(many.len() == MAX_REQUESTS + 1 && many[MAX_REQUESTS - 1].is_ok() && many[MAX_REQUESTS].is_err());
         let requests = parse("{\"type\":\"ping\"}\n{\"type\":");
         assert!(
             requests[0].is_ok() && requests[1].as_ref().unwrap_err().code == Code::InvalidJson && requests.len() == 2
