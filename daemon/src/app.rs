@@ -160,8 +160,9 @@ impl App {
         )
     }
 
-    /// What has to be done now and then: systemd hears that everything moves.
+    /// What has to be done now and then: stuck broadcasters are noticed, and systemd hears that everything moves.
     pub fn tick(&mut self) {
+        self.supervisor.watch();
         let turns: Vec<u64> = self.shards.iter().map(|shard| shard.inbox.turns()).collect();
         let all_turn = turns.iter().zip(&self.turns).all(|(now, before)| now > before);
         self.hub.streams().iter().for_each(|stream| drop(stream.source())); // each lock can be had

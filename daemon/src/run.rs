@@ -17,7 +17,7 @@ use crate::systemd::{self, Systemd};
 use crate::{admin, app, log, metrics};
 
 /// How often the main thread looks after the rest when nothing else happens.
-const TICK: Duration = Duration::from_secs(5);
+const TICK: Duration = Duration::from_secs(1);
 
 /// What the main thread is asked to do.
 enum Wish {

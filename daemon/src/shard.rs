@@ -312,12 +312,12 @@ impl<B: Backend> Shard<B> {
         if !connection.waiting.is_empty() && connection.outbox.asked_bytes() <= self.config.outbox {
             self.talking.push(token);
         }
-        let wanted = connection.wanted_interest();
+        let wanted = connection.wanted_interest(self.config.outbox);
         if wanted != connection.interest {
             connection.interest = wanted;
             if self.backend.change(connection.fd(), token, wanted).is_err() {
                 connection.lose();
-                self.let_go(token);
+                self.dirty.mark(connection, token); // the next turn lets it go, when nobody has it on a list any more
             }
         }
     }

@@ -66,7 +66,7 @@ pub enum Lag {
 pub struct KindSpec {
     /// JSON Schema 2020-12 of the payload.
     pub schema: Value,
-    /// The collection its records are in, `bars`; none: it leaves no record even with a key.
+    /// The collection its records are in, `bars`; none: they are in `records`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collection: Option<String>,
 }

@@ -1,5 +1,7 @@
 //! From one configuration to the next while everything runs: check all, make ready what is new, exchange, let go.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::{App, parts};
@@ -21,7 +23,15 @@ pub struct Broadcasters {
     declared: Vec<(String, Settings)>,
     /// All names that have a stream from now on.
     names: Vec<String>,
+    new: NewStreams,
     prepared: Prepared,
+}
+
+/// Declared streams that are there before the commit, because broadcasters that are made ready may listen to them. They
+/// go again when it does not come.
+struct NewStreams {
+    hub: Arc<Hub>,
+    names: Vec<String>,
 }
 
 /// What a reload did.
@@ -104,7 +114,7 @@ impl App {
 }
 
 /// Checks everything about streams and broadcasters and makes ready what is new. All mistakes are found at once.
-pub fn prepare(supervisor: &Supervisor, hub: &Hub, loaded: &Loaded) -> Result<Broadcasters, Diagnostics> {
+pub fn prepare(supervisor: &Supervisor, hub: &Arc<Hub>, loaded: &Loaded) -> Result<Broadcasters, Diagnostics> {
     let (config, document) = (&loaded.config, &loaded.document);
     let mut found = Vec::new();
     let mut declared = Vec::new();
@@ -128,16 +138,16 @@ pub fn prepare(supervisor: &Supervisor, hub: &Hub, loaded: &Loaded) -> Result<Br
         return Err(Diagnostics::about(document, found));
     }
     let names = declared.iter().map(|(name, _)| name).chain(config.broadcasters.keys()).cloned().collect();
-    // Streams that are new can be listened to: they are there before broadcasters are made ready.
-    declare_new(hub, &declared);
+    let new = NewStreams::declare(hub, &declared);
     let prepared = supervisor.prepare(wanted);
     let prepared = prepared.map_err(|problems| Diagnostics::about(document, diagnostics(document, problems)))?;
-    Ok(Broadcasters { declared, names, prepared })
+    Ok(Broadcasters { declared, names, new, prepared })
 }
 
 /// Exchanges the old for the new; what is gone tells its subscribers.
 pub fn commit(supervisor: &Supervisor, hub: &Hub, new: Broadcasters) -> Result<Vec<Change>, Vec<Problem>> {
     let changes = supervisor.commit(new.prepared)?;
+    new.new.keep();
     for (name, settings) in new.declared {
         hub.declare(&name, settings).set_source(Source::Declared);
     }
@@ -184,11 +194,24 @@ fn settings(
     config::check_settings(document, name, &schema).map_err(|mistakes| mistakes.items)
 }
 
-fn declare_new(hub: &Hub, declared: &[(String, Settings)]) {
-    for (name, settings) in declared {
-        if hub.stream(name).is_none() {
+impl NewStreams {
+    fn declare(hub: &Arc<Hub>, declared: &[(String, Settings)]) -> Self {
+        let mut names = Vec::new();
+        for (name, settings) in declared.iter().filter(|(name, _)| hub.stream(name).is_none()) {
             hub.declare(name, settings.clone());
+            names.push(name.clone());
         }
+        Self { hub: hub.clone(), names }
+    }
+
+    fn keep(mut self) {
+        self.names.clear();
+    }
+}
+
+impl Drop for NewStreams {
+    fn drop(&mut self) {
+        self.names.iter().for_each(|name| self.hub.remove(name));
     }
 }
 

@@ -56,15 +56,14 @@ pub struct Inputs {
 
 impl Inputs {
     /// Adds a listener. It starts behind its saved position, or, without one, with what comes from now on. A position of
-    /// another epoch, or one that the buffer no longer reaches, is answered by a gap.
+    /// another epoch, or one that the buffer no longer reaches, is answered by a gap; one that begins at 0 takes in what was
+    /// left of the other epoch.
     pub fn add(&mut self, signal: Arc<Signal>, saved: Option<&Position>, epoch: &str) -> ListenerId {
         let id = ListenerId(self.next_id);
         self.next_id += 1;
         let (start, gap) = match saved {
             None => (self.newest, None),
-            Some(position) if *position.epoch != *epoch => {
-                (self.newest, Some((position.seq.saturating_add(1), self.newest)))
-            }
+            Some(position) if *position.epoch != *epoch => (self.newest, Some((0, self.newest))),
             Some(position) => self.start_behind(position.seq),
         };
         self.listeners.push(Listener { id, signal, read: start, saved: start, gap });

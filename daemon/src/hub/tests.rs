@@ -265,7 +265,7 @@ fn a_listener_of_another_epoch_or_too_far_behind_is_told_a_gap() {
     };
     assert_eq!(gap(&since(1)), Batch { gap: Some((2, 3)), events: vec![] });
     assert_eq!(gap(&since(3)), Batch::default());
-    assert_eq!(gap(&Position { epoch: "other".into(), seq: 1 }).gap, Some((2, 3)));
+    assert_eq!(gap(&Position { epoch: "other".into(), seq: 7 }).gap, Some((0, 3)));
 }
 
 #[test]

@@ -50,11 +50,13 @@ pub fn settings(spec: &api::StreamSpec, defaults: &Settings, overrides: &Overrid
     history.age = overrides.history_age.unwrap_or(history.age);
     limits.max_topics = overrides.max_topics.unwrap_or(limits.max_topics);
     limits.max_records = overrides.max_records.unwrap_or(limits.max_records);
+    // The template was checked when the declaration was read.
+    let template = Template::parse(&spec.template).unwrap_or_default().with_aliases(spec.aliases.clone());
     let collections = spec.kinds.iter().filter_map(|(kind, spec)| Some((kind.clone(), spec.collection.clone()?)));
     Settings {
         visible: overrides.visible.unwrap_or(true),
         private: spec.private,
-        template: Template::parse(&spec.template).unwrap_or_default(), // checked when the declaration was read
+        template,
         lag: overrides.lag.unwrap_or(declared),
         limits,
         listen_buffer: overrides.listen_buffer.unwrap_or(defaults.listen_buffer),

@@ -18,7 +18,7 @@ use crate::metrics;
 use crate::websocket::close;
 use crate::websocket::frame::{self, Decoder, Input, Violation};
 
-/// How long a client may take to answer a close frame before the socket is closed without it.
+/// How long a client may take to answer a close frame, or to take what waits before ours, before the socket is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a client hears at most that newer events have replaced waiting ones.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -38,6 +38,8 @@ enum Stage {
     Open,
     /// A close frame is queued or sent; the client may answer until then.
     Closing(Instant),
+    /// Both sides have said it: the socket ends when everything is sent, or then.
+    Closed(Instant),
     /// The socket is of no more use.
     Gone,
 }
@@ -95,7 +97,8 @@ impl Connection {
     pub fn is_finished(&self, now: Instant) -> bool {
         match self.stage {
             Stage::Open => false,
-            Stage::Closing(until) => self.outbox.is_empty() && now >= until,
+            Stage::Closing(until) => now >= until,
+            Stage::Closed(until) => self.outbox.is_empty() || now >= until,
             Stage::Gone => true,
         }
     }
@@ -119,27 +122,31 @@ impl Connection {
         self.subscriptions.iter().filter(|subscription| subscription.log == log).count()
     }
 
-    /// What the socket should be watched for. Nothing more is read while earlier requests wait for their answers.
-    pub fn wanted_interest(&self) -> Interest {
-        match (self.waiting.is_empty(), self.outbox.is_empty()) {
+    /// What the socket should be watched for. Nothing more is read while requests wait for their answers, or more than
+    /// `bound` bytes of answers for the client: pings are answered without waiting.
+    pub fn wanted_interest(&self, bound: usize) -> Interest {
+        match (self.waiting.is_empty() && self.outbox.asked_bytes() <= bound, self.outbox.is_empty()) {
             (true, true) => Interest::Read,
             (true, false) => Interest::ReadAndWrite,
             (false, _) => Interest::Write,
         }
     }
 
-    /// Takes in what came from the socket. Requests wait to be handled; protocol frames are answered here.
+    /// Takes in what came from the socket. Requests wait to be handled; protocol frames are answered here. After a close
+    /// frame of ours only the client's own counts.
     pub fn hear(&mut self, bytes: &mut [u8], now: Instant) {
         self.heard_at = now;
+        let is_open = self.is_open();
         let mut rest = bytes;
         loop {
             match self.decoder.next(&mut rest) {
                 Ok(None) => return,
+                Ok(Some(Input::Close { code, .. })) => return self.answer_close(code, now),
+                Ok(Some(_)) if !is_open => {}
                 Ok(Some(Input::Text(text))) => self.waiting.extend(self.endpoint.dialect.parse(text)),
                 Ok(Some(Input::Binary(_))) => self.waiting.push_back(Err(binary_refused())),
                 Ok(Some(Input::Ping(payload))) => self.outbox.control(frame::pong(payload)),
                 Ok(Some(Input::Pong(_))) => {}
-                Ok(Some(Input::Close { code, .. })) => return self.answer_close(code, now),
                 Err(Violation { code, reason }) => return self.close(code, reason, now),
             }
         }
@@ -186,7 +193,6 @@ impl Connection {
     /// What time asks for: a ping, or the end of a connection that was silent or did not answer a close.
     pub fn tick(&mut self, ping_every: Duration, drop_after: Duration, now: Instant) {
         match self.stage {
-            Stage::Closing(until) if now >= until => self.stage = Stage::Gone,
             Stage::Open if now.duration_since(self.heard_at) >= drop_after => {
                 self.close(close::GOING_AWAY, "silent for too long", now);
             }
@@ -199,14 +205,17 @@ impl Connection {
     }
 
     fn answer_close(&mut self, code: Option<u16>, now: Instant) {
-        if self.stage == Stage::Open {
-            const NO_CODE: u16 = 1005;
-            metrics::connection_ended(code.unwrap_or(NO_CODE));
-            self.waiting.clear();
-            self.outbox.control(frame::close(code.unwrap_or(close::NORMAL), ""));
+        match self.stage {
+            Stage::Open => {
+                const NO_CODE: u16 = 1005;
+                metrics::connection_ended(code.unwrap_or(NO_CODE));
+                self.waiting.clear();
+                self.outbox.control(frame::close(code.unwrap_or(close::NORMAL), ""));
+                self.stage = Stage::Closed(now + CLOSE_TIMEOUT);
+            }
+            Stage::Closing(until) => self.stage = Stage::Closed(until),
+            Stage::Closed(_) | Stage::Gone => {}
         }
-        // Both sides have said it: the socket may end as soon as everything is sent.
-        self.stage = Stage::Closing(now);
     }
 
     fn encode(&self, reply: &Reply<'_>) -> Bytes {

@@ -438,3 +438,63 @@ fn draining_tells_every_client_and_ends_the_thread() {
     }
     house.shard.wait();
 }
+
+/// The shard has gone around so often since: with nothing to do it does so once a tick.
+fn let_it_turn(house: &House, times: u64) {
+    let began = Instant::now();
+    let until = house.shard.inbox.turns() + times;
+    while house.shard.inbox.turns() < until {
+        assert!(began.elapsed() < PATIENCE);
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_client_that_pings_without_reading_is_not_answered_into_memory() {
+    let house = House::new(CONFIG);
+    let mut greedy = house.greeted();
+    greedy.0.get_ref().set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let ping = || Message::Ping(vec![0; 125].into());
+    let taken = (0..100_000).take_while(|_| greedy.0.send(ping()).is_ok()).count();
+    assert!(taken < 100_000, "all were taken in");
+    let mut other = house.greeted();
+    other.say(&json!({"type": "ping"}));
+    assert_eq!(other.next()["data"]["status"], "pong");
+}
+
+#[test]
+fn after_its_close_frame_a_connection_neither_speaks_nor_keeps_the_shard_busy() {
+    let house = House::new(CONFIG);
+    let client = house.greeted();
+    house.shard.drain(Instant::now() + PATIENCE);
+    client.0.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut socket = client.0.get_ref();
+    let mut begin = [0; 4];
+    std::io::Read::read_exact(&mut socket, &mut begin).unwrap();
+    assert_eq!((begin[0], &begin[2..]), (0x88, &1001u16.to_be_bytes()[..]));
+    let mut reason = vec![0; usize::from(begin[1]) - 2];
+    std::io::Read::read_exact(&mut socket, &mut reason).unwrap();
+    let before = house.shard.inbox.turns();
+    std::io::Write::write_all(&mut socket, &[0x81, 0x82, 0, 0, 0, 0, b'{', b'}', 0x89, 0x80, 0, 0, 0, 0]).unwrap();
+    let mut after = Vec::new();
+    std::io::Read::read_to_end(&mut socket, &mut after).unwrap();
+    assert_eq!(after, b"");
+    assert!(house.shard.inbox.turns() - before < 50, "it went around for nothing");
+}
+
+#[test]
+fn a_client_that_closes_gets_what_was_on_its_way() {
+    let house = House::new(Config { outbox: 64 << 20, ..CONFIG });
+    let bars = house.bars(Lag::Resync);
+    let mut client = house.greeted();
+    client.subscribe(json!({"type": "subscribe", "topic": "bars"}));
+    flood(&bars, 3000, Flags::default(), &["A:1"]);
+    let_it_turn(&house, 2);
+    client.0.close(None).unwrap();
+    let_it_turn(&house, 4);
+    let mut events = 0;
+    while let Message::Text(_) = client.0.read().unwrap() {
+        events += 1;
+    }
+    assert_eq!(events, 3000);
+}

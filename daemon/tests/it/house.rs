@@ -11,6 +11,7 @@ use broadcastd::hub::Hub;
 use broadcastd::hub::settings::Settings;
 use broadcastd::server::{Config, EndpointConfig, Server};
 use broadcastd::shard;
+use serde_json::Value;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tungstenite::{Message, WebSocket};
@@ -153,6 +154,19 @@ pub fn hear<S: Read + Write>(client: &mut WebSocket<S>) -> String {
         }
     }
     panic!("nothing but pings");
+}
+
+pub fn hear_json<S: Read + Write>(client: &mut WebSocket<S>) -> Value {
+    serde_json::from_str(&hear(client)).unwrap()
+}
+
+/// Subscribes to a whole stream and hears its records.
+pub fn subscribe<S: Read + Write>(client: &mut WebSocket<S>, stream: &str) {
+    say(client, &format!(r#"{{"type":"subscribe","stream":"{stream}"}}"#));
+    let answer = hear_json(client);
+    assert_eq!(answer["data"]["status"], "subscribed", "{answer}");
+    let records = hear_json(client);
+    assert_eq!(records["type"], "full_update", "{records}");
 }
 
 /// The code and reason that the connection is closed with; what was said before is skipped.

@@ -10,6 +10,7 @@
 
 mod admin;
 mod documents;
+mod bad_reload;
 mod house;
 mod http;
 mod ingest;
@@ -17,6 +18,7 @@ mod main_job;
 mod needs;
 mod process;
 mod real_trades;
+mod reload;
 mod server;
 mod tidy;
 mod unit;
@@ -32,6 +34,8 @@ fn main() -> ExitCode {
         main_job::tests(),
         needs::tests(),
         real_trades::tests(),
+        bad_reload::tests(),
+        reload::tests(),
         server::tests(),
         tidy::tests(),
         unit::tests(),

@@ -8,7 +8,11 @@ use crate::needs;
 use crate::process::Daemon;
 
 pub fn tests() -> Vec<Trial> {
-    vec![needs::nothing(a_relay_delivers_what_is_published), needs::nothing(a_reload_keeps_connections)]
+    vec![
+        needs::nothing(a_relay_delivers_what_is_published),
+        needs::nothing(a_reload_keeps_connections),
+        needs::nothing(the_mock_market_runs_as_shipped),
+    ]
 }
 
 fn say(client: &mut house::Client, message: &Value) {
@@ -31,6 +35,32 @@ fn a_relay_delivers_what_is_published() {
     assert_eq!((&event["topic"], &event["data"]), (&json!("ticks:AAPL"), &json!({"price": 1.5})));
     let (status, _) = daemon.stop();
     assert_eq!(status.code(), Some(0));
+}
+
+fn the_mock_market_runs_as_shipped() {
+    let daemon = Daemon::start(
+        "[broadcasters.bars]\nplugin = \"bars\"\nenv = \"BAR_BROADCASTER\"\n\
+         settings = { source = \"mock\", interval = \"20ms\", symbols = [\"AAPL\"], resolutions = [\"1\", \"D\"] }\n",
+    );
+    let mut client = daemon.connect();
+    let params = json!({"symbol": "AAPL", "resolution": "D"});
+    say(&mut client, &json!({"type": "subscribe", "stream": "bars", "params": params, "id": "1"}));
+    let reply = next(&mut client);
+    assert_eq!((&reply["data"]["topic"], &reply["data"]["params"]), (&json!("bars:AAPL:1D"), &params));
+    assert_eq!(next(&mut client)["type"], "full_update");
+    for _ in 0..5 {
+        let event = next(&mut client);
+        let price = |key: &str| event["data"][key].as_f64().unwrap();
+        assert!(
+            price("low") <= price("open").min(price("close")) && price("open").max(price("close")) <= price("high")
+        );
+        assert_eq!((&event["type"], &event["data"]["resolution"]), (&json!("bar"), &json!("1D")));
+    }
+    let status = daemon.get("/v1/broadcasters/bars").json();
+    for key in ["is_running", "interval", "symbols", "resolutions", "broadcasts_sent", "broadcasts_skipped", "errors"] {
+        assert!(!status[key].is_null(), "{key} in {status}");
+    }
+    assert!(status["broadcasts_skipped"].as_u64() > Some(0), "nobody listens to bars:AAPL:1");
 }
 
 fn a_reload_keeps_connections() {

@@ -105,9 +105,30 @@ impl Daemon {
 
     /// Replaces the configuration (behind `PORTS`) as an editor does: a new file renamed over the old one.
     pub fn configure(&self, config: &str) {
+        self.configure_whole(&format!("{PORTS}{config}"));
+    }
+
+    /// The same with a text that names its ports itself.
+    pub fn configure_whole(&self, text: &str) {
         let (new, file) = (self.folder.path().join("config.toml.new"), self.folder.path().join("config.toml"));
-        fs::write(&new, format!("{PORTS}{config}")).unwrap();
+        fs::write(&new, text).unwrap();
         fs::rename(new, file).unwrap();
+    }
+
+    /// Does what makes the daemon reload, and waits until it has.
+    pub fn reload(&self, change: impl FnOnce()) {
+        let skip = self.log_lines();
+        change();
+        self.wait_for_log_after(skip, "the configuration was reloaded");
+    }
+
+    /// Does what makes the daemon refuse a reload, and gives the whole refusal.
+    pub fn refuse(&self, change: impl FnOnce()) -> String {
+        let skip = self.log_lines();
+        change();
+        let line = self.wait_for_log_after(skip, "the configuration was refused");
+        let told: Value = serde_json::from_str(&line).unwrap();
+        told["message"].as_str().unwrap().to_owned()
     }
 
     /// Waits for a log line with this text and returns it.
@@ -133,12 +154,35 @@ impl Daemon {
         self.log.lines.lock().unwrap().len()
     }
 
+    pub fn log_text(&self) -> String {
+        self.log.text()
+    }
+
     pub fn connect(&self) -> Client {
         house::connect(&self.clients, &[]).unwrap()
     }
 
+    /// A client that has heard the stream's records; what comes next are events.
+    pub fn subscriber(&self, stream: &str) -> Client {
+        let mut client = self.connect();
+        house::subscribe(&mut client, stream);
+        client
+    }
+
     pub fn get(&self, path: &str) -> http::Answer {
         http::get(&self.admin, path)
+    }
+
+    /// What `/readyz` gives as reasons, with its status.
+    pub fn readiness(&self) -> (u16, Vec<String>) {
+        let answer = self.get("/readyz");
+        (answer.status, serde_json::from_value(answer.json()["reasons"].take()).unwrap())
+    }
+
+    /// One series of `/metrics`, named with its labels as it is written there.
+    pub fn metric(&self, series: &str) -> Option<f64> {
+        let page = self.get("/metrics").body;
+        page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
     }
 
     pub fn publish(&self, stream: &str, body: &Value) -> http::Answer {
