@@ -169,6 +169,7 @@ impl App {
             self.around.systemd.alive();
         }
         self.turns = turns;
+        self.supervisor.watch();
     }
 
     /// Writes how everything is into the log.

@@ -9,10 +9,14 @@
 )]
 
 mod admin;
+mod bad_input;
 mod bad_reload;
+mod broadcasters;
+mod clients;
 mod house;
 mod http;
 mod ingest;
+mod lifecycle;
 mod main_job;
 mod needs;
 mod process;
@@ -27,8 +31,12 @@ fn main() -> ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
     let tests = [
         admin::tests(),
+        bad_input::tests(),
         bad_reload::tests(),
+        broadcasters::tests(),
+        clients::tests(),
         ingest::tests(),
+        lifecycle::tests(),
         main_job::tests(),
         needs::tests(),
         reload::tests(),

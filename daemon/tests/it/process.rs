@@ -190,10 +190,8 @@ impl Daemon {
         http::post(&self.admin, &path, "application/json", body.to_string().as_bytes())
     }
 
-    /// Sends a signal by its number's name, such as `TERM`.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
-        assert!(sent.success());
+        signal(self.pid(), name);
     }
 
     /// Waits until the process has ended, and gives its folder back for a next one.
@@ -220,6 +218,12 @@ impl Log {
     fn text(&self) -> String {
         self.lines.lock().unwrap().join("\n")
     }
+}
+
+/// Sends a signal by its number's name, such as `TERM`.
+pub fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
+    assert!(sent.success());
 }
 
 /// Runs the daemon's binary in a folder with exactly this environment, and waits until it has ended.
@@ -250,7 +254,7 @@ fn read_greeting(stdout: ChildStdout) -> String {
     greeting.join("\n")
 }
 
-fn wait(child: &mut Child) -> ExitStatus {
+pub fn wait(child: &mut Child) -> ExitStatus {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(status) = child.try_wait().unwrap() {
