@@ -67,7 +67,7 @@ impl Place {
     fn neutral(&self, text: &str) -> String {
         let beside = Path::new(env!("CARGO_BIN_EXE_broadcastd")).parent().unwrap().display().to_string();
         text.replace(&PLUGINS.display().to_string(), "PATH")
-            .replace(&beside, "EXE")
+            .replace(&beside, "PATH")
             .replace(&self.0.path().display().to_string(), "HOME")
     }
 }
