@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, LazyLock, Mutex};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -228,7 +228,16 @@ pub fn signal(pid: u32, name: &str) {
 
 /// Runs the daemon's binary in a folder with exactly this environment, and waits until it has ended.
 pub fn run(folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> Ended {
-    let output = command(folder, env).args(arguments).output().unwrap();
+    let mut command = command(folder, env);
+    let child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id();
+    let (sender, ended) = mpsc::channel();
+    std::thread::spawn(move || sender.send(child.wait_with_output()));
+    let output = ended.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        signal(pid, "KILL");
+        panic!("it should have ended, and runs: {arguments:?}")
+    });
+    let output = output.unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
