@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write as _};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -92,8 +92,14 @@ fn serve(mut app: App, text: &str) -> Exit {
 /// Does what is asked, one after the other, until it is asked to drain.
 fn obey(app: &mut App, wishes: &Receiver<Wish>) {
     let tick = systemd::watchdog_interval().map_or(TICK, |interval| interval.min(TICK));
+    let mut due = Instant::now() + tick;
     loop {
-        match wishes.recv_timeout(tick) {
+        let left = due.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            app.tick(); // also when one wish follows the other
+            due = Instant::now() + tick;
+        }
+        match wishes.recv_timeout(left) {
             Ok(Wish::Changed(Ok(text))) => app.reload(&text),
             Ok(Wish::Changed(Err(report))) => app.refused(&report),
             Ok(Wish::Reload) => match app.read_file() {
@@ -102,7 +108,7 @@ fn obey(app: &mut App, wishes: &Receiver<Wish>) {
             },
             Ok(Wish::Report) => app.report(),
             Ok(Wish::Drain) | Err(RecvTimeoutError::Disconnected) => return,
-            Err(RecvTimeoutError::Timeout) => app.tick(),
+            Err(RecvTimeoutError::Timeout) => {}
         }
     }
 }

@@ -1,6 +1,5 @@
 //! From one configuration to the next while everything runs: check all, make ready what is new, exchange, let go.
 
-
 use serde_json::Value;
 
 use super::{App, parts};

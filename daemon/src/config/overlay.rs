@@ -83,7 +83,11 @@ impl Document {
     pub fn overlay(&mut self, path: &[String], raw: &str, origin: Origin) -> Result<(), Box<Diagnostic>> {
         let refuse = |why: String| {
             let at = At { origin: origin.clone(), span: None };
-            Box::new(Diagnostic::new(code::OVERRIDE, why).at(at).help("`broadcastd config schema` lists every path"))
+            Box::new(
+                Diagnostic::new(code::OVERRIDE, why)
+                    .at(at)
+                    .help("the shipped config.toml shows every setting and its place"),
+            )
         };
         if path.iter().any(String::is_empty) {
             return Err(refuse("the path of this override has an empty part".to_owned()));

@@ -22,7 +22,7 @@ pub fn read(path: &Path) -> Result<String, Diagnostics> {
     let failed = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => unreadable(
             format!("there is no file `{name}`"),
-            "name one with --config, or write the default one with `broadcastd config default`",
+            "name one that is there with --config, or leave --config out to run with ./config.toml or the shipped one",
         ),
         std::io::ErrorKind::PermissionDenied => unreadable(
             format!("`{name}` may not be read by this user"),

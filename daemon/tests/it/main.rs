@@ -9,11 +9,15 @@
 )]
 
 mod admin;
+mod bad_input;
 mod bad_reload;
+mod broadcasters;
+mod clients;
 mod documents;
 mod house;
 mod http;
 mod ingest;
+mod lifecycle;
 mod main_job;
 mod needs;
 mod process;
@@ -29,12 +33,16 @@ fn main() -> ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
     let tests = [
         admin::tests(),
+        bad_input::tests(),
+        bad_reload::tests(),
+        broadcasters::tests(),
+        clients::tests(),
         documents::tests(),
         ingest::tests(),
+        lifecycle::tests(),
         main_job::tests(),
         needs::tests(),
         real_trades::tests(),
-        bad_reload::tests(),
         reload::tests(),
         server::tests(),
         tidy::tests(),

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, LazyLock, Mutex};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -190,10 +190,8 @@ impl Daemon {
         http::post(&self.admin, &path, "application/json", body.to_string().as_bytes())
     }
 
-    /// Sends a signal by its number's name, such as `TERM`.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
-        assert!(sent.success());
+        signal(self.pid(), name);
     }
 
     /// Waits until the process has ended, and gives its folder back for a next one.
@@ -222,9 +220,24 @@ impl Log {
     }
 }
 
+/// Sends a signal by its number's name, such as `TERM`.
+pub fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
 /// Runs the daemon's binary in a folder with exactly this environment, and waits until it has ended.
 pub fn run(folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> Ended {
-    let output = command(folder, env).args(arguments).output().unwrap();
+    let mut command = command(folder, env);
+    let child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id();
+    let (sender, ended) = mpsc::channel();
+    std::thread::spawn(move || sender.send(child.wait_with_output()));
+    let output = ended.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        signal(pid, "KILL");
+        panic!("it should have ended, and runs: {arguments:?}")
+    });
+    let output = output.unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
@@ -250,7 +263,7 @@ fn read_greeting(stdout: ChildStdout) -> String {
     greeting.join("\n")
 }
 
-fn wait(child: &mut Child) -> ExitStatus {
+pub fn wait(child: &mut Child) -> ExitStatus {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(status) = child.try_wait().unwrap() {
