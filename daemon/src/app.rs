@@ -3,6 +3,7 @@
 mod house;
 mod parts;
 mod reload;
+mod vigil;
 
 pub use self::parts::log_format;
 
@@ -15,6 +16,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::runtime::{Builder, Runtime};
 
 use self::house::{House, Phase};
+use self::vigil::{Vigil, Watched};
 use crate::admin::{self, Admin};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::{self, Loaded, Paint, Source, schema};
@@ -71,12 +73,12 @@ pub struct App {
     hub: Arc<Hub>,
     shards: Vec<Handle>,
     supervisor: Arc<Supervisor>,
-    server: Server,
+    server: Arc<Server>,
     admin: Admin,
     house: Arc<House>,
     runtime: Runtime,
-    /// How often each shard had turned when the watchdog last looked.
-    turns: Vec<u64>,
+    /// Gives systemd signs of life for as long as it is there.
+    _vigil: Option<Vigil>,
     _folders: Folders,
 }
 
@@ -92,11 +94,11 @@ impl App {
         let house = House::new(supervisor.clone());
         let broadcasters = reload::prepare(&supervisor, &loaded).map_err(StartError::Config)?;
         let runtime = runtime()?;
-        let inboxes = shards.iter().map(|shard| shard.inbox.clone()).collect();
+        let inboxes: Vec<_> = shards.iter().map(|shard| shard.inbox.clone()).collect();
         let settings = parts::server(&config, parts::max_connections(&config.hub));
         let closed = server::Config { listen: Vec::new(), ..settings.clone() };
-        let server =
-            Server::start(closed, hub.clone(), inboxes, runtime.handle().clone()).map_err(StartError::Listen)?;
+        let server = Server::start(closed, hub.clone(), inboxes.clone(), runtime.handle().clone());
+        let server = Arc::new(server.map_err(StartError::Listen)?);
         // Addresses are taken before broadcasters begin, since that may fail, and served after, so that the first client
         // finds every record.
         let listening = server.prepare(settings).map_err(StartError::Listen)?;
@@ -108,8 +110,22 @@ impl App {
         })?;
         server.commit(listening);
         house.set_phase(Phase::Ready);
-        let turns = vec![0; shards.len()];
-        Ok(Self { around, config, hub, shards, supervisor, server, admin, house, runtime, turns, _folders: folders })
+        let watched = Watched { hub: hub.clone(), server: server.clone(), shards: inboxes };
+        let vigil = Vigil::start(around.systemd.clone(), watched);
+        let vigil = vigil.map_err(|error| StartError::System(format!("cannot start a thread: {error}")))?;
+        Ok(Self {
+            around,
+            config,
+            hub,
+            shards,
+            supervisor,
+            server,
+            admin,
+            house,
+            runtime,
+            _vigil: vigil,
+            _folders: folders,
+        })
     }
 
     pub fn source(&self) -> &Source {
@@ -160,16 +176,9 @@ impl App {
         )
     }
 
-    /// What has to be done now and then: stuck broadcasters are noticed, and systemd hears that everything moves.
-    pub fn tick(&mut self) {
+    /// What has to be done now and then: stuck broadcasters are noticed.
+    pub fn tick(&self) {
         self.supervisor.watch();
-        let turns: Vec<u64> = self.shards.iter().map(|shard| shard.inbox.turns()).collect();
-        let all_turn = turns.iter().zip(&self.turns).all(|(now, before)| now > before);
-        self.hub.streams().iter().for_each(|stream| drop(stream.source())); // each lock can be had
-        if all_turn && self.server.is_alive() {
-            self.around.systemd.alive();
-        }
-        self.turns = turns;
     }
 
     /// Writes how everything is into the log.

@@ -6,7 +6,7 @@ use std::thread;
 
 use broadcastd_plugin_api::{StreamSpec, abi};
 
-use super::broadcaster::{Broadcaster, Order};
+use super::broadcaster::{Broadcaster, Order, Phase};
 use super::inputs::Inputs;
 use super::library::Library;
 use super::plan::{Change, Wanted, circle, plan};
@@ -77,7 +77,7 @@ impl Supervisor {
             let running = self.lock();
             let old: Vec<Wanted> = running.values().map(|running| running.wanted.clone()).collect();
             let new: Vec<Wanted> = loaded.values().map(|one: &Loaded| one.wanted.clone()).collect();
-            plan(&old, &new)
+            plan(&old, &new).into_iter().map(|change| try_again(change, &running)).collect()
         };
         let mut prepared = Prepared { changes, wanted: loaded, fresh: BTreeMap::new(), disabled };
         for change in prepared.changes.clone() {
@@ -366,6 +366,16 @@ impl Running {
 /// The plugin asks for it, or it does not answer at all.
 fn is_to_be_replaced(fault: &Fault) -> bool {
     fault.status == abi::E_UNSUPPORTED || fault.status == abi::E_CLOSED
+}
+
+/// A reload is also how an operator says that a quarantined broadcaster may try again, though nothing of it changed.
+fn try_again(change: Change, running: &BTreeMap<String, Running>) -> Change {
+    let is_quarantined =
+        running.get(change.name()).is_some_and(|running| running.broadcaster.shared().phase() == Phase::Quarantined);
+    match change {
+        Change::Keep(name) | Change::Adjust(name) if is_quarantined => Change::Replace(name),
+        other => other,
+    }
 }
 
 fn of_settings(name: &str, fault: &Fault) -> Problem {
