@@ -15,6 +15,10 @@ use crate::hub::settings::Lag;
 use crate::metrics;
 use crate::websocket::close;
 
+/// The most bytes of frames that are joined: a piece whose sending has begun can no longer be dropped, so it must be small
+/// beside an outbox, and a larger one saves nothing.
+const MAX_JOINED: usize = 64 << 10;
+
 impl<B: Backend> Shard<B> {
     /// Puts everything pending into the outboxes. Per connection and stream the order is that of the numbers.
     pub(super) fn distribute(&mut self) {
@@ -36,8 +40,9 @@ impl<B: Backend> Shard<B> {
                 let fresh =
                     connection.outbox.is_empty() && group.pending.first().is_some_and(|first| first.seq > member.start);
                 if fresh {
-                    let bytes = joined.get_or_insert_with(|| join(group)).clone();
-                    connection.outbox.joined(bytes, &group.pending);
+                    for (bytes, events) in joined.get_or_insert_with(|| join(group)) {
+                        connection.outbox.joined(bytes.clone(), events);
+                    }
                 } else {
                     let newer = group.pending.iter().filter(|event| event.seq > member.start);
                     newer.for_each(|event| connection.deliver(event));
@@ -109,14 +114,21 @@ impl<B: Backend> Shard<B> {
     }
 }
 
-/// The frames of a group's turn as one piece that all of its members share.
-fn join(group: &Group) -> Bytes {
-    if let [only] = &group.pending[..] {
-        return encoded(only, group.dialect);
+/// The frames of a group's turn in pieces that all of its members share, each with its events.
+fn join(group: &Group) -> Vec<(Bytes, &[Arc<Event>])> {
+    let mut pieces = Vec::new();
+    let (mut joined, mut first) = (BytesMut::new(), 0);
+    for (index, event) in group.pending.iter().enumerate() {
+        let frame = encoded(event, group.dialect);
+        if first < index && joined.len() + frame.len() > MAX_JOINED {
+            pieces.push((joined.split().freeze(), &group.pending[first..index]));
+            first = index;
+        }
+        if group.pending.len() == 1 {
+            return vec![(frame, &group.pending)]; // alone it is shared as it stands
+        }
+        joined.extend_from_slice(&frame);
     }
-    let mut joined = BytesMut::new();
-    for event in &group.pending {
-        joined.extend_from_slice(&encoded(event, group.dialect));
-    }
-    joined.freeze()
+    pieces.push((joined.freeze(), &group.pending[first..]));
+    pieces
 }

@@ -267,6 +267,18 @@ fn a_client_that_stops_reading_is_told_and_gets_a_fresh_snapshot() {
 }
 
 #[test]
+fn one_turn_of_much_does_not_get_around_the_bound() {
+    let house = House::new(CONFIG);
+    let bars = house.bars(Lag::Disconnect);
+    let mut slow = house.greeted();
+    slow.subscribe(json!({"type": "subscribe", "topic": "bars"}));
+    house.shard.configure(Config { flush: Duration::from_millis(200), ..CONFIG });
+    publish(&bars, "A:1", Flags::default(), "{}"); // its turn begins the pause
+    flood(&bars, 3000, Flags::default(), &["A:1"]); // all of this is one turn
+    assert_eq!(u16::from(slow.next_close().code), 1013);
+}
+
+#[test]
 fn the_disconnect_policy_closes_with_1013() {
     let house = House::new(CONFIG);
     let bars = house.bars(Lag::Disconnect);
