@@ -81,6 +81,8 @@ pub struct Shard<B> {
     counters: metrics::Shard,
     index: usize,
     adopted: u64,
+    /// When this turn began: the one time that everything in it goes by.
+    now: Instant,
     ticked_at: Instant,
     /// Not before: `flush` holds events back.
     deliver_at: Instant,
@@ -90,6 +92,7 @@ pub struct Shard<B> {
 impl<B: Backend> Shard<B> {
     fn new(index: usize, config: Config, hub: Arc<Hub>, queue: (Arc<Inbox>, Receiver<Inbound>)) -> io::Result<Self> {
         let (inbox, receiver) = queue;
+        let now = Instant::now();
         Ok(Self {
             config,
             hub,
@@ -107,8 +110,9 @@ impl<B: Backend> Shard<B> {
             counters: metrics::Shard::new(index),
             index,
             adopted: 0,
-            ticked_at: Instant::now(),
-            deliver_at: Instant::now(),
+            now,
+            ticked_at: now,
+            deliver_at: now,
             drain: None,
         })
     }
@@ -116,31 +120,36 @@ impl<B: Backend> Shard<B> {
     fn run(&mut self) {
         let mut ready = Vec::new();
         while !self.is_drained() {
-            let nap = self.nap();
+            let nap = self.nap(Instant::now());
             if let Err(error) = self.backend.wait(nap, &mut ready) {
                 tracing::error!(shard = self.index, %error, "waiting for sockets failed");
             }
-            self.inbox.wake_up();
-            let now = Instant::now();
-            for socket in ready.drain(..) {
-                self.look_at(socket, now);
-            }
-            if now >= self.deliver_at {
-                self.deliver_at = now + self.config.flush;
-                self.take_all_in();
-                self.distribute();
-            }
-            self.answer_waiting();
-            self.flush();
-            if now.duration_since(self.ticked_at) >= TICK {
-                self.tick(now);
-            }
+            self.turn(&mut ready, Instant::now());
+        }
+    }
+
+    /// Everything that is to do now, once around.
+    fn turn(&mut self, ready: &mut Vec<Ready>, now: Instant) {
+        self.now = now;
+        self.inbox.wake_up();
+        for socket in ready.drain(..) {
+            self.look_at(socket);
+        }
+        if now >= self.deliver_at {
+            self.deliver_at = now + self.config.flush;
+            self.take_all_in();
+            self.distribute();
+        }
+        self.answer_waiting();
+        self.flush();
+        if now.duration_since(self.ticked_at) >= TICK {
+            self.tick();
         }
     }
 
     /// How long nothing is expected to happen by itself.
-    fn nap(&mut self) -> Duration {
-        let until_delivery = self.deliver_at.saturating_duration_since(Instant::now());
+    fn nap(&mut self, now: Instant) -> Duration {
+        let until_delivery = self.deliver_at.saturating_duration_since(now);
         if !until_delivery.is_zero() && self.talking.is_empty() && self.dirty.0.is_empty() {
             return until_delivery; // awake: nobody needs to ring before
         }
@@ -149,13 +158,13 @@ impl<B: Backend> Shard<B> {
             self.stash.extend(self.receiver.try_recv().ok());
         }
         if self.stash.is_empty() && self.talking.is_empty() && self.dirty.0.is_empty() {
-            TICK.saturating_sub(self.ticked_at.elapsed())
+            TICK.saturating_sub(now.duration_since(self.ticked_at))
         } else {
             Duration::ZERO
         }
     }
 
-    fn look_at(&mut self, socket: Ready, now: Instant) {
+    fn look_at(&mut self, socket: Ready) {
         if socket.token == WAKE_TOKEN {
             return self.inbox.silence();
         }
@@ -164,10 +173,10 @@ impl<B: Backend> Shard<B> {
         if !socket.readable {
             return;
         }
-        match poll::receive(connection.fd(), &mut self.buffer) {
+        match self.backend.receive(connection.fd(), &mut self.buffer) {
             Ok(0) => connection.lose(),
             Ok(count) => {
-                connection.hear(&mut self.buffer[..count], now);
+                connection.hear(&mut self.buffer[..count], self.now);
                 if !connection.waiting.is_empty() {
                     self.talking.push(socket.token);
                 }
@@ -202,7 +211,7 @@ impl<B: Backend> Shard<B> {
             Inbound::Configure(config) => self.config = config,
             Inbound::Drain { deadline } => {
                 self.drain = Some(deadline);
-                self.drain_some(deadline, Instant::now());
+                self.drain_some(deadline);
             }
         }
     }
@@ -212,7 +221,8 @@ impl<B: Backend> Shard<B> {
         while let Some(inbound) = self.next_inbound() {
             self.take_in(inbound);
         }
-        let logs: Vec<LogId> = self.groups.logs().map(|(log, _)| log).collect();
+        let mut logs: Vec<LogId> = self.groups.logs().map(|(log, _)| log).collect();
+        logs.sort_unstable(); // the same order every time, so that a run can be repeated
         for log in logs {
             self.read_history(log, u64::MAX);
         }
@@ -247,11 +257,10 @@ impl<B: Backend> Shard<B> {
     }
 
     fn adopt(&mut self, mut newcomer: Newcomer) {
-        let now = Instant::now();
         let mut read_ahead = std::mem::take(&mut newcomer.read_ahead);
         let number = self.adopted;
         self.adopted += 1;
-        let connection = Connection::new(newcomer, number, self.config.max_message, now);
+        let connection = Connection::new(newcomer, number, self.config.max_message, self.now);
         let token = self.connections.insert(connection);
         if let Err(error) = self.backend.add(self.connections[token].fd(), token) {
             tracing::error!(shard = self.index, %error, "a connection could not be watched and is closed");
@@ -263,7 +272,7 @@ impl<B: Backend> Shard<B> {
         let heartbeat = self.config.ping_every;
         let connection = &mut self.connections[token];
         connection.say(&Reply::Connected { client_id: &client_id, heartbeat, streams: &streams });
-        connection.hear(&mut read_ahead, now);
+        connection.hear(&mut read_ahead, self.now);
         self.dirty.mark(connection, token);
         self.talking.push(token);
     }
@@ -298,16 +307,15 @@ impl<B: Backend> Shard<B> {
         if let Some(published) = self.oldest.take() {
             self.counters.wrote_after(published.elapsed());
         }
-        let now = Instant::now();
         for token in touched {
             self.connections[token].is_dirty = false;
-            self.look_after(token, now);
+            self.look_after(token);
         }
     }
 
-    fn look_after(&mut self, token: usize, now: Instant) {
+    fn look_after(&mut self, token: usize) {
         let connection = &mut self.connections[token];
-        if connection.is_finished(now) {
+        if connection.is_finished(self.now) {
             return self.let_go(token);
         }
         // Only what is left after sending is more than the client can take.
@@ -318,7 +326,7 @@ impl<B: Backend> Shard<B> {
         if connection.outbox.is_empty() && !connection.lost.is_empty() && connection.is_open() {
             self.resync(token);
         }
-        self.tell_replaced(token, now);
+        self.tell_replaced(token);
         let connection = &mut self.connections[token];
         if !connection.waiting.is_empty() && connection.outbox.asked_bytes() <= self.config.outbox {
             self.talking.push(token);
@@ -339,10 +347,11 @@ impl<B: Backend> Shard<B> {
         self.backend.remove(connection.fd());
     }
 
-    fn tick(&mut self, now: Instant) {
+    fn tick(&mut self) {
+        let now = self.now;
         self.ticked_at = now;
         if let Some(deadline) = self.drain {
-            self.drain_some(deadline, now);
+            self.drain_some(deadline);
         }
         let mut waiting = 0;
         for (token, connection) in &mut self.connections {
@@ -355,21 +364,22 @@ impl<B: Backend> Shard<B> {
         self.counters.outbox_bytes(waiting);
     }
 
-    fn drain_some(&mut self, deadline: Instant, now: Instant) {
-        let time = deadline.saturating_duration_since(now + LAST_ANSWERS);
+    fn drain_some(&mut self, deadline: Instant) {
+        let time = deadline.saturating_duration_since(self.now + LAST_ANSWERS);
         let ticks = usize::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(usize::MAX);
         let at_once =
             if ticks == 0 { usize::MAX } else { DRAINED_PER_TICK.max(self.connections.len().div_ceil(ticks)) };
         let open = self.connections.iter_mut().filter(|(_, connection)| connection.is_open()).take(at_once);
         for (token, connection) in open {
             let pause = Duration::from_millis(fastrand::u64(500..5000));
-            connection.close(close::GOING_AWAY, &format!("shutting down; retry in {} ms", pause.as_millis()), now);
+            let reason = format!("shutting down; retry in {} ms", pause.as_millis());
+            connection.close(close::GOING_AWAY, &reason, self.now);
             self.dirty.mark(connection, token);
         }
     }
 
     fn is_drained(&self) -> bool {
-        self.drain.is_some_and(|deadline| self.connections.is_empty() || Instant::now() >= deadline)
+        self.drain.is_some_and(|deadline| self.connections.is_empty() || self.now >= deadline)
     }
 }
 

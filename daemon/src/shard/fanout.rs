@@ -1,7 +1,6 @@
 //! One event to many: what is pending in a turn goes into the outboxes, joined where it can be, merged where it must be.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
@@ -91,7 +90,7 @@ impl<B: Backend> Shard<B> {
         match routes.stream.settings().lag {
             Lag::Disconnect => {
                 metrics::lagged(routes.stream.name(), "disconnect");
-                connection.close(close::TRY_AGAIN, "too far behind; resume by position", Instant::now());
+                connection.close(close::TRY_AGAIN, "too far behind; resume by position", self.now);
             }
             Lag::Resync => {
                 metrics::lagged(routes.stream.name(), "resync");

@@ -60,6 +60,7 @@ pub struct Inbox {
     id: u64,
     sender: Sender<Inbound>,
     queued_bytes: AtomicUsize,
+    max_queued_bytes: usize,
     asleep: AtomicBool,
     overflowed: AtomicBool,
     wake: OwnedFd,
@@ -68,12 +69,14 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    pub fn new(id: u64) -> io::Result<(Arc<Self>, Receiver<Inbound>)> {
+    /// An inbox in which at most this many bytes of events may wait.
+    pub fn new(id: u64, max_queued_bytes: usize) -> io::Result<(Arc<Self>, Receiver<Inbound>)> {
         let (sender, receiver) = channel();
         let inbox = Self {
             id,
             sender,
             queued_bytes: AtomicUsize::new(0),
+            max_queued_bytes,
             asleep: AtomicBool::new(false),
             overflowed: AtomicBool::new(false),
             wake: wake_fd()?,
@@ -140,7 +143,7 @@ impl Outlet for Inbox {
 
     fn offer(&self, event: &Arc<Event>) -> Result<(), Full> {
         let weight = event.weight();
-        if self.queued_bytes.fetch_add(weight, Ordering::Relaxed) + weight > MAX_QUEUED_BYTES {
+        if self.queued_bytes.fetch_add(weight, Ordering::Relaxed) + weight > self.max_queued_bytes {
             self.queued_bytes.fetch_sub(weight, Ordering::Relaxed);
             self.overflowed.store(true, Ordering::Release);
             self.ring();

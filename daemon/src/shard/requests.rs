@@ -1,7 +1,6 @@
 //! What a client asks for: subscribe, unsubscribe, snapshot, streams, ping; and the fresh snapshot for one that lagged.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::connection::Subscription;
 use super::groups::{Home, Member};
@@ -311,9 +310,9 @@ impl<B: Backend> Shard<B> {
     }
 
     /// Tells the clients that asked for it about what newer events have replaced while they waited.
-    pub(super) fn tell_replaced(&mut self, token: usize, now: Instant) {
+    pub(super) fn tell_replaced(&mut self, token: usize) {
         let connection = &mut self.connections[token];
-        if !connection.is_open() || !connection.outbox.has_replaced() || !connection.may_be_told(now) {
+        if !connection.is_open() || !connection.outbox.has_replaced() || !connection.may_be_told(self.now) {
             return;
         }
         for (log, loss) in connection.outbox.take_replaced() {

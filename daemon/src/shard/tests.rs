@@ -580,7 +580,7 @@ fn standing() -> (super::Shard<super::poll::Epoll>, Arc<Stream>, Client) {
     let history = Bounds { bytes: 1 << 30, ..Bounds::default() };
     let settings = Settings { limits: Limits { history, ..Limits::default() }, ..Settings::default() };
     let bars = hub.declare("bars", settings);
-    let queue = super::inbox::Inbox::new(0).unwrap();
+    let queue = super::inbox::Inbox::new(0, super::inbox::MAX_QUEUED_BYTES).unwrap();
     let mut shard = super::Shard::new(0, Config { outbox: 1 << 30, ..CONFIG }, hub, queue).unwrap();
     let (newcomer, client) = newcomer();
     shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
