@@ -194,6 +194,7 @@ impl<B: Backend> Shard<B> {
         for _ in 0..MAX_INBOUND_PER_TURN {
             let Some(inbound) = self.next_inbound() else { break };
             self.take_in(inbound);
+            self.show_replaced_records(); // before anything that came later
         }
         if self.inbox.take_overflow() {
             self.read_histories();

@@ -277,7 +277,7 @@ impl<B: Backend> Shard<B> {
                 connection.show(&update, subscribed.log, position.seq);
             }
         }
-        if let Source::Absent(reason) = &subscribed.source {
+        if let (Source::Absent(reason), Cause::Asked) = (&subscribed.source, cause) {
             connection.say(&Reply::NoSource { stream: about.stream, reason });
         }
         self.dirty.mark(connection, token);
