@@ -163,17 +163,24 @@ impl Connection {
         }
     }
 
+    /// Says this, unless a close frame has been said: that is the last word.
     pub fn say(&mut self, reply: &Reply<'_>) {
-        self.outbox.control(self.encode(reply));
+        if self.is_open() {
+            self.outbox.control(self.encode(reply));
+        }
     }
 
     /// Shows a log's records; what waits of it goes with the log when that is dropped.
     pub fn show(&mut self, update: &Reply<'_>, log: LogId, seq: u64) {
-        self.outbox.snapshot(self.encode(update), log, seq);
+        if self.is_open() {
+            self.outbox.snapshot(self.encode(update), log, seq);
+        }
     }
 
     pub fn recover(&mut self, event: &Arc<Event>) {
-        self.outbox.missed(encoded(event, self.dialect()), event);
+        if self.is_open() {
+            self.outbox.missed(encoded(event, self.dialect()), event);
+        }
     }
 
     pub fn deliver(&mut self, event: &Arc<Event>) {
