@@ -55,6 +55,8 @@ impl<B: Backend> Shard<B> {
     }
 
     fn carry_out(&mut self, token: usize, command: Command, id: &RequestId) -> Result<(), Refusal> {
+        // The answer may have a number above what was lost, which is told before: a client remembers the newest number.
+        self.resync(token);
         match command {
             Command::Subscribe { target, since } => self.subscribe(token, &target, since.as_ref(), id),
             Command::Unsubscribe(target) => self.unsubscribe(token, &target, id),
