@@ -334,10 +334,9 @@ impl<B: Backend> Shard<B> {
         if !connection.is_open() || !connection.outbox.has_replaced() || !connection.may_be_told(self.now) {
             return;
         }
-        for (log, loss) in connection.outbox.take_replaced() {
-            let Some(routes) = self.groups.log(log) else { continue };
-            metrics::lagged(routes.stream.name(), "latest");
-            connection.say(&Reply::Lagged { stream: routes.stream.name(), loss: &loss });
+        for (stream, loss) in connection.outbox.take_replaced() {
+            metrics::lagged(&stream, "latest");
+            connection.say(&Reply::Lagged { stream: &stream, loss: &loss });
         }
         self.dirty.mark(connection, token);
     }
