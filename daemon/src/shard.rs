@@ -211,7 +211,7 @@ impl<B: Backend> Shard<B> {
                 self.inbox.taken(&event);
                 self.groups.route(&event);
             }
-            Inbound::Source(log, source) => self.tell_source(log, &source),
+            Inbound::Source(log, seq, source) => self.tell_source(log, seq, &source),
             Inbound::Records(log, seq) => self.replaced.push((log, seq)),
             Inbound::Adopt(newcomer) => self.adopt(*newcomer),
             Inbound::Configure(config) => self.config = config,
@@ -283,12 +283,17 @@ impl<B: Backend> Shard<B> {
         self.talking.push(token);
     }
 
-    fn tell_source(&mut self, log: LogId, source: &Source) {
+    fn tell_source(&mut self, log: LogId, seq: u64, source: &Source) {
         self.distribute(); // what came before is told before
+        self.read_history(log, seq);
         let Some(routes) = self.groups.log(log) else { return };
         let stream = routes.stream.name().clone();
         for token in self.members_of(log, |_| true) {
             let connection = &mut self.connections[token];
+            if let (Source::Removed, Some(loss)) = (source, connection.take_loss(log)) {
+                let loss = Loss { to: loss.to.max(seq), ..loss }; // no snapshot will take its place
+                connection.say(&Reply::Lagged { stream: &stream, loss: &loss });
+            }
             match source {
                 Source::Absent(reason) => connection.say(&Reply::NoSource { stream: &stream, reason }),
                 Source::Removed => {

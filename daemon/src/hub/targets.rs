@@ -20,8 +20,9 @@ pub trait Outlet: Send + Sync {
     /// refuses.
     fn records_replaced(&self, log: LogId, seq: u64);
 
-    /// Tells that the log's source changed: it came, went, or the stream itself is gone. Never waits, never refuses.
-    fn source_changed(&self, log: LogId, source: &Source);
+    /// Tells that the log's source changed behind the number `seq`: it came, went, or the stream itself is gone. Never
+    /// waits, never refuses.
+    fn source_changed(&self, log: LogId, seq: u64, source: &Source);
 }
 
 /// The outlet has as many bytes waiting as it may.
@@ -83,9 +84,9 @@ impl Targets {
         }
     }
 
-    pub fn source_changed(&self, log: LogId, source: &Source) {
+    pub fn source_changed(&self, log: LogId, seq: u64, source: &Source) {
         for target in &self.0 {
-            target.outlet.source_changed(log, source);
+            target.outlet.source_changed(log, seq, source);
         }
     }
 

@@ -45,7 +45,7 @@ impl Outlet for Recorder {
         self.replaced.lock().unwrap().push((log, seq));
     }
 
-    fn source_changed(&self, _: LogId, source: &Source) {
+    fn source_changed(&self, _: LogId, _: u64, source: &Source) {
         self.sources.lock().unwrap().push(source.clone());
     }
 }

@@ -163,6 +163,12 @@ impl Connection {
         }
     }
 
+    /// What the client has lost of a log: the caller tells it.
+    pub fn take_loss(&mut self, log: LogId) -> Option<Loss> {
+        let index = self.lost.iter().position(|(known, _)| *known == log)?;
+        Some(self.lost.swap_remove(index).1)
+    }
+
     /// Says this, unless a close frame has been said: that is the last word.
     pub fn say(&mut self, reply: &Reply<'_>) {
         if self.is_open() {

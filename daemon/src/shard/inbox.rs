@@ -45,7 +45,8 @@ pub struct Newcomer {
 
 pub enum Inbound {
     Event(Arc<Event>),
-    Source(LogId, Source),
+    /// The log's source changed behind this number.
+    Source(LogId, u64, Source),
     /// The log shows other records since the change of this number.
     Records(LogId, u64),
     Adopt(Box<Newcomer>),
@@ -159,7 +160,7 @@ impl Outlet for Inbox {
         self.hand(Inbound::Records(log, seq));
     }
 
-    fn source_changed(&self, log: LogId, source: &Source) {
-        self.hand(Inbound::Source(log, source.clone()));
+    fn source_changed(&self, log: LogId, seq: u64, source: &Source) {
+        self.hand(Inbound::Source(log, seq, source.clone()));
     }
 }

@@ -307,5 +307,5 @@ impl crate::hub::targets::Outlet for Deaf {
 
     fn records_replaced(&self, _: crate::event::LogId, _: u64) {}
 
-    fn source_changed(&self, _: crate::event::LogId, _: &Source) {}
+    fn source_changed(&self, _: crate::event::LogId, _: u64, _: &Source) {}
 }
