@@ -69,8 +69,6 @@ pub struct Shard<B> {
     connections: Slab<Connection>,
     groups: Groups,
     dirty: Dirty,
-    /// Logs whose records were replaced by the change of this number, for a fresh snapshot in this turn.
-    replaced: Vec<(LogId, u64)>,
     /// Memory was short at the last tick already.
     was_short: bool,
     /// Connections with requests to handle.
@@ -104,7 +102,6 @@ impl<B: Backend> Shard<B> {
             connections: Slab::new(),
             groups: Groups::default(),
             dirty: Dirty::default(),
-            replaced: Vec::new(),
             was_short: false,
             talking: Vec::new(),
             oldest: None,
@@ -143,7 +140,6 @@ impl<B: Backend> Shard<B> {
             self.distribute();
         }
         self.answer_waiting();
-        self.show_replaced_records();
         self.flush();
         self.relieve_memory();
         if now.duration_since(self.ticked_at) >= TICK {
@@ -194,7 +190,6 @@ impl<B: Backend> Shard<B> {
         for _ in 0..MAX_INBOUND_PER_TURN {
             let Some(inbound) = self.next_inbound() else { break };
             self.take_in(inbound);
-            self.show_replaced_records(); // before anything that came later
         }
         if self.inbox.take_overflow() {
             self.read_histories();
@@ -212,7 +207,7 @@ impl<B: Backend> Shard<B> {
                 self.groups.route(&event);
             }
             Inbound::Source(log, seq, source) => self.tell_source(log, seq, &source),
-            Inbound::Records(log, seq) => self.replaced.push((log, seq)),
+            Inbound::Records(log, seq, records) => self.show_replaced_records(log, seq, &records),
             Inbound::Adopt(newcomer) => self.adopt(*newcomer),
             Inbound::Configure(config) => self.config = config,
             Inbound::Drain { deadline } => {

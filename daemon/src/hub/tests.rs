@@ -12,6 +12,7 @@ use super::history::Bounds;
 use super::inputs::Batch;
 use super::log::{Answer, Limits};
 use super::pattern::Pattern;
+use super::records::Snapshot;
 use super::settings::{Settings, Source};
 use super::signal::{Signal, Wakes};
 use super::stream::Stream;
@@ -41,7 +42,7 @@ impl Outlet for Recorder {
         Ok(())
     }
 
-    fn records_replaced(&self, log: LogId, seq: u64) {
+    fn records_replaced(&self, log: LogId, seq: u64, _: &Snapshot) {
         self.replaced.lock().unwrap().push((log, seq));
     }
 

@@ -12,6 +12,7 @@ use super::Config;
 use super::poll::{ring, silence, wake_fd};
 use crate::dialect::Dialect;
 use crate::event::{Event, LogId};
+use crate::hub::records::Snapshot;
 use crate::hub::settings::Source;
 use crate::hub::targets::{Full, Outlet};
 
@@ -47,8 +48,8 @@ pub enum Inbound {
     Event(Arc<Event>),
     /// The log's source changed behind this number.
     Source(LogId, u64, Source),
-    /// The log shows other records since the change of this number.
-    Records(LogId, u64),
+    /// The log shows these records since the change of this number.
+    Records(LogId, u64, Snapshot),
     Adopt(Box<Newcomer>),
     /// From here on each connection is granted this.
     Configure(Config),
@@ -156,8 +157,8 @@ impl Outlet for Inbox {
         Ok(())
     }
 
-    fn records_replaced(&self, log: LogId, seq: u64) {
-        self.hand(Inbound::Records(log, seq));
+    fn records_replaced(&self, log: LogId, seq: u64, records: &Snapshot) {
+        self.hand(Inbound::Records(log, seq, records.clone()));
     }
 
     fn source_changed(&self, log: LogId, seq: u64, source: &Source) {

@@ -10,6 +10,7 @@ use crate::dialect::{About, Begins, Cause, Code, Command, Loss, Refusal, Reply, 
 use crate::event::{LogId, Position};
 use crate::hub::log::Answer;
 use crate::hub::pattern::Pattern;
+use crate::hub::records::Snapshot;
 use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
 use crate::hub::{Subscribed, Wish};
@@ -141,36 +142,38 @@ impl<B: Backend> Shard<B> {
     /// A fresh snapshot for a connection that has taken everything else, in place of what was dropped.
     pub(super) fn resync(&mut self, token: usize) {
         for (log, loss) in std::mem::take(&mut self.connections[token].lost) {
-            self.show_anew(token, log, Some(loss));
-        }
-    }
-
-    /// A fresh snapshot for everybody who was shown the records that have been replaced since.
-    pub(super) fn show_replaced_records(&mut self) {
-        while let Some((log, seq)) = self.replaced.pop() {
-            for token in self.members_of(log, |member| member.start < seq) {
-                self.show_anew(token, log, None);
-            }
-        }
-    }
-
-    /// Shows a connection the present records of a log, and first what it has lost of it.
-    fn show_anew(&mut self, token: usize, log: LogId, loss: Option<Loss>) {
-        let Some(routes) = self.groups.log(log) else { return };
-        let (stream, audience) = (routes.stream.clone(), routes.audience.clone());
-        let patterns = self.patterns_of(token, log);
-        let wish = Wish { patterns: &patterns, audience: &audience, since: None };
-        let Ok(answered) = stream.answer(&wish) else { return };
-        self.catch_up_to(&answered);
-        let seq = answered.position.seq;
-        self.set_start(token, log, seq);
-        if let Some(loss) = loss {
-            let loss = Loss { to: seq, ..loss };
+            let Some(routes) = self.groups.log(log) else { continue };
+            let (stream, audience) = (routes.stream.clone(), routes.audience.clone());
+            let wish = Wish { patterns: &self.patterns_of(token, log), audience: &audience, since: None };
+            let Ok(answered) = stream.answer(&wish) else { continue };
+            self.catch_up_to(&answered);
+            let loss = Loss { to: answered.position.seq, ..loss };
             self.connections[token].say(&Reply::Lagged { stream: stream.name(), loss: &loss });
+            self.show_anew(token, &stream, &answered);
         }
+    }
+
+    /// The records since the change of this number, for everybody who was shown what they replaced. They come between
+    /// what is older and what is newer: whoever remembers a newer number has seen them.
+    pub(super) fn show_replaced_records(&mut self, log: LogId, seq: u64, records: &Snapshot) {
+        self.distribute();
+        self.read_history(log, seq);
+        let Some(routes) = self.groups.log(log) else { return };
+        let (stream, position) = (routes.stream.clone(), Position { epoch: routes.stream.epoch().clone(), seq });
+        for token in self.members_of(log, |member| member.start < seq) {
+            let answer = Answer::Snapshot(records.of(&self.patterns_of(token, log)));
+            let shown = Subscribed { log, position: position.clone(), answer, source: Source::Running };
+            self.show_anew(token, &stream, &shown);
+        }
+    }
+
+    /// Shows a connection the records of all its patterns of a log, in place of what it knows.
+    fn show_anew(&mut self, token: usize, stream: &Stream, shown: &Subscribed) {
+        self.set_start(token, shown.log, shown.position.seq);
+        let patterns = self.patterns_of(token, shown.log);
         let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
         let about = About { stream: stream.name(), topics: &topics, target: None, session_id: None, id: &None };
-        self.begin(token, &about, &answered, Cause::Resync);
+        self.begin(token, &about, shown, Cause::Resync);
     }
 
     /// Everything that a closed connection was subscribed to.
@@ -241,8 +244,12 @@ impl<B: Backend> Shard<B> {
     /// Takes what the hub handed over, or could not hand over, up to the answer's number, so that nothing older follows the answer.
     fn catch_up_to(&mut self, answered: &Subscribed) {
         while let Some(inbound) = self.next_inbound() {
-            let newer = matches!(&inbound, Inbound::Event(event) if event.log == answered.log && event.seq > answered.position.seq);
-            if newer {
+            let number = match &inbound {
+                Inbound::Event(event) => Some((event.log, event.seq)),
+                Inbound::Records(log, seq, _) => Some((*log, *seq)),
+                _ => None,
+            };
+            if number.is_some_and(|(log, seq)| log == answered.log && seq > answered.position.seq) {
                 self.stash.push_front(inbound);
                 break;
             }
