@@ -285,7 +285,9 @@ impl<B: Backend> Shard<B> {
         let stream = routes.stream.name().clone();
         for token in self.members_of(log, |_| true) {
             let connection = &mut self.connections[token];
-            if let (Source::Removed, Some(loss)) = (source, connection.take_loss(log)) {
+            if *source == Source::Removed
+                && let Some(loss) = connection.take_loss(log)
+            {
                 let loss = Loss { to: loss.to.max(seq), ..loss }; // no snapshot will take its place
                 connection.say(&Reply::Lagged { stream: &stream, loss: &loss });
             }
