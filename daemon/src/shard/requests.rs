@@ -15,6 +15,7 @@ use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
 use crate::hub::{Subscribed, Wish};
 use crate::metrics;
+use crate::websocket::close;
 
 /// No connection has an identity yet; a private stream's log of nobody is never offered to a client.
 const NOBODY: &str = "";
@@ -57,6 +58,9 @@ impl<B: Backend> Shard<B> {
 
     fn carry_out(&mut self, token: usize, command: Command, id: &RequestId) -> Result<(), Refusal> {
         // The answer may have a number above what was lost, which is told before: a client remembers the newest number.
+        if self.inbox.take_overflow() {
+            self.read_histories();
+        }
         self.resync(token);
         match command {
             Command::Subscribe { target, since } => self.subscribe(token, &target, since.as_ref(), id),
@@ -92,6 +96,7 @@ impl<B: Backend> Shard<B> {
         // After the new ones have been counted: the broadcaster is not told that nobody is left.
         before.into_iter().for_each(|subscription| self.leave(token, subscription));
         self.catch_up_to(&subscribed);
+        self.part_if_lost(token);
         self.seat(token, &stream, &patterns, &subscribed);
         if stream.source() == Source::Removed {
             self.forget_log(token, subscribed.log); // its subscribers may have been told before this one had a seat
@@ -131,6 +136,7 @@ impl<B: Backend> Shard<B> {
         let wish = Wish { patterns: &patterns, audience: NOBODY, since: None };
         let answered = stream.answer(&wish).map_err(|refused| refusal(target, Code::Internal, refused.to_string()))?;
         self.catch_up_to(&answered);
+        self.part_if_lost(token);
         let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
         let about =
             About { stream: stream.name(), topics: &topics, target: Some(target), session_id: target.session_id(), id };
@@ -141,11 +147,12 @@ impl<B: Backend> Shard<B> {
 
     /// A fresh snapshot for a connection that has taken everything else, in place of what was dropped.
     pub(super) fn resync(&mut self, token: usize) {
-        for (log, loss) in std::mem::take(&mut self.connections[token].lost) {
+        for (log, loss) in self.connections[token].lost.clone() {
             let Some(routes) = self.groups.log(log) else { continue };
             let (stream, audience) = (routes.stream.clone(), routes.audience.clone());
             let wish = Wish { patterns: &self.patterns_of(token, log), audience: &audience, since: None };
-            let Ok(answered) = stream.answer(&wish) else { continue };
+            let Ok(answered) = stream.answer(&wish) else { continue }; // its end is on its way here
+            self.connections[token].take_loss(log);
             self.catch_up_to(&answered);
             let loss = Loss { to: answered.position.seq, ..loss };
             self.connections[token].say(&Reply::Lagged { stream: stream.name(), loss: &loss });
@@ -258,6 +265,14 @@ impl<B: Backend> Shard<B> {
         self.distribute();
         if self.inbox.has_overflowed() {
             self.read_history(answered.log, answered.position.seq);
+        }
+    }
+
+    /// What was lost between a question and its number cannot be told before the answer any more.
+    fn part_if_lost(&mut self, token: usize) {
+        let connection = &mut self.connections[token];
+        if !connection.lost.is_empty() {
+            connection.close(close::TRY_AGAIN, "too far behind; resume by position", self.now);
         }
     }
 

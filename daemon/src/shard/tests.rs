@@ -1,6 +1,7 @@
 //! A running shard against real sockets: what clients get, in which order, and what slow ones are told.
 
 mod memory;
+mod model;
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
