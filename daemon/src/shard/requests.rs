@@ -87,16 +87,17 @@ impl<B: Backend> Shard<B> {
         id: &RequestId,
     ) -> Result<(), Refusal> {
         let (stream, patterns) = self.resolve(token, target)?;
-        let before = self.subscriptions_to(token, &patterns);
-        self.check_room(token, target, patterns.len() - before.len())?;
+        self.check_room(token, target, patterns.len() - self.subscriptions_to(token, &patterns).len())?;
         let wish = Wish { patterns: &patterns, audience: NOBODY, since };
         let subscribed = stream
             .subscribe(&wish, &self.outlet)
             .map_err(|refused| refusal(target, Code::Internal, refused.to_string()))?;
-        // After the new ones have been counted: the broadcaster is not told that nobody is left.
-        before.into_iter().for_each(|subscription| self.leave(token, subscription));
         self.catch_up_to(&subscribed);
         self.part_if_lost(token);
+        // After the new ones have been counted: the broadcaster is not told that nobody is left. And after everything
+        // older has come, through these as through the others: the client may remember any of its numbers.
+        let before = self.subscriptions_to(token, &patterns);
+        before.into_iter().for_each(|subscription| self.leave(token, subscription));
         self.seat(token, &stream, &patterns, &subscribed);
         if stream.source() == Source::Removed {
             self.forget_log(token, subscribed.log); // its subscribers may have been told before this one had a seat
