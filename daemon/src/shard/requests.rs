@@ -148,12 +148,13 @@ impl<B: Backend> Shard<B> {
 
     /// A fresh snapshot for a connection that has taken everything else, in place of what was dropped.
     pub(super) fn resync(&mut self, token: usize) {
-        for (log, loss) in self.connections[token].lost.clone() {
+        let logs: Vec<LogId> = self.connections[token].lost.iter().map(|(log, _)| *log).collect();
+        for log in logs {
             let Some(routes) = self.groups.log(log) else { continue };
             let (stream, audience) = (routes.stream.clone(), routes.audience.clone());
             let wish = Wish { patterns: &self.patterns_of(token, log), audience: &audience, since: None };
             let Ok(answered) = stream.answer(&wish) else { continue }; // its end is on its way here
-            self.connections[token].take_loss(log);
+            let Some(loss) = self.connections[token].take_loss(log) else { continue };
             self.catch_up_to(&answered);
             let loss = Loss { to: answered.position.seq, ..loss };
             self.connections[token].say(&Reply::Lagged { stream: stream.name(), loss: &loss });
