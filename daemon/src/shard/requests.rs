@@ -154,8 +154,8 @@ impl<B: Backend> Shard<B> {
             let (stream, audience) = (routes.stream.clone(), routes.audience.clone());
             let wish = Wish { patterns: &self.patterns_of(token, log), audience: &audience, since: None };
             let Ok(answered) = stream.answer(&wish) else { continue }; // its end is on its way here
-            let Some(loss) = self.connections[token].take_loss(log) else { continue };
             self.catch_up_to(&answered);
+            let Some(loss) = self.connections[token].take_loss(log) else { continue }; // told with the stream's end
             let loss = Loss { to: answered.position.seq, ..loss };
             self.connections[token].say(&Reply::Lagged { stream: stream.name(), loss: &loss });
             self.show_anew(token, &stream, &answered);
