@@ -89,7 +89,7 @@ impl Stream {
         for log in inner.logs.values_mut() {
             log.evict(&limits, Instant::now());
             if is_shut {
-                log.targets.source_changed(log.id, &Source::Removed);
+                log.targets.source_changed(log.id, log.seq(), &Source::Removed);
             }
         }
     }
@@ -316,7 +316,7 @@ impl Inner {
         }
         self.source = source;
         for log in self.logs.values() {
-            log.targets.source_changed(log.id, &self.source);
+            log.targets.source_changed(log.id, log.seq(), &self.source);
         }
     }
 }

@@ -12,6 +12,7 @@ use super::history::Bounds;
 use super::inputs::Batch;
 use super::log::{Answer, Limits};
 use super::pattern::Pattern;
+use super::records::Snapshot;
 use super::settings::{Settings, Source};
 use super::signal::{Signal, Wakes};
 use super::stream::Stream;
@@ -41,11 +42,11 @@ impl Outlet for Recorder {
         Ok(())
     }
 
-    fn records_replaced(&self, log: LogId, seq: u64) {
+    fn records_replaced(&self, log: LogId, seq: u64, _: &Snapshot) {
         self.replaced.lock().unwrap().push((log, seq));
     }
 
-    fn source_changed(&self, _: LogId, source: &Source) {
+    fn source_changed(&self, _: LogId, _: u64, source: &Source) {
         self.sources.lock().unwrap().push(source.clone());
     }
 }

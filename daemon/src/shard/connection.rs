@@ -67,8 +67,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn new(newcomer: Newcomer, number: u64, max_message: usize, memory: &Arc<Memory>) -> Self {
-        let now = Instant::now();
+    pub fn new(newcomer: Newcomer, number: u64, max_message: usize, memory: &Arc<Memory>, now: Instant) -> Self {
         Self {
             socket: newcomer.socket,
             endpoint: newcomer.endpoint,
@@ -164,17 +163,30 @@ impl Connection {
         }
     }
 
+    /// What the client has lost of a log: the caller tells it.
+    pub fn take_loss(&mut self, log: LogId) -> Option<Loss> {
+        let index = self.lost.iter().position(|(known, _)| *known == log)?;
+        Some(self.lost.swap_remove(index).1)
+    }
+
+    /// Says this, unless a close frame has been said: that is the last word.
     pub fn say(&mut self, reply: &Reply<'_>) {
-        self.outbox.control(self.encode(reply));
+        if self.is_open() {
+            self.outbox.control(self.encode(reply));
+        }
     }
 
     /// Shows a log's records; what waits of it goes with the log when that is dropped.
     pub fn show(&mut self, update: &Reply<'_>, log: LogId, seq: u64) {
-        self.outbox.snapshot(self.encode(update), log, seq);
+        if self.is_open() {
+            self.outbox.snapshot(self.encode(update), log, seq);
+        }
     }
 
     pub fn recover(&mut self, event: &Arc<Event>) {
-        self.outbox.missed(encoded(event, self.dialect()), event);
+        if self.is_open() {
+            self.outbox.missed(encoded(event, self.dialect()), event);
+        }
     }
 
     pub fn deliver(&mut self, event: &Arc<Event>) {

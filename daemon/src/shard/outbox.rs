@@ -50,7 +50,7 @@ pub struct Outbox {
     latest: HashMap<LatestKey, u64>,
     /// Pieces that were replaced or dropped and have no bytes any more.
     empty: usize,
-    replaced: Vec<(LogId, Loss)>,
+    replaced: Vec<(LogId, Arc<str>, Loss)>,
 }
 
 impl Outbox {
@@ -161,9 +161,9 @@ impl Outbox {
         self.sweep();
     }
 
-    /// What newer events have replaced since the last call, by log.
-    pub fn take_replaced(&mut self) -> Vec<(LogId, Loss)> {
-        std::mem::take(&mut self.replaced)
+    /// What newer events have replaced since the last call, with the names of the streams.
+    pub fn take_replaced(&mut self) -> impl Iterator<Item = (Arc<str>, Loss)> + use<> {
+        std::mem::take(&mut self.replaced).into_iter().map(|(_, stream, loss)| (stream, loss))
     }
 
     pub fn has_replaced(&self) -> bool {
@@ -215,7 +215,7 @@ impl Outbox {
         self.event_bytes -= piece.bytes.len();
         self.empty += 1;
         *piece = Piece { bytes: Bytes::new(), origin: Origin::Control };
-        self.note_replaced(event.log, old_seq);
+        self.note_replaced(event, old_seq);
     }
 
     /// A client that takes nothing while its waiting events are replaced over and over would else fill the queue with
@@ -241,11 +241,11 @@ impl Outbox {
         }
     }
 
-    fn note_replaced(&mut self, log: LogId, seq: u64) {
+    fn note_replaced(&mut self, by: &Event, seq: u64) {
         let loss = Loss { policy: "latest", events: 1, from: seq, to: seq };
-        match self.replaced.iter_mut().find(|(known, _)| *known == log) {
-            Some((_, known)) => known.widen(&loss),
-            None => self.replaced.push((log, loss)),
+        match self.replaced.iter_mut().find(|(known, _, _)| *known == by.log) {
+            Some((_, _, known)) => known.widen(&loss),
+            None => self.replaced.push((by.log, by.stream.clone(), loss)),
         }
     }
 }
@@ -320,7 +320,7 @@ mod tests {
         }
         assert_eq!((waiting(&outbox), outbox.bytes()), (b"xcab".to_vec(), 4));
         assert!(outbox.pieces.len() <= 2 * MAX_SLACK + 4, "{}", outbox.pieces.len());
-        let (_, loss) = &outbox.take_replaced()[0];
+        let (_, loss) = outbox.take_replaced().next().unwrap();
         assert_eq!((loss.events, loss.from, loss.to), (99_997, 1, 99_997));
         outbox.sent(4);
         assert!(outbox.is_empty() && outbox.empty == 0);

@@ -1,6 +1,7 @@
 //! A running shard against real sockets: what clients get, in which order, and what slow ones are told.
 
 mod memory;
+mod model;
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -607,7 +608,7 @@ fn standing() -> (super::Shard<super::poll::Epoll>, Arc<Stream>, Client) {
     let history = Bounds { bytes: 1 << 30, ..Bounds::default() };
     let settings = Settings { limits: Limits { history, ..Limits::default() }, ..Settings::default() };
     let bars = hub.declare("bars", settings);
-    let queue = super::inbox::Inbox::new(0).unwrap();
+    let queue = super::inbox::Inbox::new(0, super::inbox::MAX_QUEUED_BYTES).unwrap();
     let mut shard = super::Shard::new(0, Config { outbox: 1 << 30, ..CONFIG }, hub, queue).unwrap();
     let (newcomer, client) = newcomer();
     shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));

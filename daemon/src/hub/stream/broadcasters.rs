@@ -58,7 +58,9 @@ impl Stream {
 
     /// Whoever is subscribed is told when the set is another one than before.
     pub fn end_records(&self) {
-        self.lock().logs.values_mut().for_each(Log::end_records);
+        let mut inner = self.lock();
+        let declared = inner.kinds.collections();
+        inner.logs.values_mut().for_each(|log| log.end_records(&declared));
     }
 
     /// Publishers that were refused try again.
