@@ -12,7 +12,7 @@ use clap::Parser;
 /// Measures broadcastd, and what it is compared with.
 #[derive(Parser)]
 struct Cli {
-    /// Only these measures: publish, border, fanout, idle, bars
+    /// Only these measures: publish, border, shard, fanout, idle, bars
     names: Vec<String>,
     /// Only to see that everything works, in seconds; nothing is recorded
     #[arg(long)]

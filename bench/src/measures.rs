@@ -6,6 +6,7 @@ pub mod fanout;
 pub mod idle;
 pub mod micro;
 pub mod publish;
+pub mod shard;
 
 use std::time::Duration;
 
@@ -67,6 +68,7 @@ pub struct Measure {
 pub const ALL: &[Measure] = &[
     Measure { name: "publish", run: publish::run },
     Measure { name: "border", run: border::run },
+    Measure { name: "shard", run: shard::run },
     Measure { name: "fanout", run: fanout::run },
     Measure { name: "idle", run: idle::run },
     Measure { name: "bars", run: bars::run },

@@ -41,7 +41,7 @@ pub fn upgrade(stream: &mut TcpStream, path: &str) -> Result<()> {
 }
 
 /// Reads frames one by one until so many texts have come.
-pub fn hear_texts(stream: &mut TcpStream, count: usize) -> Result<()> {
+pub fn hear_texts(stream: &mut impl Read, count: usize) -> Result<()> {
     for _ in 0..count {
         let mut head = [0; 2];
         stream.read_exact(&mut head)?;

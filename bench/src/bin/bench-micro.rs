@@ -7,6 +7,8 @@ mod allocations;
 mod border;
 #[path = "../micro/publish.rs"]
 mod publish;
+#[path = "../micro/shard.rs"]
+mod shard;
 
 use anyhow::{Context, Result, bail};
 use rustix::time::{ClockId, clock_gettime};
@@ -22,38 +24,85 @@ fn main() -> Result<()> {
     let case = arguments.next().context("which case?")?;
     let events: u64 = arguments.next().context("how many events?")?.parse()?;
     broadcastd::metrics::install()?; // as in the daemon, where counting is not free
-    match case.split_once(':').unwrap_or((&case, "1")) {
-        ("copy", _) => measure(events, 1, publish::copy()),
-        ("copy-kept", _) => measure(events, 1, publish::copy_kept()),
-        ("publish", outlets) => measure(events, 1, publish::publish(outlets.parse()?, "")?),
-        ("publish-record", outlets) => measure(events, 1, publish::publish(outlets.parse()?, "current")?),
-        ("events-direct", batch) => measure(events, batch.parse()?, border::events_direct(batch.parse()?)),
-        ("events", batch) => measure(events, batch.parse()?, Border::load()?.events(batch.parse()?)),
-        ("border-publish", batch) => measure(events, batch.parse()?, Border::load()?.publish(batch.parse()?)),
-        ("border-publish-all", _) => measure(events, border::TOGETHER, Border::load()?.publish_all()),
+    let mut words = case.split(':');
+    let name = words.next().unwrap_or_default();
+    let number = words.next().map_or(Ok(1), str::parse)?;
+    let window = words.next().map_or(Ok(1), str::parse)?;
+    let own = Measured { events, whose: Whose::Own, batch: 1 };
+    let batches = Measured { batch: number, ..own };
+    let turns = Measured { batch: number * window, ..own };
+    match name {
+        "copy" => own.measure(publish::copy()),
+        "copy-kept" => own.measure(publish::copy_kept()),
+        "publish" => own.measure(publish::publish(number, "")?),
+        "publish-record" => own.measure(publish::publish(number, "current")?),
+        "events-direct" => batches.measure(border::events_direct(number)),
+        "events" => batches.measure(Border::load()?.events(number)),
+        "border-publish" => batches.measure(Border::load()?.publish(number)),
+        "border-publish-all" => Measured { batch: border::TOGETHER, ..own }.measure(Border::load()?.publish_all()),
+        "send" => Measured { whose: Whose::Others, ..turns }.measure(shard::send(number, window)?),
+        "shard" => Measured { whose: Whose::Others, ..turns }.measure(shard::shard(number, window)?),
         _ => bail!("there is no case {case}"),
     }
     Ok(())
 }
 
-/// Does it until so many events went through; each call of `step` handles `batch` of them.
-fn measure(events: u64, batch: u64, mut step: impl FnMut()) {
-    (0..WARM_UP.div_ceil(batch)).for_each(|_| step());
-    let (began, before) = (cpu_nanos(), Allocations::now());
-    let steps = events.div_ceil(batch);
-    (0..steps).for_each(|_| step());
-    let (ended, after) = (cpu_nanos(), Allocations::now());
-    let each = |total: u64| total as f64 / (steps * batch) as f64;
-    println!(
-        "ns={:.2} allocations={:.3} bytes={:.1}",
-        each(ended - began),
-        each(after.count - before.count),
-        each(after.bytes - before.bytes)
-    );
+/// Whose processor time and allocations count.
+#[derive(Clone, Copy)]
+enum Whose {
+    /// The thread's that does the steps.
+    Own,
+    /// All others': the thread that does the steps only makes them work.
+    Others,
 }
 
-/// Processor time of this thread: what others take in between does not count.
-fn cpu_nanos() -> u64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+#[derive(Clone, Copy)]
+struct Measured {
+    /// How many events go through, at least.
+    events: u64,
+    whose: Whose,
+    /// Events, or deliveries, of one step.
+    batch: u64,
+}
+
+impl Measured {
+    fn measure(self, mut step: impl FnMut()) {
+        if matches!(self.whose, Whose::Others) {
+            Allocations::count_others();
+        }
+        (0..WARM_UP.div_ceil(self.batch)).for_each(|_| step());
+        let (began, before) = (self.whose.cpu_nanos(), self.whose.allocations());
+        let steps = self.events.div_ceil(self.batch);
+        (0..steps).for_each(|_| step());
+        let (ended, after) = (self.whose.cpu_nanos(), self.whose.allocations());
+        let each = |total: u64| total as f64 / (steps * self.batch) as f64;
+        println!(
+            "ns={:.2} allocations={:.3} bytes={:.1}",
+            each(ended - began),
+            each(after.count - before.count),
+            each(after.bytes - before.bytes)
+        );
+    }
+}
+
+impl Whose {
+    /// Processor time: what other processes take in between does not count.
+    fn cpu_nanos(self) -> u64 {
+        let nanos = |clock| {
+            let time = clock_gettime(clock);
+            time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+        };
+        let own = nanos(ClockId::ThreadCPUTime);
+        match self {
+            Self::Own => own,
+            Self::Others => nanos(ClockId::ProcessCPUTime) - own,
+        }
+    }
+
+    fn allocations(self) -> Allocations {
+        match self {
+            Self::Own => Allocations::own(),
+            Self::Others => Allocations::others(),
+        }
+    }
 }

@@ -10,7 +10,11 @@ use crate::histogram::Histogram;
 const DAY_MICROS: u64 = 86_400_000_000;
 const BEFORE: &[u8] = b"\"timestamp\":\"";
 
+/// How long a turn waits at most.
+const NAP: Duration = Duration::from_millis(50);
+
 pub struct Watch {
+    pub warm_up: Duration,
     pub measure: Duration,
 }
 
@@ -18,14 +22,16 @@ pub struct Watch {
 pub fn run(mut crowd: Crowd, watch: Watch) -> Result<String> {
     let mut micros = Histogram::default();
     let (began, mut heard) = (Instant::now(), Instant::now());
-    while began.elapsed() < watch.measure {
-        crowd.turn(|_, text, now| {
+    while began.elapsed() < watch.warm_up + watch.measure {
+        crowd.turn(NAP, |_, text, now| {
             // The wall clock of the read: what it has moved on since then is taken off again.
             let late = u64::try_from(now.elapsed().as_micros()).unwrap_or(u64::MAX);
             let published = time_of_day(text).context("a message without a time")?;
             let age = (wall_micros() + DAY_MICROS - late.min(DAY_MICROS) - published) % DAY_MICROS;
-            micros.record(age);
             heard = now;
+            if now.duration_since(began) >= watch.warm_up {
+                micros.record(age);
+            }
             Ok(())
         })?;
         ensure!(heard.elapsed() < SILENCE, "no bar came for {SILENCE:?}");

@@ -82,12 +82,12 @@ impl Crowd {
         Ok(epoll::add(&self.epoll, socket, EventData::new_u64(OTHER), flags)?)
     }
 
-    /// Waits, at most a while, reads once from everybody who has something, and hands over each text with its client.
+    /// Waits, at most so long, reads once from everybody who has something, and hands over each text with its client.
     /// Answers whether the other socket is ready.
-    pub fn turn(&mut self, mut take: impl FnMut(usize, &[u8], Instant) -> Result<()>) -> Result<bool> {
-        const WHILE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+    pub fn turn(&mut self, nap: Duration, mut take: impl FnMut(usize, &[u8], Instant) -> Result<()>) -> Result<bool> {
+        let nap = Timespec::try_from(nap)?;
         self.ready.clear();
-        match epoll::wait(&self.epoll, spare_capacity(&mut self.ready), Some(&WHILE)) {
+        match epoll::wait(&self.epoll, spare_capacity(&mut self.ready), Some(&nap)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }

@@ -1,4 +1,4 @@
-//! The closed loop: a new event is published for each that everybody has got.
+//! Events to everybody, either in a closed loop, where a new one is published for each that everybody has got, or at a pace.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,10 +13,23 @@ use crate::process::cpu_seconds;
 pub struct Plan {
     pub publish: SocketAddr,
     pub pid: u32,
-    pub window: u64,
+    pub pace: Pace,
     pub warm_up: Duration,
     pub measure: Duration,
 }
+
+#[derive(Clone, Copy, Debug)]
+pub enum Pace {
+    /// So many events are always on their way.
+    Closed { window: u64 },
+    /// So many together, again and again after this time, whatever has come.
+    Open { burst: u64, every: Duration },
+}
+
+/// The most events on their way at a pace: a server that is further behind cannot keep it.
+const MOST_ON_THEIR_WAY: u64 = 4096;
+/// How long a turn waits at most.
+const NAP: Duration = Duration::from_millis(50);
 
 /// What has come so far. Everybody gets every event, in order: anything else ends the measure.
 struct Tally {
@@ -40,22 +53,30 @@ struct Clocks {
     reads: u64,
 }
 
-pub fn run(mut crowd: Crowd, plan: &Plan) -> Result<String> {
-    let mut publisher = Publisher::connect(crowd.kind, plan.publish)?;
+/// The load while it runs.
+struct Run {
+    crowd: Crowd,
+    publisher: Publisher,
+    tally: Tally,
+    pace: Pace,
+    /// Events that were published so far.
+    sent: u64,
+    /// When the next burst is due.
+    due: Instant,
+}
+
+pub fn run(crowd: Crowd, plan: &Plan) -> Result<String> {
+    let publisher = Publisher::connect(crowd.kind, plan.publish)?;
     crowd.watch(publisher.socket())?;
-    let mut tally = Tally::new(crowd.len(), plan.window);
-    let mut sent = turn_until(&mut crowd, &mut publisher, &mut tally, (0, plan.window, plan.warm_up))?;
-    let before = Clocks::read(plan.pid, &tally, &crowd)?;
-    tally.micros = Histogram::default();
-    sent = turn_until(&mut crowd, &mut publisher, &mut tally, (sent, plan.window, plan.measure))?;
-    let after = Clocks::read(plan.pid, &tally, &crowd)?;
-    let (p50, p99) = (tally.micros.quantile(0.5), tally.micros.quantile(0.99));
-    // What is still on its way must come, too: nothing is lost.
-    let began = Instant::now();
-    while tally.done < sent {
-        ensure!(began.elapsed() < SILENCE, "{} of {sent} events did not reach everybody", sent - tally.done);
-        turn(&mut crowd, &mut publisher, &mut tally)?;
-    }
+    let tally = Tally::new(crowd.len(), plan.pace.most_on_their_way());
+    let mut run = Run { crowd, publisher, tally, pace: plan.pace, sent: 0, due: Instant::now() };
+    run.go_on_for(plan.warm_up)?;
+    let before = Clocks::read(plan.pid, &run)?;
+    run.tally.micros = Histogram::default();
+    run.go_on_for(plan.measure)?;
+    let after = Clocks::read(plan.pid, &run)?;
+    let (p50, p99) = (run.tally.micros.quantile(0.5), run.tally.micros.quantile(0.99));
+    run.wait_for_the_rest()?;
     let wall = (after.at - before.at).as_secs_f64();
     let deliveries = (after.deliveries - before.deliveries) as f64;
     Ok(format!(
@@ -68,36 +89,73 @@ pub fn run(mut crowd: Crowd, plan: &Plan) -> Result<String> {
     ))
 }
 
-/// Keeps the window full for so long. Answers how many events were published so far.
-fn turn_until(
-    crowd: &mut Crowd,
-    publisher: &mut Publisher,
-    tally: &mut Tally,
-    (mut sent, window, time): (u64, u64, Duration),
-) -> Result<u64> {
-    let end = Instant::now() + time;
-    let mut heard = (Instant::now(), tally.deliveries);
-    loop {
-        let now = Instant::now();
-        if now >= end {
-            return Ok(sent);
+impl Run {
+    /// Publishes for so long.
+    fn go_on_for(&mut self, time: Duration) -> Result<()> {
+        let end = Instant::now() + time;
+        let mut heard = (Instant::now(), self.tally.deliveries);
+        loop {
+            let now = Instant::now();
+            if now >= end {
+                return Ok(());
+            }
+            let missing = self.missing(now)?;
+            if missing > 0 {
+                self.publisher.publish(self.sent..self.sent + missing)?;
+                self.sent += missing;
+            }
+            self.turn()?;
+            if heard.1 != self.tally.deliveries {
+                heard = (now, self.tally.deliveries);
+            }
+            let done = self.tally.done;
+            ensure!(now - heard.0 < SILENCE, "nothing came for {SILENCE:?}; {done} of {} events did", self.sent);
         }
-        let missing = tally.done + window - sent;
-        if missing > 0 {
-            publisher.publish(sent..sent + missing)?;
-            sent += missing;
+    }
+
+    /// What is still on its way must come, too: nothing is lost.
+    fn wait_for_the_rest(&mut self) -> Result<()> {
+        let began = Instant::now();
+        while self.tally.done < self.sent {
+            let missing = self.sent - self.tally.done;
+            ensure!(began.elapsed() < SILENCE, "{missing} of {} events did not reach everybody", self.sent);
+            self.turn()?;
         }
-        turn(crowd, publisher, tally)?;
-        if heard.1 != tally.deliveries {
-            heard = (now, tally.deliveries);
+        Ok(())
+    }
+
+    /// How many events are to be published now.
+    fn missing(&mut self, now: Instant) -> Result<u64> {
+        let on_their_way = self.sent - self.tally.done;
+        match self.pace {
+            Pace::Closed { window } => Ok(window - on_their_way),
+            Pace::Open { .. } if now < self.due => Ok(0),
+            Pace::Open { burst, every } => {
+                ensure!(on_their_way + burst <= MOST_ON_THEIR_WAY, "the server cannot keep the pace");
+                self.due += every;
+                Ok(burst)
+            }
         }
-        ensure!(now - heard.0 < SILENCE, "nothing was delivered for {SILENCE:?}; {} of {sent} events came", tally.done);
+    }
+
+    fn turn(&mut self) -> Result<()> {
+        let nap = match self.pace {
+            Pace::Closed { .. } => NAP,
+            Pace::Open { .. } => self.due.saturating_duration_since(Instant::now()).min(NAP),
+        };
+        let Self { crowd, publisher, tally, .. } = self;
+        let is_other_ready = crowd.turn(nap, |client, text, now| tally.take(client, text, publisher.since(now)))?;
+        if is_other_ready { self.publisher.attend() } else { Ok(()) }
     }
 }
 
-fn turn(crowd: &mut Crowd, publisher: &mut Publisher, tally: &mut Tally) -> Result<()> {
-    let is_other_ready = crowd.turn(|client, text, now| tally.take(client, text, publisher.since(now)))?;
-    if is_other_ready { publisher.attend() } else { Ok(()) }
+impl Pace {
+    fn most_on_their_way(self) -> u64 {
+        match self {
+            Self::Closed { window } => window,
+            Self::Open { .. } => MOST_ON_THEIR_WAY,
+        }
+    }
 }
 
 impl Tally {
@@ -132,13 +190,13 @@ impl Tally {
 }
 
 impl Clocks {
-    fn read(pid: u32, tally: &Tally, crowd: &Crowd) -> Result<Self> {
+    fn read(pid: u32, run: &Run) -> Result<Self> {
         Ok(Self {
             at: Instant::now(),
             server: cpu_seconds(pid)?,
             own: cpu_seconds(std::process::id())?,
-            deliveries: tally.deliveries,
-            reads: crowd.reads,
+            deliveries: run.tally.deliveries,
+            reads: run.crowd.reads,
         })
     }
 }

@@ -7,17 +7,16 @@ use std::thread::sleep;
 use anyhow::{Context, Result, ensure};
 
 use super::Effort;
-use super::fanout::load;
+use super::fanout::{listening, load};
 use super::idle::at_rest;
 use crate::figures::{Spread, Table, millis, percent};
 use crate::process::{Daemon, Seat, fine_cpu_seconds};
 
 /// Clients of the latency.
 const CLIENTS: usize = 100;
-/// 20 symbols, ten bars of each in a second: 20,000 deliveries a second to the clients.
-const BUSY: &str = "[broadcasters.bars]\nplugin = \"bars\"\n[broadcasters.bars.settings]\nsource = \"mock\"\n\
-    interval = \"100ms\"\nresolutions = [\"1\"]\nsymbols = [\"A\", \"B\", \"C\", \"D\", \"E\", \"F\", \"G\", \"H\", \
-    \"I\", \"J\", \"K\", \"L\", \"M\", \"N\", \"O\", \"P\", \"Q\", \"R\", \"S\", \"T\"]\n";
+/// Bars at once, and the time between two such bursts: 20,000 deliveries a second to the clients.
+const SYMBOLS: usize = 20;
+const EVERY_MS: u64 = 100;
 /// As the shipped configuration has it: three symbols, every two seconds.
 const SHIPPED: &str = "[broadcasters.bars]\nplugin = \"bars\"\n";
 /// How many times as long as other measures the idle one takes: it counts in parts of a thousand.
@@ -40,6 +39,8 @@ pub fn run(effort: &Effort) -> Result<String> {
     let mega = |bytes: f64| format!("{:.2} MB", bytes / 1e6);
     row("publish to the client's read, p50, at most", of(&latency.p50).with(ms), "");
     row("publish to the client's read, p99, at most", of(&latency.p99).with(ms), "< 5 ms");
+    row("the same pace through the minimal loop, p50", of(&latency.loop_p50).with(ms), "");
+    row("the same pace through the minimal loop, p99", of(&latency.loop_p99).with(ms), "");
     row("publish to the first write of a shard, within 5 ms", of(&latency.within).with(percent), "");
     row("processor time of the whole daemon, nobody connected", of(&rest.cpu).with(share), "< 1 %");
     row("of it the broadcaster", of(&rest.cpu_more).with(share), "< 1 %");
@@ -54,23 +55,48 @@ struct Latency {
     p50: Vec<f64>,
     p99: Vec<f64>,
     within: Vec<f64>,
+    loop_p50: Vec<f64>,
+    loop_p99: Vec<f64>,
 }
 
 impl Latency {
     fn run_once(&mut self, effort: &Effort) -> Result<()> {
-        let daemon = Daemon::start(Seat::Server, BUSY)?;
+        let daemon = Daemon::start(Seat::Server, &busy())?;
         let arguments = [
             ("--kind", "daemon".to_owned()),
             ("--address", daemon.clients.clone()),
             ("--connections", CLIENTS.to_string()),
             ("bars", String::new()),
+            ("--warm-up-ms", effort.warm_up.as_millis().to_string()),
             ("--measure-ms", effort.measure.as_millis().to_string()),
         ];
-        let said = load(&arguments)?.said(effort.measure)?;
+        let said = load(&arguments)?.said(effort.warm_up + effort.measure)?;
         ensure!(said.get("bars")? > 0.0, "no bar came");
         self.p50.push(said.get("p50_us")?);
         self.p99.push(said.get("p99_us")?);
         self.within.push(within_5_ms(&daemon.admin)?);
+        drop(daemon);
+        self.run_loop_once(effort)
+    }
+
+    /// What the machine itself adds at the moment: as many events to as many clients, through nothing.
+    fn run_loop_once(&mut self, effort: &Effort) -> Result<()> {
+        let (server, address) = listening("bench-limit", &[CLIENTS.to_string()])?;
+        let arguments = [
+            ("--kind", "limit".to_owned()),
+            ("--address", address.clone()),
+            ("--connections", CLIENTS.to_string()),
+            ("fanout", String::new()),
+            ("--publish", address),
+            ("--pid", server.pid().to_string()),
+            ("--burst", SYMBOLS.to_string()),
+            ("--every-ms", EVERY_MS.to_string()),
+            ("--warm-up-ms", effort.warm_up.as_millis().to_string()),
+            ("--measure-ms", effort.measure.as_millis().to_string()),
+        ];
+        let said = load(&arguments)?.said(effort.warm_up + effort.measure)?;
+        self.loop_p50.push(said.get("p50_us")?);
+        self.loop_p99.push(said.get("p99_us")?);
         Ok(())
     }
 }
@@ -104,6 +130,12 @@ impl Rest {
         self.proportional_more.push(own.proportional - other.proportional);
         Ok(())
     }
+}
+
+fn busy() -> String {
+    let symbols: Vec<String> = (0..SYMBOLS).map(|number| format!("\"S{number}\"")).collect();
+    let symbols = symbols.join(", ");
+    format!("{SHIPPED}settings = {{ source = \"mock\", interval = \"{EVERY_MS}ms\", symbols = [{symbols}] }}\n")
 }
 
 /// Of the turns in which a shard wrote events, those that wrote the oldest within 5 ms of its publishing.

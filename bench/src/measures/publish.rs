@@ -3,17 +3,21 @@
 use anyhow::Result;
 
 use super::Effort;
-use super::micro::{Case, table};
+use super::micro::{Case, Thread, table};
 
 const CASES: &[Case] = &[
-    Case { case: "copy", label: "`Arc<[u8]>` copy of the payload, thrown away" },
-    Case { case: "copy-kept", label: "the same, kept until 1,000 newer ones came" },
-    Case { case: "publish:0", label: "`Stream::publish`, nobody subscribed" },
-    Case { case: "publish:1", label: "`Stream::publish`, one shard subscribed" },
-    Case { case: "publish:4", label: "`Stream::publish`, four shards subscribed" },
-    Case { case: "publish-record:1", label: "`Stream::publish` with a key, one shard subscribed" },
+    Case { case: "copy", label: "`Arc<[u8]>` copy of the payload, thrown away", thread: Thread::Main },
+    Case { case: "copy-kept", label: "the same, kept until 1,000 newer ones came", thread: Thread::Main },
+    Case { case: "publish:0", label: "`Stream::publish`, nobody subscribed", thread: Thread::Main },
+    Case { case: "publish:1", label: "`Stream::publish`, one shard subscribed", thread: Thread::Main },
+    Case { case: "publish:4", label: "`Stream::publish`, four shards subscribed", thread: Thread::Main },
+    Case {
+        case: "publish-record:1",
+        label: "`Stream::publish` with a key, one shard subscribed",
+        thread: Thread::Main,
+    },
 ];
 
 pub fn run(effort: &Effort) -> Result<String> {
-    Ok(table(CASES, ["256-byte payload, history of 1,000", "× copy"], effort)?.to_string())
+    Ok(table(CASES, ["256-byte payload, history of 1,000", "ns per event", "× copy"], effort)?.to_string())
 }
