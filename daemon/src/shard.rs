@@ -8,6 +8,7 @@ pub mod handle;
 pub mod inbox;
 pub mod outbox;
 pub mod poll;
+pub mod rate;
 pub mod requests;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use self::groups::{Groups, Member};
 pub use self::handle::Handle;
 use self::inbox::{Inbound, Inbox, Newcomer};
 use self::poll::{Backend, Ready, Sink, WAKE_TOKEN};
+use self::rate::Rate;
 use crate::dialect::{Loss, Reply};
 use crate::event::LogId;
 use crate::hub::Hub;
@@ -52,6 +54,8 @@ pub struct Config {
     /// Bytes of unsent events before the stream's lag policy applies.
     pub outbox: usize,
     pub max_subscriptions: usize,
+    /// How fast commands are carried out.
+    pub rate: Rate,
     /// Bytes of one message from a client.
     pub max_message: usize,
     pub ping_every: Duration,
@@ -130,7 +134,7 @@ impl<B: Backend> Shard<B> {
                 self.take_all_in();
                 self.distribute();
             }
-            self.answer_waiting();
+            self.answer_waiting(now);
             self.flush();
             if now.duration_since(self.ticked_at) >= TICK {
                 self.tick(now);
@@ -199,7 +203,10 @@ impl<B: Backend> Shard<B> {
             }
             Inbound::Source(log, source) => self.tell_source(log, &source),
             Inbound::Adopt(newcomer) => self.adopt(*newcomer),
-            Inbound::Configure(config) => self.config = config,
+            Inbound::Configure(config) => {
+                self.config = config;
+                self.connections.iter_mut().for_each(|(_, known)| known.set_max_message(config.max_message));
+            }
             Inbound::Drain { deadline } => {
                 self.drain = Some(deadline);
                 self.drain_some(deadline, Instant::now());

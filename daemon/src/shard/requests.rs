@@ -1,11 +1,12 @@
 //! What a client asks for: subscribe, unsubscribe, snapshot, streams, ping; and the fresh snapshot for one that lagged.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::connection::Subscription;
 use super::groups::{Home, Member};
 use super::poll::Backend;
+use super::rate::Excess;
 use super::{Inbound, Shard};
 use crate::dialect::{About, Begins, Cause, Code, Command, Refusal, Reply, Request, RequestId, Target};
 use crate::event::{LogId, Position};
@@ -15,15 +16,19 @@ use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
 use crate::hub::{Subscribed, Wish};
 use crate::metrics;
+use crate::websocket::close;
 
 /// No connection has an identity yet; a private stream's log of nobody is never offered to a client.
 const NOBODY: &str = "";
 /// How many requests of one client are handled before the others have their turn.
 const MAX_ANSWERED_PER_TURN: usize = 32;
+/// What metrics call a request that is no command.
+const UNREADABLE: &str = "unreadable";
+const NANOS_PER_MILLI: u128 = 1_000_000;
 
 impl<B: Backend> Shard<B> {
-    /// Handles the requests that wait, as long as the client takes the answers.
-    pub(super) fn answer_waiting(&mut self) {
+    /// Handles the requests that wait, as long as the client takes the answers and keeps to its rate.
+    pub(super) fn answer_waiting(&mut self, now: Instant) {
         for token in std::mem::take(&mut self.talking) {
             for _ in 0..MAX_ANSWERED_PER_TURN {
                 let Some(connection) = self.connections.get_mut(token) else { break };
@@ -32,14 +37,40 @@ impl<B: Backend> Shard<B> {
                     break;
                 }
                 let Some(request) = connection.waiting.pop_front() else { break };
-                self.handle(token, request);
+                match connection.pace.admit(self.config.rate, now) {
+                    Ok(()) => self.handle(token, request),
+                    Err(excess) => self.slow_down(token, request, excess, now),
+                }
             }
+        }
+    }
+
+    /// A request that came too fast is refused; a client that goes on like this is closed.
+    fn slow_down(&mut self, token: usize, request: Result<Request, Refusal>, excess: Excess, now: Instant) {
+        let (kind, id) = match request {
+            Ok(Request { id, command }) => (command.kind(), id),
+            Err(refusal) => (UNREADABLE, refusal.id),
+        };
+        metrics::command(kind, Code::RateLimited.text());
+        let connection = &mut self.connections[token];
+        match excess {
+            Excess::Later(wait) => {
+                let retry = Duration::from_millis(wait.as_nanos().div_ceil(NANOS_PER_MILLI) as u64);
+                let message = format!(
+                    "more than {} commands a second (hub.rate); try again in {} ms",
+                    self.config.rate.commands,
+                    retry.as_millis()
+                );
+                let refusal = Refusal { code: Code::RateLimited, message, stream: None, retry: Some(retry), id };
+                connection.say(&Reply::Refused(&refusal));
+            }
+            Excess::Abuse => connection.close(close::POLICY, "far too many commands (hub.rate)", now),
         }
     }
 
     fn handle(&mut self, token: usize, request: Result<Request, Refusal>) {
         let (kind, outcome) = match request {
-            Err(refusal) => ("unreadable", Err(refusal)),
+            Err(refusal) => (UNREADABLE, Err(refusal)),
             Ok(Request { id, command }) => {
                 let kind = command.kind();
                 let outcome = self.carry_out(token, command, &id).map_err(|refusal| Refusal { id, ..refusal });
@@ -326,5 +357,5 @@ impl<B: Backend> Shard<B> {
 }
 
 fn refusal(target: &Target, code: Code, message: String) -> Refusal {
-    Refusal { code, message, stream: Some(target.stream().to_owned()), id: None }
+    Refusal { code, message, stream: Some(target.stream().to_owned()), retry: None, id: None }
 }
