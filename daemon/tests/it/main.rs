@@ -18,6 +18,7 @@ mod house;
 mod http;
 mod ingest;
 mod lifecycle;
+mod limits;
 mod main_job;
 mod needs;
 mod process;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         documents::tests(),
         ingest::tests(),
         lifecycle::tests(),
+        limits::tests(),
         main_job::tests(),
         needs::tests(),
         real_trades::tests(),
