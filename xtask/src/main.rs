@@ -1,30 +1,82 @@
 //! Chores of this repository; users need none of them.
 
-use std::path::Path;
-use std::process::ExitCode;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 
 use broadcastd::config::{SCHEMA, reference};
 use broadcastd::metrics;
 
+/// Long enough for each target to find what is easy to find.
+const FUZZ_SECONDS: u32 = 60;
+
 fn main() -> ExitCode {
-    match std::env::args().nth(1).as_deref() {
-        Some("docs") => docs(),
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments[..] {
+        ["docs"] => docs(),
+        ["fuzz"] => fuzz(FUZZ_SECONDS),
+        ["fuzz", seconds] if seconds.parse::<u32>().is_ok_and(|seconds| seconds > 0) => {
+            fuzz(seconds.parse().unwrap_or(FUZZ_SECONDS))
+        }
         _ => {
-            eprintln!("cargo xtask docs    writes docs/config.md and docs/metrics.md");
-            ExitCode::from(64)
+            eprintln!("cargo xtask docs              writes docs/config.md and docs/metrics.md");
+            eprintln!(
+                "cargo xtask fuzz [SECONDS]    runs every fuzz target so long, {FUZZ_SECONDS} s unless said otherwise"
+            );
+            return ExitCode::from(64);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
         }
     }
 }
 
 /// Writes the documents that are made from the code; a test compares them with what is committed.
-fn docs() -> ExitCode {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+fn docs() -> Result<(), String> {
     for (name, text) in [("config.md", reference::markdown(&SCHEMA)), ("metrics.md", metrics::reference())] {
-        if let Err(error) = std::fs::write(folder.join(name), text) {
-            eprintln!("docs/{name} cannot be written: {error}");
-            return ExitCode::FAILURE;
-        }
+        std::fs::write(root().join("docs").join(name), text)
+            .map_err(|error| format!("docs/{name} cannot be written: {error}"))?;
         println!("docs/{name}");
     }
-    ExitCode::SUCCESS
+    Ok(())
+}
+
+/// Runs every fuzz target in turn. What is new goes to `fuzz/corpus`, which is not committed; the seeds are only read.
+fn fuzz(seconds: u32) -> Result<(), String> {
+    for name in targets().map_err(|error| format!("fuzz/fuzz_targets cannot be read: {error}"))? {
+        let corpus = format!("fuzz/corpus/{name}");
+        std::fs::create_dir_all(root().join(&corpus)).map_err(|error| format!("{corpus} cannot be made: {error}"))?;
+        println!("── {name}: {seconds} s");
+        let status = Command::new("cargo")
+            .args(["fuzz", "run", &name, &corpus, &format!("fuzz/seeds/{name}"), "--"])
+            .args([&format!("-max_total_time={seconds}"), "-print_final_stats=1", "-max_len=4096"])
+            .env("RUSTC_BOOTSTRAP", "1") // the sanitizer's flags are not stable; the compiler is the same
+            .current_dir(root())
+            .status()
+            .map_err(|error| format!("cargo cannot be run: {error}"))?;
+        if !status.success() {
+            return Err(format!(
+                "{name} ended with {status}; if cargo knows no `fuzz`: cargo install --locked cargo-fuzz"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn targets() -> io::Result<Vec<String>> {
+    let files: Vec<PathBuf> = std::fs::read_dir(root().join("fuzz/fuzz_targets"))?
+        .map(|file| file.map(|file| file.path()))
+        .collect::<io::Result<_>>()?;
+    let mut names: Vec<String> = files.iter().filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())).collect();
+    names.sort();
+    Ok(names)
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }

@@ -14,6 +14,7 @@ mod bad_reload;
 mod broadcasters;
 mod clients;
 mod documents;
+mod fuzzing;
 mod house;
 mod http;
 mod ingest;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         broadcasters::tests(),
         clients::tests(),
         documents::tests(),
+        fuzzing::tests(),
         ingest::tests(),
         lifecycle::tests(),
         limits::tests(),
