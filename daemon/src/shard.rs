@@ -165,8 +165,8 @@ impl<B: Backend> Shard<B> {
         }
         let Some(connection) = self.connections.get_mut(socket.token) else { return };
         self.dirty.mark(connection, socket.token);
-        if !socket.readable {
-            return;
+        if !socket.readable || !connection.waiting.is_empty() {
+            return; // a socket that broke reports itself, although nothing was to be read before that is answered
         }
         match poll::receive(connection.fd(), &mut self.buffer) {
             Ok(0) => connection.lose(),

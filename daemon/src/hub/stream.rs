@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::inputs::{Batch, Inputs, ListenerId};
-use super::interest::Interest;
+use super::interest::{Interest, MAX_PATTERNS};
 use super::kinds::Kinds;
 use super::log::{Answer, CaughtUp, Log};
 use super::pattern::Pattern;
-use super::repeats::Repeats;
+use super::repeats::{MAX_CAUSES, Repeats};
 use super::settings::{Figures, Settings, Source};
 use super::signal::{Signal, Wakes};
 use super::targets::Outlet;
@@ -110,13 +110,14 @@ impl Stream {
     /// Takes the snapshot or the missed events and registers the outlet in one step: nothing is lost or doubled between.
     pub fn subscribe(&self, wish: &Wish<'_>, outlet: &Arc<dyn Outlet>) -> Result<Subscribed, Refused> {
         let mut inner = self.lock();
+        if !inner.interest.has_room_for(wish.patterns) {
+            return Err(Refused::TooManyPatterns(MAX_PATTERNS));
+        }
         let subscribed = inner.answer(wish, self)?;
         let log = inner.log(wish.audience, &self.name, &self.log_ids)?;
         log.targets.subscribe(outlet, wish.patterns);
         for pattern in wish.patterns {
-            if inner.interest.add(pattern) == 1 {
-                inner.demand_changes(pattern);
-            }
+            inner.change_demand(pattern, |inner| inner.interest.add(pattern));
         }
         self.counters.subscriptions(inner.interest.total());
         Ok(subscribed)
@@ -133,9 +134,7 @@ impl Stream {
             log.targets.unsubscribe(outlet, patterns);
         }
         for pattern in patterns {
-            if inner.interest.remove(pattern) == 0 {
-                inner.demand_changes(pattern);
-            }
+            inner.change_demand(pattern, |inner| inner.interest.remove(pattern));
         }
         self.counters.subscriptions(inner.interest.total());
     }
@@ -173,12 +172,12 @@ impl Stream {
     pub fn set_owner(&self, owner: &Arc<Signal>) {
         let mut inner = self.lock();
         inner.owner = Some(owner.clone());
-        let patterns: Vec<Pattern> = inner.interest.patterns().collect();
-        for pattern in &patterns {
-            inner.demand_changes(pattern);
-        }
+        inner.demand_changed = inner.interest.patterns().collect();
         if inner.inputs.has_listeners() {
-            inner.demand_changes(&Pattern::whole(&self.name));
+            inner.demand_changed.insert(Pattern::whole(&self.name));
+        }
+        if !inner.demand_changed.is_empty() {
+            owner.raise(Wakes::DEMAND);
         }
         inner.set_source(Source::Running);
     }
@@ -202,15 +201,12 @@ impl Stream {
 
     pub fn listen(&self, signal: Arc<Signal>, saved: Option<&Position>) -> ListenerId {
         let mut inner = self.lock();
-        let id = inner.inputs.add(signal, saved, &self.epoch);
-        inner.demand_changes(&Pattern::whole(&self.name));
-        id
+        inner.change_demand(&Pattern::whole(&self.name), |inner| inner.inputs.add(signal, saved, &self.epoch))
     }
 
     pub fn unlisten(&self, listener: ListenerId) {
         let mut inner = self.lock();
-        inner.inputs.remove(listener);
-        inner.demand_changes(&Pattern::whole(&self.name));
+        inner.change_demand(&Pattern::whole(&self.name), |inner| inner.inputs.remove(listener));
     }
 
     pub fn read_inputs(&self, listener: ListenerId, max: usize) -> Batch {
@@ -270,6 +266,9 @@ impl Inner {
         }
         if let Some(seq) = self.accepted_before(draft, now) {
             return Ok(Accepted { seq, repeated: true });
+        }
+        if draft.cause.as_ref().is_some_and(|cause| !self.repeats.has_room_for(cause)) {
+            return Err(Refused::TooManyCauses(MAX_CAUSES));
         }
         if !draft.audience.is_empty() && !self.settings.private {
             return Err(Refused::NotPrivate);
@@ -366,11 +365,19 @@ impl Inner {
         self.interest.of(pattern) + listening
     }
 
-    fn demand_changes(&mut self, pattern: &Pattern) {
-        if let Some(owner) = &self.owner {
+    /// Does what may bring a pattern its first subscriber, or take the last. Who came and went, or went and came, before the
+    /// owner has looked is no news: so there is never more news than there are subscriptions or were at the last look.
+    fn change_demand<R>(&mut self, pattern: &Pattern, change: impl FnOnce(&mut Self) -> R) -> R {
+        let was_wanted = self.demand_of(pattern) > 0;
+        let done = change(self);
+        let is_wanted = self.demand_of(pattern) > 0;
+        if let Some(owner) = self.owner.as_ref().filter(|_| was_wanted != is_wanted)
+            && !self.demand_changed.remove(pattern)
+        {
             self.demand_changed.insert(pattern.clone());
             owner.raise(Wakes::DEMAND);
         }
+        done
     }
 
     fn set_source(&mut self, source: Source) {

@@ -126,6 +126,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_address_has_its_share_before_config_says_anything() {
+        let front = Front::new(Router::new(), Duration::from_secs(1));
+        let take = || front.shares.take(Some("192.0.2.1".parse().unwrap()));
+        let places: Vec<_> = (0..MAX_PER_ADDRESS).map(|_| take().unwrap()).collect();
+        assert_eq!(take().err(), Some(Exhausted(MAX_PER_ADDRESS)));
+        assert!(places.len() < MAX_HTTP_CONNECTIONS / 10);
+    }
+
+    #[test]
     fn there_is_room_for_so_many_connections_and_no_more() {
         let front = Front::new(Router::new(), Duration::from_secs(1));
         let mut context = Context::from_waker(Waker::noop());

@@ -52,7 +52,8 @@ pub struct Connection {
     decoder: Decoder,
     pub outbox: Outbox,
     pub subscriptions: Vec<Subscription>,
-    /// Requests that are answered when enough of the earlier answers has been sent.
+    /// Requests that are answered when enough of the earlier answers has been sent. Nothing is read while some wait, so
+    /// there are no more than one read can bring.
     pub waiting: VecDeque<Result<Request, Refusal>>,
     pub pace: Pace,
     /// Logs whose events were dropped, each once, until the fresh snapshot that replaces them.

@@ -14,7 +14,7 @@ use crate::hub::log::Answer;
 use crate::hub::pattern::Pattern;
 use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
-use crate::hub::{Subscribed, Wish};
+use crate::hub::{Refused, Subscribed, Wish};
 use crate::metrics;
 use crate::websocket::close;
 
@@ -115,9 +115,8 @@ impl<B: Backend> Shard<B> {
         let before = self.subscriptions_to(token, &patterns);
         self.check_room(token, target, patterns.len() - before.len())?;
         let wish = Wish { patterns: &patterns, audience: NOBODY, since };
-        let subscribed = stream
-            .subscribe(&wish, &self.outlet)
-            .map_err(|refused| refusal(target, Code::Internal, refused.to_string()))?;
+        let subscribed =
+            stream.subscribe(&wish, &self.outlet).map_err(|refused| refused_by_the_hub(target, &refused))?;
         // After the new ones have been counted: the broadcaster is not told that nobody is left.
         before.into_iter().for_each(|subscription| self.leave(token, subscription));
         self.catch_up_to(&subscribed);
@@ -158,7 +157,7 @@ impl<B: Backend> Shard<B> {
     fn snapshot(&mut self, token: usize, target: &Target, id: &RequestId) -> Result<(), Refusal> {
         let (stream, patterns) = self.resolve(token, target)?;
         let wish = Wish { patterns: &patterns, audience: NOBODY, since: None };
-        let answered = stream.answer(&wish).map_err(|refused| refusal(target, Code::Internal, refused.to_string()))?;
+        let answered = stream.answer(&wish).map_err(|refused| refused_by_the_hub(target, &refused))?;
         self.catch_up_to(&answered);
         let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
         let about =
@@ -354,6 +353,14 @@ impl<B: Backend> Shard<B> {
         }
         self.dirty.mark(connection, token);
     }
+}
+
+fn refused_by_the_hub(target: &Target, refused: &Refused) -> Refusal {
+    let code = match refused {
+        Refused::TooManyPatterns(_) => Code::TooManySubscriptions,
+        _ => Code::Internal,
+    };
+    refusal(target, code, refused.to_string())
 }
 
 fn refusal(target: &Target, code: Code, message: String) -> Refusal {

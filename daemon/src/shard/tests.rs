@@ -10,17 +10,22 @@ use serde_json::{Value, json};
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 
-use super::inbox::{Endpoint, Inbound, Newcomer};
+use super::connection::Connection;
+use super::inbox::{Endpoint, Inbound, Inbox, Newcomer};
+use super::poll::Ready;
 use super::rate::Rate;
 use super::{Config, Handle};
 use crate::dialect::Dialect;
 use crate::event::{Draft, Flags};
-use crate::hub::Hub;
 use crate::hub::history::Bounds;
+use crate::hub::interest::MAX_PATTERNS;
 use crate::hub::log::Limits;
+use crate::hub::pattern::Pattern;
 use crate::hub::settings::{Lag, Settings, Source};
 use crate::hub::stream::Stream;
+use crate::hub::targets::Outlet;
 use crate::hub::template::Template;
+use crate::hub::{Hub, Wish};
 
 /// What these tests are not about is not refused.
 const UNHURRIED: Rate = Rate { commands: NonZeroU32::new(1_000_000).unwrap(), burst: 1_000_000 };
@@ -703,4 +708,62 @@ fn another_size_of_messages_holds_for_connections_that_are_there() {
     assert_eq!(client.next()["data"]["status"], "pong");
     client.0.send(message(1001)).unwrap();
     assert_eq!(u16::from(client.next_close().code), 1009);
+}
+
+#[test]
+fn different_patterns_with_a_star_are_bounded_for_all_clients_together() {
+    let house = House::new(Config { max_subscriptions: 2000, ..CONFIG });
+    let bars = house.bars(Lag::Resync);
+    let outlet: Arc<dyn Outlet> = Inbox::new(7).unwrap().0;
+    let patterns: Vec<Pattern> =
+        (0..MAX_PATTERNS).map(|number| Pattern::parse(&format!("bars:*:{number}")).unwrap()).collect();
+    bars.subscribe(&Wish { patterns: &patterns, audience: "", since: None }, &outlet).unwrap();
+    let mut client = house.greeted();
+    client.say(&json!({"type": "subscribe", "topic": "bars:*:more", "id": 1}));
+    let expected = r#"{"type":"error","stream":"bars","session_id":null,"data":{"code":"too_many_subscriptions","message":"the stream's subscribers use 1000 different patterns with * already; subscribe to topics, or to the whole stream"},"timestamp":"TIME","id":1}"#;
+    assert_eq!(stable(&client.next_text()), expected);
+    for topic in ["bars:*:7", "bars:A:more", "bars"] {
+        client.subscribe(json!({"type": "subscribe", "topic": topic}));
+    }
+    bars.unsubscribe("", &patterns[..1], outlet.id());
+    client.subscribe(json!({"type": "subscribe", "topic": "bars:*:more"}));
+}
+
+#[test]
+fn no_more_requests_wait_than_one_read_brings() {
+    const SMALLEST: [u8; 6] = [0x81, 0x80, 0, 0, 0, 0]; // no text at all, which is answered, too
+    let (mut shard, _, client) = standing();
+    let before = shard.connections[0].waiting.len();
+    let frames = SMALLEST.repeat(2 * super::READ_BYTES / SMALLEST.len());
+    let mut socket = client.0.get_ref();
+    std::io::Write::write_all(&mut socket, &frames).unwrap();
+    let readable = Ready { token: 0, readable: true, writable: false };
+    shard.look_at(readable, Instant::now());
+    assert_eq!(shard.connections[0].waiting.len() - before, super::READ_BYTES / SMALLEST.len());
+    shard.look_at(readable, Instant::now()); // as a socket does that broke
+    assert_eq!(shard.connections[0].waiting.len() - before, super::READ_BYTES / SMALLEST.len());
+}
+
+#[test]
+fn one_turn_takes_so_much_from_the_inbox_and_answers_so_many_requests() {
+    let (mut shard, bars, _client) = standing();
+    for _ in 0..=super::MAX_INBOUND_PER_TURN {
+        publish(&bars, "A:1", Flags::default(), "{}");
+    }
+    shard.take_all_in();
+    assert!(shard.next_inbound().is_some() && shard.next_inbound().is_none(), "one is left for the next turn");
+    hear(&mut shard, &r#"{"type":"ping"}"#.repeat(33));
+    assert_eq!(shard.connections[0].waiting.len(), 1);
+}
+
+#[test]
+fn a_connection_has_so_long_to_answer_a_close_and_is_told_so_often() {
+    let now = Instant::now();
+    let second = Duration::from_secs(1);
+    let mut connection = Connection::new(newcomer().0, 0, 1000, now);
+    assert!(connection.may_be_told(now));
+    assert!(!connection.may_be_told(now + second - Duration::from_nanos(1)) && connection.may_be_told(now + second));
+    connection.close(1001, "", now);
+    assert!(!connection.is_finished(now + 2 * second - Duration::from_nanos(1)));
+    assert!(connection.is_finished(now + 2 * second), "it did not answer");
 }
