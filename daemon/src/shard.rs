@@ -9,6 +9,7 @@ pub mod handle;
 pub mod inbox;
 pub mod outbox;
 pub mod poll;
+pub mod rate;
 pub mod requests;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use self::groups::{Groups, Member};
 pub use self::handle::Handle;
 use self::inbox::{Inbound, Inbox, Newcomer};
 use self::poll::{Backend, Ready, Sink, WAKE_TOKEN};
+use self::rate::Rate;
 use crate::dialect::{Loss, Reply};
 use crate::event::LogId;
 use crate::hub::Hub;
@@ -48,6 +50,8 @@ pub struct Config {
     /// Bytes of unsent events before the stream's lag policy applies.
     pub outbox: usize,
     pub max_subscriptions: usize,
+    /// How fast commands are carried out.
+    pub rate: Rate,
     /// Bytes of one message from a client.
     pub max_message: usize,
     pub ping_every: Duration,
@@ -170,8 +174,8 @@ impl<B: Backend> Shard<B> {
         }
         let Some(connection) = self.connections.get_mut(socket.token) else { return };
         self.dirty.mark(connection, socket.token);
-        if !socket.readable {
-            return;
+        if !socket.readable || !connection.waiting.is_empty() {
+            return; // a socket that broke reports itself, although nothing was to be read before that is answered
         }
         match self.backend.receive(connection.fd(), &mut self.buffer) {
             Ok(0) => connection.lose(),
@@ -209,7 +213,10 @@ impl<B: Backend> Shard<B> {
             Inbound::Source(log, seq, source) => self.tell_source(log, seq, &source),
             Inbound::Records(log, seq, records) => self.show_replaced_records(log, seq, &records),
             Inbound::Adopt(newcomer) => self.adopt(*newcomer),
-            Inbound::Configure(config) => self.config = config,
+            Inbound::Configure(config) => {
+                self.config = config;
+                self.connections.iter_mut().for_each(|(_, known)| known.set_max_message(config.max_message));
+            }
             Inbound::Drain { deadline } => {
                 self.drain = Some(deadline);
                 self.drain_some(deadline);

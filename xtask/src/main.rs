@@ -1,41 +1,88 @@
 //! Chores of this repository; users need none of them.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use broadcastd::config::{SCHEMA, reference};
 use broadcastd::metrics;
 
+/// Long enough for each target to find what is easy to find.
+const FUZZ_SECONDS: u32 = 60;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.split_first().map(|(chore, rest)| (chore.as_str(), rest)) {
-        Some(("docs", [])) => docs(),
-        Some(("bench", rest)) => bench(rest),
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments[..] {
+        ["docs"] => docs(),
+        ["bench", ..] => bench(&arguments[1..]),
+        ["fuzz"] => fuzz(FUZZ_SECONDS),
+        ["fuzz", seconds] if seconds.parse::<u32>().is_ok_and(|seconds| seconds > 0) => {
+            fuzz(seconds.parse().unwrap_or(FUZZ_SECONDS))
+        }
         _ => {
-            eprintln!("cargo xtask docs             writes docs/config.md and docs/metrics.md");
-            eprintln!("cargo xtask bench [NAME…]    measures, and writes docs/bench.md; --help says more");
-            ExitCode::from(64)
+            eprintln!("cargo xtask docs              writes docs/config.md and docs/metrics.md");
+            eprintln!("cargo xtask bench [NAME…]     measures, and writes docs/bench.md; --help says more");
+            eprintln!(
+                "cargo xtask fuzz [SECONDS]    runs every fuzz target so long, {FUZZ_SECONDS} s unless said otherwise"
+            );
+            return ExitCode::from(64);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
         }
     }
 }
 
 /// Writes the documents that are made from the code; a test compares them with what is committed.
-fn docs() -> ExitCode {
-    let folder = root().join("docs");
+fn docs() -> Result<(), String> {
     for (name, text) in [("config.md", reference::markdown(&SCHEMA)), ("metrics.md", metrics::reference())] {
-        if let Err(error) = std::fs::write(folder.join(name), text) {
-            eprintln!("docs/{name} cannot be written: {error}");
-            return ExitCode::FAILURE;
-        }
+        std::fs::write(root().join("docs").join(name), text)
+            .map_err(|error| format!("docs/{name} cannot be written: {error}"))?;
         println!("docs/{name}");
     }
-    ExitCode::SUCCESS
+    Ok(())
+}
+
+/// Runs every fuzz target in turn. What is new goes to `fuzz/corpus`, which is not committed; the seeds are only read.
+fn fuzz(seconds: u32) -> Result<(), String> {
+    for name in targets().map_err(|error| format!("fuzz/fuzz_targets cannot be read: {error}"))? {
+        let corpus = format!("fuzz/corpus/{name}");
+        std::fs::create_dir_all(root().join(&corpus)).map_err(|error| format!("{corpus} cannot be made: {error}"))?;
+        println!("── {name}: {seconds} s");
+        let status = Command::new("cargo")
+            .args(["fuzz", "run", &name, &corpus, &format!("fuzz/seeds/{name}"), "--"])
+            .args([&format!("-max_total_time={seconds}"), "-print_final_stats=1", "-max_len=4096"])
+            .env("RUSTC_BOOTSTRAP", "1") // the sanitizer's flags are not stable; the compiler is the same
+            .current_dir(root())
+            .status()
+            .map_err(|error| format!("cargo cannot be run: {error}"))?;
+        if !status.success() {
+            return Err(format!(
+                "{name} ended with {status}; if cargo knows no `fuzz`: cargo install --locked cargo-fuzz"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn targets() -> io::Result<Vec<String>> {
+    let files: Vec<PathBuf> = std::fs::read_dir(root().join("fuzz/fuzz_targets"))?
+        .map(|file| file.map(|file| file.path()))
+        .collect::<io::Result<_>>()?;
+    let mut names: Vec<String> = files.iter().filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())).collect();
+    names.sort();
+    Ok(names)
 }
 
 /// Builds the daemon, its plugins and the measures into one folder, then takes the measures. A smoke run is built as tests
 /// are, because its figures mean nothing.
-fn bench(arguments: &[String]) -> ExitCode {
-    let is_smoke = arguments.iter().any(|argument| argument == "--smoke");
+fn bench(arguments: &[&str]) -> Result<(), String> {
+    let is_smoke = arguments.contains(&"--smoke");
     let profile: &[&str] = if is_smoke { &[] } else { &["--release"] };
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let measures = root().join("bench/Cargo.toml");
@@ -45,25 +92,18 @@ fn bench(arguments: &[String]) -> ExitCode {
     let mut bench = cargo();
     bench.current_dir(root()).args(["build", "--workspace", "--locked", "--manifest-path"]).arg(measures);
     for build in [&mut daemon, &mut bench] {
-        if !succeeds(build.args(profile).arg("--target-dir").arg(&target)) {
-            return ExitCode::FAILURE;
-        }
+        run(build.args(profile).arg("--target-dir").arg(&target))?;
     }
     let folder = target.join(if is_smoke { "debug" } else { "release" });
-    if succeeds(Command::new(folder.join("broadcastd-bench")).args(arguments)) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    run(Command::new(folder.join("broadcastd-bench")).args(arguments))
 }
 
-fn succeeds(command: &mut Command) -> bool {
+fn run(command: &mut Command) -> Result<(), String> {
+    let name = command.get_program().display().to_string();
     match command.status() {
-        Ok(status) => status.success(),
-        Err(error) => {
-            eprintln!("{} cannot be run: {error}", command.get_program().display());
-            false
-        }
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{name} ended with {status}")),
+        Err(error) => Err(format!("{name} cannot be run: {error}")),
     }
 }
 

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::inbox::{Endpoint, Newcomer};
 use super::outbox::Outbox;
 use super::poll::{self, Interest, Next, Sink};
+use super::rate::Pace;
 use crate::dialect::{Code, Dialect, Loss, Refusal, Reply, Request};
 use crate::event::{Event, LogId, unix_now};
 use crate::memory::Memory;
@@ -56,8 +57,10 @@ pub struct Connection {
     decoder: Decoder,
     pub outbox: Outbox,
     pub subscriptions: Vec<Subscription>,
-    /// Requests that are answered when enough of the earlier answers has been sent.
+    /// Requests that are answered when enough of the earlier answers has been sent. Nothing is read while some wait, so
+    /// there are no more than one read can bring.
     pub waiting: VecDeque<Result<Request, Refusal>>,
+    pub pace: Pace,
     /// Logs whose events were dropped, each once, until the fresh snapshot that replaces them.
     pub lost: Vec<(LogId, Loss)>,
     pub is_dirty: bool,
@@ -80,6 +83,7 @@ impl Connection {
             outbox: Outbox::default(),
             subscriptions: Vec::new(),
             waiting: VecDeque::new(),
+            pace: Pace::new(now),
             lost: Vec::new(),
             is_dirty: false,
             interest: Interest::Read,
@@ -157,6 +161,10 @@ impl Connection {
                 Err(violation) => return self.fail(violation, now),
             }
         }
+    }
+
+    pub fn set_max_message(&mut self, max_message: usize) {
+        self.decoder.set_max_message(max_message);
     }
 
     /// Notes what the client will not get of a log, until the fresh snapshot that replaces it.
@@ -292,7 +300,7 @@ pub fn encoded(event: &Event, dialect: Dialect) -> Bytes {
 
 fn binary_refused() -> Refusal {
     let message = "binary messages are not understood; send JSON as text".to_owned();
-    Refusal { code: Code::InvalidMessage, message, stream: None, id: None }
+    Refusal { code: Code::InvalidMessage, message, stream: None, retry: None, id: None }
 }
 
 #[cfg(test)]

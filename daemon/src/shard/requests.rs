@@ -1,10 +1,12 @@
 //! What a client asks for: subscribe, unsubscribe, snapshot, streams, ping; and the fresh snapshot for one that lagged.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::connection::Subscription;
 use super::groups::{Home, Member};
 use super::poll::Backend;
+use super::rate::Excess;
 use super::{Inbound, Shard};
 use crate::dialect::{About, Begins, Cause, Code, Command, Loss, Refusal, Reply, Request, RequestId, Target};
 use crate::event::{LogId, Position};
@@ -13,7 +15,7 @@ use crate::hub::pattern::Pattern;
 use crate::hub::records::Snapshot;
 use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
-use crate::hub::{Subscribed, Wish};
+use crate::hub::{Refused, Subscribed, Wish};
 use crate::metrics;
 use crate::websocket::close;
 
@@ -21,9 +23,12 @@ use crate::websocket::close;
 const NOBODY: &str = "";
 /// How many requests of one client are handled before the others have their turn.
 const MAX_ANSWERED_PER_TURN: usize = 32;
+/// What metrics call a request that is no command.
+const UNREADABLE: &str = "unreadable";
+const NANOS_PER_MILLI: u128 = 1_000_000;
 
 impl<B: Backend> Shard<B> {
-    /// Handles the requests that wait, as long as the client takes the answers.
+    /// Handles the requests that wait, as long as the client takes the answers and keeps to its rate.
     pub(super) fn answer_waiting(&mut self) {
         for token in std::mem::take(&mut self.talking) {
             for _ in 0..MAX_ANSWERED_PER_TURN {
@@ -33,14 +38,40 @@ impl<B: Backend> Shard<B> {
                     break;
                 }
                 let Some(request) = connection.waiting.pop_front() else { break };
-                self.handle(token, request);
+                match connection.pace.admit(self.config.rate, self.now) {
+                    Ok(()) => self.handle(token, request),
+                    Err(excess) => self.slow_down(token, request, excess),
+                }
             }
+        }
+    }
+
+    /// A request that came too fast is refused; a client that goes on like this is closed.
+    fn slow_down(&mut self, token: usize, request: Result<Request, Refusal>, excess: Excess) {
+        let (kind, id) = match request {
+            Ok(Request { id, command }) => (command.kind(), id),
+            Err(refusal) => (UNREADABLE, refusal.id),
+        };
+        metrics::command(kind, Code::RateLimited.text());
+        let connection = &mut self.connections[token];
+        match excess {
+            Excess::Later(wait) => {
+                let retry = Duration::from_millis(wait.as_nanos().div_ceil(NANOS_PER_MILLI) as u64);
+                let message = format!(
+                    "more than {} commands a second (hub.rate); try again in {} ms",
+                    self.config.rate.commands,
+                    retry.as_millis()
+                );
+                let refusal = Refusal { code: Code::RateLimited, message, stream: None, retry: Some(retry), id };
+                connection.say(&Reply::Refused(&refusal));
+            }
+            Excess::Abuse => connection.close(close::POLICY, "far too many commands (hub.rate)", self.now),
         }
     }
 
     fn handle(&mut self, token: usize, request: Result<Request, Refusal>) {
         let (kind, outcome) = match request {
-            Err(refusal) => ("unreadable", Err(refusal)),
+            Err(refusal) => (UNREADABLE, Err(refusal)),
             Ok(Request { id, command }) => {
                 let kind = command.kind();
                 let outcome = self.carry_out(token, command, &id).map_err(|refusal| Refusal { id, ..refusal });
@@ -89,9 +120,8 @@ impl<B: Backend> Shard<B> {
         let (stream, patterns) = self.resolve(token, target)?;
         self.check_room(token, target, patterns.len() - self.subscriptions_to(token, &patterns).len())?;
         let wish = Wish { patterns: &patterns, audience: NOBODY, since };
-        let subscribed = stream
-            .subscribe(&wish, &self.outlet)
-            .map_err(|refused| refusal(target, Code::Internal, refused.to_string()))?;
+        let subscribed =
+            stream.subscribe(&wish, &self.outlet).map_err(|refused| refused_by_the_hub(target, &refused))?;
         self.catch_up_to(&subscribed);
         self.part_if_lost(token);
         // After the new ones have been counted: the broadcaster is not told that nobody is left. And after everything
@@ -135,7 +165,7 @@ impl<B: Backend> Shard<B> {
     fn snapshot(&mut self, token: usize, target: &Target, id: &RequestId) -> Result<(), Refusal> {
         let (stream, patterns) = self.resolve(token, target)?;
         let wish = Wish { patterns: &patterns, audience: NOBODY, since: None };
-        let answered = stream.answer(&wish).map_err(|refused| refusal(target, Code::Internal, refused.to_string()))?;
+        let answered = stream.answer(&wish).map_err(|refused| refused_by_the_hub(target, &refused))?;
         self.catch_up_to(&answered);
         self.part_if_lost(token);
         let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
@@ -366,6 +396,14 @@ impl<B: Backend> Shard<B> {
     }
 }
 
+fn refused_by_the_hub(target: &Target, refused: &Refused) -> Refusal {
+    let code = match refused {
+        Refused::TooManyPatterns(_) => Code::TooManySubscriptions,
+        _ => Code::Internal,
+    };
+    refusal(target, code, refused.to_string())
+}
+
 fn refusal(target: &Target, code: Code, message: String) -> Refusal {
-    Refusal { code, message, stream: Some(target.stream().to_owned()), id: None }
+    Refusal { code, message, stream: Some(target.stream().to_owned()), retry: None, id: None }
 }

@@ -19,11 +19,13 @@ mod closing;
 mod documents;
 mod echo;
 mod foreign;
+mod fuzzing;
 mod handshake;
 mod house;
 mod http;
 mod ingest;
 mod lifecycle;
+mod limits;
 mod main_job;
 mod needs;
 mod process;
@@ -50,9 +52,11 @@ fn main() -> ExitCode {
         closing::tests(),
         documents::tests(),
         foreign::tests(),
+        fuzzing::tests(),
         handshake::tests(),
         ingest::tests(),
         lifecycle::tests(),
+        limits::tests(),
         main_job::tests(),
         needs::tests(),
         real_trades::tests(),

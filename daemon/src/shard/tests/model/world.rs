@@ -1,6 +1,7 @@
 //! A hub, shards on a kernel of the test's own, publishers and clients; and one random step after another.
 
 use std::cell::RefCell;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use fastrand::Rng;
 
 use super::super::super::inbox::{Endpoint, Inbound, Inbox, Newcomer};
 use super::super::super::poll::Backend;
+use super::super::super::rate::Rate;
 use super::super::super::{Config, Shard, TICK};
 use super::client::{Asked, Client, Wish};
 use super::kernel::{Kernel, Socket};
@@ -376,6 +378,7 @@ fn config(rng: &mut Rng) -> Config {
         max_message: 1000,
         ping_every: Duration::from_secs(1),
         drop_after: Duration::from_secs(1 << 20),
+        rate: Rate { commands: NonZeroU32::MAX, burst: u32::MAX },
         flush: *rng.choice(&[Duration::ZERO, Duration::ZERO, Duration::from_millis(300)]).unwrap(),
     }
 }
