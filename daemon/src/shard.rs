@@ -292,15 +292,10 @@ impl<B: Backend> Shard<B> {
         let stream = routes.stream.name().clone();
         for token in self.members_of(log, |_| true) {
             let connection = &mut self.connections[token];
-            if *source == Source::Removed
-                && let Some(loss) = connection.take_loss(log)
-            {
-                let loss = Loss { to: loss.to.max(seq), ..loss }; // no snapshot will take its place
-                connection.say(&Reply::Lagged { stream: &stream, loss: &loss });
-            }
             match source {
                 Source::Absent(reason) => connection.say(&Reply::NoSource { stream: &stream, reason }),
                 Source::Removed => {
+                    connection.say_last_losses(log, &stream, seq);
                     connection.say(&Reply::NoSource { stream: &stream, reason: "the stream was removed" });
                 }
                 Source::Running | Source::Declared => connection.say(&Reply::SourceBack { stream: &stream }),

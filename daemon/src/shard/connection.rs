@@ -181,6 +181,15 @@ impl Connection {
         Some(self.lost.swap_remove(index).1)
     }
 
+    /// Says what the client has lost of a log that ends at this number: no snapshot will take its place.
+    pub fn say_last_losses(&mut self, log: LogId, stream: &str, seq: u64) {
+        let replaced = self.outbox.take_replaced_of(log);
+        let lost = self.take_loss(log).map(|loss| Loss { to: loss.to.max(seq), ..loss });
+        for loss in replaced.into_iter().chain(lost) {
+            self.say(&Reply::Lagged { stream, loss: &loss });
+        }
+    }
+
     /// Says this, unless a close frame has been said: that is the last word.
     pub fn say(&mut self, reply: &Reply<'_>) {
         if self.is_open() {

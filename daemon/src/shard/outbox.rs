@@ -187,6 +187,12 @@ impl Outbox {
         std::mem::take(&mut self.replaced).into_iter().map(|(_, stream, loss)| (stream, loss))
     }
 
+    /// The same for one log.
+    pub fn take_replaced_of(&mut self, log: LogId) -> Option<Loss> {
+        let index = self.replaced.iter().position(|(known, _, _)| *known == log)?;
+        Some(self.replaced.swap_remove(index).2)
+    }
+
     pub fn has_replaced(&self) -> bool {
         !self.replaced.is_empty()
     }

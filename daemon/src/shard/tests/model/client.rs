@@ -129,6 +129,7 @@ impl Client {
         let (name, open) = (self.name, self.asked.len());
         assert!(self.was_greeted && open == 0, "{open} questions of {name} have no answer");
         assert!(self.unread.is_empty(), "half a frame");
+        tell(|| format!("  is {name} told everything?"));
         self.views.iter_mut().zip(lines).for_each(|(view, line)| view.check_at_rest(line));
     }
 

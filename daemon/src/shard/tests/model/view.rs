@@ -83,14 +83,16 @@ impl View {
     pub fn subscribed(&mut self, line: &Line, reply: &Said<'_>, asked: (&[String], Option<(usize, u64)>, &[String])) {
         let (patterns, since, continued) = asked;
         let life = line.lives.iter().position(|life| Some(life.epoch.as_str()) == reply.epoch()).unwrap();
+        if life == self.life {
+            self.promised_number(&line.lives[life], reply.seq.unwrap()); // also for those that it replaces
+        }
         patterns.iter().for_each(|pattern| _ = self.subscriptions.remove(pattern));
         if life != self.life {
-            assert!(self.subscriptions.is_empty(), "the stream began anew under {:?}", self.patterns());
-            *self = Self { life, ..Self::default() };
+            self.begin_anew(life);
         }
         let life = &line.lives[life];
         let seq = reply.seq.unwrap();
-        self.promised_number(life, seq);
+        self.horizon = seq;
         let since = since.filter(|(life, _)| *life == self.life).map(|(_, seq)| seq);
         let could = |moment| since.is_some_and(|since| life.reaches_back(moment, patterns, since));
         let recovered = reply.recovered();
@@ -118,8 +120,8 @@ impl View {
         if life == self.life {
             self.promised_number(&line.lives[life], seq);
         } else {
-            assert!(self.subscriptions.is_empty(), "the stream began anew under {:?}", self.patterns());
-            *self = Self { life, horizon: seq, ..Self::default() };
+            self.begin_anew(life);
+            self.horizon = seq;
         }
         self.announced = Some(Announced { patterns: patterns.to_vec(), seq });
     }
@@ -147,15 +149,17 @@ impl View {
         self.subscriptions.len() + more.count()
     }
 
-    /// The stream is gone, or may no longer be read: its subscriptions have ended, after everything up to then.
+    /// The stream is gone, or may no longer be read: its subscriptions have ended, after everything up to then. What was
+    /// dropped while this waited is told after it, if the client has subscribed again.
     pub fn shut(&mut self, life: &Life) {
         assert!(!self.subscriptions.is_empty(), "told of the end of a stream without a subscription");
         let end = life.shut_at.iter().find(|end| **end >= self.horizon).copied();
         let missing = self.missing(life, end.unwrap());
-        let lasting: Vec<&u64> = missing.iter().filter(|seq| !life.entry(**seq).is_replaceable()).collect();
-        assert!(lasting.is_empty(), "{lasting:?} were not told before the stream went");
-        assert!(self.missed.is_empty(), "not told before the stream went");
-        *self = Self { life: self.life, horizon: self.horizon, ..Self::default() };
+        self.untold.extend(missing);
+        self.untold.retain(|seq| !life.entry(*seq).is_replaceable() || !told(&self.notices, *seq));
+        self.untold.extend(self.missed.drain(..));
+        let (untold, notices) = (std::mem::take(&mut self.untold), std::mem::take(&mut self.notices));
+        *self = Self { life: self.life, horizon: self.horizon, untold, notices, ..Self::default() };
     }
 
     pub fn event(&mut self, line: &Line, event: &Said<'_>) {
@@ -255,7 +259,7 @@ impl View {
         );
         self.newer_number(life, life.seq());
         self.untold.retain(|seq| !life.entry(*seq).is_replaceable() || !told(&self.notices, *seq));
-        assert_eq!(self.untold, BTreeSet::new(), "never told as lost");
+        assert_eq!(self.untold, BTreeSet::new(), "never told as lost of {}", line.name);
         if let Some(replaced) = self.replaced {
             assert_eq!(self.notices.iter().map(|notice| notice.replaced).sum::<u64>(), replaced, "replaced");
         }
@@ -286,6 +290,12 @@ impl View {
         self.untold.extend(missing);
         let lasting = self.untold.iter().filter(|seq| !life.entry(**seq).is_replaceable());
         assert_eq!(lasting.collect::<Vec<_>>(), [] as [&u64; 0], "left out before {seq} and not told");
+    }
+
+    fn begin_anew(&mut self, life: usize) {
+        assert!(self.subscriptions.is_empty(), "the stream began anew under {:?}", self.patterns());
+        assert_eq!(self.untold, BTreeSet::new(), "not told before the stream began anew");
+        *self = Self { life, ..Self::default() };
     }
 
     /// A reply names this number. What was dropped before it is told later, but before anything that the client remembers.

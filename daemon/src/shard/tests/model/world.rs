@@ -30,6 +30,8 @@ const PARTS: [&str; 6] = ["", "A:1", "A:2", "B:1", "B:2", "C"];
 const KEYS: [&str; 3] = ["", "k1", "k2"];
 const SHARDS: usize = 2;
 const CLIENTS: usize = 5;
+/// A client is told at most once a second what it lost: of two streams and of what was replaced.
+const TICKS_TO_REST: u32 = 16;
 /// The room of a socket whose client takes everything.
 const PLENTY: usize = usize::MAX >> 1;
 
@@ -183,7 +185,7 @@ impl World {
         tell(|| "everything comes to rest".to_owned());
         self.publishers.borrow_mut().settle();
         self.shards.iter_mut().for_each(|standing| standing.shard.backend.meanwhile = None);
-        for _ in 0..8 {
+        for _ in 0..TICKS_TO_REST {
             self.turn_until_asleep();
             self.now += TICK;
         }
@@ -229,7 +231,11 @@ impl World {
     /// Something may be published while the shard sends.
     fn publish_meanwhile(&mut self, index: usize) {
         let (publishers, events) = (self.publishers.clone(), self.rng.usize(..8).saturating_sub(4));
-        let meanwhile = move || (0..events).for_each(|_| publishers.borrow_mut().publish());
+        let meanwhile = move || {
+            let mut publishers = publishers.borrow_mut();
+            publishers.lines.iter_mut().for_each(Line::observe); // answers may have let old events go
+            (0..events).for_each(|_| publishers.publish());
+        };
         self.shards[index].shard.backend.meanwhile = Some(Box::new(meanwhile));
     }
 
