@@ -47,9 +47,16 @@ fn decode(bytes: &[u8], stride: usize) -> Vec<Said> {
 }
 
 fn own(input: Input<'_>) -> Said {
+    let is_bounded = |len: usize| assert!(len <= MAX_MESSAGE, "a message of {len} bytes");
     match input {
-        Input::Text(text) => Said::Text(text.to_owned()),
-        Input::Binary(bytes) => Said::Binary(bytes.to_owned()),
+        Input::Text(text) => {
+            is_bounded(text.len());
+            Said::Text(text.to_owned())
+        }
+        Input::Binary(bytes) => {
+            is_bounded(bytes.len());
+            Said::Binary(bytes.to_owned())
+        }
         Input::Ping(payload) => Said::Ping(payload.to_owned()),
         Input::Pong(payload) => Said::Pong(payload.to_owned()),
         Input::Close { code, reason } => Said::Close(code, reason.to_owned()),
