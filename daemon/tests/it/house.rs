@@ -102,7 +102,7 @@ impl Drop for House {
 }
 
 /// A runtime on a thread of its own, as the daemon has it.
-fn runtime() -> (Handle, oneshot::Sender<()>) {
+pub fn runtime() -> (Handle, oneshot::Sender<()>) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let handle = runtime.handle().clone();
     let (stop, stopped) = oneshot::channel();

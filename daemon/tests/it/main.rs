@@ -9,11 +9,13 @@
 )]
 
 mod admin;
+mod autobahn;
 mod bad_input;
 mod bad_reload;
 mod broadcasters;
 mod clients;
 mod documents;
+mod echo;
 mod house;
 mod http;
 mod ingest;
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
     let tests = [
         admin::tests(),
+        autobahn::tests(),
         bad_input::tests(),
         bad_reload::tests(),
         broadcasters::tests(),
