@@ -16,6 +16,7 @@ mod broadcasters;
 mod clients;
 mod documents;
 mod echo;
+mod handshake;
 mod house;
 mod http;
 mod ingest;
@@ -23,6 +24,7 @@ mod lifecycle;
 mod main_job;
 mod needs;
 mod process;
+mod raw;
 mod real_trades;
 mod reload;
 mod server;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         broadcasters::tests(),
         clients::tests(),
         documents::tests(),
+        handshake::tests(),
         ingest::tests(),
         lifecycle::tests(),
         main_job::tests(),
