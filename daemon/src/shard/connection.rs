@@ -149,7 +149,7 @@ impl Connection {
                 Ok(Some(_)) if !is_open => {}
                 Ok(Some(Input::Text(text))) => self.waiting.extend(self.endpoint.dialect.parse(text)),
                 Ok(Some(Input::Binary(_))) => self.waiting.push_back(Err(binary_refused())),
-                Ok(Some(Input::Ping(payload))) => self.outbox.control(frame::pong(payload)),
+                Ok(Some(Input::Ping(payload))) => self.outbox.pong(frame::pong(payload)),
                 Ok(Some(Input::Pong(_))) => {}
                 Err(Violation { code, reason }) => return self.close(code, reason, now),
             }
