@@ -131,6 +131,16 @@ impl Shared {
         port.map_or(Health::Ok, |port| port.health())
     }
 
+    /// Tells of a failure where operators look: in the log, in the status, and counted by its reason.
+    pub fn tell_failure(&self, reason: &'static str, message: &str) {
+        self.metrics.failed(reason);
+        let mut inner = self.lock();
+        inner.errors += 1;
+        inner.last_error = Some(message.to_owned());
+        drop(inner);
+        tracing::error!(broadcaster = &*self.desk.name, reason, "failed: {message}");
+    }
+
     /// Tells once that a call does not return, and once more if that happens again.
     pub fn watch(&self) {
         let is_stuck = self.phase() == Phase::Stuck;

@@ -116,7 +116,7 @@ unsafe extern "C" fn metric_record(host: *mut HostHandle, metric: i64, value: f6
 }
 
 unsafe extern "C" fn health(host: *mut HostHandle, health: u32, reason: Str<'_>) {
-    enter(host, (), |port| port.set_health(health, reason.get().unwrap_or_default()));
+    enter(host, (), |port| port.set_health(health, reason.get().unwrap_or("(a reason that is no UTF-8)")));
 }
 
 unsafe extern "C" fn now_mono_ns(host: *mut HostHandle) -> i64 {

@@ -110,7 +110,14 @@ impl Instance {
         let writer = collected.writer();
         // SAFETY: as above; the writer lives for the call.
         let status = unsafe { save(self.raw.as_ptr(), &raw const writer) };
-        if status == abi::OK { Ok(Some(collected.into_bytes())) } else { Err(status) }
+        match collected.into_bytes() {
+            Err(refused) => {
+                self.say_instead(refused, &format!("its state is not whole: {}", reason_of_refusal(refused)));
+                Err(refused)
+            }
+            Ok(bytes) if status == abi::OK => Ok(Some(bytes)),
+            Ok(_) => Err(status),
+        }
     }
 
     pub fn restore_state(&mut self, from_version: u32, state: &[u8]) -> Status {
@@ -124,6 +131,21 @@ impl Instance {
         // SAFETY: as above; the text lives for the call.
         unsafe { reconfigure(self.raw.as_ptr(), Str::new(settings)) }
     }
+
+    /// The daemon knows better why the call fails than the plugin.
+    fn say_instead(&self, status: Status, message: &str) {
+        if let Some(port) = handles::find(self.host) {
+            port.forget_fault();
+            port.fail(status, "", message);
+        }
+    }
+}
+
+fn reason_of_refusal(refused: Status) -> String {
+    if refused == abi::E_LIMIT {
+        return format!("at most {} MiB are kept; save less", MAX_STATE >> 20);
+    }
+    "it wrote from NULL".to_owned()
 }
 
 impl Drop for Instance {

@@ -6,7 +6,8 @@ use std::thread;
 
 use broadcastd_plugin_api::{StreamSpec, abi};
 
-use super::broadcaster::{Broadcaster, Order, Phase};
+use self::fresh::Fresh;
+use super::broadcaster::{Order, Phase};
 use super::inputs::Inputs;
 use super::library::Library;
 use super::plan::{Change, Wanted, circle, plan};
@@ -16,6 +17,8 @@ use super::stream::{declaration, settings};
 use super::{Problem, Running, Shown, Supervisor};
 use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
+
+mod fresh;
 
 /// A configuration whose new broadcasters stand ready beside the running ones. Dropping it lets go of them.
 pub struct Prepared {
@@ -31,20 +34,6 @@ struct Loaded {
     wanted: Wanted,
     library: Arc<Library>,
     spec: Option<StreamSpec>,
-}
-
-struct Fresh {
-    broadcaster: Option<Broadcaster>,
-    /// What it goes on from.
-    checkpoint: Checkpoint,
-}
-
-impl Drop for Fresh {
-    fn drop(&mut self) {
-        if let Some(broadcaster) = self.broadcaster.take() {
-            broadcaster.stop();
-        }
-    }
 }
 
 impl Prepared {
@@ -159,28 +148,6 @@ impl Supervisor {
         Ok(())
     }
 
-    fn fresh(&self, loaded: &Loaded) -> Result<Fresh, Problem> {
-        let name = &loaded.wanted.name;
-        let created = self.create(&loaded.wanted, loaded.library.clone());
-        let broadcaster = created.map_err(|fault| of_settings(name, &fault))?;
-        Ok(Fresh { broadcaster: Some(broadcaster), checkpoint: Checkpoint::default() })
-    }
-
-    /// A new broadcaster goes on from what it saved last. A state that its plugin refuses is moved aside, told, and it
-    /// starts empty.
-    fn fresh_from_file(&self, loaded: &Loaded) -> Result<Fresh, Problem> {
-        let name = &loaded.wanted.name;
-        let mut fresh = self.fresh(loaded)?;
-        let Some(checkpoint) = self.saved().read(name, &loaded.library.note.id) else { return Ok(fresh) };
-        match fresh.restore(checkpoint) {
-            Ok(()) => Ok(fresh),
-            Err(fault) => {
-                self.saved().set_aside(name, &format!("the plugin refused it: {}", fault.message));
-                self.fresh(loaded)
-            }
-        }
-    }
-
     /// Settings are taken and states handed over; the old instances are quiet afterwards.
     fn hand_over(&self, prepared: &mut Prepared, running: &BTreeMap<String, Running>) -> Result<(), Problem> {
         self.check_inputs(prepared)?;
@@ -267,7 +234,7 @@ impl Supervisor {
         }
         let mut begun = Vec::new();
         for (name, fresh) in &mut fresh {
-            let (Some(broadcaster), Some(loaded)) = (fresh.broadcaster.take(), prepared.wanted.remove(name)) else {
+            let (Some(broadcaster), Some(loaded)) = (fresh.take(&self.saved()), prepared.wanted.remove(name)) else {
                 continue;
             };
             let shared = broadcaster.shared();
@@ -316,17 +283,6 @@ impl Supervisor {
                 });
             }
         });
-    }
-}
-
-impl Fresh {
-    fn restore(&mut self, checkpoint: Checkpoint) -> Result<(), Fault> {
-        if let Some(broadcaster) = &self.broadcaster {
-            let deadline = broadcaster.shared().timing.hand_over;
-            broadcaster.ask(Order::Restore(checkpoint.clone()), "restore_state", deadline)?;
-        }
-        self.checkpoint = checkpoint;
-        Ok(())
     }
 }
 

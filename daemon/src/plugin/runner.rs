@@ -269,13 +269,8 @@ impl Runner {
 
     fn report(&self, fault: &Fault) {
         let reason = if fault.status == abi::E_PANIC { "panic" } else { "failed" };
-        self.shared.metrics.failed(reason);
-        let mut inner = self.shared.lock();
-        inner.errors += 1;
-        inner.last_error = Some(fault.message.clone());
-        drop(inner);
-        let broadcaster = &*self.shared.desk.name;
-        tracing::error!(broadcaster, reason, pointer = fault.pointer, message = fault.message, "failed");
+        let place = if fault.pointer.is_empty() { String::new() } else { format!(" (at {})", fault.pointer) };
+        self.shared.tell_failure(reason, &format!("{}{place}", fault.message));
     }
 
     /// A new instance, from the last checkpoint.

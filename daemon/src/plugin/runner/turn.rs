@@ -127,8 +127,8 @@ impl Runner {
         match self.shared.saved.write(name, &self.shared.library.note.id, &checkpoint) {
             Ok(()) => self.since.unsaved = false,
             Err(error) => {
-                self.shared.metrics.failed("state_not_written");
-                tracing::error!(broadcaster = name, %error, "state cannot be written; see the state directory");
+                let message = format!("state cannot be written: {error}; see the state directory");
+                self.shared.tell_failure("state_not_written", &message);
             }
         }
     }

@@ -24,9 +24,13 @@ fn house() -> House {
 }
 
 fn in_mode(mode: &str) -> Wanted {
+    at(mode, "timer")
+}
+
+fn at(mode: &str, moment: &str) -> Wanted {
     // The clock runs as fast as the machine allows, so that every failure has to be within the window.
     let restart = restart::Restart { within: Duration::from_secs(1_000_000_000), ..restart::Restart::default() };
-    Wanted { settings: json!({"mode": mode, "interval_ms": 100}), restart, ..wanted("a", "faulty", "") }
+    Wanted { settings: json!({"mode": mode, "at": moment, "interval_ms": 100}), restart, ..wanted("a", "faulty", "") }
 }
 
 fn errors(house: &House) -> u64 {
@@ -35,40 +39,47 @@ fn errors(house: &House) -> u64 {
 
 #[test]
 fn a_panic_at_any_moment_is_contained_and_told() {
-    for (mode, pointer, message) in [
-        ("panic_in_validate", "/settings", "validate panics on purpose"),
-        ("invalid_settings", "/settings/mode", "this mode is refused on purpose; choose another"),
-        ("panic_in_new", "/settings", "new panics on purpose"),
-        ("error_in_new", "/settings", "new fails on purpose"),
+    for (mode, moment, pointer, message) in [
+        ("panic", "validate", "/settings", "validate panics on purpose"),
+        ("invalid_settings", "validate", "/settings/mode", "this mode is refused on purpose; choose another"),
+        ("panic", "new", "/settings", "new panics on purpose"),
+        ("error", "new", "/settings", "new fails on purpose"),
     ] {
-        let problems = house().reload(&[in_mode(mode)]).unwrap_err();
+        let problems = house().reload(&[at(mode, moment)]).unwrap_err();
         assert_eq!((problems[0].pointer.as_str(), problems.len()), (pointer, 1), "{mode}");
         assert!(problems[0].message.contains(message), "{mode}: {problems:?}");
     }
-    for (mode, message) in [
-        ("error_in_start", "start fails on purpose"),
-        ("panic_in_timer", "the timer panics on purpose"),
-        ("error", "the timer fails on purpose"),
-        ("panic_in_save", "save panics on purpose"),
+    for (mode, moment, message) in [
+        ("error", "start", "start fails on purpose"),
+        ("panic", "timer", "timer panics on purpose"),
+        ("error", "timer", "timer fails on purpose"),
+        ("panic", "save", "save panics on purpose"),
     ] {
         let house = house();
-        house.reload(&[in_mode(mode)]).unwrap();
+        house.reload(&[at(mode, moment)]).unwrap();
         until("it is quarantined", || {
             house.tick(Duration::from_millis(1000));
             house.phase("a") == Phase::Quarantined
         });
         let status = house.supervisor.status_of("a").unwrap();
-        assert_eq!((status.errors, status.restarts), (5, 4), "{mode}");
-        assert!(status.last_error.unwrap().contains(message), "{mode}");
+        assert_eq!((status.errors, status.restarts), (5, 4), "{message}");
+        assert!(status.last_error.unwrap().contains(message), "{message}");
         house.supervisor.stop();
     }
 }
 
 #[test]
 fn what_only_looks_wrong_goes_on() {
-    for mode in ["well", "drop_panic", "flood", "garbage", "degraded", "slow"] {
+    for (mode, moment) in [
+        ("well", "timer"),
+        ("panic", "drop"),
+        ("flood", "timer"),
+        ("garbage", "timer"),
+        ("degraded", "timer"),
+        ("slow", "timer"),
+    ] {
         let house = house();
-        house.reload(&[in_mode(mode)]).unwrap();
+        house.reload(&[at(mode, moment)]).unwrap();
         until("timers fired", || {
             house.tick(Duration::from_millis(100));
             let status = house.supervisor.status_of("a").unwrap();

@@ -192,6 +192,9 @@ fn state_survives_the_daemon_and_a_gap_is_told() {
     let house = house.again();
     fs::write(house.dir.path().join("state/a.state"), "damaged").unwrap();
     house.reload(&[one]).unwrap();
+    let status = house.supervisor.status_of("a").unwrap();
+    assert_eq!((status.errors, status.is_running), (1, true));
+    assert!(status.last_error.unwrap().starts_with("saved state is of no use and it starts empty: it is damaged"));
     house.input("x");
     until("it started empty", || house.numbers("a") == [1]);
 }
@@ -207,8 +210,8 @@ fn state_is_written_from_time_to_time() {
     until("a checkpoint is taken", || house.stream("in").figures().input_bytes == 0);
     assert!(!house.dir.path().join("state/a.state").exists());
     house.clock.advance(Duration::from_secs(9));
-    until("the file is there", || house.supervisor.saved().read("a", "diary").is_some());
-    let saved = house.supervisor.saved().read("a", "diary").unwrap();
+    until("the file is there", || house.supervisor.saved().read("a", "diary").unwrap().is_some());
+    let saved = house.supervisor.saved().read("a", "diary").unwrap().unwrap();
     assert_eq!(&*saved.state.unwrap().bytes, 1_u64.to_ne_bytes());
     assert_eq!(saved.positions["in"].seq, 1);
 }
