@@ -21,6 +21,7 @@ enum fault {
     NOTE_OTHER_OWNER,   /* the note is somebody else's */
     NOTE_NOT_ENDED,     /* its version fills the field without a NUL and is not UTF-8 */
     /* while it is loaded: the table */
+    HANG_IN_ENTRY,      /* does not come back */
     NULL_TABLE,         /* NULL after fail() */
     NULL_REASON,        /* NULL after fail() with NULL that has a length */
     TABLE_SIZE_ZERO,    /* the table says it has 0 bytes */
@@ -337,6 +338,7 @@ BCD_EXPORT const bcd_plugin_api *broadcastd_plugin_v1(const bcd_host_api *api, b
                 TEXT("{\"type\":\"object\"}"), TEXT("{\"view\":\"log\",\"kinds\":{\"fault\":{\"schema\":true,\"collection\":\"faults\"}}}"),
                 1, 0, NULL, create, start, on_events, save_state, restore_state, NULL, destroy, NULL}, {0}};
     host_api = api;
+    while (IS(HANG_IN_ENTRY)) nanosleep(&(struct timespec){1, 0}, NULL);
     if (IS(NULL_TABLE) || IS(NULL_REASON)) {
         host_api->fail(loader, BCD_E_FAILED, text(NULL, 0), IS(NULL_REASON) ? text(NULL, 20) : text("no table, on purpose", 20));
         return NULL;

@@ -131,3 +131,85 @@ unsafe extern "C" fn now_unix_ns(host: *mut HostHandle) -> i64 {
 unsafe extern "C" fn extension(_host: *mut HostHandle, _id: Str<'_>) -> *const c_void {
     std::ptr::null()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What every function of the table answers for a handle; `None` where it answers nothing.
+    fn call_all(handle: Handle) -> Vec<(&'static str, Option<i64>)> {
+        let (host, text) = (pointer(handle), Str::new("g"));
+        let message = Msg { payload: Bytes::new(b"{}"), ..Msg::new("bar") };
+        // SAFETY: all texts and the message live for the calls, and the handle is only looked up.
+        unsafe {
+            let silent = |()| None;
+            let opened = metric_open(host, abi::METRIC_GAUGE, text, text, Str::EMPTY);
+            vec![
+                ("log", silent(log(host, abi::LOG_ERROR, text, text))),
+                ("log_level", Some(i64::from(log_level(host)))),
+                ("fail", silent(fail(host, abi::E_FAILED, text, text))),
+                ("publish", Some(publish(host, &raw const message, 1, size_of::<Msg<'_>>()))),
+                ("demand", Some(demand(host, text))),
+                ("reply", Some(i64::from(reply(host, 1, abi::OK, Bytes::EMPTY)))),
+                ("timer_set", Some(i64::from(timer_set(host, 7, 0, 1)))),
+                ("timer_clear", Some(i64::from(timer_clear(host, 8)))),
+                ("wake", Some(i64::from(wake(host)))),
+                ("metric_open", Some(opened)),
+                ("metric_record", silent(metric_record(host, 1, 1.0))),
+                ("health", silent(health(host, abi::HEALTH_DEGRADED, text))),
+                ("now_mono_ns", Some(now_mono_ns(host))),
+                ("now_unix_ns", Some(now_unix_ns(host))),
+                ("extension", Some(extension(host, text).addr() as i64)),
+            ]
+        }
+    }
+
+    #[test]
+    fn every_call_with_an_old_handle_is_refused_and_does_nothing_to_the_next_instance() {
+        let old = handles::open(Port::detached("old"));
+        handles::close(old);
+        let next: Vec<_> = (0..64).map(|_| Port::detached("next")).collect(); // one of them is in the old one's place
+        let fresh: Vec<Handle> = next.iter().map(|port| handles::open(port.clone())).collect();
+        for port in &next {
+            port.timer_set(8, 1 << 60, 0);
+        }
+        let closed = Some(i64::from(abi::E_CLOSED));
+        let zero = ["log_level", "now_mono_ns", "now_unix_ns", "extension"];
+        for (function, answer) in call_all(old) {
+            let expected = match function {
+                "log_level" => Some(i64::from(abi::LOG_ERROR)),
+                _ if zero.contains(&function) => Some(0),
+                _ => answer.and(closed),
+            };
+            assert_eq!(answer, expected, "{function}");
+        }
+        for port in &next {
+            assert_eq!(port.next_timer().map(|due| due >= 1 << 60), Some(true), "none was set, none was cleared");
+            assert_eq!(port.health(), super::super::port::Health::Ok);
+            assert!(port.take_fault(0, "it").message.ends_with("gave no reason"));
+            assert_eq!(port.desk().declared.render(), "");
+        }
+        let mut answers = call_all(fresh[0]).into_iter();
+        assert!(answers.all(|(_, answer)| answer != closed), "a good handle is not refused: the calls are real ones");
+        fresh.into_iter().for_each(handles::close);
+    }
+
+    #[test]
+    fn text_that_is_none_is_refused_or_told() {
+        let port = Port::detached("bad");
+        let handle = handles::open(port.clone());
+        let (host, bad) = (pointer(handle), Bytes::new(b"\xff"));
+        // SAFETY: both are a pointer and a length, and the bytes live for the test; that they are no text is what is tested.
+        let bad: Str<'_> = unsafe { std::mem::transmute(bad) };
+        // SAFETY: as above.
+        let answers = unsafe {
+            fail(host, abi::E_FAILED, bad, bad);
+            health(host, abi::HEALTH_DEGRADED, bad);
+            [demand(host, bad), metric_open(host, abi::METRIC_GAUGE, bad, bad, bad)]
+        };
+        assert_eq!(answers, [i64::from(abi::E_INVALID); 2]);
+        assert_eq!(port.take_fault(abi::E_FAILED, "it").message, "(a reason that is no UTF-8)");
+        assert_eq!(port.health(), super::super::port::Health::Degraded("(a reason that is no UTF-8)".to_owned()));
+        handles::close(handle);
+    }
+}

@@ -36,6 +36,8 @@ pub struct Counts {
     pub skipped: AtomicU64,
     /// Not accepted because something was wrong with it.
     pub refused: AtomicU64,
+    /// Threads that did not stop in time and were left behind.
+    pub abandoned: AtomicU64,
 }
 
 /// Why a call into the plugin failed, in its own words.
@@ -338,4 +340,45 @@ pub enum Telling {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_cut_at_its_bound_between_letters() {
+        let port = Port::detached("talks");
+        let (fits, longer) = ("å".repeat(MAX_REASON / 2), format!("x{}", "å".repeat(MAX_REASON / 2)));
+        port.fail(abi::E_FAILED, &fits, &longer);
+        port.fail(abi::E_FAILED, "", "the first reason of a call counts");
+        let fault = port.take_fault(abi::E_FAILED, "it");
+        assert_eq!((fault.pointer.len(), fault.message.len()), (MAX_REASON, MAX_REASON - 1));
+        for (reason, kept) in [(&fits, MAX_REASON), (&longer, MAX_REASON - 1)] {
+            port.set_health(abi::HEALTH_DEGRADED, reason);
+            assert!(matches!(port.health(), Health::Degraded(reason) if reason.len() == kept));
+        }
+    }
+
+    #[test]
+    fn open_metrics_are_bounded_at_the_edge() {
+        let port = Port::detached("counts");
+        let open =
+            |name: &str, labels: &str| port.metric_open(&Opening { kind: abi::METRIC_GAUGE, name, help: "", labels });
+        // Every series that is kept, and for each the one that stands for all beyond the cap: no plugin gets further.
+        let half = MAX_OPEN_METRICS / 2;
+        let opened: Vec<i64> = (0..MAX_OPEN_METRICS)
+            .map(|n| open(&format!("g{}", n % half), &format!("{{\"n\":\"{}\"}}", n / half)))
+            .collect();
+        assert!(opened.iter().zip(1..).all(|(id, expected)| *id == expected), "{opened:?}");
+        assert_eq!(
+            open("g0", "{\"n\":\"3\"}"),
+            half as i64 + 1,
+            "one more of a known metric is the one beyond the cap"
+        );
+        assert_eq!(open("other", ""), i64::from(abi::E_INVALID));
+        port.desk().declared.forget("counts");
+        assert_eq!(open("other", ""), i64::from(abi::E_LIMIT));
+        port.metric_record(MAX_OPEN_METRICS as i64 + 1, 1.0); // nobody's, and no harm
+    }
 }

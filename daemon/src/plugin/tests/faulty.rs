@@ -50,6 +50,18 @@ fn lies_in_note_and_table_are_refused() {
     }
 }
 
+#[test]
+fn one_that_does_not_come_back_while_it_is_loaded_holds_up_nobody() {
+    let mut house = house("HANG_IN_ENTRY");
+    house.supervisor.config.timing.create = Duration::from_millis(50);
+    assert_refused(&house, "its entry", "did not return from its entry within 50ms");
+    assert_refused(&house, "its entry, again", "it hangs in its entry since it was first loaded");
+    house.build("well", &[]);
+    house.supervisor.config.timing.create = Duration::from_secs(20);
+    house.reload(&[wanted("a", "well", "")]).unwrap();
+    house.supervisor.stop();
+}
+
 /// Lets the timer of the plugin fire until it is so.
 fn until_after_timers(house: &House, fault: &str, mut is_so: impl FnMut(&Status) -> bool) {
     until(&format!("what {fault} leads to"), || {

@@ -112,3 +112,22 @@ fn one_that_never_returns_can_be_replaced_by_a_reload() {
     });
     assert_eq!(house.phase("a"), Phase::Running);
 }
+
+#[test]
+fn one_that_hangs_before_it_runs_refuses_the_reload_and_holds_up_nobody() {
+    for (moment, told) in
+        [("validate", "did not return from validate within"), ("new", "did not return from create within")]
+    {
+        let mut house = house();
+        house.reload(&[Wanted { name: "well".into(), ..in_mode("well") }]).unwrap();
+        house.supervisor.config.timing.create = Duration::from_millis(100);
+        let wanted = [Wanted { name: "well".into(), ..in_mode("well") }, at("hang", moment)];
+        let problems = house.reload(&wanted).unwrap_err();
+        assert!(problems[0].message.contains(told), "{problems:?}");
+        until("the other goes on", || {
+            house.clock.advance(Duration::from_millis(100));
+            house.supervisor.status_of("well").unwrap().broadcasts_sent > 3
+        });
+        house.supervisor.stop();
+    }
+}

@@ -67,6 +67,50 @@ fn one_that_always_fails_is_quarantined_and_blocks_nobody() {
 }
 
 #[test]
+fn one_that_cannot_try_again_keeps_no_reload_from_the_others() {
+    let house = House::new();
+    house.build("sick", &[]);
+    let sick = listening(wanted("a", "sick", "only once"), &["in"]);
+    house.reload(std::slice::from_ref(&sick)).unwrap();
+    house.input("poison");
+    until("it is quarantined", || {
+        house.tick(Duration::from_secs(4));
+        house.phase("a") == Phase::Quarantined
+    });
+    let changes = house.reload(&[sick.clone(), wanted("b", "sick", "tick")]);
+    assert_eq!(changes, Ok(vec![Change::Retry("a".into()), Change::Start("b".into())]));
+    assert_eq!((house.phase("a"), house.phase("b")), (Phase::Quarantined, Phase::Running));
+    let problems = house.reload(&[Wanted { settings: json!({"mode": "only once, again"}), ..sick }]).unwrap_err();
+    assert_eq!(problems[0].message, "one was made already", "what somebody changed is refused as ever");
+}
+
+#[test]
+fn started_twice_it_runs_once_and_stopped_twice_it_stays_stopped() {
+    let house = House::new();
+    house.build("twice", &[]);
+    let one = wanted("a", "twice", "tick");
+    assert_eq!(house.reload(std::slice::from_ref(&one)), Ok(vec![Change::Start("a".into())]));
+    let shared = house.supervisor.running.lock().unwrap()["a"].broadcaster.shared().clone();
+    assert_eq!(house.reload(std::slice::from_ref(&one)), Ok(vec![Change::Keep("a".into())]));
+    house.clock.advance(Duration::from_secs(1));
+    until("it ticks", || house.numbers("a") == [1]);
+    let now = house.supervisor.running.lock().unwrap()["a"].broadcaster.shared().clone();
+    assert!(Arc::ptr_eq(&shared, &now), "there is no second one");
+    drop((shared, now));
+    for _ in 0..2 {
+        house.supervisor.stop();
+        assert_eq!(house.phase("a"), Phase::Stopped);
+        assert_eq!(house.stream("a").source(), Source::Absent("the broadcaster was stopped".into()));
+    }
+    assert_eq!(house.reload(&[one]), Ok(vec![Change::Start("a".into())]));
+    house.clock.advance(Duration::from_secs(1));
+    until("it went on", || house.numbers("a").last() == Some(&2));
+    assert_eq!(house.reload(&[]), Ok(vec![Change::Stop("a".into())]));
+    assert_eq!(house.reload(&[]), Ok(vec![]));
+    house.supervisor.stop();
+}
+
+#[test]
 fn one_that_hangs_is_seen_left_behind_and_refused_afterwards() {
     let mut house = House::new();
     house.supervisor.config.timing.stop = Duration::from_millis(50);
