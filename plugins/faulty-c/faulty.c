@@ -212,7 +212,7 @@ static int call_everything(bcd_host *host, bcd_str any, bcd_status expected) {
     others += host_api->wake(host) != expected;
     others += host_api->metric_open(host, BCD_METRIC_GAUGE, any, any, any) != expected;
     host_api->metric_record(host, 1, 1);
-    host_api->reply(host, 1, BCD_OK, bytes);
+    others += host_api->reply(host, 1, BCD_OK, bytes) != expected;
     host_api->health(host, BCD_HEALTH_OK, any);
     host_api->now_mono_ns(host);
     host_api->now_unix_ns(host);

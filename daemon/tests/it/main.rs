@@ -23,7 +23,9 @@ mod needs;
 mod process;
 mod real_trades;
 mod reload;
+mod sanitized;
 mod server;
+mod supervision;
 mod tidy;
 mod unit;
 
@@ -42,9 +44,12 @@ fn main() -> ExitCode {
         lifecycle::tests(),
         main_job::tests(),
         needs::tests(),
+        process::tests(),
         real_trades::tests(),
         reload::tests(),
+        sanitized::tests(),
         server::tests(),
+        supervision::tests(),
         tidy::tests(),
         unit::tests(),
     ];

@@ -69,7 +69,7 @@ fn garbage(cx: &mut Context<'_>) -> u64 {
         Outgoing { kind: "", ..good },
         Outgoing { kind: "two words", ..good },
         Outgoing { kind: &long, ..good },
-        Outgoing { kind: "nobody_declared_this", ..good },
+        Outgoing { kind: "full_update", ..good },
         Outgoing { topic: "a::b", ..good },
         Outgoing { topic: "a:*", ..good },
         Outgoing { topic: "%zz", ..good },
