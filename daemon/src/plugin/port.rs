@@ -71,6 +71,8 @@ pub enum Gate {
 const MAX_REASON: usize = 4 << 10;
 /// The most metrics that one instance may hold open; twice the series that are kept.
 const MAX_OPEN_METRICS: usize = 400;
+/// No time that a clock shows.
+const NO_CALL: i64 = i64::MIN;
 
 pub struct Port {
     desk: Arc<Desk>,
@@ -82,7 +84,7 @@ pub struct Port {
     /// A publish was put off because the gate was quiet.
     owes_writable: AtomicBool,
     telling_records: AtomicBool,
-    /// When the present call into the plugin began; 0 between calls.
+    /// When the present call into the plugin began, or `NO_CALL`.
     called_at: AtomicI64,
     fault: Mutex<Option<Fault>>,
     timers: Mutex<Timers>,
@@ -100,7 +102,7 @@ impl Port {
             blocked: AtomicBool::new(false),
             owes_writable: AtomicBool::new(false),
             telling_records: AtomicBool::new(false),
-            called_at: AtomicI64::new(0),
+            called_at: AtomicI64::new(NO_CALL),
             fault: Mutex::default(),
             timers: Mutex::default(),
             health: Mutex::new(Health::Ok),
@@ -320,14 +322,14 @@ impl Port {
         self.telling_records.store(telling == Telling::Records, Ordering::Relaxed);
     }
 
-    /// A call into the plugin begins (its time) or has ended (0).
-    pub fn set_called_at(&self, mono_ns: i64) {
-        self.called_at.store(mono_ns, Ordering::Relaxed);
+    /// A call into the plugin begins, or has ended.
+    pub fn set_called_at(&self, mono_ns: Option<i64>) {
+        self.called_at.store(mono_ns.unwrap_or(NO_CALL), Ordering::Relaxed);
     }
 
     /// When the call that still runs began.
     pub fn called_at(&self) -> Option<i64> {
-        Some(self.called_at.load(Ordering::Relaxed)).filter(|at| *at != 0)
+        Some(self.called_at.load(Ordering::Relaxed)).filter(|at| *at != NO_CALL)
     }
 }
 

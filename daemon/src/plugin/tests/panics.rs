@@ -131,3 +131,21 @@ fn one_that_hangs_before_it_runs_refuses_the_reload_and_holds_up_nobody() {
         house.supervisor.stop();
     }
 }
+
+#[test]
+fn those_that_hang_in_their_start_hold_up_no_other() {
+    let mut house = house();
+    house.supervisor.config.timing.hand_over = Duration::from_secs(4); // ten in a row would take longer than `until`
+    house.supervisor.config.timing.stop = Duration::from_millis(50);
+    let mut wanted: Vec<Wanted> = (0..10).map(|n| Wanted { name: format!("h{n}"), ..at("hang", "start") }).collect();
+    wanted.push(Wanted { name: "last".into(), ..in_mode("well") });
+    std::thread::scope(|scope| {
+        let reload = scope.spawn(|| house.reload(&wanted));
+        until("the last one runs", || house.hub.stream("last").is_some_and(|last| last.source() == Source::Running));
+        assert!(!reload.is_finished(), "the others are still waited for");
+        assert_eq!(reload.join().unwrap().unwrap().len(), 11);
+    });
+    house.supervisor.stop();
+    let abandoned = |n: usize| house.supervisor.status_of(&format!("h{n}")).unwrap().threads_abandoned;
+    assert!((0..10).all(|n| abandoned(n) == 1));
+}

@@ -122,10 +122,13 @@ fn one_that_hangs_is_seen_left_behind_and_refused_afterwards() {
     let port = shared.lock().port.as_ref().unwrap().0.clone();
     until("the call hangs", || port.called_at().is_some());
     assert_eq!(house.phase("a"), Phase::Running);
-    house.clock.advance(Duration::from_millis(5001));
+    house.clock.advance(house.supervisor.config.timing.stuck_call);
+    assert_eq!(house.phase("a"), Phase::Running, "at the bound it may still return");
+    house.clock.advance(Duration::from_nanos(1));
     assert_eq!(house.phase("a"), Phase::Stuck);
     house.supervisor.stop();
     assert_eq!(house.stream("in").figures().listeners, 0);
+    assert_eq!(house.supervisor.status_of("a").unwrap().threads_abandoned, 1);
     fs::write(release, "").unwrap();
     until("the late call returned and its thread ended", || Arc::strong_count(&shared) == 2); // here and in what is shown
     assert_eq!(house.numbers("a"), [0; 0], "what it published late was refused");
@@ -241,6 +244,21 @@ fn state_survives_the_daemon_and_a_gap_is_told() {
     assert!(status.last_error.unwrap().starts_with("saved state is of no use and it starts empty: it is damaged"));
     house.input("x");
     until("it started empty", || house.numbers("a") == [1]);
+}
+
+#[test]
+fn a_file_of_no_use_is_moved_only_when_its_broadcaster_begins() {
+    let house = House::new();
+    house.build("careful", &[]);
+    let folder = house.dir.path().join("state");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("a.state"), "damaged").unwrap();
+    let one = wanted("a", "careful", "");
+    drop(house.supervisor.prepare(vec![one.clone()]).unwrap()); // as a check does
+    house.reload(&[one.clone(), wanted("b", "careful", "refused")]).unwrap_err();
+    assert!(folder.join("a.state").exists() && !folder.join("a.state.bad").exists());
+    house.reload(&[one]).unwrap();
+    assert!(!folder.join("a.state").exists() && folder.join("a.state.bad").exists());
 }
 
 #[test]
