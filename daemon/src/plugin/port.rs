@@ -212,12 +212,16 @@ impl Port {
 
     /// The reason of the call that returned `status`.
     pub fn take_fault(&self, status: Status, call: &str) -> Fault {
-        let said = lock(&self.fault).take();
-        said.map(|fault| Fault { status, ..fault }).unwrap_or_else(|| Fault {
+        self.said_fault().map(|fault| Fault { status, ..fault }).unwrap_or_else(|| Fault {
             status,
             pointer: String::new(),
             message: format!("{call} answered {status} and gave no reason"),
         })
+    }
+
+    /// What was said since the last call, if anything.
+    pub fn said_fault(&self) -> Option<Fault> {
+        lock(&self.fault).take()
     }
 
     pub fn forget_fault(&self) {

@@ -220,14 +220,14 @@ impl Runner {
 
     fn stop(&mut self) {
         let was_running = self.shared.lock().phase == Phase::Running;
-        if was_running && let Err(fault) = self.tell(&[Told::Quiesce]).and_then(|()| self.checkpoint()) {
-            self.report(&fault);
-        }
+        let ready = if was_running { self.tell(&[Told::Quiesce]).and_then(|()| self.checkpoint()) } else { Ok(()) };
         if self.since.unsaved {
             self.write_file();
         }
-        if self.instance.is_some() {
-            let _it_ends_anyway = self.tell(&[Told::Stop]);
+        let is_poisoned = ready.as_ref().is_err_and(|fault| fault.status == abi::E_PANIC);
+        let told = if self.instance.is_some() && !is_poisoned { self.tell(&[Told::Stop]) } else { Ok(()) };
+        for fault in [ready, told].into_iter().filter_map(Result::err) {
+            self.report(&fault);
         }
         let inputs = std::mem::take(&mut self.shared.lock().inputs);
         drop(inputs);
@@ -290,7 +290,11 @@ impl Runner {
     fn destroy(&mut self) {
         self.port.set_gate(Gate::Closed);
         if self.instance.is_some() {
+            self.port.forget_fault();
             self.timed("destroy", |runner| runner.instance = None);
+            if let Some(fault) = self.port.said_fault() {
+                self.report(&fault); // destroy answers nothing, but it may have said why it failed
+            }
         }
         let mut inner = self.shared.lock();
         inner.since = None;

@@ -1,17 +1,20 @@
 //! Every way in which a broadcaster goes wrong, many at the same time on the real daemon: it lives, tells of each where
 //! operators look, and the broadcaster that works goes on without a gap.
 
+use std::fs;
+
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use crate::house::{Client, hear_json, until};
 use crate::needs;
-use crate::process::Daemon;
+use crate::process::{self, Daemon, PORTS};
 
 pub fn tests() -> Vec<Trial> {
     vec![
         needs::nothing(a_failure_in_any_call_is_contained_told_and_quarantined),
         needs::nothing(a_failure_before_anything_runs_refuses_the_reload),
+        needs::nothing(a_call_that_never_returns_before_anything_runs_refuses_the_start),
         needs::nothing(a_failure_outside_of_any_call_is_told_and_the_broadcaster_goes_on),
         needs::nothing(a_failure_with_what_was_saved_is_told_and_the_rest_goes_on),
         needs::nothing(a_call_that_never_returns_is_told_and_the_daemon_ends_all_the_same),
@@ -155,6 +158,22 @@ fn a_failure_before_anything_runs_refuses_the_reload() {
     assert_undisturbed(&daemon, &mut well);
 }
 
+fn a_call_that_never_returns_before_anything_runs_refuses_the_start() {
+    std::thread::scope(|scope| {
+        for (at, call) in [("validate", "validate"), ("new", "create")] {
+            scope.spawn(move || {
+                let folder = tempfile::tempdir().unwrap();
+                let text = format!("{PORTS}{WELL}{}", Bad { mode: "hang", at }.table());
+                fs::write(folder.path().join("config.toml"), text).unwrap();
+                let ended = process::run(folder.path(), &[], &[]);
+                assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+                let told = format!("the plugin did not return from {call} within 10s; it must not wait in a call");
+                assert!(ended.stderr.contains(&told), "{}", ended.stderr);
+            });
+        }
+    });
+}
+
 fn a_failure_outside_of_any_call_is_told_and_the_broadcaster_goes_on() {
     // An own thread of a plugin that panics with what panics once more ends the process, in any language's threads.
     let mut bad = all(&["panic", "panic_twice"], &["job", "quiesce", "stop", "drop"]);
@@ -172,7 +191,8 @@ fn a_failure_outside_of_any_call_is_told_and_the_broadcaster_goes_on() {
     assert_undisturbed(&daemon, &mut well);
     daemon.reload(|| daemon.configure(WELL));
     for one in bad.iter().filter(|one| !["job", "thread"].contains(&one.at)) {
-        assert!(is_logged(&daemon, &[&one.name(), &one.says()]), "the failure of {} is in the log", one.name());
+        assert!(is_logged(&daemon, &["failed: ", &one.name(), &one.says()]), "{} is told in the log", one.name());
+        assert_eq!(one.errors(&daemon, "panic"), Some(1.0), "{}", one.name());
     }
     assert_undisturbed(&daemon, &mut well);
     assert_eq!(daemon.stop().0.code(), Some(0));
