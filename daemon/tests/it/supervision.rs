@@ -12,6 +12,7 @@ use crate::process::{self, Daemon, PORTS};
 
 pub fn tests() -> Vec<Trial> {
     vec![
+        needs::nothing(one_has_one_thread_however_often_it_is_started_and_stopped),
         needs::nothing(a_failure_in_any_call_is_contained_told_and_quarantined),
         needs::nothing(a_failure_before_anything_runs_refuses_the_reload),
         needs::nothing(a_call_that_never_returns_before_anything_runs_refuses_the_start),
@@ -23,7 +24,7 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// Works all the time beside those that do not.
-const WELL: &str = "[streams.in]\n[broadcasters.well]\nplugin = \"faulty\"\nsettings = { interval_ms = 10 }\n";
+const WELL: &str = "[streams.in]\n[broadcasters.well]\nplugin = \"faulty\"\nsettings = { interval_ms = 20 }\n";
 
 /// A broadcaster that goes wrong, named after how and when.
 struct Bad {
@@ -94,6 +95,24 @@ fn assert_undisturbed(daemon: &Daemon, well: &mut Client) {
         before = number(&event);
     }
     assert_eq!(daemon.get("/v1/broadcasters/well").json()["restarts"], 0);
+}
+
+fn one_has_one_thread_however_often_it_is_started_and_stopped() {
+    let daemon = Daemon::start(WELL);
+    let threads = || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
+        let names = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("comm")).ok());
+        names.filter(|name| name.starts_with("p:")).count()
+    };
+    for (enabled, expected) in [(true, 1), (false, 0), (true, 1)] {
+        daemon.reload(|| daemon.configure(&format!("{WELL}enabled = {enabled}\n")));
+        for _ in 0..2 {
+            daemon.reload(|| daemon.signal("HUP"));
+            assert_eq!(threads(), expected);
+        }
+        assert_eq!(daemon.get("/v1/broadcasters/well").json()["is_running"], enabled);
+    }
+    assert_eq!(daemon.metric("broadcastd_broadcaster_restarts_total{broadcaster=\"well\"}"), Some(0.0));
 }
 
 fn a_failure_in_any_call_is_contained_told_and_quarantined() {

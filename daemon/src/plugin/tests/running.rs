@@ -247,6 +247,23 @@ fn state_survives_the_daemon_and_a_gap_is_told() {
 }
 
 #[test]
+fn a_state_that_cannot_be_written_is_told_and_the_broadcaster_goes_on() {
+    let house = House::new();
+    house.build("unlucky", &[]);
+    house.reload(&[listening(wanted("a", "unlucky", ""), &["in"])]).unwrap();
+    fs::write(house.dir.path().join("state"), "no folder").unwrap();
+    house.input("x");
+    until("it is handled", || house.numbers("a") == [1]);
+    until("it was to be saved", || {
+        house.tick(Duration::from_secs(1));
+        house.supervisor.status_of("a").unwrap().errors > 0
+    });
+    let status = house.supervisor.status_of("a").unwrap();
+    assert!(status.last_error.unwrap().starts_with("state cannot be written: "));
+    assert!(status.is_running);
+}
+
+#[test]
 fn a_file_of_no_use_is_moved_only_when_its_broadcaster_begins() {
     let house = House::new();
     house.build("careful", &[]);
