@@ -237,8 +237,14 @@ impl Runner {
     }
 
     fn failed(&mut self, fault: &Fault) {
-        self.destroy();
+        self.port.set_gate(Gate::Closed);
         self.report(fault);
+        self.settle(fault);
+        self.destroy(); // last, since it may hang
+    }
+
+    /// Decides when it is started again, and tells who waits for its events.
+    fn settle(&mut self, fault: &Fault) {
         if self.tenure() != Tenure::Present {
             self.set_phase(Phase::Quarantined);
             return;

@@ -177,6 +177,12 @@ static bcd_status reconfigure(bcd_instance *self, bcd_str settings) {
 }
 
 static void destroy(bcd_instance *self) {
+    const char *path = strstr(self->settings, "linger /");
+    if (path) {
+        char until[200];
+        snprintf(until, sizeof until, "%.*s", (int)strcspn(path + 7, "\""), path + 7);
+        while (access(until, F_OK) != 0) usleep(500);
+    }
     stale = self->host;
     free(self);
 }

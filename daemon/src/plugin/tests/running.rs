@@ -247,6 +247,28 @@ fn state_survives_the_daemon_and_a_gap_is_told() {
 }
 
 #[test]
+fn a_failure_is_told_before_the_instance_is_destroyed_which_may_never_end() {
+    let house = House::new();
+    house.build("lingers", &[]);
+    let release = house.dir.path().join("release");
+    let mode = format!("linger {}", release.display());
+    house.reload(&[listening(wanted("a", "lingers", &mode), &["in"])]).unwrap();
+    house.input("poison");
+    let status = || house.supervisor.status_of("a").unwrap();
+    until("it is told", || status().last_error.as_deref() == Some("poisoned"));
+    until(
+        "its clients know",
+        || matches!(house.stream("a").source(), Source::Absent(why) if why.ends_with("poisoned")),
+    );
+    until("the call into it runs for long", || {
+        house.clock.advance(Duration::from_secs(1));
+        house.phase("a") == Phase::Stuck
+    });
+    fs::write(release, "").unwrap();
+    until("it is to be started again", || house.phase("a") == Phase::BackingOff);
+}
+
+#[test]
 fn a_state_that_cannot_be_written_is_told_and_the_broadcaster_goes_on() {
     let house = House::new();
     house.build("unlucky", &[]);
