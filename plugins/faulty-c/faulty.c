@@ -254,6 +254,7 @@ static void *run(void *host) {
 /* Says through a handle that is good how many calls through one that is not were not refused. */
 static void try_stale(bcd_host *host) {
     char line[64];
+    if (host_api->wake(stale) != BCD_E_CLOSED) return; /* that destroy has not returned yet */
     int len = snprintf(line, sizeof line, "%d calls were not refused", call_everything(stale, text("x", 1), BCD_E_CLOSED));
     host_api->log(host, BCD_LOG_INFO, text(NULL, 0), text(line, (size_t)len));
 }

@@ -108,7 +108,8 @@ fn one_has_one_thread_however_often_it_is_started_and_stopped() {
         daemon.reload(|| daemon.configure(&format!("{WELL}enabled = {enabled}\n")));
         for _ in 0..2 {
             daemon.reload(|| daemon.signal("HUP"));
-            assert_eq!(threads(), expected);
+            // What a reload asks of a plugin before it runs is asked on a thread that ends by itself.
+            until("it has its one thread, or none", || threads() == expected);
         }
         assert_eq!(daemon.get("/v1/broadcasters/well").json()["is_running"], enabled);
     }
@@ -314,10 +315,9 @@ fn too_much_of_anything_meets_its_bound() {
     let calls = "broadcastd_plugin_call_duration_seconds_count{broadcaster=\"slow_timer\",call=\"on_events\"}";
     let counted = daemon.metric(slow);
     assert!(daemon.metric(calls) >= counted, "every call is timed");
-    assert_eq!(
-        daemon.readiness(),
-        (200, vec!["broadcaster degraded_timer is degraded: degraded on purpose".to_owned()])
-    );
+    let (ready, reasons) = daemon.readiness();
+    let degraded = "broadcaster degraded_timer is degraded: degraded on purpose".to_owned();
+    assert!(ready == 200 && reasons.contains(&degraded), "{reasons:?}");
     for one in &bad {
         let status = one.status(&daemon);
         assert_eq!((&status["errors"], &status["restarts"]), (&json!(0), &json!(0)), "{status}");

@@ -59,7 +59,7 @@ pub enum Mode {
     Timers,
     /// Opens thousands of metrics.
     Metrics,
-    /// Takes and gives back a gibibyte of memory, a bit at a time.
+    /// Takes and gives back 256 MiB of memory, a bit at a time.
     Allocate,
     /// Works, but says that it does not.
     Degraded,

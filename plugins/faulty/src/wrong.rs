@@ -21,8 +21,8 @@ const MAX_PAYLOAD: usize = 1 << 20;
 const FIRST_TIMER: u64 = 1_000;
 const FAR: Duration = Duration::from_secs(3600);
 
-/// Pieces of memory and their size: a gibibyte in all, and never more than a piece at a time.
-const PIECES: u64 = 64;
+/// Pieces of memory and their size, and never more than a piece at a time.
+const PIECES: u64 = 16;
 const PIECE: usize = 16 << 20;
 
 /// Does it, and says how often the daemon did not take it. `None`: this mode does none of it.
