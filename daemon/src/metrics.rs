@@ -42,7 +42,7 @@ pub const COUNTERS: &[(&str, &str)] = &[
     ),
     (
         "broadcastd_plugin_threads_abandoned_total",
-        "Threads of broadcasters that did not stop in time and were left behind.",
+        "Threads in a call into a plugin that did not return in time; they were left behind.",
     ),
     ("broadcastd_config_reloads_total", "Reloads, by outcome."),
 ];
@@ -326,14 +326,15 @@ impl Broadcaster {
         counter!("broadcastd_plugin_slow_calls_total", "broadcaster" => self.name.clone(), "call" => call).increment(1);
     }
 
-    pub fn abandoned(&self) {
-        counter!("broadcastd_plugin_threads_abandoned_total", "broadcaster" => self.name.clone()).increment(1);
-    }
-
     /// A histogram for one kind of call into the plugin, to be kept by the caller.
     pub fn calls(&self, call: &'static str) -> Histogram {
         histogram!("broadcastd_plugin_call_duration_seconds", "broadcaster" => self.name.clone(), "call" => call)
     }
+}
+
+/// A call into a plugin did not return; `broadcaster` is the plugin's id while it is loaded.
+pub fn thread_abandoned(broadcaster: &str) {
+    counter!("broadcastd_plugin_threads_abandoned_total", "broadcaster" => broadcaster.to_owned()).increment(1);
 }
 
 pub fn plugin_generations(resident: usize) {

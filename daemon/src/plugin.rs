@@ -1,5 +1,6 @@
 //! Broadcasters: plugins found, loaded, run, restarted and replaced as the configuration says.
 
+pub mod bounded;
 pub mod broadcaster;
 pub mod declared;
 pub mod demand;
@@ -9,6 +10,7 @@ pub mod handles;
 pub mod host;
 pub mod inputs;
 pub mod library;
+pub mod loaded;
 pub mod message;
 pub mod note;
 pub mod plan;
@@ -114,7 +116,7 @@ impl Supervisor {
             if let Some(pin) = sha256 {
                 image.check_pin(pin)?;
             }
-            Library::load(&image, note, &self.config.cache_dir)
+            loaded::load(&image, note, &self.config.cache_dir, self.config.timing.create)
         };
         load().map_err(|why| Unusable::new(format!("plugin {}: {why}", path.display())))
     }

@@ -71,7 +71,8 @@ typedef struct bcd_bytes {
     size_t len;
 } bcd_bytes;
 
-/* Where the callee writes a result: may be called several times, each call appends. */
+/* Where the callee writes a result: may be called several times, each call appends; gone when the call returns. When a
+ * write is refused there is no result, whatever the call answers. */
 typedef struct bcd_writer {
     void *context;
     bcd_status (*write)(void *context, const uint8_t *bytes, size_t len);

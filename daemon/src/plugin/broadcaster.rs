@@ -10,6 +10,7 @@ use std::time::Duration;
 use broadcastd_plugin_api::abi;
 use serde::Serialize;
 
+use super::bounded;
 use super::handles::{self, Handle};
 use super::inputs::Inputs;
 use super::library::Library;
@@ -131,6 +132,16 @@ impl Shared {
         port.map_or(Health::Ok, |port| port.health())
     }
 
+    /// Tells of a failure where operators look: in the log, in the status, and counted by its reason.
+    pub fn tell_failure(&self, reason: &'static str, message: &str) {
+        self.metrics.failed(reason);
+        let mut inner = self.lock();
+        inner.errors += 1;
+        inner.last_error = Some(message.to_owned());
+        drop(inner);
+        tracing::error!(broadcaster = &*self.desk.name, reason, "failed: {message}");
+    }
+
     /// Tells once that a call does not return, and once more if that happens again.
     pub fn watch(&self) {
         let is_stuck = self.phase() == Phase::Stuck;
@@ -169,12 +180,9 @@ impl Broadcaster {
         let shared = Arc::new(shared);
         let (created, answer) = mpsc::sync_channel(1);
         let own = shared.clone();
-        let mut name = format!("p:{}", shared.desk.name);
-        name.truncate(THREAD_NAME);
-        let thread =
-            thread::Builder::new().name(name).spawn(move || Runner::new(own).run(&created)).map_err(|error| {
-                fault(abi::E_LIMIT, format!("no thread can be started for it: {error}; see the limit on tasks"))
-            })?;
+        let name = thread_name(&shared.desk.name);
+        let thread = thread::Builder::new().name(name).spawn(move || Runner::new(own).run(&created));
+        let thread = thread.map_err(|error| bounded::no_thread(&error))?;
         let broadcaster = Self { shared, thread };
         let deadline = broadcaster.shared.timing.create;
         match answer.recv_timeout(deadline) {
@@ -246,7 +254,8 @@ impl Broadcaster {
             port.set_gate(Gate::Closed);
             handles::close(handle);
         }
-        self.shared.metrics.abandoned();
+        metrics::thread_abandoned(&self.shared.desk.name);
+        self.shared.desk.counts.abandoned.fetch_add(1, Ordering::Relaxed);
         if was_present {
             self.shared.metrics.stopped();
         }
@@ -257,7 +266,14 @@ pub fn fault(status: i32, message: String) -> Fault {
     Fault { status, pointer: String::new(), message }
 }
 
-fn no_answer(what: &str, deadline: Duration) -> Fault {
+/// What a thread that runs a plugin's code is called, as far as the system shows it.
+pub fn thread_name(broadcaster: &str) -> String {
+    let mut name = format!("p:{broadcaster}");
+    name.truncate(THREAD_NAME);
+    name
+}
+
+pub fn no_answer(what: &str, deadline: Duration) -> Fault {
     fault(
         abi::E_CLOSED,
         format!("the plugin did not return from {what} within {deadline:?}; it must not wait in a call"),

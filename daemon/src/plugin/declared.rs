@@ -13,6 +13,8 @@ pub const MAX_SERIES: usize = 200;
 /// The most labels of a series, and the longest label or name: each is repeated in every scrape.
 const MAX_LABELS: usize = 8;
 const MAX_TEXT: usize = 128;
+/// The longest help; what is beyond is cut, since each scrape has it.
+const MAX_HELP: usize = 1 << 10;
 /// What the labels of a series beyond the cap say.
 const OVERFLOW: &str = "__overflow__";
 const PREFIX: &str = "broadcastd_plugin_";
@@ -57,7 +59,7 @@ impl Declared {
         }
         let family = families.entry(opening.name.to_owned()).or_insert_with(|| Family {
             kind: opening.kind,
-            help: opening.help.to_owned(),
+            help: opening.help[..opening.help.floor_char_boundary(MAX_HELP)].to_owned(),
             series: BTreeMap::new(),
         });
         if family.kind != opening.kind {
@@ -312,6 +314,24 @@ mod tests {
         let error = open(&declared, "a", &counter("other_total", "")).err().unwrap();
         assert_eq!(error, "the broadcaster has 200 series already; use fewer metrics");
         assert!(open(&declared, "b", &counter("other_total", "")).is_ok(), "another broadcaster has its own cap");
+    }
+
+    #[test]
+    fn texts_are_bounded_at_their_edge() {
+        let (declared, name) = (Declared::default(), format!("{}_total", "n".repeat(MAX_TEXT - "_total".len())));
+        let help = "å".repeat(MAX_HELP);
+        let label = |length: usize| format!("{{\"l\":\"{}\"}}", "x".repeat(length));
+        assert!(open(&declared, "a", &Opening { help: &help, ..counter(&name, &label(MAX_TEXT)) }).is_ok());
+        let shown = declared.render();
+        assert_eq!(shown.lines().next().unwrap().matches('å').count() * "å".len(), MAX_HELP, "{shown}");
+        assert!(open(&declared, "a", &counter(&format!("n{name}"), "")).is_err());
+        assert!(open(&declared, "a", &counter(&name, &label(MAX_TEXT + 1))).is_err());
+        let labels = |count: usize| {
+            let labels: Map<_, _> = (0..count).map(|n| (format!("l{n}"), Value::from(""))).collect();
+            Value::from(labels).to_string()
+        };
+        assert!(open(&declared, "a", &counter(&name, &labels(MAX_LABELS))).is_ok());
+        assert!(open(&declared, "a", &counter(&name, &labels(MAX_LABELS + 1))).is_err());
     }
 
     #[test]

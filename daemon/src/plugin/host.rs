@@ -116,7 +116,7 @@ unsafe extern "C" fn metric_record(host: *mut HostHandle, metric: i64, value: f6
 }
 
 unsafe extern "C" fn health(host: *mut HostHandle, health: u32, reason: Str<'_>) {
-    enter(host, (), |port| port.set_health(health, reason.get().unwrap_or_default()));
+    enter(host, (), |port| port.set_health(health, reason.get().unwrap_or("(a reason that is no UTF-8)")));
 }
 
 unsafe extern "C" fn now_mono_ns(host: *mut HostHandle) -> i64 {
@@ -130,4 +130,74 @@ unsafe extern "C" fn now_unix_ns(host: *mut HostHandle) -> i64 {
 /// None are known yet.
 unsafe extern "C" fn extension(_host: *mut HostHandle, _id: Str<'_>) -> *const c_void {
     std::ptr::null()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Calls every function of the table. What they answer, as far as they answer at all: first those that refuse.
+    fn call_all(handle: Handle) -> ([i64; 7], [i64; 4]) {
+        let (host, text) = (pointer(handle), Str::new("g"));
+        let message = Msg { payload: Bytes::new(b"{}"), ..Msg::new("bar") };
+        // SAFETY: all texts and the message live for the calls, and the handle is only looked up.
+        unsafe {
+            log(host, abi::LOG_ERROR, text, text);
+            fail(host, abi::E_FAILED, text, text);
+            health(host, abi::HEALTH_DEGRADED, text);
+            let refuse = [
+                publish(host, &raw const message, 1, size_of::<Msg<'_>>()),
+                demand(host, text),
+                i64::from(reply(host, 1, abi::OK, Bytes::EMPTY)),
+                i64::from(timer_set(host, 7, 0, 1)),
+                i64::from(timer_clear(host, 8)),
+                i64::from(wake(host)),
+                metric_open(host, abi::METRIC_GAUGE, text, text, Str::EMPTY),
+            ];
+            metric_record(host, 1, 1.0);
+            let level = i64::from(log_level(host));
+            (refuse, [level, now_mono_ns(host), now_unix_ns(host), extension(host, text).addr() as i64])
+        }
+    }
+
+    #[test]
+    fn every_call_with_an_old_handle_is_refused_and_does_nothing_to_the_next_instance() {
+        let old = handles::open(Port::detached("old"));
+        handles::close(old);
+        let next: Vec<_> = (0..64).map(|_| Port::detached("next")).collect(); // one of them is in the old one's place
+        let fresh: Vec<Handle> = next.iter().map(|port| handles::open(port.clone())).collect();
+        for port in &next {
+            port.timer_set(8, 1 << 60, 0);
+        }
+        let closed = i64::from(abi::E_CLOSED);
+        assert_eq!(call_all(old), ([closed; 7], [i64::from(abi::LOG_ERROR), 0, 0, 0]));
+        for port in &next {
+            assert_eq!(port.next_timer().map(|due| due >= 1 << 60), Some(true), "none was set, none was cleared");
+            assert_eq!(port.health(), super::super::port::Health::Ok);
+            assert!(port.take_fault(0, "it").message.ends_with("gave no reason"));
+            assert_eq!(port.desk().declared.render(), "");
+        }
+        let (answers, _) = call_all(fresh[0]);
+        assert!(!answers.contains(&closed), "a good handle is not refused: the calls are real ones: {answers:?}");
+        fresh.into_iter().for_each(handles::close);
+    }
+
+    #[test]
+    fn text_that_is_none_is_refused_or_told() {
+        let port = Port::detached("bad");
+        let handle = handles::open(port.clone());
+        let (host, bad) = (pointer(handle), Bytes::new(b"\xff"));
+        // SAFETY: both are a pointer and a length, and the bytes live for the test; that they are no text is what is tested.
+        let bad: Str<'_> = unsafe { std::mem::transmute(bad) };
+        // SAFETY: as above.
+        let answers = unsafe {
+            fail(host, abi::E_FAILED, bad, bad);
+            health(host, abi::HEALTH_DEGRADED, bad);
+            [demand(host, bad), metric_open(host, abi::METRIC_GAUGE, bad, bad, bad)]
+        };
+        assert_eq!(answers, [i64::from(abi::E_INVALID); 2]);
+        assert_eq!(port.take_fault(abi::E_FAILED, "it").message, "(a reason that is no UTF-8)");
+        assert_eq!(port.health(), super::super::port::Health::Degraded("(a reason that is no UTF-8)".to_owned()));
+        handles::close(handle);
+    }
 }

@@ -1,25 +1,21 @@
 //! A loaded plugin library: opened once per content and never closed, its table checked, its calls made safe to use.
 #![expect(unsafe_code, reason = "this file loads foreign code and calls it through the C border")]
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::ptr::{self, NonNull};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use broadcastd_plugin_api::abi::{self, Bytes, Collected, Entry, Event, InstanceHandle, PluginApi, Status, Str};
-use libloading::os::unix::{Library as Opened, RTLD_LOCAL, RTLD_NOW};
+use libloading::os::unix::{self, RTLD_LOCAL, RTLD_NOW};
 use serde::de::IgnoredAny;
 
-use super::file::Image;
+use super::bounded;
 use super::handles::{self, Handle};
 use super::host;
 use super::note::{Note, Unusable};
 use super::port::{Fault, Port};
-use crate::metrics;
 
-/// Libraries that one process may load in its life: each Rust library takes one of 1,024 thread-local keys for good, and
-/// without one the process aborts. Half is left for everybody else.
-pub const MAX_GENERATIONS: usize = 512;
 /// The largest state that an instance may save.
 pub const MAX_STATE: usize = 64 << 20;
 
@@ -42,31 +38,60 @@ pub struct Library {
 }
 
 impl Library {
-    /// Loads a plugin whose note was read and found right. The same content is loaded once per process.
-    pub fn load(image: &Image, note: Note, cache: &Path) -> Result<Arc<Self>, Unusable> {
-        // Held while the library's own start runs, so that nothing is loaded twice. Nothing takes this lock from inside.
-        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = loaded.get_or_insert_default();
-        if let Some(library) = loaded.get(&image.sha256) {
-            return Ok(library.clone());
+    /// Asks the plugin about settings, beyond what the schema says. Nobody waits for the answer beyond the deadline.
+    pub fn validate(&self, broadcaster: &str, settings: String, deadline: Duration) -> Result<(), Fault> {
+        let Some(validate) = self.api.validate else { return Ok(()) };
+        let port = Port::detached(broadcaster);
+        let handle = handles::open(port.clone());
+        let status = bounded::call((broadcaster, "validate"), deadline, move || {
+            // SAFETY: `validate` is a function of the loaded table; handle and text live for the call.
+            unsafe { validate(host::pointer(handle), Str::new(&settings)) }
+        });
+        handles::close(handle);
+        match status? {
+            abi::OK => Ok(()),
+            status => Err(port.take_fault(status, "validate")),
         }
-        check_generations(loaded.len())?;
-        let path = image.private_copy(cache, &note.id)?;
-        let library = Arc::new(open(&path, note, image.sha256.clone())?);
-        loaded.insert(image.sha256.clone(), library.clone());
-        metrics::plugin_generations(loaded.len());
-        Ok(library)
+    }
+}
+
+/// A library that is mapped and whose entry was not called yet.
+pub struct Opened(Entry);
+
+impl Opened {
+    /// Opens it, never to be closed.
+    pub fn open(path: &Path) -> Result<Self, Unusable> {
+        // SAFETY: the file is whole, is ours alone and carries the note of a plugin; what its own start does is the risk
+        // that whoever configures a plugin takes. It is never closed.
+        let opened = unsafe { unix::Library::open(Some(path), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) };
+        let opened = opened.map_err(not_opened)?;
+        // SAFETY: the symbol's name carries the major of the border, and with it the function's type.
+        let entry = unsafe { opened.get::<Entry>(abi::ENTRY_SYMBOL) }.map(|symbol| *symbol).map_err(|_| {
+            Unusable::new(format!(
+                "it does not export {}; export it with export_plugin!(…) or BCD_EXPORT",
+                abi::ENTRY_SYMBOL
+            ))
+        })?;
+        let _never_closed = opened.into_raw();
+        Ok(Self(entry))
     }
 
-    /// Asks the plugin about settings, beyond what the schema says.
-    pub fn validate(&self, settings: &str) -> Result<(), Fault> {
-        let Some(validate) = self.api.validate else { return Ok(()) };
-        let port = Port::detached(&self.note.id);
-        let handle = handles::open(port.clone());
-        // SAFETY: `validate` is a function of the loaded table; handle and text live for the call.
-        let status = unsafe { validate(host::pointer(handle), Str::new(settings)) };
-        handles::close(handle);
-        if status == abi::OK { Ok(()) } else { Err(port.take_fault(status, "validate")) }
+    /// Calls its entry and checks the table that it answers.
+    pub fn start(&self, note: Note, sha256: String) -> Result<Library, Unusable> {
+        let port = Port::detached(&note.id);
+        let loader = handles::open(port.clone());
+        // SAFETY: the entry obeys the header; the host's table lives for good, the handle is only ever looked up.
+        let table = unsafe { (self.0)(&raw const host::HOST_API, host::pointer(loader)) };
+        handles::close(loader);
+        if table.is_null() {
+            let why = port.take_fault(abi::E_FAILED, "its entry").message;
+            return Err(Unusable::new(format!("it refused to be loaded: {why}")));
+        }
+        // SAFETY: not NULL; by the header a table that says its size and lives as long as the library, which is for good.
+        let Some(api) = (unsafe { abi::read_table(table) }) else {
+            return Err(Unusable::new("its table's size field is wrong; rebuild it with the header of this daemon"));
+        };
+        checked(api, note, sha256)
     }
 }
 
@@ -110,7 +135,14 @@ impl Instance {
         let writer = collected.writer();
         // SAFETY: as above; the writer lives for the call.
         let status = unsafe { save(self.raw.as_ptr(), &raw const writer) };
-        if status == abi::OK { Ok(Some(collected.into_bytes())) } else { Err(status) }
+        match collected.into_bytes() {
+            Err(refused) => {
+                self.say_instead(refused, &format!("its state is not whole: {}", reason_of_refusal(refused)));
+                Err(refused)
+            }
+            Ok(bytes) if status == abi::OK => Ok(Some(bytes)),
+            Ok(_) => Err(status),
+        }
     }
 
     pub fn restore_state(&mut self, from_version: u32, state: &[u8]) -> Status {
@@ -124,6 +156,21 @@ impl Instance {
         // SAFETY: as above; the text lives for the call.
         unsafe { reconfigure(self.raw.as_ptr(), Str::new(settings)) }
     }
+
+    /// The daemon knows better why the call fails than the plugin.
+    fn say_instead(&self, status: Status, message: &str) {
+        if let Some(port) = handles::find(self.host) {
+            port.forget_fault();
+            port.fail(status, "", message);
+        }
+    }
+}
+
+fn reason_of_refusal(refused: Status) -> String {
+    if refused == abi::E_LIMIT {
+        return format!("at most {} MiB are kept; save less", MAX_STATE >> 20);
+    }
+    "it wrote from NULL".to_owned()
 }
 
 impl Drop for Instance {
@@ -134,47 +181,6 @@ impl Drop for Instance {
         }
         handles::close(self.host);
     }
-}
-
-static LOADED: Mutex<Option<HashMap<String, Arc<Library>>>> = Mutex::new(None);
-
-fn check_generations(resident: usize) -> Result<(), Unusable> {
-    if resident < MAX_GENERATIONS {
-        return Ok(());
-    }
-    Err(Unusable::new(format!(
-        "{MAX_GENERATIONS} plugin libraries were loaded since the start, the most that fit into one process; restart the daemon"
-    )))
-}
-
-fn open(path: &Path, note: Note, sha256: String) -> Result<Library, Unusable> {
-    // SAFETY: the file is whole, is ours alone and carries the note of a plugin; what its own start does is the risk that
-    // whoever configures a plugin takes. It is never closed.
-    let opened = unsafe { Opened::open(Some(path), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) }.map_err(not_opened)?;
-    // SAFETY: the symbol's name carries the major of the border, and with it the function's type.
-    let entry = unsafe { opened.get::<Entry>(abi::ENTRY_SYMBOL) }.map(|symbol| *symbol).map_err(|_| {
-        Unusable::new(format!(
-            "it does not export {}; export it with export_plugin!(…) or BCD_EXPORT",
-            abi::ENTRY_SYMBOL
-        ))
-    })?;
-    let _never_closed = opened.into_raw();
-    let port = Port::detached(&note.id);
-    let loader = handles::open(port.clone());
-    // SAFETY: the entry obeys the header; the host's table lives for good, the handle is only ever looked up.
-    let table = unsafe { entry(&raw const host::HOST_API, host::pointer(loader)) };
-    handles::close(loader);
-    if table.is_null() {
-        return Err(Unusable::new(format!(
-            "it refused to be loaded: {}",
-            port.take_fault(abi::E_FAILED, "its entry").message
-        )));
-    }
-    // SAFETY: not NULL; by the header a table that says its size and lives as long as the library, which is for good.
-    let Some(api) = (unsafe { abi::read_table(table) }) else {
-        return Err(Unusable::new("its table's size field is wrong; rebuild it with the header of this daemon"));
-    };
-    checked(api, note, sha256)
 }
 
 fn not_opened(error: libloading::Error) -> Unusable {
@@ -230,19 +236,4 @@ fn checked(api: PluginApi, note: Note, sha256: String) -> Result<Library, Unusab
         sha256,
         api,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn generations_are_limited() {
-        assert_eq!(check_generations(MAX_GENERATIONS - 1), Ok(()));
-        let error = check_generations(MAX_GENERATIONS).unwrap_err().to_string();
-        assert!(
-            error.starts_with("512 plugin libraries were loaded") && error.ends_with("restart the daemon"),
-            "{error}"
-        );
-    }
 }

@@ -41,6 +41,8 @@ pub enum Change {
     Reconfigure(String),
     /// Only things changed that the plugin does not see: limits of its stream, restarts.
     Adjust(String),
+    /// It is quarantined, and nothing changed that the plugin sees: it may try again.
+    Retry(String),
     Keep(String),
 }
 
@@ -52,6 +54,7 @@ impl Change {
             | Self::Replace(name)
             | Self::Reconfigure(name)
             | Self::Adjust(name)
+            | Self::Retry(name)
             | Self::Keep(name) => name,
         }
     }

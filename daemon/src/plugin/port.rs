@@ -36,6 +36,8 @@ pub struct Counts {
     pub skipped: AtomicU64,
     /// Not accepted because something was wrong with it.
     pub refused: AtomicU64,
+    /// Threads that did not stop in time and were left behind.
+    pub abandoned: AtomicU64,
 }
 
 /// Why a call into the plugin failed, in its own words.
@@ -69,6 +71,8 @@ pub enum Gate {
 const MAX_REASON: usize = 4 << 10;
 /// The most metrics that one instance may hold open; twice the series that are kept.
 const MAX_OPEN_METRICS: usize = 400;
+/// No time that a clock shows.
+const NO_CALL: i64 = i64::MIN;
 
 pub struct Port {
     desk: Arc<Desk>,
@@ -80,7 +84,7 @@ pub struct Port {
     /// A publish was put off because the gate was quiet.
     owes_writable: AtomicBool,
     telling_records: AtomicBool,
-    /// When the present call into the plugin began; 0 between calls.
+    /// When the present call into the plugin began, or `NO_CALL`.
     called_at: AtomicI64,
     fault: Mutex<Option<Fault>>,
     timers: Mutex<Timers>,
@@ -98,7 +102,7 @@ impl Port {
             blocked: AtomicBool::new(false),
             owes_writable: AtomicBool::new(false),
             telling_records: AtomicBool::new(false),
-            called_at: AtomicI64::new(0),
+            called_at: AtomicI64::new(NO_CALL),
             fault: Mutex::default(),
             timers: Mutex::default(),
             health: Mutex::new(Health::Ok),
@@ -208,12 +212,16 @@ impl Port {
 
     /// The reason of the call that returned `status`.
     pub fn take_fault(&self, status: Status, call: &str) -> Fault {
-        let said = lock(&self.fault).take();
-        said.map(|fault| Fault { status, ..fault }).unwrap_or_else(|| Fault {
+        self.said_fault().map(|fault| Fault { status, ..fault }).unwrap_or_else(|| Fault {
             status,
             pointer: String::new(),
             message: format!("{call} answered {status} and gave no reason"),
         })
+    }
+
+    /// What was said since the last call, if anything.
+    pub fn said_fault(&self) -> Option<Fault> {
+        lock(&self.fault).take()
     }
 
     pub fn forget_fault(&self) {
@@ -318,14 +326,14 @@ impl Port {
         self.telling_records.store(telling == Telling::Records, Ordering::Relaxed);
     }
 
-    /// A call into the plugin begins (its time) or has ended (0).
-    pub fn set_called_at(&self, mono_ns: i64) {
-        self.called_at.store(mono_ns, Ordering::Relaxed);
+    /// A call into the plugin begins, or has ended.
+    pub fn set_called_at(&self, mono_ns: Option<i64>) {
+        self.called_at.store(mono_ns.unwrap_or(NO_CALL), Ordering::Relaxed);
     }
 
     /// When the call that still runs began.
     pub fn called_at(&self) -> Option<i64> {
-        Some(self.called_at.load(Ordering::Relaxed)).filter(|at| *at != 0)
+        Some(self.called_at.load(Ordering::Relaxed)).filter(|at| *at != NO_CALL)
     }
 }
 
@@ -338,4 +346,45 @@ pub enum Telling {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_cut_at_its_bound_between_letters() {
+        let port = Port::detached("talks");
+        let (fits, longer) = ("å".repeat(MAX_REASON / 2), format!("x{}", "å".repeat(MAX_REASON / 2)));
+        port.fail(abi::E_FAILED, &fits, &longer);
+        port.fail(abi::E_FAILED, "", "the first reason of a call counts");
+        let fault = port.take_fault(abi::E_FAILED, "it");
+        assert_eq!((fault.pointer.len(), fault.message.len()), (MAX_REASON, MAX_REASON - 1));
+        for (reason, kept) in [(&fits, MAX_REASON), (&longer, MAX_REASON - 1)] {
+            port.set_health(abi::HEALTH_DEGRADED, reason);
+            assert!(matches!(port.health(), Health::Degraded(reason) if reason.len() == kept));
+        }
+    }
+
+    #[test]
+    fn open_metrics_are_bounded_at_the_edge() {
+        let port = Port::detached("counts");
+        let open =
+            |name: &str, labels: &str| port.metric_open(&Opening { kind: abi::METRIC_GAUGE, name, help: "", labels });
+        // Every series that is kept, and for each the one that stands for all beyond the cap: no plugin gets further.
+        let half = MAX_OPEN_METRICS / 2;
+        let opened: Vec<i64> = (0..MAX_OPEN_METRICS)
+            .map(|n| open(&format!("g{}", n % half), &format!("{{\"n\":\"{}\"}}", n / half)))
+            .collect();
+        assert!(opened.iter().zip(1..).all(|(id, expected)| *id == expected), "{opened:?}");
+        assert_eq!(
+            open("g0", "{\"n\":\"3\"}"),
+            half as i64 + 1,
+            "one more of a known metric is the one beyond the cap"
+        );
+        assert_eq!(open("other", ""), i64::from(abi::E_INVALID));
+        port.desk().declared.forget("counts");
+        assert_eq!(open("other", ""), i64::from(abi::E_LIMIT));
+        port.metric_record(MAX_OPEN_METRICS as i64 + 1, 1.0); // nobody's, and no harm
+    }
 }

@@ -6,7 +6,8 @@ use std::thread;
 
 use broadcastd_plugin_api::{StreamSpec, abi};
 
-use super::broadcaster::{Broadcaster, Order, Phase};
+use self::fresh::Fresh;
+use super::broadcaster::{Order, Phase};
 use super::inputs::Inputs;
 use super::library::Library;
 use super::plan::{Change, Wanted, circle, plan};
@@ -16,6 +17,8 @@ use super::stream::{declaration, settings};
 use super::{Problem, Running, Shown, Supervisor};
 use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
+
+mod fresh;
 
 /// A configuration whose new broadcasters stand ready beside the running ones. Dropping it lets go of them.
 pub struct Prepared {
@@ -31,20 +34,6 @@ struct Loaded {
     wanted: Wanted,
     library: Arc<Library>,
     spec: Option<StreamSpec>,
-}
-
-struct Fresh {
-    broadcaster: Option<Broadcaster>,
-    /// What it goes on from.
-    checkpoint: Checkpoint,
-}
-
-impl Drop for Fresh {
-    fn drop(&mut self) {
-        if let Some(broadcaster) = self.broadcaster.take() {
-            broadcaster.stop();
-        }
-    }
 }
 
 impl Prepared {
@@ -81,8 +70,10 @@ impl Supervisor {
         };
         let mut prepared = Prepared { changes, wanted: loaded, fresh: BTreeMap::new(), disabled };
         for change in prepared.changes.clone() {
-            if let Err(problem) = self.make_ready(&change, &mut prepared) {
-                problems.push(problem);
+            match self.make_ready(&change, &mut prepared) {
+                Err(problem) if matches!(change, Change::Retry(_)) => cannot_try_again(&problem),
+                Err(problem) => problems.push(problem),
+                Ok(()) => {}
             }
         }
         if problems.is_empty() { Ok(prepared) } else { Err(problems) }
@@ -135,7 +126,8 @@ impl Supervisor {
         let library = library.map_err(|why| problem(&wanted.name, "/plugin", why.to_string()))?;
         let spec = declaration(library.stream);
         let spec = spec.map_err(|why| problem(&wanted.name, "/plugin", format!("plugin {}: {why}", wanted.plugin)))?;
-        library.validate(&wanted.settings.to_string()).map_err(|fault| of_settings(&wanted.name, &fault))?;
+        let validated = library.validate(&wanted.name, wanted.settings.to_string(), self.config.timing.create);
+        validated.map_err(|fault| of_settings(&wanted.name, &fault))?;
         wanted.file_sha256.clone_from(&library.sha256);
         Ok(Loaded { wanted, library, spec })
     }
@@ -144,7 +136,7 @@ impl Supervisor {
         let name = change.name();
         let Some(loaded) = prepared.wanted.get(name) else { return Ok(()) };
         let is_new = match change {
-            Change::Start(_) | Change::Replace(_) => true,
+            Change::Start(_) | Change::Replace(_) | Change::Retry(_) => true,
             Change::Reconfigure(_) => !loaded.library.can_reconfigure,
             _ => false,
         };
@@ -157,28 +149,6 @@ impl Supervisor {
         };
         prepared.fresh.insert(name.to_owned(), fresh);
         Ok(())
-    }
-
-    fn fresh(&self, loaded: &Loaded) -> Result<Fresh, Problem> {
-        let name = &loaded.wanted.name;
-        let created = self.create(&loaded.wanted, loaded.library.clone());
-        let broadcaster = created.map_err(|fault| of_settings(name, &fault))?;
-        Ok(Fresh { broadcaster: Some(broadcaster), checkpoint: Checkpoint::default() })
-    }
-
-    /// A new broadcaster goes on from what it saved last. A state that its plugin refuses is moved aside, told, and it
-    /// starts empty.
-    fn fresh_from_file(&self, loaded: &Loaded) -> Result<Fresh, Problem> {
-        let name = &loaded.wanted.name;
-        let mut fresh = self.fresh(loaded)?;
-        let Some(checkpoint) = self.saved().read(name, &loaded.library.note.id) else { return Ok(fresh) };
-        match fresh.restore(checkpoint) {
-            Ok(()) => Ok(fresh),
-            Err(fault) => {
-                self.saved().set_aside(name, &format!("the plugin refused it: {}", fault.message));
-                self.fresh(loaded)
-            }
-        }
     }
 
     /// Settings are taken and states handed over; the old instances are quiet afterwards.
@@ -201,14 +171,17 @@ impl Supervisor {
                         Err(_) => self.fresh(loaded).and_then(|fresh| old.hand_over_to(fresh)),
                     }
                 }
-                Change::Replace(name) | Change::Reconfigure(name) => match prepared.fresh.remove(name) {
-                    Some(fresh) => old.hand_over_to(fresh),
-                    None => continue,
-                },
+                Change::Replace(name) | Change::Reconfigure(name) | Change::Retry(name) => {
+                    match prepared.fresh.remove(name) {
+                        Some(fresh) => old.hand_over_to(fresh),
+                        None => continue,
+                    }
+                }
                 _ => continue,
             };
             match handed {
                 Ok(fresh) => _ = prepared.fresh.insert(change.name().to_owned(), fresh),
+                Err(problem) if matches!(change, Change::Retry(_)) => cannot_try_again(&problem),
                 Err(problem) => {
                     for old in reconfigured {
                         let _as_before = old.ask(Order::Reconfigure(old.wanted.settings.to_string()), "reconfigure");
@@ -267,7 +240,7 @@ impl Supervisor {
         }
         let mut begun = Vec::new();
         for (name, fresh) in &mut fresh {
-            let (Some(broadcaster), Some(loaded)) = (fresh.broadcaster.take(), prepared.wanted.remove(name)) else {
+            let (Some(broadcaster), Some(loaded)) = (fresh.take(&self.saved()), prepared.wanted.remove(name)) else {
                 continue;
             };
             let shared = broadcaster.shared();
@@ -286,7 +259,11 @@ impl Supervisor {
             }
             (running.wanted.name.clone(), running)
         };
-        begun.into_iter().map(begin).collect()
+        // All at once, so that one that hangs holds up no other.
+        thread::scope(|scope| {
+            let begun: Vec<_> = begun.into_iter().map(|one| scope.spawn(move || begin(one))).collect();
+            begun.into_iter().map(|one| one.join().expect("an order is answered or times out")).collect()
+        })
     }
 
     /// A disabled broadcaster's stream is there, so that subscribers and listeners can wait for it; it has no source.
@@ -316,17 +293,6 @@ impl Supervisor {
                 });
             }
         });
-    }
-}
-
-impl Fresh {
-    fn restore(&mut self, checkpoint: Checkpoint) -> Result<(), Fault> {
-        if let Some(broadcaster) = &self.broadcaster {
-            let deadline = broadcaster.shared().timing.hand_over;
-            broadcaster.ask(Order::Restore(checkpoint.clone()), "restore_state", deadline)?;
-        }
-        self.checkpoint = checkpoint;
-        Ok(())
     }
 }
 
@@ -373,9 +339,14 @@ fn try_again(change: Change, running: &BTreeMap<String, Running>) -> Change {
     let is_quarantined =
         running.get(change.name()).is_some_and(|running| running.broadcaster.shared().phase() == Phase::Quarantined);
     match change {
-        Change::Keep(name) | Change::Adjust(name) if is_quarantined => Change::Replace(name),
+        Change::Keep(name) | Change::Adjust(name) if is_quarantined => Change::Retry(name),
         other => other,
     }
+}
+
+/// It stays quarantined, and nothing else is refused for it.
+fn cannot_try_again(problem: &Problem) {
+    tracing::warn!(broadcaster = problem.broadcaster, "stays quarantined: {}", problem.message);
 }
 
 fn of_settings(name: &str, fault: &Fault) -> Problem {

@@ -89,6 +89,31 @@ mod tests {
     }
 
     #[test]
+    fn the_fifth_failure_within_a_minute_quarantines_and_a_nanosecond_later_it_does_not() {
+        let policy = Restart::default();
+        let minute = nanos(Duration::from_secs(60));
+        for (fifth, verdict) in [
+            (minute - 1, Verdict::Quarantine),
+            (minute, Verdict::AgainAt(minute + 800 * MS)), // the first no longer counts, three others do
+        ] {
+            let mut failures = Failures::default();
+            for at in 0..4 {
+                assert!(matches!(failures.count(&policy, at, 0.0), Verdict::AgainAt(_)));
+            }
+            assert_eq!(failures.count(&policy, fifth, 0.0), verdict);
+        }
+    }
+
+    #[test]
+    fn one_failure_a_minute_goes_on_for_ever() {
+        let (policy, mut failures) = (Restart::default(), Failures::default());
+        for minutes in 1..10_000 {
+            let now = nanos(policy.within) * minutes;
+            assert_eq!(failures.count(&policy, now, 0.0), Verdict::AgainAt(now + 100 * MS));
+        }
+    }
+
+    #[test]
     fn jitter_shortens_by_at_most_half() {
         let policy = Restart::default();
         assert_eq!(Failures::default().count(&policy, 0, 1.0), Verdict::AgainAt(50 * MS));

@@ -220,14 +220,14 @@ impl Runner {
 
     fn stop(&mut self) {
         let was_running = self.shared.lock().phase == Phase::Running;
-        if was_running && let Err(fault) = self.tell(&[Told::Quiesce]).and_then(|()| self.checkpoint()) {
-            self.report(&fault);
-        }
+        let ready = if was_running { self.tell(&[Told::Quiesce]).and_then(|()| self.checkpoint()) } else { Ok(()) };
         if self.since.unsaved {
             self.write_file();
         }
-        if self.instance.is_some() {
-            let _it_ends_anyway = self.tell(&[Told::Stop]);
+        let is_poisoned = ready.as_ref().is_err_and(|fault| fault.status == abi::E_PANIC);
+        let told = if self.instance.is_some() && !is_poisoned { self.tell(&[Told::Stop]) } else { Ok(()) };
+        for fault in [ready, told].into_iter().filter_map(Result::err) {
+            self.report(&fault);
         }
         let inputs = std::mem::take(&mut self.shared.lock().inputs);
         drop(inputs);
@@ -237,8 +237,14 @@ impl Runner {
     }
 
     fn failed(&mut self, fault: &Fault) {
-        self.destroy();
+        self.port.set_gate(Gate::Closed);
         self.report(fault);
+        self.settle(fault);
+        self.destroy(); // last, since it may hang
+    }
+
+    /// Decides when it is started again, and tells who waits for its events.
+    fn settle(&mut self, fault: &Fault) {
         if self.tenure() != Tenure::Present {
             self.set_phase(Phase::Quarantined);
             return;
@@ -269,13 +275,8 @@ impl Runner {
 
     fn report(&self, fault: &Fault) {
         let reason = if fault.status == abi::E_PANIC { "panic" } else { "failed" };
-        self.shared.metrics.failed(reason);
-        let mut inner = self.shared.lock();
-        inner.errors += 1;
-        inner.last_error = Some(fault.message.clone());
-        drop(inner);
-        let broadcaster = &*self.shared.desk.name;
-        tracing::error!(broadcaster, reason, pointer = fault.pointer, message = fault.message, "failed");
+        let place = if fault.pointer.is_empty() { String::new() } else { format!(" (at {})", fault.pointer) };
+        self.shared.tell_failure(reason, &format!("{}{place}", fault.message));
     }
 
     /// A new instance, from the last checkpoint.
@@ -295,7 +296,11 @@ impl Runner {
     fn destroy(&mut self) {
         self.port.set_gate(Gate::Closed);
         if self.instance.is_some() {
+            self.port.forget_fault();
             self.timed("destroy", |runner| runner.instance = None);
+            if let Some(fault) = self.port.said_fault() {
+                self.report(&fault); // destroy answers nothing, but it may have said why it failed
+            }
         }
         let mut inner = self.shared.lock();
         inner.since = None;

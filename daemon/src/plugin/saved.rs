@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::file::sha256;
+use super::library::MAX_STATE;
 use crate::event::Position;
 
 /// What a broadcaster continues from: its state, and the inputs that are in it.
@@ -36,6 +37,7 @@ pub struct Saved {
 /// What a file's second line says; the first names the format and the checksum of everything behind it.
 #[derive(Serialize, Deserialize)]
 struct Header {
+    broadcaster: String,
     plugin: String,
     state_version: Option<u32>,
     positions: BTreeMap<String, (String, u64)>,
@@ -43,6 +45,9 @@ struct Header {
 
 /// First word of a state file, with the version of the format.
 const FORMAT: &str = "broadcastd-state-1";
+const OTHER_FORMAT: &str = "it is no state file of this version";
+/// The largest file that is read: the largest state, and room for the lines before it with thousands of positions.
+const MAX_FILE: u64 = MAX_STATE as u64 + (1 << 20);
 
 impl Saved {
     pub fn new(dir: PathBuf) -> Self {
@@ -52,6 +57,7 @@ impl Saved {
     pub fn write(&self, broadcaster: &str, plugin: &str, checkpoint: &Checkpoint) -> io::Result<()> {
         let positions = checkpoint.positions.iter();
         let header = Header {
+            broadcaster: broadcaster.to_owned(),
             plugin: plugin.to_owned(),
             state_version: checkpoint.state.as_ref().map(|state| state.version),
             positions: positions.map(|(stream, at)| (stream.clone(), (at.epoch.to_string(), at.seq))).collect(),
@@ -70,39 +76,24 @@ impl Saved {
         File::open(&self.dir)?.sync_all() // or the rename may be forgotten in a power cut
     }
 
-    /// What was saved, if anything. A file that cannot be used is moved aside and told; it never keeps a broadcaster
-    /// from starting.
-    pub fn read(&self, broadcaster: &str, plugin: &str) -> Option<Checkpoint> {
-        let path = self.path(broadcaster);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-            Err(error) => {
-                tracing::error!(broadcaster, path = %path.display(), %error, "state cannot be read; starting empty");
-                return None;
-            }
+    /// What was saved, if anything, or why that is of no use.
+    pub fn read(&self, broadcaster: &str, plugin: &str) -> Result<Option<Checkpoint>, String> {
+        let bytes = match read_file(&self.path(broadcaster)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            bytes => bytes.map_err(|error| format!("it cannot be read: {error}")),
         };
-        match parse(&bytes, plugin) {
-            Ok(checkpoint) => Some(checkpoint),
-            Err(reason) => {
-                self.set_aside(broadcaster, &reason);
-                None
-            }
-        }
+        bytes.and_then(|bytes| parse(&bytes, (broadcaster, plugin))).map(Some)
     }
 
-    /// Moves a state that is of no use out of the way, for somebody to look at.
-    pub fn set_aside(&self, broadcaster: &str, reason: &str) {
+    /// Moves a file that is of no use out of the way, for somebody to look at, and says what to tell the operator.
+    pub fn set_aside(&self, broadcaster: &str, reason: &str) -> String {
         let path = self.path(broadcaster);
         let aside = path.with_extension("state.bad");
-        match fs::rename(&path, &aside) {
-            Ok(()) => {
-                let kept = aside.display();
-                tracing::error!(broadcaster, reason, %kept, "saved state is of no use; starting empty, it is kept aside");
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => tracing::error!(broadcaster, reason, %error, "saved state is of no use and cannot be moved"),
-        }
+        let kept = match fs::rename(&path, &aside) {
+            Ok(()) => format!("it is kept as {}", aside.display()),
+            Err(error) => format!("{} cannot be moved aside: {error}", path.display()),
+        };
+        format!("saved state is of no use and it starts empty: {reason}; {kept}")
     }
 
     fn path(&self, broadcaster: &str) -> PathBuf {
@@ -110,15 +101,30 @@ impl Saved {
     }
 }
 
-fn parse(bytes: &[u8], plugin: &str) -> Result<Checkpoint, String> {
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn parse(bytes: &[u8], (broadcaster, plugin): (&str, &str)) -> Result<Checkpoint, String> {
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(format!("it has more than {} MiB, and no state is so large", MAX_FILE >> 20));
+    }
     let cut = || "it is damaged or cut short".to_owned();
     let (first, body) = split_line(bytes).ok_or_else(cut)?;
-    let checksum = first.strip_prefix(FORMAT.as_bytes()).ok_or("it is no state file of this version")?;
+    let checksum = first.strip_prefix(FORMAT.as_bytes()).ok_or(OTHER_FORMAT)?;
     if sha256(body).as_bytes() != checksum.trim_ascii() {
         return Err(cut());
     }
     let (header, state) = split_line(body).ok_or_else(cut)?;
-    let header: Header = serde_json::from_slice(header).map_err(|error| error.to_string())?;
+    let header: Header = serde_json::from_slice(header).map_err(|error| format!("its header is wrong: {error}"))?;
+    if header.broadcaster != broadcaster {
+        return Err(format!("it was saved by broadcaster \"{}\", and this is \"{broadcaster}\"", header.broadcaster));
+    }
+    if state.len() > MAX_STATE {
+        return Err(format!("its state has {} bytes; at most {MAX_STATE} are kept", state.len()));
+    }
     if header.plugin != plugin {
         return Err(format!("it was saved by plugin \"{}\", and \"{plugin}\" runs now", header.plugin));
     }
@@ -145,44 +151,109 @@ mod tests {
         }
     }
 
+    /// A folder with the file of the broadcaster `bars`.
+    fn folder() -> (tempfile::TempDir, Saved, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let saved = Saved::new(dir.path().to_owned());
+        saved.write("bars", "bars", &checkpoint()).unwrap();
+        let path = dir.path().join("bars.state");
+        (dir, saved, path)
+    }
+
+    /// Why the file is of no use for the broadcaster `bars`.
+    fn refusal(saved: &Saved) -> String {
+        saved.read("bars", "bars").unwrap_err()
+    }
+
     #[test]
     fn what_is_written_is_read() {
         let dir = tempfile::tempdir().unwrap();
         let saved = Saved::new(dir.path().join("state"));
-        assert_eq!(saved.read("bars", "bars"), None);
+        assert_eq!(saved.read("bars", "bars"), Ok(None));
         for checkpoint in [checkpoint(), Checkpoint::default()] {
             saved.write("bars", "bars", &checkpoint).unwrap();
-            assert_eq!(saved.read("bars", "bars"), Some(checkpoint));
+            assert_eq!(saved.read("bars", "bars"), Ok(Some(checkpoint)));
         }
         assert_eq!(fs::read_dir(dir.path().join("state")).unwrap().count(), 1, "no temporary file stays");
     }
 
     #[test]
+    fn a_write_that_was_cut_short_leaves_the_old_file() {
+        let (dir, saved, path) = folder();
+        let whole = fs::read(&path).unwrap();
+        fs::write(path.with_extension("state.tmp"), &whole[..whole.len() / 2]).unwrap();
+        assert_eq!(saved.read("bars", "bars"), Ok(Some(checkpoint())));
+        saved.write("bars", "bars", &Checkpoint::default()).unwrap();
+        assert_eq!(saved.read("bars", "bars"), Ok(Some(Checkpoint::default())));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "what was cut short was written over");
+    }
+
+    #[test]
     fn a_file_cut_at_any_length_or_changed_anywhere_is_set_aside() {
-        let dir = tempfile::tempdir().unwrap();
-        let saved = Saved::new(dir.path().to_owned());
-        saved.write("bars", "bars", &checkpoint()).unwrap();
-        let path = dir.path().join("bars.state");
+        let (_dir, saved, path) = folder();
         let whole = fs::read(&path).unwrap();
         for length in 0..whole.len() {
             fs::write(&path, &whole[..length]).unwrap();
-            assert_eq!(saved.read("bars", "bars"), None, "cut at {length}");
-            assert!(!path.exists() && dir.path().join("bars.state.bad").exists());
+            assert!(["it is damaged or cut short", OTHER_FORMAT].contains(&&*refusal(&saved)), "cut at {length}");
         }
         for at in 0..whole.len() {
             let mut changed = whole.clone();
             changed[at] ^= 0x10;
             fs::write(&path, &changed).unwrap();
-            assert_eq!(saved.read("bars", "bars"), None, "changed at {at}");
+            assert!(["it is damaged or cut short", OTHER_FORMAT].contains(&&*refusal(&saved)), "changed at {at}");
         }
     }
 
     #[test]
-    fn the_state_of_another_plugin_is_not_used() {
-        let dir = tempfile::tempdir().unwrap();
-        let saved = Saved::new(dir.path().to_owned());
+    fn what_is_set_aside_is_kept_whole_and_told_with_its_place() {
+        let (_dir, saved, path) = folder();
+        let whole = fs::read(&path).unwrap();
+        let aside = path.with_extension("state.bad");
+        let told = saved.set_aside("bars", "why");
+        assert_eq!(
+            told,
+            format!("saved state is of no use and it starts empty: why; it is kept as {}", aside.display())
+        );
+        assert_eq!((path.exists(), fs::read(&aside).unwrap()), (false, whole));
+        let told = saved.set_aside("bars", "why");
+        assert!(told.contains("bars.state cannot be moved aside: No such file"), "{told}");
+    }
+
+    #[test]
+    fn a_foreign_file_is_not_used() {
+        let (dir, saved, path) = folder();
         saved.write("bars", "spc", &checkpoint()).unwrap();
-        assert_eq!(saved.read("bars", "bars"), None);
-        assert!(dir.path().join("bars.state.bad").exists());
+        assert_eq!(refusal(&saved), "it was saved by plugin \"spc\", and \"bars\" runs now");
+        saved.write("other", "bars", &checkpoint()).unwrap();
+        fs::rename(dir.path().join("other.state"), &path).unwrap();
+        assert_eq!(refusal(&saved), "it was saved by broadcaster \"other\", and this is \"bars\"");
+        let whole = |header: &str| format!("{FORMAT} {}\n{header}\n", sha256(format!("{header}\n").as_bytes()));
+        fs::write(&path, whole("{\"plugin\": \"bars\"}")).unwrap();
+        assert!(refusal(&saved).starts_with("its header is wrong: missing field `broadcaster`"));
+        let later = whole("{}").replace(FORMAT, "broadcastd-state-2");
+        fs::write(&path, later).unwrap();
+        assert_eq!(refusal(&saved), OTHER_FORMAT);
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(refusal(&saved).starts_with("it cannot be read: Is a directory"));
+    }
+
+    #[test]
+    fn the_size_is_bounded_at_its_edge() {
+        let (_dir, saved, path) = folder();
+        let of = |size: usize| Checkpoint {
+            state: Some(State { version: 1, bytes: vec![7; size].into() }),
+            ..Checkpoint::default()
+        };
+        saved.write("bars", "bars", &of(MAX_STATE)).unwrap();
+        assert_eq!(saved.read("bars", "bars"), Ok(Some(of(MAX_STATE))));
+        saved.write("bars", "bars", &of(MAX_STATE + 1)).unwrap();
+        assert_eq!(refusal(&saved), "its state has 67108865 bytes; at most 67108864 are kept");
+        let sparse = File::create(&path).unwrap();
+        sparse.set_len(MAX_FILE).unwrap();
+        assert_eq!(refusal(&saved), "it is damaged or cut short");
+        let sparse = File::create(&path).unwrap();
+        sparse.set_len(MAX_FILE * 1000).unwrap(); // far more than is read
+        assert_eq!(refusal(&saved), "it has more than 65 MiB, and no state is so large");
     }
 }

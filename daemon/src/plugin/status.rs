@@ -33,6 +33,8 @@ pub struct Status {
     pub broadcasts_skipped: u64,
     /// Events that were not accepted because they were wrong.
     pub refused: u64,
+    /// Threads that did not stop in time and were left behind.
+    pub threads_abandoned: u64,
     pub settings: Value,
     /// What the plugin declared, by name.
     pub metrics: Value,
@@ -81,6 +83,7 @@ impl Shown {
             broadcasts_sent: sent.unwrap_or_else(|| counts.published.load(Ordering::Relaxed)),
             broadcasts_skipped: skipped.unwrap_or_else(|| counts.skipped.load(Ordering::Relaxed)),
             refused: counts.refused.load(Ordering::Relaxed),
+            threads_abandoned: counts.abandoned.load(Ordering::Relaxed),
             metrics,
             ..disabled(wanted)
         }
@@ -104,6 +107,7 @@ fn disabled(wanted: &Wanted) -> Status {
         broadcasts_sent: 0,
         broadcasts_skipped: 0,
         refused: 0,
+        threads_abandoned: 0,
         settings: wanted.settings.clone(),
         metrics: Value::Object(Map::new()),
     }

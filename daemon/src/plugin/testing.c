@@ -29,7 +29,7 @@ struct bcd_instance {
 
 static const bcd_host_api *api;
 static bcd_host *stale;
-static int failed_once;
+static int failed_once, made_once;
 
 static bcd_str str(const char *text) { return (bcd_str){text, strlen(text)}; }
 
@@ -67,6 +67,11 @@ static bcd_status create(bcd_host *host, bcd_str settings, bcd_instance **out) {
         api->fail(host, BCD_E_INVALID, TEXT("/mode"), TEXT("\"refused\" is refused"));
         free(self);
         return BCD_E_INVALID;
+    }
+    if (strstr(self->settings, "only once") && made_once++) {
+        api->fail(host, BCD_E_FAILED, TEXT(""), TEXT("one was made already"));
+        free(self);
+        return BCD_E_FAILED;
     }
     *out = self;
     return BCD_OK;
@@ -172,6 +177,12 @@ static bcd_status reconfigure(bcd_instance *self, bcd_str settings) {
 }
 
 static void destroy(bcd_instance *self) {
+    const char *path = strstr(self->settings, "linger /");
+    if (path) {
+        char until[200];
+        snprintf(until, sizeof until, "%.*s", (int)strcspn(path + 7, "\""), path + 7);
+        while (access(until, F_OK) != 0) usleep(500);
+    }
     stale = self->host;
     free(self);
 }

@@ -65,15 +65,16 @@ fn a_bad_file_changes_nothing_and_is_seen_everywhere_until_a_good_one_comes() {
 fn a_broadcaster_that_cannot_be_made_leaves_no_trace_of_its_file() {
     let daemon = Daemon::start(GOOD);
     let news = "[streams.news]\nvisible = true\n[broadcasters.other]\nplugin = \"faulty\"\nlisten = [\"news\"]\n";
-    for (mode, told) in [
-        ("error_in_new", "new fails on purpose"),
-        ("panic_in_new", "new panics on purpose"),
-        ("invalid_settings", "this mode is refused on purpose; choose another"),
-        ("panic_in_validate", "validate panics on purpose"),
+    for (mode, at, told) in [
+        ("error", "new", "new fails on purpose"),
+        ("panic", "new", "new panics on purpose"),
+        ("invalid_settings", "validate", "this mode is refused on purpose; choose another"),
+        ("panic", "validate", "validate panics on purpose"),
     ] {
-        let refusal = daemon.refuse(|| daemon.configure(&format!("{GOOD}{news}settings = {{ mode = \"{mode}\" }}\n")));
-        assert!(refusal.contains(told) && refusal.contains("config.toml:1"), "{mode}: {refusal}");
-        assert_eq!(daemon.publish("news", &json!({"type": "headline", "data": {}})).status, 404, "{mode}");
+        let settings = format!("settings = {{ mode = \"{mode}\", at = \"{at}\" }}");
+        let refusal = daemon.refuse(|| daemon.configure(&format!("{GOOD}{news}{settings}\n")));
+        assert!(refusal.contains(told) && refusal.contains("config.toml:1"), "{told}: {refusal}");
+        assert_eq!(daemon.publish("news", &json!({"type": "headline", "data": {}})).status, 404, "{told}");
     }
     daemon.reload(|| daemon.configure(&format!("{GOOD}{news}")));
     assert_eq!(daemon.publish("news", &json!({"type": "headline", "data": {}})).status, 202);

@@ -35,11 +35,11 @@ fn bad(mode: &str) -> String {
 }
 
 fn one_that_panics_is_restarted_then_quarantined_and_nobody_else_notices() {
-    ends_in_quarantine("panic_in_timer", "panic", "the timer panics on purpose");
+    ends_in_quarantine("panic", "panic", "timer panics on purpose");
 }
 
 fn one_that_fails_is_restarted_then_quarantined_and_nobody_else_notices() {
-    ends_in_quarantine("error", "failed", "the timer fails on purpose");
+    ends_in_quarantine("error", "failed", "timer fails on purpose");
 }
 
 fn ends_in_quarantine(mode: &str, reason: &str, message: &str) {
@@ -75,7 +75,7 @@ fn ends_in_quarantine(mode: &str, reason: &str, message: &str) {
 }
 
 fn a_quarantined_one_comes_back_when_it_is_corrected() {
-    let daemon = Daemon::start(&bad("panic_in_timer"));
+    let daemon = Daemon::start(&bad("panic"));
     daemon.wait_for_log("quarantined; correct it and reload");
     let mut client = daemon.subscriber("bad");
     assert_eq!(hear_json(&mut client)["data"]["status"], "no_source");
@@ -99,6 +99,7 @@ fn one_that_hangs_is_told_and_left_behind_by_a_reload() {
     let mut client = daemon.subscriber("bad");
     assert_eq!(hear_json(&mut client)["type"], "count");
     assert_eq!(daemon.metric(r#"broadcastd_plugin_threads_abandoned_total{broadcaster="bad"}"#), Some(1.0));
+    assert_eq!(daemon.get("/v1/broadcasters/bad").json()["threads_abandoned"], 1);
     assert_eq!(daemon.readiness(), (200, vec![]));
     hears_all(&mut well, 20);
     assert_eq!(daemon.stop().0.code(), Some(0));

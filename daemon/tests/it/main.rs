@@ -32,8 +32,10 @@ mod process;
 mod raw;
 mod real_trades;
 mod reload;
+mod sanitized;
 mod server;
 mod slow;
+mod supervision;
 mod tidy;
 mod unit;
 
@@ -59,10 +61,13 @@ fn main() -> ExitCode {
         limits::tests(),
         main_job::tests(),
         needs::tests(),
+        process::tests(),
         real_trades::tests(),
         reload::tests(),
+        sanitized::tests(),
         server::tests(),
         slow::tests(),
+        supervision::tests(),
         tidy::tests(),
         unit::tests(),
     ];

@@ -8,11 +8,13 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use libtest_mimic::Trial;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::house::{self, Client};
 use crate::http::{self, PATIENCE};
+use crate::needs;
 
 /// What every configuration here begins with: nothing but ports that the kernel chooses.
 pub const PORTS: &str = "[server]\nlisten = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n";
@@ -39,6 +41,22 @@ pub static PLUGINS: LazyLock<PathBuf> = LazyLock::new(|| {
     });
     bars.unwrap().parent().unwrap().to_owned()
 });
+
+pub fn tests() -> Vec<Trial> {
+    vec![needs::nothing(a_daemon_that_never_greets_is_waited_for_no_longer_than_patience)]
+}
+
+fn a_daemon_that_never_greets_is_waited_for_no_longer_than_patience() {
+    let silent = |script: &str| {
+        let mut child = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+        let greeting = read_greeting(child.stdout.take().unwrap(), Duration::from_millis(200));
+        _ = child.kill();
+        _ = child.wait();
+        greeting
+    };
+    assert_eq!(silent("echo one; exec sleep 60"), Err("no greeting within 200ms".to_owned()));
+    assert_eq!(silent("echo one; echo two"), Ok("one\ntwo".to_owned()), "one that ended is not waited for");
+}
 
 pub struct Daemon {
     child: Child,
@@ -87,7 +105,11 @@ impl Daemon {
                 keep.more.notify_all();
             }
         });
-        let greeting = read_greeting(child.stdout.take().unwrap());
+        let greeting = read_greeting(child.stdout.take().unwrap(), PATIENCE).unwrap_or_else(|silence| {
+            _ = child.kill();
+            _ = child.wait();
+            panic!("{silence}, but this log:\n{}", log.text())
+        });
         let after = |scheme: &str| {
             let rest = greeting.split_once(scheme).unwrap_or_else(|| panic!("{greeting}\n{}", log.text())).1;
             rest.split('/').next().unwrap().to_owned()
@@ -255,12 +277,16 @@ pub fn command(folder: &Path, env: &[(&str, &str)]) -> Command {
     command
 }
 
-/// Everything that the daemon says until it serves: five lines.
-fn read_greeting(stdout: ChildStdout) -> String {
-    let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
-    let greeting: Vec<String> = lines.by_ref().take(5).collect();
-    std::thread::spawn(move || lines.for_each(drop)); // so that the daemon can always write
-    greeting.join("\n")
+/// Everything that the daemon says until it serves: five lines, or fewer when it ends before.
+fn read_greeting(stdout: ChildStdout, patience: Duration) -> Result<String, String> {
+    let (sender, greeting) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+        let said: Vec<String> = lines.by_ref().take(5).collect();
+        _ = sender.send(said.join("\n"));
+        lines.for_each(drop); // so that the daemon can always write
+    });
+    greeting.recv_timeout(patience).map_err(|_| format!("no greeting within {patience:?}"))
 }
 
 pub fn wait(child: &mut Child) -> ExitStatus {

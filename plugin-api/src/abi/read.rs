@@ -164,12 +164,14 @@ impl Writer<'_> {
 pub struct Collected {
     bytes: Vec<u8>,
     limit: usize,
+    /// Of the first write that was not taken: what is there without it is no whole result.
+    refused: Status,
 }
 
 impl Collected {
     /// Takes at most `limit` bytes; a write that would go beyond is refused whole with `E_LIMIT`.
     pub fn new(limit: usize) -> Self {
-        Collected { bytes: Vec::new(), limit }
+        Collected { bytes: Vec::new(), limit, refused: OK }
     }
 
     /// The writer to hand to the other side.
@@ -178,21 +180,32 @@ impl Collected {
         Writer { context, write: Some(collect), lifetime: PhantomData }
     }
 
-    /// What was written.
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+    /// What was written, if all of it was taken; else the status of the first write that was not, whatever the writer
+    /// made of it.
+    pub fn into_bytes(self) -> Result<Vec<u8>, Status> {
+        if self.refused == OK { Ok(self.bytes) } else { Err(self.refused) }
+    }
+
+    fn append(&mut self, bytes: Result<&[u8], BadText>) -> Status {
+        let status = match bytes {
+            Err(_) => E_INVALID,
+            Ok(bytes) if bytes.len() > self.limit - self.bytes.len() => E_LIMIT,
+            Ok(bytes) => {
+                self.bytes.extend_from_slice(bytes);
+                OK
+            }
+        };
+        if self.refused == OK {
+            self.refused = status;
+        }
+        status
     }
 }
 
 unsafe extern "C" fn collect(context: *mut c_void, bytes: *const u8, len: usize) -> Status {
-    let Ok(bytes) = borrow(bytes, len) else { return E_INVALID };
     // SAFETY: only `Collected::writer` pairs this function with a context, a `Collected` borrowed for the writer's life.
-    let Some(collected) = (unsafe { context.cast::<Collected>().as_mut() }) else { return E_INVALID };
-    if bytes.len() > collected.limit - collected.bytes.len() {
-        return E_LIMIT;
-    }
-    collected.bytes.extend_from_slice(bytes);
-    OK
+    let collected = unsafe { context.cast::<Collected>().as_mut() };
+    collected.map_or(E_INVALID, |collected| collected.append(borrow(bytes, len)))
 }
 
 /// A struct that starts with its writer's `size` (rule R1).
@@ -386,7 +399,20 @@ mod tests {
     fn a_writer_takes_up_to_its_limit() {
         let mut collected = Collected::new(5);
         let writer = collected.writer();
+        assert_eq!((writer.append(b"abc"), writer.append(b"de"), writer.append(b"")), (OK, OK, OK));
+        assert_eq!(collected.into_bytes().as_deref(), Ok(b"abcde".as_slice()));
+    }
+
+    #[test]
+    fn a_result_with_a_write_missing_is_none() {
+        let mut beyond = Collected::new(5);
+        let writer = beyond.writer();
         assert_eq!((writer.append(b"abc"), writer.append(b"def"), writer.append(b"de")), (OK, E_LIMIT, OK));
-        assert_eq!(collected.into_bytes(), b"abcde");
+        assert_eq!(beyond.into_bytes(), Err(E_LIMIT));
+        let mut null = Collected::new(5);
+        let writer = null.writer();
+        // SAFETY: the writer's own function and context; NULL with a length is what is tested.
+        let status = unsafe { writer.write.unwrap()(writer.context, std::ptr::null(), 3) };
+        assert_eq!((status, writer.append(b"abcdef"), null.into_bytes()), (E_INVALID, E_LIMIT, Err(E_INVALID)));
     }
 }

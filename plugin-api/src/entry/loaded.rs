@@ -69,7 +69,7 @@ impl Running {
         let writer = state.writer();
         // SAFETY: as in `start`; the writer lives for the call.
         match unsafe { save_state(self.instance, &raw const writer) } {
-            abi::OK => Ok(state.into_bytes()),
+            abi::OK => state.into_bytes(),
             status => Err(status),
         }
     }

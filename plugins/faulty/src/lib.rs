@@ -1,83 +1,23 @@
 //! A plugin that misbehaves on purpose.
 #![forbid(unsafe_code)]
 
+mod settings;
+mod wrong;
+
 use std::time::Duration;
 
 use broadcastd_plugin_api::{
-    Answer, Broadcaster, Command, Context, Failure, Message, PublishError, Reconfigured, StreamSpec, TimerId,
-    export_plugin,
+    Answer, Broadcaster, Command, Context, Demand, Failure, Gap, Message, PublishError, Reconfigured, StreamSpec,
+    TimerId, Worker, export_plugin,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Events of one callback of `flood`.
-const FLOOD: usize = 10_000;
-
-/// How long `slow` takes for a callback: beyond what the daemon calls slow, far below what it calls stuck.
-const SLOW: Duration = Duration::from_millis(200);
+use self::settings::{Config, Mode, Moment, go_wrong};
 
 const TICK: TimerId = TimerId(1);
 
-/// What goes wrong, and how often the first timer fires.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Config {
-    #[serde(default)]
-    mode: Mode,
-    /// Pause between two timers, in milliseconds.
-    #[serde(default = "default_interval")]
-    interval_ms: u64,
-}
-
-fn default_interval() -> u64 {
-    100
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum Mode {
-    /// Nothing: publishes a counter at every timer.
-    #[default]
-    Well,
-    /// `validate` panics.
-    PanicInValidate,
-    /// `validate` refuses, with a pointer to the mode.
-    InvalidSettings,
-    /// `new` panics.
-    PanicInNew,
-    /// `new` answers a failure.
-    ErrorInNew,
-    /// `start` answers a failure.
-    ErrorInStart,
-    /// Every timer panics.
-    PanicInTimer,
-    /// Every message panics.
-    PanicInMessage,
-    /// Every command panics.
-    PanicInCommand,
-    /// Saving state panics.
-    PanicInSave,
-    /// Restoring state panics.
-    PanicInRestore,
-    /// The destructor panics.
-    DropPanic,
-    /// Every timer and message answers a failure.
-    Error,
-    /// The first timer never returns.
-    Hang,
-    /// Every callback takes 200 ms.
-    Slow,
-    /// Every timer publishes as much as is taken, and more.
-    Flood,
-    /// Every timer publishes what is no JSON object, has no kind or a bad topic.
-    Garbage,
-    /// Works, but says that it does not.
-    Degraded,
-    /// State is refused by whoever restores it.
-    RefuseState,
-}
-
-#[derive(Serialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 struct Count {
     count: u64,
 }
@@ -85,6 +25,7 @@ struct Count {
 struct Faulty {
     config: Config,
     count: u64,
+    worker: Worker<()>,
 }
 
 impl Broadcaster for Faulty {
@@ -96,86 +37,94 @@ impl Broadcaster for Faulty {
     }
 
     fn validate(config: &Config) -> Result<(), Failure> {
-        match config.mode {
-            Mode::PanicInValidate => panic!("validate panics on purpose"),
-            Mode::InvalidSettings => Err(Failure::at("/mode", "this mode is refused on purpose; choose another")),
-            _ => Ok(()),
+        if config.mode == Mode::InvalidSettings {
+            return Err(Failure::at("/mode", "this mode is refused on purpose; choose another"));
         }
+        config.meet(Moment::Validate)
     }
 
     fn new(config: Config, cx: &mut Context<'_>) -> Result<Self, Failure> {
-        match config.mode {
-            Mode::PanicInNew => panic!("new panics on purpose"),
-            Mode::ErrorInNew => return Err(Failure::new("new fails on purpose")),
-            Mode::Degraded => cx.health_degraded("degraded on purpose"),
-            _ => {}
+        config.meet(Moment::New)?;
+        if config.mode == Mode::Degraded {
+            cx.health_degraded("degraded on purpose");
         }
-        Ok(Faulty { config, count: 0 })
+        Ok(Faulty { config, count: 0, worker: cx.worker() })
     }
 
     fn start(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        if self.config.mode == Mode::ErrorInStart {
-            return Err(Failure::new("start fails on purpose"));
-        }
+        self.config.meet(Moment::Start)?;
         let interval = Duration::from_millis(self.config.interval_ms);
         cx.timer_every(TICK, interval, interval)
     }
 
     fn on_timer(&mut self, _: TimerId, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.config.meet(Moment::Timer)?;
         self.count += 1;
-        match self.config.mode {
-            Mode::PanicInTimer => panic!("the timer panics on purpose"),
-            Mode::Error => return Err(Failure::new("the timer fails on purpose")),
-            Mode::Hang => loop {
-                std::thread::park();
-            },
-            Mode::Slow => std::thread::sleep(SLOW),
-            Mode::Flood => self.flood(cx),
-            Mode::Garbage => garbage(cx),
-            _ => self.publish(cx).unwrap_or_else(|error| tracing::warn!(%error, "not published")),
+        self.elsewhere(cx);
+        match wrong::overdo(self.config.mode, cx) {
+            Some(refused) => tracing::info!(refused, "not taken on purpose"),
+            None => self.publish(cx).unwrap_or_else(|error| tracing::warn!(%error, "not published")),
         }
         Ok(())
     }
 
-    fn on_message(&mut self, message: &Message<'_>, cx: &mut Context<'_>) -> Result<(), Failure> {
-        match self.config.mode {
-            Mode::PanicInMessage => panic!("message {} panics on purpose", message.seq),
-            Mode::Error => return Err(Failure::new("the message fails on purpose")),
-            Mode::Slow => std::thread::sleep(SLOW),
-            _ => {}
-        }
+    fn on_demand(&mut self, _: &Demand<'_>, _: &mut Context<'_>) -> Result<(), Failure> {
+        self.config.meet(Moment::Demand)
+    }
+
+    fn on_message(&mut self, _: &Message<'_>, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.config.meet(Moment::Message)?;
         self.count += 1;
         self.publish(cx).unwrap_or_else(|error| tracing::warn!(%error, "not published"));
         Ok(())
     }
 
+    fn on_gap(&mut self, _: &Gap<'_>, _: &mut Context<'_>) -> Result<(), Failure> {
+        self.config.meet(Moment::Gap)
+    }
+
     fn records(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.config.meet(Moment::Records)?;
         self.publish(cx).map_err(|error| Failure::new(error.to_string()))
     }
 
-    fn on_command(&mut self, command: &Command<'_>, _: &mut Context<'_>) -> Result<Answer, Failure> {
-        match self.config.mode {
-            Mode::PanicInCommand => panic!("command {} panics on purpose", command.name),
-            Mode::Error => Err(Failure::new("the command fails on purpose")),
-            _ => Ok(Answer::Now(serde_json::json!({"count": self.count}))),
+    fn on_command(&mut self, _: &Command<'_>, _: &mut Context<'_>) -> Result<Answer, Failure> {
+        self.config.meet(Moment::Command)?;
+        Ok(Answer::Now(serde_json::json!({"count": self.count})))
+    }
+
+    fn on_wake(&mut self, _: &mut Context<'_>) -> Result<(), Failure> {
+        for panicked in self.worker.done().into_iter().filter_map(Result::err) {
+            tracing::warn!(%panicked, "a job ended on purpose");
         }
+        self.config.meet(Moment::Wake)
+    }
+
+    fn on_writable(&mut self, _: &mut Context<'_>) -> Result<(), Failure> {
+        self.config.meet(Moment::Writable)
+    }
+
+    fn quiesce(&mut self, _: &mut Context<'_>) -> Result<(), Failure> {
+        self.config.meet(Moment::Quiesce)
+    }
+
+    fn stop(&mut self, _: &mut Context<'_>) -> Result<(), Failure> {
+        self.config.meet(Moment::Stop)
     }
 
     fn save(&self) -> Result<Vec<u8>, Failure> {
-        assert!(self.config.mode != Mode::PanicInSave, "save panics on purpose");
+        self.config.meet(Moment::Save)?;
         Ok(serde_json::to_vec(&self.count)?)
     }
 
     fn restore(&mut self, _: u32, state: &[u8], _: &mut Context<'_>) -> Result<(), Failure> {
-        assert!(self.config.mode != Mode::PanicInRestore, "restore panics on purpose");
-        if self.config.mode == Mode::RefuseState {
-            return Err(Failure::new("state is refused on purpose"));
-        }
+        self.config.meet(Moment::Restore)?;
         self.count = serde_json::from_slice(state)?;
         Ok(())
     }
 
     fn reconfigure(&mut self, config: Config, _: &mut Context<'_>) -> Result<Reconfigured, Failure> {
+        self.config.meet(Moment::Reconfigure)?;
         if config.interval_ms != self.config.interval_ms {
             return Ok(Reconfigured::Replace);
         }
@@ -189,26 +138,22 @@ impl Faulty {
         cx.event("count").key("current").publish(&Count { count: self.count })
     }
 
-    /// Goes on although it is told to wait.
-    fn flood(&self, cx: &mut Context<'_>) {
-        for _ in 0..FLOOD {
-            let _told_to_wait = self.publish(cx);
+    /// Sees to it that it goes wrong where no timer gets to, if that is where it should.
+    fn elsewhere(&self, cx: &Context<'_>) {
+        let (mode, at) = (self.config.mode, self.config.at);
+        let go_wrong = move || go_wrong(mode, at).unwrap_or_else(|error| tracing::warn!(%error, "failed on purpose"));
+        match at {
+            Moment::Job => self.worker.run(go_wrong).unwrap_or_else(|error| tracing::warn!(%error, "no job")),
+            Moment::Wake => cx.waker().wake(),
+            Moment::Thread => _ = std::thread::spawn(go_wrong),
+            _ => {}
         }
     }
 }
 
-fn garbage(cx: &mut Context<'_>) {
-    let _no_object = cx.event("count").publish(&[1, 2, 3]);
-    let _no_kind = cx.event("").publish(&Count { count: 0 });
-    let _empty_part = cx.event("count").topic("a::b").publish(&Count { count: 0 });
-    let _star = cx.event("count").topic("a:*").publish(&Count { count: 0 });
-    let _unknown_kind = cx.event("nobody declared this").publish(&Count { count: 0 });
-    let _audience = cx.event("count").audience("somebody").publish(&Count { count: 0 });
-}
-
 impl Drop for Faulty {
     fn drop(&mut self) {
-        assert!(self.config.mode != Mode::DropPanic, "the destructor panics on purpose");
+        let _nobody_hears_of_it = self.config.meet(Moment::Drop);
     }
 }
 

@@ -127,8 +127,8 @@ impl Runner {
         match self.shared.saved.write(name, &self.shared.library.note.id, &checkpoint) {
             Ok(()) => self.since.unsaved = false,
             Err(error) => {
-                self.shared.metrics.failed("state_not_written");
-                tracing::error!(broadcaster = name, %error, "state cannot be written; see the state directory");
+                let message = format!("state cannot be written: {error}; see the state directory");
+                self.shared.tell_failure("state_not_written", &message);
             }
         }
     }
@@ -158,9 +158,9 @@ impl Runner {
 
     pub(super) fn timed<T>(&mut self, name: &'static str, call: impl FnOnce(&mut Self) -> T) -> T {
         let began = self.now();
-        self.port.set_called_at(began.max(1));
+        self.port.set_called_at(Some(began));
         let result = call(self);
-        self.port.set_called_at(0);
+        self.port.set_called_at(None);
         let took = Duration::from_nanos(u64::try_from(self.now() - began).unwrap_or(0));
         let metrics = &self.shared.metrics;
         self.calls.entry(name).or_insert_with(|| metrics.calls(name)).record(took);

@@ -67,6 +67,50 @@ fn one_that_always_fails_is_quarantined_and_blocks_nobody() {
 }
 
 #[test]
+fn one_that_cannot_try_again_keeps_no_reload_from_the_others() {
+    let house = House::new();
+    house.build("sick", &[]);
+    let sick = listening(wanted("a", "sick", "only once"), &["in"]);
+    house.reload(std::slice::from_ref(&sick)).unwrap();
+    house.input("poison");
+    until("it is quarantined", || {
+        house.tick(Duration::from_secs(4));
+        house.phase("a") == Phase::Quarantined
+    });
+    let changes = house.reload(&[sick.clone(), wanted("b", "sick", "tick")]);
+    assert_eq!(changes, Ok(vec![Change::Retry("a".into()), Change::Start("b".into())]));
+    assert_eq!((house.phase("a"), house.phase("b")), (Phase::Quarantined, Phase::Running));
+    let problems = house.reload(&[Wanted { settings: json!({"mode": "only once, again"}), ..sick }]).unwrap_err();
+    assert_eq!(problems[0].message, "one was made already", "what somebody changed is refused as ever");
+}
+
+#[test]
+fn started_twice_it_runs_once_and_stopped_twice_it_stays_stopped() {
+    let house = House::new();
+    house.build("twice", &[]);
+    let one = wanted("a", "twice", "tick");
+    assert_eq!(house.reload(std::slice::from_ref(&one)), Ok(vec![Change::Start("a".into())]));
+    let shared = house.supervisor.running.lock().unwrap()["a"].broadcaster.shared().clone();
+    assert_eq!(house.reload(std::slice::from_ref(&one)), Ok(vec![Change::Keep("a".into())]));
+    house.clock.advance(Duration::from_secs(1));
+    until("it ticks", || house.numbers("a") == [1]);
+    let now = house.supervisor.running.lock().unwrap()["a"].broadcaster.shared().clone();
+    assert!(Arc::ptr_eq(&shared, &now), "there is no second one");
+    drop((shared, now));
+    for _ in 0..2 {
+        house.supervisor.stop();
+        assert_eq!(house.phase("a"), Phase::Stopped);
+        assert_eq!(house.stream("a").source(), Source::Absent("the broadcaster was stopped".into()));
+    }
+    assert_eq!(house.reload(&[one]), Ok(vec![Change::Start("a".into())]));
+    house.clock.advance(Duration::from_secs(1));
+    until("it went on", || house.numbers("a").last() == Some(&2));
+    assert_eq!(house.reload(&[]), Ok(vec![Change::Stop("a".into())]));
+    assert_eq!(house.reload(&[]), Ok(vec![]));
+    house.supervisor.stop();
+}
+
+#[test]
 fn one_that_hangs_is_seen_left_behind_and_refused_afterwards() {
     let mut house = House::new();
     house.supervisor.config.timing.stop = Duration::from_millis(50);
@@ -78,10 +122,13 @@ fn one_that_hangs_is_seen_left_behind_and_refused_afterwards() {
     let port = shared.lock().port.as_ref().unwrap().0.clone();
     until("the call hangs", || port.called_at().is_some());
     assert_eq!(house.phase("a"), Phase::Running);
-    house.clock.advance(Duration::from_millis(5001));
+    house.clock.advance(house.supervisor.config.timing.stuck_call);
+    assert_eq!(house.phase("a"), Phase::Running, "at the bound it may still return");
+    house.clock.advance(Duration::from_nanos(1));
     assert_eq!(house.phase("a"), Phase::Stuck);
     house.supervisor.stop();
     assert_eq!(house.stream("in").figures().listeners, 0);
+    assert_eq!(house.supervisor.status_of("a").unwrap().threads_abandoned, 1);
     fs::write(release, "").unwrap();
     until("the late call returned and its thread ended", || Arc::strong_count(&shared) == 2); // here and in what is shown
     assert_eq!(house.numbers("a"), [0; 0], "what it published late was refused");
@@ -192,8 +239,65 @@ fn state_survives_the_daemon_and_a_gap_is_told() {
     let house = house.again();
     fs::write(house.dir.path().join("state/a.state"), "damaged").unwrap();
     house.reload(&[one]).unwrap();
+    let status = house.supervisor.status_of("a").unwrap();
+    assert_eq!((status.errors, status.is_running), (1, true));
+    assert!(status.last_error.unwrap().starts_with("saved state is of no use and it starts empty: it is damaged"));
     house.input("x");
     until("it started empty", || house.numbers("a") == [1]);
+}
+
+#[test]
+fn a_failure_is_told_before_the_instance_is_destroyed_which_may_never_end() {
+    let house = House::new();
+    house.build("lingers", &[]);
+    let release = house.dir.path().join("release");
+    let mode = format!("linger {}", release.display());
+    house.reload(&[listening(wanted("a", "lingers", &mode), &["in"])]).unwrap();
+    house.input("poison");
+    let status = || house.supervisor.status_of("a").unwrap();
+    until("it is told", || status().last_error.as_deref() == Some("poisoned"));
+    until(
+        "its clients know",
+        || matches!(house.stream("a").source(), Source::Absent(why) if why.ends_with("poisoned")),
+    );
+    until("the call into it runs for long", || {
+        house.clock.advance(Duration::from_secs(1));
+        house.phase("a") == Phase::Stuck
+    });
+    fs::write(release, "").unwrap();
+    until("it is to be started again", || house.phase("a") == Phase::BackingOff);
+}
+
+#[test]
+fn a_state_that_cannot_be_written_is_told_and_the_broadcaster_goes_on() {
+    let house = House::new();
+    house.build("unlucky", &[]);
+    house.reload(&[listening(wanted("a", "unlucky", ""), &["in"])]).unwrap();
+    fs::write(house.dir.path().join("state"), "no folder").unwrap();
+    house.input("x");
+    until("it is handled", || house.numbers("a") == [1]);
+    until("it was to be saved", || {
+        house.tick(Duration::from_secs(1));
+        house.supervisor.status_of("a").unwrap().errors > 0
+    });
+    let status = house.supervisor.status_of("a").unwrap();
+    assert!(status.last_error.unwrap().starts_with("state cannot be written: "));
+    assert!(status.is_running);
+}
+
+#[test]
+fn a_file_of_no_use_is_moved_only_when_its_broadcaster_begins() {
+    let house = House::new();
+    house.build("careful", &[]);
+    let folder = house.dir.path().join("state");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("a.state"), "damaged").unwrap();
+    let one = wanted("a", "careful", "");
+    drop(house.supervisor.prepare(vec![one.clone()]).unwrap()); // as a check does
+    house.reload(&[one.clone(), wanted("b", "careful", "refused")]).unwrap_err();
+    assert!(folder.join("a.state").exists() && !folder.join("a.state.bad").exists());
+    house.reload(&[one]).unwrap();
+    assert!(!folder.join("a.state").exists() && folder.join("a.state.bad").exists());
 }
 
 #[test]
@@ -207,8 +311,8 @@ fn state_is_written_from_time_to_time() {
     until("a checkpoint is taken", || house.stream("in").figures().input_bytes == 0);
     assert!(!house.dir.path().join("state/a.state").exists());
     house.clock.advance(Duration::from_secs(9));
-    until("the file is there", || house.supervisor.saved().read("a", "diary").is_some());
-    let saved = house.supervisor.saved().read("a", "diary").unwrap();
+    until("the file is there", || house.supervisor.saved().read("a", "diary").unwrap().is_some());
+    let saved = house.supervisor.saved().read("a", "diary").unwrap().unwrap();
     assert_eq!(&*saved.state.unwrap().bytes, 1_u64.to_ne_bytes());
     assert_eq!(saved.positions["in"].seq, 1);
 }
