@@ -11,8 +11,10 @@ pub mod outbox;
 pub mod poll;
 pub mod rate;
 pub mod requests;
+pub mod seats;
 #[cfg(test)]
 mod tests;
+pub mod unasked;
 
 use std::collections::VecDeque;
 use std::io;

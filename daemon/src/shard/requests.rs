@@ -1,18 +1,15 @@
-//! What a client asks for: subscribe, unsubscribe, snapshot, streams, ping; and the fresh snapshot for one that lagged.
+//! What a client asks for: subscribe, unsubscribe, snapshot, streams, ping.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connection::Subscription;
-use super::groups::{Home, Member};
 use super::poll::Backend;
 use super::rate::Excess;
 use super::{Inbound, Shard};
-use crate::dialect::{About, Begins, Cause, Code, Command, Loss, Refusal, Reply, Request, RequestId, Target};
-use crate::event::{LogId, Position};
+use crate::dialect::{About, Begins, Cause, Code, Command, Refusal, Reply, Request, RequestId, Target};
+use crate::event::Position;
 use crate::hub::log::Answer;
 use crate::hub::pattern::Pattern;
-use crate::hub::records::Snapshot;
 use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
 use crate::hub::{Refused, Subscribed, Wish};
@@ -20,7 +17,7 @@ use crate::metrics;
 use crate::websocket::close;
 
 /// No connection has an identity yet; a private stream's log of nobody is never offered to a client.
-const NOBODY: &str = "";
+pub(super) const NOBODY: &str = "";
 /// How many requests of one client are handled before the others have their turn.
 const MAX_ANSWERED_PER_TURN: usize = 32;
 /// What metrics call a request that is no command.
@@ -176,59 +173,6 @@ impl<B: Backend> Shard<B> {
         Ok(())
     }
 
-    /// A fresh snapshot for a connection that has taken everything else, in place of what was dropped.
-    pub(super) fn resync(&mut self, token: usize) {
-        let logs: Vec<LogId> = self.connections[token].lost.iter().map(|(log, _)| *log).collect();
-        for log in logs {
-            let Some(routes) = self.groups.log(log) else { continue };
-            let (stream, audience) = (routes.stream.clone(), routes.audience.clone());
-            let wish = Wish { patterns: &self.patterns_of(token, log), audience: &audience, since: None };
-            let Ok(answered) = stream.answer(&wish) else { continue }; // its end is on its way here
-            self.catch_up_to(&answered);
-            let Some(loss) = self.connections[token].take_loss(log) else { continue }; // told with the stream's end
-            let loss = Loss { to: answered.position.seq, ..loss };
-            self.connections[token].say(&Reply::Lagged { stream: stream.name(), loss: &loss });
-            self.show_anew(token, &stream, &answered);
-        }
-    }
-
-    /// The records since the change of this number, for everybody who was shown what they replaced. They come between
-    /// what is older and what is newer: whoever remembers a newer number has seen them.
-    pub(super) fn show_replaced_records(&mut self, log: LogId, seq: u64, records: &Snapshot) {
-        self.distribute();
-        self.read_history(log, seq);
-        let Some(routes) = self.groups.log(log) else { return };
-        let (stream, position) = (routes.stream.clone(), Position { epoch: routes.stream.epoch().clone(), seq });
-        for token in self.members_of(log, |member| member.start < seq) {
-            let answer = Answer::Snapshot(records.of(&self.patterns_of(token, log)));
-            let shown = Subscribed { log, position: position.clone(), answer, source: Source::Running };
-            self.show_anew(token, &stream, &shown);
-        }
-    }
-
-    /// Shows a connection the records of all its patterns of a log, in place of what it knows.
-    fn show_anew(&mut self, token: usize, stream: &Stream, shown: &Subscribed) {
-        self.set_start(token, shown.log, shown.position.seq);
-        let patterns = self.patterns_of(token, shown.log);
-        let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
-        let about = About { stream: stream.name(), topics: &topics, target: None, session_id: None, id: &None };
-        self.begin(token, &about, shown, Cause::Resync);
-    }
-
-    /// Everything that a closed connection was subscribed to.
-    pub(super) fn forget_all(&mut self, token: usize) {
-        while let Some(subscription) = self.connections[token].subscriptions.last().copied() {
-            self.leave(token, subscription);
-        }
-    }
-
-    /// The connection's subscriptions of a log that is gone.
-    pub(super) fn forget_log(&mut self, token: usize, log: LogId) {
-        while let Some(subscription) = self.connections[token].subscriptions.iter().find(|s| s.log == log).copied() {
-            self.leave(token, subscription);
-        }
-    }
-
     /// The names that a client of this connection's endpoint may subscribe to.
     pub(super) fn visible_streams(&self, token: usize) -> Vec<Arc<str>> {
         let endpoint = &self.connections[token].endpoint;
@@ -281,7 +225,7 @@ impl<B: Backend> Shard<B> {
     }
 
     /// Takes what the hub handed over, or could not hand over, up to the answer's number, so that nothing older follows the answer.
-    fn catch_up_to(&mut self, answered: &Subscribed) {
+    pub(super) fn catch_up_to(&mut self, answered: &Subscribed) {
         while let Some(inbound) = self.next_inbound() {
             let number = match &inbound {
                 Inbound::Event(event) => Some((event.log, event.seq)),
@@ -308,19 +252,8 @@ impl<B: Backend> Shard<B> {
         }
     }
 
-    fn seat(&mut self, token: usize, stream: &Arc<Stream>, patterns: &[Pattern], subscribed: &Subscribed) {
-        let (log, start) = (subscribed.log, subscribed.position.seq);
-        let dialect = self.connections[token].dialect();
-        let home = Home { log, stream, audience: NOBODY };
-        for pattern in patterns {
-            let member = Member { connection: token, start };
-            let (group, seat) = self.groups.join(&home, pattern, dialect, member);
-            self.connections[token].subscriptions.push(Subscription { log, group, seat });
-        }
-    }
-
     /// The missed events, or the snapshot; and whether the stream has a source at all.
-    fn begin(&mut self, token: usize, about: &About<'_>, subscribed: &Subscribed, cause: Cause) {
+    pub(super) fn begin(&mut self, token: usize, about: &About<'_>, subscribed: &Subscribed, cause: Cause) {
         let connection = &mut self.connections[token];
         match &subscribed.answer {
             Answer::Recovered(events) => {
@@ -348,51 +281,6 @@ impl<B: Backend> Shard<B> {
                 Answer::Snapshot(_) => group.deliveries.resumed_by_snapshot(),
             }
         }
-    }
-
-    /// Those of these patterns, which are sorted, that the connection is subscribed to.
-    fn subscriptions_to(&self, token: usize, patterns: &[Pattern]) -> Vec<Subscription> {
-        let is_meant = |subscription: &&Subscription| {
-            self.groups.get(subscription.group).is_some_and(|group| patterns.binary_search(&group.pattern).is_ok())
-        };
-        self.connections[token].subscriptions.iter().filter(is_meant).copied().collect()
-    }
-
-    fn leave(&mut self, token: usize, subscription: Subscription) {
-        self.connections[token].subscriptions.retain(|known| *known != subscription);
-        if self.connections[token].patterns_of(subscription.log) == 0 {
-            self.connections[token].lost.retain(|(log, _)| *log != subscription.log);
-        }
-        let Some(group) = self.groups.get(subscription.group) else { return };
-        let pattern = group.pattern.clone();
-        if let Some(routes) = self.groups.log(subscription.log) {
-            routes.stream.unsubscribe(&routes.audience, &[pattern], self.outlet.id());
-        }
-        let Some(moved) = self.groups.leave(subscription.group, subscription.seat) else { return };
-        let Some(connection) = self.connections.get_mut(moved.connection) else { return };
-        // The member that sat last now has the seat that became free.
-        let sits = connection.subscriptions.iter_mut().find(|known| known.group == subscription.group);
-        if let Some(sits) = sits {
-            sits.seat = subscription.seat;
-        }
-    }
-
-    fn patterns_of(&self, token: usize, log: LogId) -> Vec<Pattern> {
-        let subscriptions = self.connections[token].subscriptions.iter().filter(|subscription| subscription.log == log);
-        subscriptions.filter_map(|subscription| Some(self.groups.get(subscription.group)?.pattern.clone())).collect()
-    }
-
-    /// Tells the clients that asked for it about what newer events have replaced while they waited.
-    pub(super) fn tell_replaced(&mut self, token: usize) {
-        let connection = &mut self.connections[token];
-        if !connection.is_open() || !connection.outbox.has_replaced() || !connection.may_be_told(self.now) {
-            return;
-        }
-        for (stream, loss) in connection.outbox.take_replaced() {
-            metrics::lagged(&stream, "latest");
-            connection.say(&Reply::Lagged { stream: &stream, loss: &loss });
-        }
-        self.dirty.mark(connection, token);
     }
 }
 

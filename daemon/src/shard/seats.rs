@@ -1,0 +1,72 @@
+//! Who sits where: the subscriptions of each connection, and their seats in the groups that share a pattern.
+
+use std::sync::Arc;
+
+use super::Shard;
+use super::connection::Subscription;
+use super::groups::{Home, Member};
+use super::poll::Backend;
+use super::requests::NOBODY;
+use crate::event::LogId;
+use crate::hub::Subscribed;
+use crate::hub::pattern::Pattern;
+use crate::hub::stream::Stream;
+
+impl<B: Backend> Shard<B> {
+    pub(super) fn seat(&mut self, token: usize, stream: &Arc<Stream>, patterns: &[Pattern], subscribed: &Subscribed) {
+        let (log, start) = (subscribed.log, subscribed.position.seq);
+        let dialect = self.connections[token].dialect();
+        let home = Home { log, stream, audience: NOBODY };
+        for pattern in patterns {
+            let member = Member { connection: token, start };
+            let (group, seat) = self.groups.join(&home, pattern, dialect, member);
+            self.connections[token].subscriptions.push(Subscription { log, group, seat });
+        }
+    }
+
+    pub(super) fn leave(&mut self, token: usize, subscription: Subscription) {
+        self.connections[token].subscriptions.retain(|known| *known != subscription);
+        if self.connections[token].patterns_of(subscription.log) == 0 {
+            self.connections[token].lost.retain(|(log, _)| *log != subscription.log);
+        }
+        let Some(group) = self.groups.get(subscription.group) else { return };
+        let pattern = group.pattern.clone();
+        if let Some(routes) = self.groups.log(subscription.log) {
+            routes.stream.unsubscribe(&routes.audience, &[pattern], self.outlet.id());
+        }
+        let Some(moved) = self.groups.leave(subscription.group, subscription.seat) else { return };
+        let Some(connection) = self.connections.get_mut(moved.connection) else { return };
+        // The member that sat last now has the seat that became free.
+        let sits = connection.subscriptions.iter_mut().find(|known| known.group == subscription.group);
+        if let Some(sits) = sits {
+            sits.seat = subscription.seat;
+        }
+    }
+
+    /// Everything that a closed connection was subscribed to.
+    pub(super) fn forget_all(&mut self, token: usize) {
+        while let Some(subscription) = self.connections[token].subscriptions.last().copied() {
+            self.leave(token, subscription);
+        }
+    }
+
+    /// The connection's subscriptions of a log that is gone.
+    pub(super) fn forget_log(&mut self, token: usize, log: LogId) {
+        while let Some(subscription) = self.connections[token].subscriptions.iter().find(|s| s.log == log).copied() {
+            self.leave(token, subscription);
+        }
+    }
+
+    /// Those of these patterns, which are sorted, that the connection is subscribed to.
+    pub(super) fn subscriptions_to(&self, token: usize, patterns: &[Pattern]) -> Vec<Subscription> {
+        let is_meant = |subscription: &&Subscription| {
+            self.groups.get(subscription.group).is_some_and(|group| patterns.binary_search(&group.pattern).is_ok())
+        };
+        self.connections[token].subscriptions.iter().filter(is_meant).copied().collect()
+    }
+
+    pub(super) fn patterns_of(&self, token: usize, log: LogId) -> Vec<Pattern> {
+        let subscriptions = self.connections[token].subscriptions.iter().filter(|subscription| subscription.log == log);
+        subscriptions.filter_map(|subscription| Some(self.groups.get(subscription.group)?.pattern.clone())).collect()
+    }
+}

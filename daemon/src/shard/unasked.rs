@@ -1,0 +1,69 @@
+//! What a client is shown although it did not ask: records in place of what it lost, or of others that were replaced, and
+//! what newer events have replaced.
+
+use std::sync::Arc;
+
+use super::Shard;
+use super::poll::Backend;
+use crate::dialect::{About, Cause, Loss, Reply};
+use crate::event::{LogId, Position};
+use crate::hub::log::Answer;
+use crate::hub::records::Snapshot;
+use crate::hub::settings::Source;
+use crate::hub::stream::Stream;
+use crate::hub::{Subscribed, Wish};
+use crate::metrics;
+
+impl<B: Backend> Shard<B> {
+    /// A fresh snapshot for a connection that has taken everything else, in place of what was dropped.
+    pub(super) fn resync(&mut self, token: usize) {
+        let logs: Vec<LogId> = self.connections[token].lost.iter().map(|(log, _)| *log).collect();
+        for log in logs {
+            let Some(routes) = self.groups.log(log) else { continue };
+            let (stream, audience) = (routes.stream.clone(), routes.audience.clone());
+            let wish = Wish { patterns: &self.patterns_of(token, log), audience: &audience, since: None };
+            let Ok(answered) = stream.answer(&wish) else { continue }; // its end is on its way here
+            self.catch_up_to(&answered);
+            let Some(loss) = self.connections[token].take_loss(log) else { continue }; // told with the stream's end
+            let loss = Loss { to: answered.position.seq, ..loss };
+            self.connections[token].say(&Reply::Lagged { stream: stream.name(), loss: &loss });
+            self.show_anew(token, &stream, &answered);
+        }
+    }
+
+    /// The records since the change of this number, for everybody who was shown what they replaced. They come between
+    /// what is older and what is newer: whoever remembers a newer number has seen them.
+    pub(super) fn show_replaced_records(&mut self, log: LogId, seq: u64, records: &Snapshot) {
+        self.distribute();
+        self.read_history(log, seq);
+        let Some(routes) = self.groups.log(log) else { return };
+        let (stream, position) = (routes.stream.clone(), Position { epoch: routes.stream.epoch().clone(), seq });
+        for token in self.members_of(log, |member| member.start < seq) {
+            let answer = Answer::Snapshot(records.of(&self.patterns_of(token, log)));
+            let shown = Subscribed { log, position: position.clone(), answer, source: Source::Running };
+            self.show_anew(token, &stream, &shown);
+        }
+    }
+
+    /// Shows a connection the records of all its patterns of a log, in place of what it knows.
+    fn show_anew(&mut self, token: usize, stream: &Stream, shown: &Subscribed) {
+        self.set_start(token, shown.log, shown.position.seq);
+        let patterns = self.patterns_of(token, shown.log);
+        let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
+        let about = About { stream: stream.name(), topics: &topics, target: None, session_id: None, id: &None };
+        self.begin(token, &about, shown, Cause::Resync);
+    }
+
+    /// Tells the clients that asked for it about what newer events have replaced while they waited.
+    pub(super) fn tell_replaced(&mut self, token: usize) {
+        let connection = &mut self.connections[token];
+        if !connection.is_open() || !connection.outbox.has_replaced() || !connection.may_be_told(self.now) {
+            return;
+        }
+        for (stream, loss) in connection.outbox.take_replaced() {
+            metrics::lagged(&stream, "latest");
+            connection.say(&Reply::Lagged { stream: &stream, loss: &loss });
+        }
+        self.dirty.mark(connection, token);
+    }
+}
