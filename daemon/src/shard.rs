@@ -153,11 +153,8 @@ impl<B: Backend> Shard<B> {
         if !until_delivery.is_zero() && self.talking.is_empty() && self.dirty.0.is_empty() {
             return until_delivery; // awake: nobody needs to ring before
         }
-        self.inbox.fall_asleep();
-        if self.stash.is_empty() {
-            self.stash.extend(self.receiver.try_recv().ok());
-        }
-        if self.stash.is_empty() && self.talking.is_empty() && self.dirty.0.is_empty() {
+        let may_sleep = self.inbox.fall_asleep(&self.receiver, &mut self.stash);
+        if may_sleep && self.talking.is_empty() && self.dirty.0.is_empty() {
             TICK.saturating_sub(now.duration_since(self.ticked_at))
         } else {
             Duration::ZERO
