@@ -14,7 +14,7 @@ use crate::event::{Event, Flags, LogId};
 const MAX_SLACK: usize = 64;
 
 /// The name by which a newer event finds the one that it may replace.
-type LatestKey = (Arc<str>, Arc<str>, Box<str>);
+type LatestKey = (LogId, Arc<str>, Arc<str>, Box<str>);
 
 /// What a waiting piece is.
 #[derive(Debug)]
@@ -281,7 +281,7 @@ impl Origin {
 }
 
 fn latest_key(event: &Event) -> LatestKey {
-    (event.topic.clone(), event.kind.clone(), event.key.clone())
+    (event.log, event.topic.clone(), event.kind.clone(), event.key.clone())
 }
 
 #[cfg(test)]
@@ -330,6 +330,15 @@ mod tests {
         assert_eq!((loss.events, loss.from, loss.to), (99_997, 1, 99_997));
         outbox.sent(4);
         assert!(outbox.is_empty() && outbox.empty == 0);
+    }
+
+    #[test]
+    fn an_event_of_another_life_of_the_stream_replaces_nothing() {
+        let mut outbox = Outbox::default();
+        outbox.event(Bytes::from_static(b"a"), &latest(1, "1"));
+        let next_life = Event { log: LogId(1), ..Arc::into_inner(latest(1, "1")).unwrap() };
+        outbox.event(Bytes::from_static(b"b"), &Arc::new(next_life));
+        assert_eq!((waiting(&outbox), outbox.has_replaced()), (b"ab".to_vec(), false));
     }
 
     #[test]
