@@ -143,9 +143,9 @@ fn publishers_and_a_shard(room_for: usize) {
         queue.bell().silence();
         take_all_in(&queue, &receiver, &mut stash, &mut seen);
         if queue.take_overflow() {
-            take_all_in(&queue, &receiver, &mut stash, &mut seen);
-            while let Some(event) = catch_up(&stream) {
-                seen.push(event.seq);
+            while stream.lock().unwrap().targets.behind(0).is_some() {
+                take_all_in(&queue, &receiver, &mut stash, &mut seen);
+                seen.extend(catch_up(&stream).map(|event| event.seq));
             }
         }
     }
