@@ -8,6 +8,7 @@
     reason = "a failed unwrap is a failed test; without the standard harness clippy cannot know"
 )]
 
+mod accounting;
 mod admin;
 mod bad_input;
 mod bad_reload;
@@ -32,6 +33,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
     let tests = [
+        accounting::tests(),
         admin::tests(),
         bad_input::tests(),
         bad_reload::tests(),
