@@ -643,6 +643,20 @@ fn said_by(mut shard: super::Shard<super::poll::Epoll>, mut client: Client, coun
 }
 
 #[test]
+fn who_comes_after_records_were_replaced_is_shown_them_once() {
+    let (mut shard, bars, client) = standing();
+    bars.begin_records();
+    publish(&bars, "A:1", Flags::RECORD_ONLY, r#"{"close":1}"#);
+    bars.end_records();
+    hear(&mut shard, r#"{"type":"unsubscribe","stream":"bars"}"#);
+    hear(&mut shard, r#"{"type":"subscribe","topic":"bars:A:1"}"#);
+    shard.show_replaced_records();
+    publish(&bars, "A:1", Flags::default(), r#"{"close":2}"#);
+    let said = said_by(shard, client, 3);
+    assert_eq!(said, [("response".to_owned(), 2), ("full_update".to_owned(), 2), ("bar".to_owned(), 3)]);
+}
+
+#[test]
 fn nothing_older_follows_a_snapshot_although_somebody_connects() {
     let (mut shard, bars, client) = standing();
     shard.inbox.hand(Inbound::Adopt(Box::new(newcomer().0)));

@@ -25,6 +25,7 @@ mod process;
 mod real_trades;
 mod reload;
 mod server;
+mod slow;
 mod tidy;
 mod unit;
 
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         real_trades::tests(),
         reload::tests(),
         server::tests(),
+        slow::tests(),
         tidy::tests(),
         unit::tests(),
     ];

@@ -46,6 +46,19 @@ fn a_hundred_who_wait_for_the_same_cost_little_more_than_one() {
 }
 
 #[test]
+fn what_is_joined_for_all_counts_until_the_last_has_taken_it() {
+    let house = House::new(ROOMY);
+    let bars = forgetful(&house);
+    let client = stuck(&house, "bars:A:1");
+    house.shard.configure(Config { flush: Duration::from_millis(200), ..ROOMY });
+    publish(&bars, "A:1", Flags::default(), "{}"); // its turn begins the pause
+    flood_through(&house, &bars, 3000, "A:1"); // all of this is one turn, and forgotten when it is joined
+    let used = house.hub.memory().used();
+    assert!(used > 2_500_000, "{used} of 3,000 events of a kilobyte");
+    drop(client);
+}
+
+#[test]
 fn what_nobody_has_any_more_weighs_nothing() {
     let house = House::new(ROOMY);
     let bars = forgetful(&house);
