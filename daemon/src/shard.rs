@@ -159,11 +159,8 @@ impl<B: Backend> Shard<B> {
         if !until_delivery.is_zero() && self.talking.is_empty() && self.dirty.0.is_empty() {
             return until_delivery; // awake: nobody needs to ring before
         }
-        self.inbox.fall_asleep();
-        if self.stash.is_empty() {
-            self.stash.extend(self.receiver.try_recv().ok());
-        }
-        if self.stash.is_empty() && self.talking.is_empty() && self.dirty.0.is_empty() {
+        let may_sleep = self.inbox.fall_asleep(&self.receiver, &mut self.stash);
+        if may_sleep && self.talking.is_empty() && self.dirty.0.is_empty() {
             TICK.saturating_sub(now.duration_since(self.ticked_at))
         } else {
             Duration::ZERO
@@ -228,17 +225,25 @@ impl<B: Backend> Shard<B> {
 
     /// The inbox was full and events were refused: whoever is behind re-reads its history, and lags where that is too late.
     fn read_histories(&mut self) {
-        while let Some(inbound) = self.next_inbound() {
-            self.take_in(inbound);
-        }
         let mut logs: Vec<LogId> = self.groups.logs().map(|(log, _)| log).collect();
         logs.sort_unstable(); // the same order every time, so that a run can be repeated
         for log in logs {
-            self.read_history(log, u64::MAX);
+            while let Some(seq) = self.owed_up_to(log) {
+                while let Some(inbound) = self.next_inbound() {
+                    self.take_in(inbound); // what the hub handed over before it was refused comes first
+                }
+                self.read_history(log, seq);
+            }
         }
     }
 
-    /// Makes good, up to this number, what the hub could not hand over of a log.
+    fn owed_up_to(&self, log: LogId) -> Option<u64> {
+        let routes = self.groups.log(log)?;
+        routes.stream.owed_up_to(&routes.audience, self.outlet.id())
+    }
+
+    /// Makes good, up to this number, what the hub could not hand over of a log. What it did hand over up to there has been
+    /// taken in already.
     fn read_history(&mut self, log: LogId, up_to: u64) {
         while let Some(routes) = self.groups.log(log) {
             let (stream, audience) = (routes.stream.clone(), routes.audience.clone());

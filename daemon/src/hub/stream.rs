@@ -140,6 +140,13 @@ impl Stream {
         self.counters.subscriptions(inner.interest.total());
     }
 
+    /// The number up to which an outlet that was full has to re-read the history; `None` when it missed nothing.
+    pub fn owed_up_to(&self, audience: &str, outlet: u64) -> Option<u64> {
+        let inner = self.lock();
+        let log = inner.logs.get(audience)?;
+        log.targets.behind(outlet).map(|_| log.seq())
+    }
+
     /// What an outlet missed since it was full, up to a number and at most `max` events; `None` when it missed nothing.
     pub fn catch_up(&self, audience: &str, outlet: u64, up_to: u64, max: usize) -> Option<CaughtUp> {
         let mut inner = self.lock();

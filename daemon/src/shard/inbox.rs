@@ -1,13 +1,19 @@
-//! What other threads hand to a shard: a queue without a lock, bounded in bytes, and a bell that rings only for a sleeper.
+//! What other threads hand to a shard, and how it is woken for it.
+
+mod handover;
+#[cfg(test)]
+mod tests;
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
+use self::handover::{Bell, Handover};
 use super::Config;
 use super::poll::{ring, silence, wake_fd};
 use crate::dialect::Dialect;
@@ -59,45 +65,34 @@ pub enum Inbound {
     },
 }
 
+/// What the hand-over is made of in the daemon.
+mod sync {
+    pub use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    pub use std::sync::mpsc::{Receiver, Sender, channel};
+}
+
 /// The side of the queue that everybody has.
 pub struct Inbox {
     id: u64,
-    sender: Sender<Inbound>,
-    queued_bytes: AtomicUsize,
-    max_queued_bytes: usize,
-    asleep: AtomicBool,
-    overflowed: AtomicBool,
-    wake: OwnedFd,
-    /// When the shard last finished a turn, in milliseconds of its own count: a watchdog compares two looks.
+    queue: Handover<Inbound, OwnedFd>,
+    /// How many turns the shard has made: a watchdog compares two looks.
     turns: AtomicU64,
 }
 
 impl Inbox {
     /// An inbox in which at most this many bytes of events may wait.
     pub fn new(id: u64, max_queued_bytes: usize) -> io::Result<(Arc<Self>, Receiver<Inbound>)> {
-        let (sender, receiver) = channel();
-        let inbox = Self {
-            id,
-            sender,
-            queued_bytes: AtomicUsize::new(0),
-            max_queued_bytes,
-            asleep: AtomicBool::new(false),
-            overflowed: AtomicBool::new(false),
-            wake: wake_fd()?,
-            turns: AtomicU64::new(0),
-        };
-        Ok((Arc::new(inbox), receiver))
+        let (queue, receiver) = Handover::new(max_queued_bytes, wake_fd()?);
+        Ok((Arc::new(Self { id, queue, turns: AtomicU64::new(0) }), receiver))
     }
 
     pub fn wake_fd(&self) -> &OwnedFd {
-        &self.wake
+        self.queue.bell()
     }
 
     /// Hands something over that is not counted in bytes.
     pub fn hand(&self, inbound: Inbound) {
-        // The receiver lives as long as its shard; a shard that has ended needs nothing more.
-        _ = self.sender.send(inbound);
-        self.ring();
+        self.queue.hand(inbound);
     }
 
     /// How many turns the shard has made.
@@ -106,37 +101,41 @@ impl Inbox {
     }
 
     pub fn ring(&self) {
-        if self.asleep.swap(false, Ordering::SeqCst) {
-            ring(&self.wake);
-        }
+        self.queue.ring();
     }
 
-    /// The shard is about to wait; whoever hands something over from now on rings.
-    pub(super) fn fall_asleep(&self) {
-        self.asleep.store(true, Ordering::SeqCst);
+    /// The shard is about to wait; whoever hands something over from now on rings. Whether it may really wait.
+    pub(super) fn fall_asleep(&self, receiver: &Receiver<Inbound>, stash: &mut VecDeque<Inbound>) -> bool {
+        self.queue.fall_asleep(receiver, stash)
     }
 
     pub(super) fn wake_up(&self) {
-        self.asleep.store(false, Ordering::SeqCst);
+        self.queue.wake_up();
         self.turns.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn silence(&self) {
-        silence(&self.wake);
+        silence(self.queue.bell());
     }
 
     pub(super) fn taken(&self, event: &Event) {
-        self.queued_bytes.fetch_sub(event.weight(), Ordering::Relaxed);
+        self.queue.taken(event.weight());
     }
 
     /// Whether an event was refused and nobody has looked since.
     pub(super) fn has_overflowed(&self) -> bool {
-        self.overflowed.load(Ordering::Acquire)
+        self.queue.has_overflowed()
     }
 
     /// Whether an event was refused since the last call.
     pub(super) fn take_overflow(&self) -> bool {
-        self.overflowed.swap(false, Ordering::AcqRel)
+        self.queue.take_overflow()
+    }
+}
+
+impl Bell for OwnedFd {
+    fn ring(&self) {
+        ring(self);
     }
 }
 
@@ -146,15 +145,7 @@ impl Outlet for Inbox {
     }
 
     fn offer(&self, event: &Arc<Event>) -> Result<(), Full> {
-        let weight = event.weight();
-        if self.queued_bytes.fetch_add(weight, Ordering::Relaxed) + weight > self.max_queued_bytes {
-            self.queued_bytes.fetch_sub(weight, Ordering::Relaxed);
-            self.overflowed.store(true, Ordering::Release);
-            self.ring();
-            return Err(Full);
-        }
-        self.hand(Inbound::Event(event.clone()));
-        Ok(())
+        self.queue.offer(event.weight(), Inbound::Event(event.clone()))
     }
 
     fn records_replaced(&self, log: LogId, seq: u64, records: &Snapshot) {

@@ -14,7 +14,7 @@ use crate::event::{Event, Flags, LogId};
 const MAX_SLACK: usize = 64;
 
 /// The name by which a newer event finds the one that it may replace.
-type LatestKey = (Arc<str>, Arc<str>, Box<str>);
+type LatestKey = (LogId, Arc<str>, Arc<str>, Box<str>);
 
 /// What a waiting piece is.
 #[derive(Debug)]
@@ -305,7 +305,7 @@ impl Origin {
 }
 
 fn latest_key(event: &Event) -> LatestKey {
-    (event.topic.clone(), event.kind.clone(), event.key.clone())
+    (event.log, event.topic.clone(), event.kind.clone(), event.key.clone())
 }
 
 #[cfg(test)]
@@ -387,6 +387,15 @@ mod tests {
         outbox.event(Bytes::from_static(b"b"), &latest(11, "11"));
         outbox.pong(Bytes::from_static(b"new"));
         assert_eq!((waiting(&outbox), outbox.bytes()), (b"newb".to_vec(), 4));
+    }
+
+    #[test]
+    fn an_event_of_another_life_of_the_stream_replaces_nothing() {
+        let mut outbox = Outbox::default();
+        outbox.event(Bytes::from_static(b"a"), &latest(1, "1"));
+        let next_life = Event { log: LogId(1), ..Arc::into_inner(latest(1, "1")).unwrap() };
+        outbox.event(Bytes::from_static(b"b"), &Arc::new(next_life));
+        assert_eq!((waiting(&outbox), outbox.has_replaced()), (b"ab".to_vec(), false));
     }
 
     #[test]

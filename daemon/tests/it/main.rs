@@ -9,6 +9,7 @@
 )]
 
 mod abuse;
+mod accounting;
 mod admin;
 mod autobahn;
 mod bad_input;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
     let tests = [
         abuse::tests(),
+        accounting::tests(),
         admin::tests(),
         autobahn::tests(),
         bad_input::tests(),

@@ -294,6 +294,7 @@ impl View {
 
     fn begin_anew(&mut self, life: usize) {
         assert!(self.subscriptions.is_empty(), "the stream began anew under {:?}", self.patterns());
+        self.untold.retain(|seq| !told(&self.notices, *seq));
         assert_eq!(self.untold, BTreeSet::new(), "not told before the stream began anew");
         *self = Self { life, ..Self::default() };
     }
