@@ -1,5 +1,7 @@
 //! A running shard against real sockets: what clients get, in which order, and what slow ones are told.
 
+mod memory;
+
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -388,6 +390,31 @@ fn subscribers_are_told_when_the_source_goes_and_comes() {
 }
 
 #[test]
+fn replaced_records_are_shown_to_whoever_is_subscribed() {
+    let house = House::new(CONFIG);
+    let bars = house.bars(Lag::Resync);
+    publish(&bars, "A:1", Flags::default(), r#"{"close":1}"#);
+    let mut client = house.greeted();
+    client.subscribe(json!({"type": "subscribe", "topic": "bars:A:1"}));
+    let tell_records = |payload: &str| {
+        bars.begin_records();
+        publish(&bars, "A:1", Flags::RECORD_ONLY, payload);
+        bars.end_records();
+    };
+    tell_records(r#"{"close":1}"#);
+    publish(&bars, "A:1", Flags::default(), r#"{"close":2}"#);
+    assert_eq!(client.next()["data"], json!({"close": 2}), "the same records are no news");
+    tell_records(r#"{"close":3}"#);
+    let mut late = house.greeted();
+    late.subscribe(json!({"type": "subscribe", "topic": "bars:A:1"}));
+    publish(&bars, "A:1", Flags::default(), r#"{"close":4}"#);
+    let shown = client.next();
+    assert_eq!((&shown["resync"], &shown["data"]), (&json!(true), &json!({"bars": [{"close": 3}]})));
+    assert_eq!(client.next()["data"], json!({"close": 4}));
+    assert_eq!(late.next()["data"], json!({"close": 4}), "its snapshot had the new records already");
+}
+
+#[test]
 fn the_number_of_subscriptions_is_bounded() {
     let house = House::new(CONFIG);
     let bars = house.bars(Lag::Resync);
@@ -630,6 +657,20 @@ fn said_by(mut shard: super::Shard<super::poll::Epoll>, mut client: Client, coun
 }
 
 #[test]
+fn who_comes_after_records_were_replaced_is_shown_them_once() {
+    let (mut shard, bars, client) = standing();
+    bars.begin_records();
+    publish(&bars, "A:1", Flags::RECORD_ONLY, r#"{"close":1}"#);
+    bars.end_records();
+    hear(&mut shard, r#"{"type":"unsubscribe","stream":"bars"}"#);
+    hear(&mut shard, r#"{"type":"subscribe","topic":"bars:A:1"}"#);
+    shard.show_replaced_records();
+    publish(&bars, "A:1", Flags::default(), r#"{"close":2}"#);
+    let said = said_by(shard, client, 3);
+    assert_eq!(said, [("response".to_owned(), 2), ("full_update".to_owned(), 2), ("bar".to_owned(), 3)]);
+}
+
+#[test]
 fn nothing_older_follows_a_snapshot_although_somebody_connects() {
     let (mut shard, bars, client) = standing();
     shard.inbox.hand(Inbound::Adopt(Box::new(newcomer().0)));
@@ -760,7 +801,7 @@ fn one_turn_takes_so_much_from_the_inbox_and_answers_so_many_requests() {
 fn a_connection_has_so_long_to_answer_a_close_and_is_told_so_often() {
     let now = Instant::now();
     let second = Duration::from_secs(1);
-    let mut connection = Connection::new(newcomer().0, 0, 1000, now);
+    let mut connection = Connection::new(newcomer().0, 0, 1000, Hub::new("epoch").memory());
     assert!(connection.may_be_told(now));
     assert!(!connection.may_be_told(now + second - Duration::from_nanos(1)) && connection.may_be_told(now + second));
     connection.close(1001, "", now);

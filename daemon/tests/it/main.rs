@@ -26,6 +26,7 @@ mod process;
 mod real_trades;
 mod reload;
 mod server;
+mod slow;
 mod tidy;
 mod unit;
 
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         real_trades::tests(),
         reload::tests(),
         server::tests(),
+        slow::tests(),
         tidy::tests(),
         unit::tests(),
     ];
