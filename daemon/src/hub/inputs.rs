@@ -98,6 +98,12 @@ impl Inputs {
         }
     }
 
+    pub fn tell_writable(&mut self) {
+        for publisher in self.refused.drain(..) {
+            publisher.raise(Wakes::WRITABLE);
+        }
+    }
+
     pub fn push(&mut self, number: u64, event: &Arc<Event>) {
         self.newest = number;
         if self.listeners.is_empty() {
@@ -162,9 +168,7 @@ impl Inputs {
             self.kept.pop_front();
         }
         if self.bytes < before {
-            for publisher in self.refused.drain(..) {
-                publisher.raise(Wakes::WRITABLE);
-            }
+            self.tell_writable();
         }
     }
 }

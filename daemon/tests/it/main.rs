@@ -25,6 +25,7 @@ mod real_trades;
 mod reload;
 mod sanitized;
 mod server;
+mod slow;
 mod supervision;
 mod tidy;
 mod unit;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         reload::tests(),
         sanitized::tests(),
         server::tests(),
+        slow::tests(),
         supervision::tests(),
         tidy::tests(),
         unit::tests(),
