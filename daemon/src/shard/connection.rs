@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::inbox::{Endpoint, Newcomer};
 use super::outbox::Outbox;
-use super::poll::{Interest, Next, Sink};
+use super::poll::{self, Interest, Next, Sink};
 use crate::dialect::{Code, Dialect, Loss, Refusal, Reply, Request};
 use crate::event::{Event, LogId, unix_now};
 use crate::memory::Memory;
@@ -39,6 +39,10 @@ enum Stage {
     Open,
     /// A close frame is queued or sent; the client may answer until then.
     Closing(Instant),
+    /// The client broke the protocol. Its answer to our close frame would not be read, so our side of the socket ends
+    /// with that frame; the rest ends with the client's side, or then. Closing it whole at once would let what the
+    /// client still sends destroy the frame on its way.
+    Failing(Instant),
     /// Both sides have said it: the socket ends when everything is sent, or then.
     Closed(Instant),
     /// The socket is of no more use.
@@ -101,7 +105,7 @@ impl Connection {
     pub fn is_finished(&self, now: Instant) -> bool {
         match self.stage {
             Stage::Open => false,
-            Stage::Closing(until) => now >= until,
+            Stage::Closing(until) | Stage::Failing(until) => now >= until,
             Stage::Closed(until) => self.outbox.is_empty() || now >= until,
             Stage::Gone => true,
         }
@@ -151,7 +155,7 @@ impl Connection {
                 Ok(Some(Input::Binary(_))) => self.waiting.push_back(Err(binary_refused())),
                 Ok(Some(Input::Ping(payload))) => self.outbox.pong(frame::pong(payload)),
                 Ok(Some(Input::Pong(_))) => {}
-                Err(Violation { code, reason }) => return self.close(code, reason, now),
+                Err(violation) => return self.fail(violation, now),
             }
         }
     }
@@ -226,8 +230,13 @@ impl Connection {
                 self.stage = Stage::Closed(now + CLOSE_TIMEOUT);
             }
             Stage::Closing(until) => self.stage = Stage::Closed(until),
-            Stage::Closed(_) | Stage::Gone => {}
+            Stage::Failing(_) | Stage::Closed(_) | Stage::Gone => {}
         }
+    }
+
+    fn fail(&mut self, violation: Violation, now: Instant) {
+        self.close(violation.code, violation.reason, now);
+        self.stage = Stage::Failing(now + CLOSE_TIMEOUT);
     }
 
     fn encode(&self, reply: &Reply<'_>) -> Bytes {
@@ -248,6 +257,9 @@ impl Sink for Connection {
         match outcome {
             Ok(count) => {
                 self.outbox.sent(count);
+                if self.outbox.is_empty() && matches!(self.stage, Stage::Failing(_)) {
+                    poll::end_writing(self.socket.as_fd());
+                }
                 if self.outbox.bytes() > 0 && count > 0 { Next::Continue } else { Next::Stop }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Next::Stop,
@@ -269,4 +281,49 @@ pub fn encoded(event: &Event, dialect: Dialect) -> Bytes {
 fn binary_refused() -> Refusal {
     let message = "binary messages are not understood; send JSON as text".to_owned();
     Refusal { code: Code::InvalidMessage, message, stream: None, id: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, Read};
+    use std::os::unix::net::UnixStream;
+
+    use slab::Slab;
+
+    use super::super::poll::{Backend, Epoll, wake_fd};
+    use super::*;
+
+    /// A connection after `act` and one flush, and what its client reads of it.
+    fn after(act: impl FnOnce(&mut Connection)) -> (Connection, Vec<u8>, io::Result<usize>) {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let endpoint = Endpoint { path: "/v1/ws".into(), dialect: Dialect::Native, streams: vec![] };
+        let newcomer =
+            Newcomer { socket: ours.into(), read_ahead: vec![], endpoint: endpoint.into(), permit: Box::new(()) };
+        let mut connections = Slab::new();
+        let token = connections.insert(Connection::new(newcomer, 0, 100, &Arc::default()));
+        act(&mut connections[token]);
+        Epoll::new(&wake_fd().unwrap()).unwrap().flush(&mut connections, &[token]);
+        theirs.set_nonblocking(true).unwrap();
+        let mut heard = Vec::new();
+        let end = theirs.read_to_end(&mut heard);
+        (connections.remove(token), heard, end)
+    }
+
+    #[test]
+    fn a_violation_ends_our_side_at_once_and_waits_for_the_client() {
+        let now = Instant::now();
+        let (connection, heard, end) = after(|connection| connection.hear(&mut [0x83], now));
+        assert_eq!(heard, frame::close(close::PROTOCOL_ERROR, "reserved opcode"));
+        assert_eq!(end.unwrap(), heard.len(), "the end follows");
+        assert!(!connection.is_finished(now) && connection.is_finished(now + CLOSE_TIMEOUT));
+    }
+
+    #[test]
+    fn a_close_of_ours_waits_for_its_answer() {
+        let now = Instant::now();
+        let (connection, heard, end) = after(|connection| connection.close(close::GOING_AWAY, "", now));
+        assert_eq!(heard, frame::close(close::GOING_AWAY, ""));
+        assert_eq!(end.unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert!(!connection.is_finished(now) && connection.is_finished(now + CLOSE_TIMEOUT));
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 use slab::Slab;
 
 /// The most pieces that one system call sends; the kernel takes 1,024, and more pieces cost more than a second call.
@@ -143,6 +143,12 @@ fn send<S: Sink>(sink: &S) -> io::Result<usize> {
 pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     let (read, _) = rustix::net::recv(fd, buffer, RecvFlags::DONTWAIT)?;
     Ok(read)
+}
+
+/// Tells the other side that nothing more comes; what it sends is still read.
+pub fn end_writing(fd: BorrowedFd<'_>) {
+    // A socket that is lost already says so by itself.
+    _ = rustix::net::shutdown(fd, Shutdown::Write);
 }
 
 /// A wake-up that other threads can ring.
