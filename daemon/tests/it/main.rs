@@ -8,12 +8,14 @@
     reason = "a failed unwrap is a failed test; without the standard harness clippy cannot know"
 )]
 
+mod abuse;
 mod admin;
 mod autobahn;
 mod bad_input;
 mod bad_reload;
 mod broadcasters;
 mod clients;
+mod closing;
 mod documents;
 mod echo;
 mod handshake;
@@ -37,12 +39,14 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
     let tests = [
+        abuse::tests(),
         admin::tests(),
         autobahn::tests(),
         bad_input::tests(),
         bad_reload::tests(),
         broadcasters::tests(),
         clients::tests(),
+        closing::tests(),
         documents::tests(),
         handshake::tests(),
         ingest::tests(),

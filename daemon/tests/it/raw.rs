@@ -114,6 +114,7 @@ impl Raw {
 
     /// Takes away what is left of a connection that may end in any way.
     pub fn drain(mut self) {
+        widen(&self.socket);
         let mut piece = [0; 64 << 10];
         loop {
             match self.socket.read(&mut piece) {
@@ -123,10 +124,6 @@ impl Raw {
                 Err(error) => panic!("{error}"),
             }
         }
-    }
-
-    pub fn reset(self) {
-        reset(self.socket);
     }
 
     fn read_until<T>(&mut self, found: impl Fn(&[u8]) -> Option<T>) -> T {
@@ -189,6 +186,11 @@ pub fn narrow(address: &str) -> TcpStream {
     socket.set_read_timeout(Some(http::PATIENCE)).unwrap();
     socket.set_write_timeout(Some(http::PATIENCE)).unwrap();
     socket
+}
+
+/// Ends the narrowness: reading through it would take minutes.
+pub fn widen(socket: &TcpStream) {
+    sockopt::set_socket_recv_buffer_size(socket, 1 << 20).unwrap();
 }
 
 fn header(first: u8, masked: u8, length: usize) -> Vec<u8> {
