@@ -164,8 +164,11 @@ fn stuck(daemon: &Daemon) -> (Raw, usize) {
     (greedy, asked - 1) // the last one was not written whole
 }
 
+/// Brings a client there.
+type State = fn(&Daemon) -> Raw;
+
 /// What a client may have done before nothing more is heard of it.
-const STATES: &[(&str, fn(&Daemon) -> Raw)] = &[
+const STATES: &[(&str, State)] = &[
     ("nothing was said", |daemon| Raw::on(http::connect(&daemon.clients))),
     ("in the head", |daemon| said(daemon, &raw::request(&daemon.clients)[..40])),
     ("after a request", |daemon| said(daemon, &raw::request(&daemon.clients))),

@@ -18,6 +18,7 @@ mod clients;
 mod closing;
 mod documents;
 mod echo;
+mod foreign;
 mod handshake;
 mod house;
 mod http;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         clients::tests(),
         closing::tests(),
         documents::tests(),
+        foreign::tests(),
         handshake::tests(),
         ingest::tests(),
         lifecycle::tests(),

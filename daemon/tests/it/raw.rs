@@ -148,8 +148,9 @@ pub fn request(address: &str) -> Vec<u8> {
 
 /// A request whose answer carries the id (JSON), filled up with spaces to a length.
 pub fn ping(id: &str, length: usize) -> String {
-    let text = format!(r#"{{"type":"ping","id":{id}}}"#);
-    format!("{text:length$}")
+    let mut text = format!(r#"{{"type":"ping","id":{id}}}"#);
+    text.push_str(&" ".repeat(length.saturating_sub(text.len())));
+    text
 }
 
 /// A client's frame, with its length in the shortest form.
