@@ -37,10 +37,14 @@ const SLACK: u64 = 8 << 20;
 /// A daemon with a stream that clients may hear, behind these lines of `[hub]`. It has reloaded once, so that everything
 /// is open that a daemon has open.
 fn start(hub: &str) -> Daemon {
-    let config = format!("[hub]\n{hub}\n[streams.ticks]\nvisible = true\n");
+    let config = config(hub);
     let daemon = Daemon::start(&config);
     daemon.reload(|| daemon.configure(&format!("{config}# again\n")));
     daemon
+}
+
+fn config(hub: &str) -> String {
+    format!("[hub]\n{hub}\n[streams.ticks]\nvisible = true\n")
 }
 
 fn connections(daemon: &Daemon) -> f64 {
@@ -206,16 +210,14 @@ fn greeted_and_said(daemon: &Daemon, bytes: &[u8]) -> Raw {
 
 /// Their sockets stay open, and nothing ever comes from them: no end, no reset, no pong.
 fn a_client_that_vanished_is_let_go_whatever_it_was_doing() {
-    let times = "header_timeout = \"300ms\"\nping = { every = \"100ms\", drop_after = \"300ms\" }";
-    let daemon = start(&format!("{SMALL_OUTBOX}\n{times}"));
+    let hub = format!("{SMALL_OUTBOX}\nheader_timeout = \"300ms\"");
+    let daemon = start(&hub);
     let before = descriptors(&daemon);
-    let mut vanished: Vec<Raw> = Vec::new();
-    for (name, state) in STATES {
-        // A body has a time of its own, which is a minute.
-        if *name != "in the body of a request" {
-            vanished.push(state(&daemon));
-        }
-    }
+    // A body has a time of its own, which is a minute.
+    let states = STATES.iter().filter(|(name, _)| *name != "in the body of a request");
+    let vanished: Vec<Raw> = states.map(|(_, state)| state(&daemon)).collect();
+    let impatient = format!("{hub}\nping = {{ every = \"100ms\", drop_after = \"300ms\" }}");
+    daemon.reload(|| daemon.configure(&config(&impatient)));
     all_is_as_before(&daemon, before);
     drop(vanished);
 }
