@@ -132,6 +132,8 @@ pub enum Refused {
     TooManyAudiences(usize),
     /// An event for one user in a stream that everybody may read.
     NotPrivate,
+    /// The event follows from an input of which it is forgotten whether the event was published for it before.
+    OldCause(usize),
     /// The stream was removed by a reload.
     Removed,
 }
@@ -158,6 +160,10 @@ impl fmt::Display for Refused {
             Self::TooManyAudiences(max) => write!(out, "the stream has {max} audiences already, the most it may have"),
             Self::NotPrivate => out.write_str(
                 "the event has an audience, but the stream is not private; set private = true, or leave it out",
+            ),
+            Self::OldCause(max) => write!(
+                out,
+                "whether its cause led to it before is forgotten: {max} later inputs led to events; publish it earlier, or without a cause"
             ),
             Self::Removed => out.write_str("the stream was removed from the configuration"),
         }

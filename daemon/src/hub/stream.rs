@@ -10,7 +10,7 @@ use super::interest::Interest;
 use super::kinds::Kinds;
 use super::log::{Answer, CaughtUp, Log};
 use super::pattern::Pattern;
-use super::repeats::Repeats;
+use super::repeats::{MAX_INPUTS, Repeats, Seen};
 use super::settings::{Figures, Settings, Source};
 use super::signal::{Signal, Wakes};
 use super::targets::Outlet;
@@ -84,6 +84,7 @@ impl Stream {
         inner.kinds = Kinds::new(settings.collections.clone());
         let is_shut = settings.private != inner.settings.private || !settings.visible;
         inner.settings = Arc::new(settings);
+        inner.inputs.tell_refused();
         let limits = inner.settings.limits;
         for log in inner.logs.values_mut() {
             log.evict(&limits, Instant::now());
@@ -222,6 +223,11 @@ impl Stream {
         self.lock().inputs.read_up_to(listener)
     }
 
+    /// The newest input of this life of a stream that an event here was published for.
+    pub fn newest_cause(&self, stream: &str, epoch: &str) -> u64 {
+        self.lock().repeats.newest_input(stream, epoch)
+    }
+
     pub fn saved_inputs(&self, listener: ListenerId, number: u64) {
         self.lock().inputs.saved(listener, number);
     }
@@ -268,7 +274,8 @@ impl Inner {
         if self.source == Source::Removed {
             return Err(Refused::Removed);
         }
-        if let Some(seq) = self.accepted_before(draft, now) {
+        if let Some(seq) = self.accepted_before(draft, now)? {
+            self.refresh_record(draft, stream, now)?;
             return Ok(Accepted { seq, repeated: true });
         }
         if !draft.audience.is_empty() && !self.settings.private {
@@ -284,12 +291,26 @@ impl Inner {
         Ok(Accepted { seq: event.seq, repeated: false })
     }
 
-    fn accepted_before(&mut self, draft: &Draft<'_>, now: Instant) -> Option<u64> {
+    fn accepted_before(&mut self, draft: &Draft<'_>, now: Instant) -> Result<Option<u64>, Refused> {
         self.repeats.forget_ids_older_than(self.settings.dedup, now);
         if let Some(seq) = self.repeats.seq_of(draft.id) {
-            return Some(seq);
+            return Ok(Some(seq));
         }
-        draft.cause.filter(|cause| self.repeats.is_repeated_cause(cause)).map(|_| 0)
+        match draft.cause.map(|cause| self.repeats.seen(&cause)) {
+            None | Some(Seen::New) => Ok(None),
+            Some(Seen::Accepted) => Ok(Some(0)),
+            Some(Seen::Forgotten) => Err(Refused::OldCause(MAX_INPUTS)),
+        }
+    }
+
+    /// A repeated event that comes after the broadcaster has told its records is not in them: its maker was still at
+    /// work on it when the state was saved.
+    fn refresh_record(&mut self, draft: &Draft<'_>, stream: &Stream, now: Instant) -> Result<(), Refused> {
+        if draft.cause.is_some() && !draft.key.is_empty() && self.source == Source::Running {
+            let flags = Flags(draft.flags.0 | Flags::RECORD_ONLY.0);
+            self.append(&Draft { flags, ..*draft }, stream, now)?;
+        }
+        Ok(())
     }
 
     fn check_room_for_listeners(&mut self, draft: &Draft<'_>, publisher: Option<&Arc<Signal>>) -> Result<(), Refused> {

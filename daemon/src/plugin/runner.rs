@@ -10,7 +10,6 @@ use metrics::Histogram;
 use super::broadcaster::{Answer, Order, Phase, Shared, Tenure, fault};
 use super::demand::Demand;
 use super::handles;
-use super::inputs::Inputs;
 use super::library::Instance;
 use super::port::{Fault, Gate, Port, Telling};
 use super::restart::{Failures, Verdict};
@@ -167,6 +166,7 @@ impl Runner {
         self.since = Since { checkpoint_at: now, file_at: now, unsaved: true, ..Since::default() };
         self.port.set_gate(Gate::Open);
         self.call("start", Instance::start)?;
+        self.catch_up()?;
         if let Some(stream) = self.shared.desk.stream.get().cloned() {
             stream.begin_records();
             self.port.set_telling_records(Telling::Records);
@@ -181,6 +181,23 @@ impl Runner {
         let note = &self.shared.library.note;
         self.shared.metrics.started(&note.id, &note.version, &self.shared.library.sha256);
         self.more = true;
+        Ok(())
+    }
+
+    /// Feeds it first what an earlier instance had handled and not saved: its records would else be older than what
+    /// subscribers have seen, and the events that bring them up to date again are not published twice.
+    fn catch_up(&mut self) -> Result<(), Fault> {
+        if let Some(stream) = self.shared.desk.stream.get() {
+            self.with_inputs(|inputs| inputs.repeat_what_led_to(stream));
+        }
+        while self.with_inputs(|inputs| inputs.are_repeated()) {
+            let mut told = Vec::new();
+            self.with_inputs(|inputs| inputs.read(turn::MAX_BATCH, &mut told));
+            if told.is_empty() {
+                break;
+            }
+            self.handle(&told)?;
+        }
         Ok(())
     }
 
@@ -286,7 +303,7 @@ impl Runner {
         inner.restarts += 1;
         let checkpoint = inner.checkpoint.clone();
         drop(inner);
-        self.with_inputs(Inputs::rewind);
+        self.with_inputs(|inputs| inputs.rewind(&checkpoint.positions));
         self.create()?;
         self.restore(&checkpoint)?;
         self.begin()

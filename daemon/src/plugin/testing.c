@@ -49,6 +49,7 @@ static int64_t say(bcd_instance *self, const char *kind, const char *payload, ui
     if (cause) {
         msg.cause_seq = cause->seq;
         msg.cause_stream = cause->stream;
+        msg.cause_epoch = cause->epoch;
     }
     return api->publish(self->host, &msg, 1, sizeof msg);
 }

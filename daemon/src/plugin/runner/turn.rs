@@ -23,14 +23,19 @@ impl Runner {
         let wakes = std::mem::take(&mut self.pending);
         let told = self.gather(wakes);
         if !told.is_empty() {
-            self.tell(&told)?;
+            self.handle(&told)?;
             if self.tenure() == Tenure::Abandoned {
                 return Ok(()); // what it did no longer counts, so it must not be saved
             }
-            self.since.inputs += self.with_inputs(|inputs| inputs.handled(&told));
-            self.since.told = true;
         }
         self.keep()
+    }
+
+    pub(super) fn handle(&mut self, told: &[Told]) -> Result<(), Fault> {
+        self.tell(told)?;
+        self.since.inputs += self.with_inputs(|inputs| inputs.handled(told));
+        self.since.told = true;
+        Ok(())
     }
 
     /// What there is to tell now, in an order that lets a broadcaster make room before it is fed.

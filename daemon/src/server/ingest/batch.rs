@@ -184,7 +184,7 @@ fn pointer(refused: &Refused) -> &'static str {
         Refused::BadTopic(_) | Refused::TooManyTopics(_) => "/topic",
         Refused::TooManyRecords(_) => "/key",
         Refused::TooManyAudiences(_) | Refused::NotPrivate => "/audience",
-        Refused::Full | Refused::Removed => "",
+        Refused::Full | Refused::Removed | Refused::OldCause(_) => "",
     }
 }
 
