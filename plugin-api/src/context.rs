@@ -92,12 +92,17 @@ impl<'a> Context<'a> {
         u64::try_from(self.host.demand(topic)).unwrap_or(0)
     }
 
-    /// Takes the cause that the next event would carry, for an event that has to wait until it can be published, or
-    /// may never be. `None` unless an input is being handled.
+    /// The next event is the `ordinal`th (from 0) of the input that is being handled; without this they are counted.
     ///
-    /// Events are told apart by their place among those of their input. Whoever publishes one only sometimes (because
-    /// nobody listens, say) takes its cause each time: else an input that is handled again after a failure could give
-    /// its events other places than before, and the wrong ones would be taken for repeated.
+    /// An input that is handled again after a failure must give its events the same ordinals as before, for by them
+    /// the hub knows which it has already. Whoever publishes some only sometimes, because nobody listens, say, names
+    /// the ordinals of all that may follow from an input.
+    pub fn set_ordinal(&mut self, ordinal: u32) {
+        self.ordinal = ordinal;
+    }
+
+    /// Takes the cause that the next event would carry, for an event that has to wait until it can be published.
+    /// `None` unless an input is being handled.
     pub fn take_cause(&mut self) -> Option<Cause> {
         let Handled { stream, epoch, seq } = self.cause?;
         let ordinal = self.ordinal;
