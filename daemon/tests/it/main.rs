@@ -24,6 +24,7 @@ mod process;
 mod real_trades;
 mod reload;
 mod server;
+mod stumbling;
 mod tidy;
 mod unit;
 
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         real_trades::tests(),
         reload::tests(),
         server::tests(),
+        stumbling::tests(),
         tidy::tests(),
         unit::tests(),
     ];

@@ -19,6 +19,7 @@ pub mod replay;
 pub mod resolution;
 mod running;
 pub mod series;
+pub mod session;
 pub mod settings;
 mod source;
 pub mod tick;
