@@ -178,6 +178,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_kill_left_half_written_is_not_read_and_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let saved = Saved::new(dir.path().to_owned());
+        saved.write("bars", "bars", &checkpoint()).unwrap();
+        let whole = fs::read(dir.path().join("bars.state")).unwrap();
+        fs::write(dir.path().join("bars.state.tmp"), &whole[..whole.len() / 2]).unwrap();
+        assert_eq!(saved.read("bars", "bars"), Some(checkpoint()));
+        saved.write("bars", "bars", &Checkpoint::default()).unwrap();
+        assert_eq!(saved.read("bars", "bars"), Some(Checkpoint::default()));
+    }
+
+    #[test]
     fn the_state_of_another_plugin_is_not_used() {
         let dir = tempfile::tempdir().unwrap();
         let saved = Saved::new(dir.path().to_owned());

@@ -22,6 +22,7 @@ use crate::hub::stream::Stream;
 use crate::hub::targets::{Full, Outlet};
 
 mod faulty;
+mod inputs;
 mod loading;
 mod panics;
 mod running;

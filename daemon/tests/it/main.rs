@@ -17,6 +17,7 @@ mod documents;
 mod house;
 mod http;
 mod ingest;
+mod inputs;
 mod lifecycle;
 mod main_job;
 mod needs;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         clients::tests(),
         documents::tests(),
         ingest::tests(),
+        inputs::tests(),
         lifecycle::tests(),
         main_job::tests(),
         needs::tests(),
