@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::inputs::{Batch, Inputs, ListenerId};
+use super::inputs::Inputs;
 use super::interest::Interest;
 use super::kinds::Kinds;
 use super::log::{Answer, CaughtUp, Log};
@@ -17,6 +17,8 @@ use super::targets::Outlet;
 use super::{Accepted, Refused, Subscribed, Wish};
 use crate::event::{Draft, Event, Flags, LogId, Position, unix_now};
 use crate::metrics;
+
+mod listening;
 
 /// The most audiences of a private stream: each has a log of its own.
 pub const MAX_AUDIENCES: usize = 100_000;
@@ -201,41 +203,6 @@ impl Stream {
         self.lock().logs.values_mut().for_each(Log::end_records);
     }
 
-    pub fn listen(&self, signal: Arc<Signal>, saved: Option<&Position>) -> ListenerId {
-        let mut inner = self.lock();
-        let id = inner.inputs.add(signal, saved, &self.epoch);
-        inner.demand_changes(&Pattern::whole(&self.name));
-        id
-    }
-
-    pub fn unlisten(&self, listener: ListenerId) {
-        let mut inner = self.lock();
-        inner.inputs.remove(listener);
-        inner.demand_changes(&Pattern::whole(&self.name));
-    }
-
-    pub fn read_inputs(&self, listener: ListenerId, max: usize) -> Batch {
-        self.lock().inputs.read(listener, max)
-    }
-
-    /// The number up to which a listener was handed its inputs: where it stands before the first one, too.
-    pub fn inputs_read_up_to(&self, listener: ListenerId) -> u64 {
-        self.lock().inputs.read_up_to(listener)
-    }
-
-    /// The newest input of this life of a stream that an event here was published for.
-    pub fn newest_cause(&self, stream: &str, epoch: &str) -> u64 {
-        self.lock().repeats.newest_input(stream, epoch)
-    }
-
-    pub fn saved_inputs(&self, listener: ListenerId, number: u64) {
-        self.lock().inputs.saved(listener, number);
-    }
-
-    pub fn rewind_inputs(&self, listener: ListenerId) {
-        self.lock().inputs.rewind(listener);
-    }
-
     /// What there is now. Looking also brings the metrics of what is kept up to date.
     pub fn figures(&self) -> Figures {
         let inner = self.lock();
@@ -284,11 +251,17 @@ impl Inner {
         self.check_room_for_listeners(draft, publisher)?;
         let event = self.append(draft, stream, now)?;
         self.remember(draft, event.seq, now);
-        if !draft.flags.has(Flags::RECORD_ONLY) {
-            let number = if self.settings.private { self.inputs.newest() + 1 } else { event.seq };
+        if !draft.flags.has(Flags::RECORD_ONLY) && !self.is_for_nobody(draft) {
+            // Across audiences inputs have a number of their own, and a stream that was private goes on with it.
+            let next = self.inputs.newest() + 1;
+            let number = if self.settings.private { next } else { event.seq.max(next) };
             self.inputs.push(number, &event);
         }
         Ok(Accepted { seq: event.seq, repeated: false })
+    }
+
+    fn is_for_nobody(&self, draft: &Draft<'_>) -> bool {
+        self.settings.private && draft.audience.is_empty() && !self.settings.broadcast.contains(draft.kind)
     }
 
     fn accepted_before(&mut self, draft: &Draft<'_>, now: Instant) -> Result<Option<u64>, Refused> {
@@ -330,11 +303,9 @@ impl Inner {
         let kind = self.kinds.get(draft.kind)?;
         let limits = self.settings.limits;
         let event = self.log(draft.audience, &stream.name, &stream.log_ids)?.append(draft, &kind, &limits, now)?;
-        if self.settings.private && draft.audience.is_empty() {
-            if !self.settings.broadcast.contains(draft.kind) {
-                stream.counters.unaddressed();
-                return Ok(event);
-            }
+        if self.is_for_nobody(draft) {
+            stream.counters.unaddressed();
+        } else if self.settings.private && draft.audience.is_empty() {
             let connected =
                 self.logs.iter_mut().filter(|(audience, log)| !audience.is_empty() && !log.targets.is_empty());
             for (_, log) in connected {

@@ -15,8 +15,8 @@ use crate::http;
 use crate::needs;
 use crate::process::Daemon;
 
-const TICKS: usize = 100_000;
-const PANICS: u64 = 10;
+const TICKS: usize = 1_000_000;
+const PANICS: u64 = 100;
 /// Ticks per request: what a feed collects in a second or two.
 const BATCH: usize = 2000;
 const SYMBOLS: [&str; 4] = ["ANT", "BEE", "CAT", "DOG"];

@@ -102,7 +102,8 @@ fn listeners_stand_where_they_saved_each_for_itself() {
 
 #[test]
 fn inputs_of_a_private_stream_have_one_number_across_audiences() {
-    let stream = stream(Settings { private: true, ..Settings::default() });
+    let broadcast = ["news".to_owned()].into();
+    let stream = stream(Settings { private: true, broadcast, ..Settings::default() });
     let audiences = ["ann", "bob", "ann", "cyd"];
     let publish = |audience: &'static str| {
         stream.publish(&Draft { audience, ..draft("A", "k", "{}") }, None).unwrap();
@@ -120,10 +121,17 @@ fn inputs_of_a_private_stream_have_one_number_across_audiences() {
     stream.rewind_inputs(listener);
     let again = told(&stream.read_inputs(listener, 10));
     assert_eq!(again, [(3, "bob".into()), (4, "ann".into()), (5, "cyd".into())]);
+    stream.publish(&draft("A", "", "{}"), None).unwrap();
+    stream.publish(&Draft { kind: "news", ..draft("A", "", "{}") }, None).unwrap();
+    let news = stream.read_inputs(listener, 10);
+    assert_eq!(told(&news), [(6, String::new())], "what is for nobody is for no listener either");
     stream.unlisten(listener);
     publish("bob");
     let back = stream.listen(Arc::default(), Some(&since(3)));
-    assert_eq!(stream.read_inputs(back, 10).gap, Some((4, 6)));
+    assert_eq!(stream.read_inputs(back, 10).gap, Some((4, 7)));
+    stream.apply(Settings::default());
+    assert_eq!(stream.publish(&draft("A", "", "{}"), None).unwrap().seq, 3);
+    assert_eq!(numbers(&stream.read_inputs(back, 10)), [8], "numbers go on when it is private no more");
 }
 
 #[test]

@@ -140,7 +140,7 @@ fn a_position_stays_where_it_was_saved_until_the_gap_behind_it_is_handled() {
     let stream = house.stream("in");
     let old = Position { epoch: "of another life".into(), seq: 7 };
     let saved = BTreeMap::from([("in".to_owned(), old.clone())]);
-    let mut inputs = Inputs::listen(&[stream.clone()], &Arc::new(Signal::default()), &saved);
+    let mut inputs = Inputs::listen(std::slice::from_ref(&stream), &Arc::new(Signal::default()), &saved);
     let mut told = Vec::new();
     inputs.read(10, &mut told);
     assert!(matches!(told[..], [Told::Gap { first: 0, last: 3, .. }]));
