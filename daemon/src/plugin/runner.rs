@@ -18,6 +18,7 @@ use super::told::Told;
 use crate::hub::settings::Source;
 use crate::hub::signal::Wakes;
 
+mod file;
 mod turn;
 
 pub struct Runner {
@@ -32,6 +33,7 @@ pub struct Runner {
     /// Inputs may wait, although no signal says so.
     more: bool,
     since: Since,
+    writing: Option<file::Writing>,
     calls: BTreeMap<&'static str, Histogram>,
 }
 
@@ -65,6 +67,7 @@ impl Runner {
             pending: Wakes::default(),
             more: false,
             since: Since::default(),
+            writing: None,
             calls: BTreeMap::new(),
         }
     }
@@ -219,6 +222,7 @@ impl Runner {
             self.port.set_gate(Gate::Quiet);
             self.set_phase(Phase::Quiet);
         }
+        self.finish_file();
         Ok(self.shared.lock().checkpoint.clone())
     }
 
@@ -240,9 +244,7 @@ impl Runner {
         if was_running && let Err(fault) = self.tell(&[Told::Quiesce]).and_then(|()| self.checkpoint()) {
             self.report(&fault);
         }
-        if self.since.unsaved {
-            self.write_file();
-        }
+        self.write_file();
         if self.instance.is_some() {
             let _it_ends_anyway = self.tell(&[Told::Stop]);
         }

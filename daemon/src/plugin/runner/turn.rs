@@ -92,9 +92,7 @@ impl Runner {
         if is_due {
             self.checkpoint()?;
         }
-        if self.since.unsaved && now - self.since.file_at >= nanos(timing.save_every) {
-            self.write_file();
-        }
+        self.keep_file();
         Ok(())
     }
 
@@ -120,24 +118,6 @@ impl Runner {
         }
     }
 
-    pub(super) fn write_file(&mut self) {
-        self.since.file_at = self.now();
-        let inner = self.shared.lock();
-        if inner.tenure != Tenure::Present || inner.checkpoint == Checkpoint::default() {
-            return;
-        }
-        let checkpoint = inner.checkpoint.clone();
-        drop(inner);
-        let name = &*self.shared.desk.name;
-        match self.shared.saved.write(name, &self.shared.library.note.id, &checkpoint) {
-            Ok(()) => self.since.unsaved = false,
-            Err(error) => {
-                self.shared.metrics.failed("state_not_written");
-                tracing::error!(broadcaster = name, %error, "state cannot be written; see the state directory");
-            }
-        }
-    }
-
     pub(super) fn next_deadline(&self) -> Option<i64> {
         let timing = &self.shared.timing;
         match self.shared.lock().phase {
@@ -150,7 +130,8 @@ impl Runner {
         }
         let checkpoint =
             self.since.told.then(|| self.since.checkpoint_at.saturating_add(nanos(timing.checkpoint_every)));
-        let file = self.since.unsaved.then(|| self.since.file_at.saturating_add(nanos(timing.save_every)));
+        let can_write = self.since.unsaved && self.writing.is_none();
+        let file = can_write.then(|| self.since.file_at.saturating_add(nanos(timing.save_every)));
         [self.port.next_timer(), self.demand.next_end(), checkpoint, file].into_iter().flatten().min()
     }
 

@@ -134,6 +134,35 @@ fn listeners_of_one_stream_stand_where_each_of_them_saved() {
 }
 
 #[test]
+fn a_disk_that_hangs_holds_up_no_event_and_what_it_refused_is_written_again() {
+    let house = House::new();
+    house.build("patient", &[]);
+    house.reload(&[listening(wanted("a", "patient", ""), &["in"])]).unwrap();
+    let heard = house.subscribe("a");
+    let state = house.dir.path().join("state");
+    let pipe = state.join("a.state.tmp"); // whoever opens it for writing hangs until somebody reads
+    fs::create_dir_all(&state).unwrap();
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for (number, seconds) in (1..).zip([1, 9, 10, 10]) {
+        house.input("x");
+        until("it is handled", || heard.numbers().last() == Some(&number));
+        house.clock.advance(Duration::from_secs(seconds));
+        until("a checkpoint is taken", || house.stream("in").figures().input_bytes == 0);
+    }
+    let written = fs::read(&pipe).unwrap(); // what hung goes on, and fails, for a pipe cannot be flushed
+    assert!(written.ends_with(&2_u64.to_ne_bytes()) && !state.join("a.state").exists());
+    fs::remove_file(&pipe).unwrap();
+    until("the newest state is there", || {
+        house.tick(Duration::from_secs(1));
+        house.supervisor.saved().read("a", "patient").is_some_and(|saved| saved.positions["in"].seq == 4)
+    });
+    house.input("x");
+    until("it is handled", || heard.numbers() == [1, 2, 3, 4, 5]);
+    house.supervisor.stop();
+    assert_eq!(house.supervisor.saved().read("a", "patient").unwrap().positions["in"].seq, 5, "a stop waits for it");
+}
+
+#[test]
 fn a_position_stays_where_it_was_saved_until_the_gap_behind_it_is_handled() {
     let house = House::new();
     (0..3).for_each(|_| house.input("x"));
