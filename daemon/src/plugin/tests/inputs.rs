@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::hub::repeats::MAX_INPUTS;
 use crate::hub::signal::Signal;
 use crate::plugin::inputs::Inputs;
 use crate::plugin::told::Told;
@@ -160,6 +161,13 @@ fn a_disk_that_hangs_holds_up_no_event_and_what_it_refused_is_written_again() {
     until("it is handled", || heard.numbers() == [1, 2, 3, 4, 5]);
     house.supervisor.stop();
     assert_eq!(house.supervisor.saved().read("a", "patient").unwrap().positions["in"].seq, 5, "a stop waits for it");
+}
+
+#[test]
+fn a_stream_knows_all_that_a_restart_repeats_three_times_over() {
+    assert!(Timing::default().checkpoint_inputs * 3 <= MAX_INPUTS);
+    let header = include_str!("../../../../plugin-api/include/broadcastd_plugin.h");
+    assert!(header.contains("newest 32,768 inputs") && MAX_INPUTS == 32_768);
 }
 
 #[test]
