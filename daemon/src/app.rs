@@ -224,6 +224,7 @@ fn epoch() -> String {
 }
 
 fn start_shards(config: &schema::Config, hub: &Arc<Hub>) -> Result<Vec<Handle>, StartError> {
+    hub.memory().set_bound(parts::memory(&config.hub));
     let granted = parts::shard(&config.hub);
     let count = parts::shard_count(&config.server);
     let shards: Result<_, _> = (0..count).map(|index| Handle::start(index, granted, hub.clone())).collect();

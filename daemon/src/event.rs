@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::memory::Charge;
+
 /// How many wire encodings an event can carry at once, one slot per dialect.
 pub const ENCODINGS: usize = 5;
 
@@ -54,13 +56,19 @@ pub struct Event {
     /// When the hub took it, for the time from publish to write.
     pub published: Instant,
     pub encoded: Encoded,
+    /// What the event weighs beside its payload, for as long as somebody has it.
+    pub charge: Charge,
 }
 
 impl Event {
     /// What the event counts for in every bound on bytes: its own text and a flat charge for the struct around it.
     pub fn weight(&self) -> usize {
+        Self::weight_beside_payload(&self.key) + self.payload.len()
+    }
+
+    pub fn weight_beside_payload(key: &str) -> usize {
         const STRUCT: usize = 256;
-        STRUCT + self.payload.len() + self.key.len()
+        STRUCT + key.len()
     }
 
     pub fn is_root(&self) -> bool {

@@ -27,11 +27,13 @@ use self::pattern::Pattern;
 use self::settings::{Settings, Source};
 use self::stream::Stream;
 use crate::event::{LogId, Position};
+use crate::memory::Memory;
+use crate::metrics;
 
 /// All streams of the process.
 pub struct Hub {
     epoch: Arc<str>,
-    log_ids: Arc<AtomicU64>,
+    common: Arc<Common>,
     /// How many streams are gone: a later one of the same name begins to count anew, in an epoch of its own.
     removed: AtomicU64,
     streams: RwLock<BTreeMap<Arc<str>, Arc<Stream>>>,
@@ -43,7 +45,7 @@ impl Hub {
     pub fn new(epoch: &str) -> Arc<Self> {
         Arc::new(Self {
             epoch: epoch.into(),
-            log_ids: Arc::default(),
+            common: Arc::default(),
             removed: AtomicU64::new(0),
             streams: RwLock::default(),
         })
@@ -59,7 +61,7 @@ impl Hub {
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
         let known = streams.get(name).cloned();
         let stream = known.unwrap_or_else(|| {
-            let stream = Stream::new(name, &self.next_epoch(), self.log_ids.clone());
+            let stream = Stream::new(name, &self.next_epoch(), self.common.clone());
             streams.insert(name.into(), stream.clone());
             stream
         });
@@ -86,11 +88,49 @@ impl Hub {
         self.streams.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// What everything unsent and kept weighs, and what it may.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.common.memory
+    }
+
+    /// For when memory stays short although nobody has much unsent: histories let go, the largest first.
+    pub fn cut_histories(&self) {
+        while self.memory().is_short() {
+            let sized = self.streams().into_iter().map(|stream| (stream.figures().history_bytes, stream));
+            let Some((bytes, stream)) = sized.max_by_key(|(bytes, _)| *bytes).filter(|(bytes, _)| *bytes > 0) else {
+                break;
+            };
+            tracing::warn!(stream = &**stream.name(), bytes, "hub.memory is short: half of the history has to go");
+            metrics::memory_relieved("history");
+            stream.halve_history();
+        }
+    }
+
+    /// Tells publishers that were refused for want of memory when there is room again.
+    pub fn tell_relief(&self) {
+        if self.memory().take_relief() {
+            self.streams().iter().for_each(|stream| stream.tell_writable());
+        }
+    }
+
     fn next_epoch(&self) -> Arc<str> {
         match self.removed.load(Ordering::Relaxed) {
             0 => self.epoch.clone(),
             gone => format!("{}-{gone}", self.epoch).into(),
         }
+    }
+}
+
+/// What all streams of a hub have in common.
+#[derive(Debug, Default)]
+pub struct Common {
+    log_ids: AtomicU64,
+    pub memory: Arc<Memory>,
+}
+
+impl Common {
+    fn next_log_id(&self) -> LogId {
+        LogId(self.log_ids.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -124,6 +164,8 @@ pub struct Subscribed {
 pub enum Refused {
     /// Listeners have not taken enough of what waits for them; there will be room again.
     Full,
+    /// Everything unsent and kept weighs as much as it may; there will be room again.
+    NoMemory,
     BadTopic(String),
     /// A kind without a name, or one that is the daemon's own type of message.
     BadKind(String),
@@ -142,6 +184,7 @@ impl fmt::Display for Refused {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full => out.write_str("the stream's listeners are behind by all of listen_buffer; try again later"),
+            Self::NoMemory => out.write_str("all of hub.memory is in use; try again later, or raise it"),
             Self::BadTopic(reason) => out.write_str(reason),
             Self::BadKind(kind) => {
                 write!(

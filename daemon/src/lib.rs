@@ -18,6 +18,7 @@ pub mod dialect;
 pub mod hub;
 
 pub mod event;
+pub mod memory;
 pub mod metrics;
 pub mod systemd;
 pub mod websocket;

@@ -22,6 +22,10 @@ pub const COUNTERS: &[(&str, &str)] = &[
     ("broadcastd_deliveries_total", "Events handed to connections, by stream and dialect."),
     ("broadcastd_delivered_bytes_total", "Bytes written to connections."),
     ("broadcastd_lagged_total", "Times that a connection could not take everything, by stream and policy."),
+    (
+        "broadcastd_memory_relieved_total",
+        "Times that something had to go because hub.memory was short: an outbox, half of a history, or a publish that was refused.",
+    ),
     ("broadcastd_resumes_total", "Subscriptions that gave a position, by stream and outcome."),
     ("broadcastd_commands_total", "Commands of clients, by kind and outcome."),
     ("broadcastd_ingest_rejected_total", "Events from outside that were not accepted, by stream and reason."),
@@ -43,6 +47,7 @@ pub const GAUGES: &[(&str, &str)] = &[
     ("broadcastd_subscriptions", "Subscriptions now, by stream."),
     ("broadcastd_connections", "Connections now, by endpoint and dialect."),
     ("broadcastd_outbox_bytes", "Bytes that wait in outboxes, by shard."),
+    ("broadcastd_memory_bytes", "Bytes of events, records and outboxes, shared ones once; what hub.memory bounds."),
     ("broadcastd_stream_history_events", "Events in the history, by stream."),
     ("broadcastd_stream_records", "Records, by stream."),
     ("broadcastd_broadcaster_info", "What runs as a broadcaster; always 1."),
@@ -216,6 +221,15 @@ impl Deliveries {
 /// A connection could not take everything. Rare, so the handle is looked up.
 pub fn lagged(stream: &str, policy: &'static str) {
     counter!("broadcastd_lagged_total", "stream" => stream.to_owned(), "policy" => policy).increment(1);
+}
+
+/// What had to go because memory was short: an `outbox`, a `history`, or a `publish` that was refused.
+pub fn memory_relieved(what: &'static str) {
+    counter!("broadcastd_memory_relieved_total", "what" => what).increment(1);
+}
+
+pub fn memory_bytes(bytes: usize) {
+    gauge!("broadcastd_memory_bytes").set(bytes as f64);
 }
 
 pub fn connection_ended(code: u16) {

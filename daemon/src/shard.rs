@@ -1,6 +1,7 @@
 //! A shard: one thread that owns some of the connections. It reads and answers commands, fans out, and sends once per
 //! connection and turn. It waits for nothing but its own poll.
 
+pub mod care;
 pub mod connection;
 pub mod fanout;
 pub mod groups;
@@ -31,7 +32,6 @@ use crate::hub::Hub;
 use crate::hub::settings::Source;
 use crate::hub::targets::Outlet;
 use crate::metrics;
-use crate::websocket::close;
 
 /// One read takes at most this much; the buffer is shared by all connections of the shard.
 const READ_BYTES: usize = 64 << 10;
@@ -41,10 +41,6 @@ const MAX_INBOUND_PER_TURN: usize = 4096;
 const MAX_CATCH_UP: usize = 1024;
 /// How often time-outs are looked at.
 const TICK: Duration = Duration::from_millis(250);
-/// How many connections a shard closes at least per tick while it drains: few come back at once.
-const DRAINED_PER_TICK: usize = 500;
-/// The part of the drain that is left to the last clients for their answer.
-const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// What a shard grants each connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +69,10 @@ pub struct Shard<B> {
     connections: Slab<Connection>,
     groups: Groups,
     dirty: Dirty,
+    /// Logs whose records were replaced by the change of this number, for a fresh snapshot in this turn.
+    replaced: Vec<(LogId, u64)>,
+    /// Memory was short at the last tick already.
+    was_short: bool,
     /// Connections with requests to handle.
     talking: Vec<usize>,
     /// When the oldest event of this turn was published.
@@ -101,6 +101,8 @@ impl<B: Backend> Shard<B> {
             connections: Slab::new(),
             groups: Groups::default(),
             dirty: Dirty::default(),
+            replaced: Vec::new(),
+            was_short: false,
             talking: Vec::new(),
             oldest: None,
             buffer: vec![0; READ_BYTES],
@@ -131,7 +133,9 @@ impl<B: Backend> Shard<B> {
                 self.distribute();
             }
             self.answer_waiting();
+            self.show_replaced_records();
             self.flush();
+            self.relieve_memory();
             if now.duration_since(self.ticked_at) >= TICK {
                 self.tick(now);
             }
@@ -181,6 +185,7 @@ impl<B: Backend> Shard<B> {
         for _ in 0..MAX_INBOUND_PER_TURN {
             let Some(inbound) = self.next_inbound() else { break };
             self.take_in(inbound);
+            self.show_replaced_records(); // before anything that came later
         }
         if self.inbox.take_overflow() {
             self.read_histories();
@@ -198,6 +203,7 @@ impl<B: Backend> Shard<B> {
                 self.groups.route(&event);
             }
             Inbound::Source(log, source) => self.tell_source(log, &source),
+            Inbound::Records(log, seq) => self.replaced.push((log, seq)),
             Inbound::Adopt(newcomer) => self.adopt(*newcomer),
             Inbound::Configure(config) => self.config = config,
             Inbound::Drain { deadline } => {
@@ -251,7 +257,7 @@ impl<B: Backend> Shard<B> {
         let mut read_ahead = std::mem::take(&mut newcomer.read_ahead);
         let number = self.adopted;
         self.adopted += 1;
-        let connection = Connection::new(newcomer, number, self.config.max_message, now);
+        let connection = Connection::new(newcomer, number, self.config.max_message, self.hub.memory());
         let token = self.connections.insert(connection);
         if let Err(error) = self.backend.add(self.connections[token].fd(), token) {
             tracing::error!(shard = self.index, %error, "a connection could not be watched and is closed");
@@ -315,7 +321,8 @@ impl<B: Backend> Shard<B> {
             self.lag(token, log, None);
         }
         let connection = &mut self.connections[token];
-        if connection.outbox.is_empty() && !connection.lost.is_empty() && connection.is_open() {
+        let owes_snapshot = connection.outbox.is_empty() && !connection.lost.is_empty() && connection.is_open();
+        if owes_snapshot && connection.may_be_told(now) {
             self.resync(token);
         }
         self.tell_replaced(token, now);
@@ -337,35 +344,6 @@ impl<B: Backend> Shard<B> {
         self.forget_all(token);
         let connection = self.connections.remove(token);
         self.backend.remove(connection.fd());
-    }
-
-    fn tick(&mut self, now: Instant) {
-        self.ticked_at = now;
-        if let Some(deadline) = self.drain {
-            self.drain_some(deadline, now);
-        }
-        let mut waiting = 0;
-        for (token, connection) in &mut self.connections {
-            connection.tick(self.config.ping_every, self.config.drop_after, now);
-            waiting += connection.outbox.bytes();
-            if connection.needs_care(now) {
-                self.dirty.mark(connection, token);
-            }
-        }
-        self.counters.outbox_bytes(waiting);
-    }
-
-    fn drain_some(&mut self, deadline: Instant, now: Instant) {
-        let time = deadline.saturating_duration_since(now + LAST_ANSWERS);
-        let ticks = usize::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(usize::MAX);
-        let at_once =
-            if ticks == 0 { usize::MAX } else { DRAINED_PER_TICK.max(self.connections.len().div_ceil(ticks)) };
-        let open = self.connections.iter_mut().filter(|(_, connection)| connection.is_open()).take(at_once);
-        for (token, connection) in open {
-            let pause = Duration::from_millis(fastrand::u64(500..5000));
-            connection.close(close::GOING_AWAY, &format!("shutting down; retry in {} ms", pause.as_millis()), now);
-            self.dirty.mark(connection, token);
-        }
     }
 
     fn is_drained(&self) -> bool {

@@ -31,6 +31,11 @@ pub fn shard(hub: &schema::Hub) -> shard::Config {
     }
 }
 
+/// The bound of `hub.memory`.
+pub fn memory(hub: &schema::Hub) -> usize {
+    bytes(hub.memory.0)
+}
+
 /// How many shards run: as the file says, or one per core.
 pub fn shard_count(server: &schema::Server) -> usize {
     match server.shards {

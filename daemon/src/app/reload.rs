@@ -77,6 +77,7 @@ impl App {
             .map_err(|problems| Diagnostics::about(document, diagnostics(document, problems)))?;
         self.server.commit(server);
         self.admin.commit(admin);
+        self.hub.memory().set_bound(parts::memory(&loaded.config.hub));
         for shard in &self.shards {
             shard.configure(parts::shard(&loaded.config.hub));
         }

@@ -103,6 +103,13 @@ impl Inputs {
         }
     }
 
+    /// There may be room that there was not before: whoever was refused tries again.
+    pub fn tell_writable(&mut self) {
+        for publisher in self.refused.drain(..) {
+            publisher.raise(Wakes::WRITABLE);
+        }
+    }
+
     pub fn push(&mut self, number: u64, event: &Arc<Event>) {
         self.newest = number;
         if self.listeners.is_empty() {
@@ -154,13 +161,6 @@ impl Inputs {
         }
     }
 
-    /// There may be room that there was not before: whoever was refused tries again.
-    pub fn tell_refused(&mut self) {
-        for publisher in self.refused.drain(..) {
-            publisher.raise(Wakes::WRITABLE);
-        }
-    }
-
     fn trim(&mut self) {
         let passed = self.listeners.iter().map(|listener| listener.saved).min().unwrap_or(u64::MAX);
         let before = self.bytes;
@@ -172,7 +172,7 @@ impl Inputs {
             self.kept.pop_front();
         }
         if self.bytes < before {
-            self.tell_refused();
+            self.tell_writable();
         }
     }
 }

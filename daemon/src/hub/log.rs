@@ -2,17 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
-use super::Refused;
 use super::history::{Bounds, History};
 use super::kinds::Kind;
 use super::pattern::{Pattern, canonical_topic};
 use super::records::{Records, Snapshot};
 use super::targets::Targets;
+use super::{Common, Refused};
 use crate::event::{Draft, Encoded, Event, Flags, LogId};
+use crate::memory::Memory;
 
 /// What a log may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +48,7 @@ pub struct Log {
     pub targets: Targets,
     stream: Arc<str>,
     audience: Arc<str>,
+    memory: Arc<Memory>,
     seq: u64,
     history: History,
     /// The highest number that left the history.
@@ -60,17 +60,18 @@ pub struct Log {
 }
 
 impl Log {
-    pub fn new(id: LogId, stream: Arc<str>, audience: Arc<str>) -> Self {
+    pub fn new(stream: Arc<str>, audience: Arc<str>, common: &Common) -> Self {
         Self {
-            id,
+            id: common.next_log_id(),
             targets: Targets::default(),
             stream,
             audience,
+            memory: common.memory.clone(),
             seq: 0,
             history: History::default(),
             evicted: 0,
             topics: HashMap::new(),
-            records: Records::default(),
+            records: Records::new(&common.memory),
             staged: None,
         }
     }
@@ -128,28 +129,34 @@ impl Log {
 
     /// Lets go what the bounds no longer allow, without waiting for the next event.
     pub fn evict(&mut self, limits: &Limits, now: Instant) {
-        while let Some(event) = self.history.evict(&limits.history, now) {
-            self.evicted = event.seq;
-            if let Some(topic) = self.topics.get_mut(&event.topic) {
-                topic.evicted = topic.evicted.max(event.seq);
-            }
-        }
+        self.evict_down_to(&limits.history, now);
+    }
+
+    pub fn halve_history(&mut self) {
+        let half = Bounds { events: self.history.len() / 2, bytes: self.history.bytes() / 2, age: Duration::MAX };
+        self.evict_down_to(&half, Instant::now());
     }
 
     pub fn begin_records(&mut self) {
-        self.staged = Some(Records::default());
+        self.staged = Some(Records::new(&self.memory));
     }
 
-    /// Replaces the records by what was published since `begin_records`. A position from before can no longer be resumed
-    /// exactly for the topics that had records.
+    /// Replaces the records by what was published since `begin_records`. When that is another set, it takes a number: a
+    /// position from before can no longer be resumed exactly for the topics that differ, and subscribers are shown it.
     pub fn end_records(&mut self) {
         let Some(staged) = self.staged.take() else { return };
         let before = std::mem::replace(&mut self.records, staged);
-        for topic in before.topics() {
-            if let Some(state) = self.topics.get_mut(topic) {
+        let changed = before.topics_that_differ(&self.records);
+        if changed.is_empty() {
+            return;
+        }
+        self.seq += 1;
+        for topic in changed {
+            if let Some(state) = self.topics.get_mut(&topic) {
                 state.evicted = self.seq;
             }
         }
+        self.targets.records_replaced(self.id, self.seq);
     }
 
     /// Events that an outlet missed behind `seq` up to `up_to`, and the number that it has then.
@@ -161,6 +168,15 @@ impl Log {
         let newest = self.seq.min(up_to);
         let reached = if complete { newest } else { events.last().map_or(newest, |event| event.seq) };
         CaughtUp { events, lost, reached }
+    }
+
+    fn evict_down_to(&mut self, bounds: &Bounds, now: Instant) {
+        while let Some(event) = self.history.evict(bounds, now) {
+            self.evicted = event.seq;
+            if let Some(topic) = self.topics.get_mut(&event.topic) {
+                topic.evicted = topic.evicted.max(event.seq);
+            }
+        }
     }
 
     fn known_topic(&mut self, part: &str, limits: &Limits) -> Result<Arc<str>, Refused> {
@@ -215,10 +231,11 @@ impl Log {
             key: draft.key.into(),
             audience: self.audience.clone(),
             session_id: (!draft.session_id.is_empty()).then(|| draft.session_id.into()),
-            payload: Bytes::copy_from_slice(draft.payload),
+            payload: self.memory.hold(draft.payload.to_vec()),
             unix_ns: draft.unix_ns,
             published: now,
             encoded: Encoded::default(),
+            charge: self.memory.charge(Event::weight_beside_payload(draft.key)),
         }
     }
 
@@ -231,7 +248,8 @@ impl Log {
             records.remove(&event.topic, collection, draft.key);
             return;
         }
-        let record = if draft.record.is_empty() { event.payload.clone() } else { Bytes::copy_from_slice(draft.record) };
+        let own = || self.memory.hold(draft.record.to_vec());
+        let record = if draft.record.is_empty() { event.payload.clone() } else { own() };
         records.put(&event.topic, collection, draft.key, record);
     }
 

@@ -7,12 +7,14 @@ use bytes::{BufMut, Bytes, BytesMut};
 use imbl::OrdMap;
 
 use super::pattern::Pattern;
+use crate::memory::Memory;
 
 /// All records of a log, by topic.
 #[derive(Clone, Debug, Default)]
 pub struct Records {
     topics: OrdMap<Arc<str>, Arc<TopicRecords>>,
     count: usize,
+    memory: Arc<Memory>,
 }
 
 /// The records of one topic, by collection and key.
@@ -29,6 +31,11 @@ struct Collection {
 }
 
 impl Records {
+    /// No records; what is made of them later counts in this memory.
+    pub fn new(memory: &Arc<Memory>) -> Self {
+        Self { memory: memory.clone(), ..Self::default() }
+    }
+
     pub fn len(&self) -> usize {
         self.count
     }
@@ -67,8 +74,14 @@ impl Records {
         }
     }
 
-    pub fn topics(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.topics.keys()
+    /// The topics whose records are not the same in both.
+    pub fn topics_that_differ(&self, other: &Self) -> Vec<Arc<str>> {
+        let differ = |topic: &&Arc<str>| match (self.topics.get(*topic), other.topics.get(*topic)) {
+            (Some(ours), Some(theirs)) => !ours.is_like(theirs),
+            _ => true,
+        };
+        let only_other = other.topics.keys().filter(|topic| !self.topics.contains_key(*topic));
+        self.topics.keys().chain(only_other).filter(differ).cloned().collect()
     }
 
     /// The records that the patterns match, as they are now: later changes do not show in it.
@@ -98,7 +111,7 @@ impl Snapshot {
             self.declared.iter().map(|name| (name.clone(), Vec::new())).collect();
         for records in self.matching() {
             for (name, collection) in &records.collections {
-                merged.entry(name.clone()).or_default().push(collection.joined().clone());
+                merged.entry(name.clone()).or_default().push(collection.joined(&self.records.memory).clone());
             }
         }
         merged.into_iter().map(|(name, parts)| (name, join(parts.iter()))).collect()
@@ -119,9 +132,23 @@ impl Snapshot {
     }
 }
 
+impl TopicRecords {
+    fn is_like(&self, other: &Self) -> bool {
+        self.collections.len() == other.collections.len()
+            && self
+                .collections
+                .iter()
+                .zip(&other.collections)
+                .all(|((name, ours), (theirs_name, theirs))| name == theirs_name && ours.records == theirs.records)
+    }
+}
+
 impl Collection {
-    fn joined(&self) -> &Bytes {
-        self.joined.get_or_init(|| join(self.records.values()))
+    fn joined(&self, memory: &Arc<Memory>) -> &Bytes {
+        self.joined.get_or_init(|| match self.records.len() {
+            1 => self.records.values().next().cloned().unwrap_or_default(), // shared, and counted where it was made
+            _ => memory.hold(join(self.records.values())),
+        })
     }
 }
 
@@ -176,7 +203,7 @@ mod tests {
         assert_eq!(records.len(), 1);
         records.remove("bars:A:1", "bars", "current");
         assert_eq!((records.len(), shown(&records, "bars")), (0, vec![]));
-        assert_eq!(records.topics().count(), 0);
+        assert!(records.topics.is_empty());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! One stream: numbers, history and records behind one short lock; publish and subscribe are one step each under it.
 
+mod broadcasters;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -14,11 +15,9 @@ use super::repeats::{MAX_INPUTS, Repeats, Seen};
 use super::settings::{Figures, Settings, Source};
 use super::signal::{Signal, Wakes};
 use super::targets::Outlet;
-use super::{Accepted, Refused, Subscribed, Wish};
-use crate::event::{Draft, Event, Flags, LogId, Position, unix_now};
+use super::{Accepted, Common, Refused, Subscribed, Wish};
+use crate::event::{Draft, Event, Flags, Position, unix_now};
 use crate::metrics;
-
-mod listening;
 
 /// The most audiences of a private stream: each has a log of its own.
 pub const MAX_AUDIENCES: usize = 100_000;
@@ -26,7 +25,7 @@ pub const MAX_AUDIENCES: usize = 100_000;
 pub struct Stream {
     name: Arc<str>,
     epoch: Arc<str>,
-    log_ids: Arc<AtomicU64>,
+    common: Arc<Common>,
     inner: Mutex<Inner>,
     counters: metrics::Stream,
 }
@@ -46,10 +45,10 @@ struct Inner {
 }
 
 impl Stream {
-    pub(super) fn new(name: &str, epoch: &Arc<str>, log_ids: Arc<AtomicU64>) -> Arc<Self> {
+    pub(super) fn new(name: &str, epoch: &Arc<str>, common: Arc<Common>) -> Arc<Self> {
         let name: Arc<str> = name.into();
         let nobody: Arc<str> = "".into();
-        let log = Log::new(next_log_id(&log_ids), name.clone(), nobody.clone());
+        let log = Log::new(name.clone(), nobody.clone(), &common);
         let inner = Inner {
             settings: Arc::default(),
             logs: BTreeMap::from([(nobody, log)]),
@@ -62,7 +61,7 @@ impl Stream {
             source: Source::Declared,
         };
         let counters = metrics::Stream::new(&name);
-        Arc::new(Self { name, epoch: epoch.clone(), log_ids, inner: Mutex::new(inner), counters })
+        Arc::new(Self { name, epoch: epoch.clone(), common, inner: Mutex::new(inner), counters })
     }
 
     pub fn name(&self) -> &Arc<str> {
@@ -86,7 +85,7 @@ impl Stream {
         inner.kinds = Kinds::new(settings.collections.clone());
         let is_shut = settings.private != inner.settings.private || !settings.visible;
         inner.settings = Arc::new(settings);
-        inner.inputs.tell_refused();
+        inner.inputs.tell_writable();
         let limits = inner.settings.limits;
         for log in inner.logs.values_mut() {
             log.evict(&limits, Instant::now());
@@ -114,7 +113,7 @@ impl Stream {
     pub fn subscribe(&self, wish: &Wish<'_>, outlet: &Arc<dyn Outlet>) -> Result<Subscribed, Refused> {
         let mut inner = self.lock();
         let subscribed = inner.answer(wish, self)?;
-        let log = inner.log(wish.audience, &self.name, &self.log_ids)?;
+        let log = inner.log(wish.audience, self)?;
         log.targets.subscribe(outlet, wish.patterns);
         for pattern in wish.patterns {
             if inner.interest.add(pattern) == 1 {
@@ -154,53 +153,8 @@ impl Stream {
         Some(caught)
     }
 
-    /// Subscriptions that an event of this topic (the part after the stream) reaches now; listeners count.
-    pub fn demand(&self, part: &str) -> u64 {
-        let inner = self.lock();
-        let reached = if part.is_empty() {
-            inner.interest.total()
-        } else {
-            inner.interest.reaching(&format!("{}:{part}", self.name))
-        };
-        reached + inner.inputs.listeners() as u64
-    }
-
-    /// Patterns whose number of subscriptions went from or to zero since the last call, with the number now.
-    pub fn take_demand(&self) -> Vec<(Pattern, u64)> {
-        let mut inner = self.lock();
-        let changed = std::mem::take(&mut inner.demand_changed);
-        changed.into_iter().map(|pattern| (pattern.clone(), inner.demand_of(&pattern))).collect()
-    }
-
-    /// The broadcaster that owns the stream runs, and is told of demand by this signal.
-    pub fn set_owner(&self, owner: &Arc<Signal>) {
-        let mut inner = self.lock();
-        inner.owner = Some(owner.clone());
-        let patterns: Vec<Pattern> = inner.interest.patterns().collect();
-        for pattern in &patterns {
-            inner.demand_changes(pattern);
-        }
-        if inner.inputs.has_listeners() {
-            inner.demand_changes(&Pattern::whole(&self.name));
-        }
-        inner.set_source(Source::Running);
-    }
-
-    pub fn set_source(&self, source: Source) {
-        let mut inner = self.lock();
-        if source != Source::Running {
-            inner.owner = None;
-        }
-        inner.set_source(source);
-    }
-
-    /// From here until `end_records`, records gather apart and then replace the present ones in one step.
-    pub fn begin_records(&self) {
-        self.lock().logs.values_mut().for_each(Log::begin_records);
-    }
-
-    pub fn end_records(&self) {
-        self.lock().logs.values_mut().for_each(Log::end_records);
+    pub(super) fn halve_history(&self) {
+        self.lock().logs.values_mut().for_each(Log::halve_history);
     }
 
     /// What there is now. Looking also brings the metrics of what is kept up to date.
@@ -248,7 +202,7 @@ impl Inner {
         if !draft.audience.is_empty() && !self.settings.private {
             return Err(Refused::NotPrivate);
         }
-        self.check_room_for_listeners(draft, publisher)?;
+        self.check_room(draft, &stream.common, publisher)?;
         let event = self.append(draft, stream, now)?;
         self.remember(draft, event.seq, now);
         if !draft.flags.has(Flags::RECORD_ONLY) && !self.is_for_nobody(draft) {
@@ -286,23 +240,34 @@ impl Inner {
         Ok(())
     }
 
-    fn check_room_for_listeners(&mut self, draft: &Draft<'_>, publisher: Option<&Arc<Signal>>) -> Result<(), Refused> {
+    fn check_room(
+        &mut self,
+        draft: &Draft<'_>,
+        common: &Common,
+        publisher: Option<&Arc<Signal>>,
+    ) -> Result<(), Refused> {
         let full = self.inputs.has_listeners()
             && self.inputs.bytes() > 0
             && self.inputs.bytes() + draft.payload.len() > self.settings.listen_buffer;
-        if !full || draft.flags.has(Flags::RECORD_ONLY) {
+        let refused = if common.memory.is_full() && !draft.flags.has(Flags::DELETE) {
+            common.memory.refuse();
+            metrics::memory_relieved("publish");
+            Refused::NoMemory
+        } else if full && !draft.flags.has(Flags::RECORD_ONLY) {
+            Refused::Full
+        } else {
             return Ok(());
-        }
+        };
         if let Some(publisher) = publisher {
             self.inputs.refuse(publisher);
         }
-        Err(Refused::Full)
+        Err(refused)
     }
 
     fn append(&mut self, draft: &Draft<'_>, stream: &Stream, now: Instant) -> Result<Arc<Event>, Refused> {
         let kind = self.kinds.get(draft.kind)?;
         let limits = self.settings.limits;
-        let event = self.log(draft.audience, &stream.name, &stream.log_ids)?.append(draft, &kind, &limits, now)?;
+        let event = self.log(draft.audience, stream)?.append(draft, &kind, &limits, now)?;
         if self.is_for_nobody(draft) {
             stream.counters.unaddressed();
         } else if self.settings.private && draft.audience.is_empty() {
@@ -331,7 +296,7 @@ impl Inner {
         }
         let limits = self.settings.limits;
         let declared = self.kinds.collections();
-        let log = self.log(wish.audience, &stream.name, &stream.log_ids)?;
+        let log = self.log(wish.audience, stream)?;
         log.evict(&limits, Instant::now());
         let since = wish.since.filter(|position| *position.epoch == *stream.epoch).map(|position| position.seq);
         let position = Position { epoch: stream.epoch.clone(), seq: log.seq() };
@@ -342,13 +307,13 @@ impl Inner {
         Ok(Subscribed { log: log.id, position, answer, source })
     }
 
-    fn log(&mut self, audience: &str, stream: &Arc<str>, ids: &AtomicU64) -> Result<&mut Log, Refused> {
+    fn log(&mut self, audience: &str, stream: &Stream) -> Result<&mut Log, Refused> {
         if !self.logs.contains_key(audience) {
             if self.logs.len() > MAX_AUDIENCES {
                 return Err(Refused::TooManyAudiences(MAX_AUDIENCES));
             }
             let audience: Arc<str> = audience.into();
-            self.logs.insert(audience.clone(), Log::new(next_log_id(ids), stream.clone(), audience));
+            self.logs.insert(audience.clone(), Log::new(stream.name.clone(), audience, &stream.common));
         }
         Ok(self.logs.get_mut(audience).expect("it was there, or was just put there"))
     }
@@ -374,8 +339,4 @@ impl Inner {
             log.targets.source_changed(log.id, &self.source);
         }
     }
-}
-
-fn next_log_id(ids: &AtomicU64) -> LogId {
-    LogId(ids.fetch_add(1, Ordering::Relaxed))
 }

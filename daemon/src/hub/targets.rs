@@ -16,6 +16,10 @@ pub trait Outlet: Send + Sync {
     /// `Stream::catch_up`. Never waits.
     fn offer(&self, event: &Arc<Event>) -> Result<(), Full>;
 
+    /// Tells that other records were put in the place of the log's, by the change that has the number `seq`. Never waits, never
+    /// refuses.
+    fn records_replaced(&self, log: LogId, seq: u64);
+
     /// Tells that the log's source changed: it came, went, or the stream itself is gone. Never waits, never refuses.
     fn source_changed(&self, log: LogId, source: &Source);
 }
@@ -70,6 +74,12 @@ impl Targets {
             if target.outlet.offer(event) == Err(Full) {
                 target.behind = Some(event.seq - 1);
             }
+        }
+    }
+
+    pub fn records_replaced(&self, log: LogId, seq: u64) {
+        for target in &self.0 {
+            target.outlet.records_replaced(log, seq);
         }
     }
 

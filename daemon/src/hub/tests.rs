@@ -27,6 +27,7 @@ struct Recorder {
     full: AtomicBool,
     events: Mutex<Vec<Arc<Event>>>,
     sources: Mutex<Vec<Source>>,
+    replaced: Mutex<Vec<(LogId, u64)>>,
 }
 
 impl Outlet for Recorder {
@@ -40,6 +41,10 @@ impl Outlet for Recorder {
         }
         self.events.lock().unwrap().push(event.clone());
         Ok(())
+    }
+
+    fn records_replaced(&self, log: LogId, seq: u64) {
+        self.replaced.lock().unwrap().push((log, seq));
     }
 
     fn source_changed(&self, _: LogId, source: &Source) {
@@ -230,6 +235,59 @@ fn records_are_replaced_in_one_step() {
     stream.end_records();
     assert_eq!(shown(), "{\"new\":1}");
     assert_eq!(resume(&stream, "bars:B:1", 2), None, "its record is gone without an event");
+}
+
+#[test]
+fn the_same_records_told_anew_change_nothing() {
+    let stream = stream(Settings::default());
+    let recorder = Arc::new(Recorder::default());
+    let outlet: Arc<dyn Outlet> = recorder.clone();
+    stream.subscribe(&Wish { patterns: &[pattern("bars")], audience: "", since: None }, &outlet).unwrap();
+    let tell = |payloads: &[&str]| {
+        stream.begin_records();
+        for (key, payload) in payloads.iter().enumerate() {
+            let key = key.to_string();
+            let record = Draft { flags: Flags::RECORD_ONLY, ..draft("A:1", &key, payload) };
+            stream.publish(&record, None).unwrap();
+        }
+        stream.end_records();
+        stream.figures().seq
+    };
+    assert_eq!(tell(&["{}", "{}"]), 3, "two refreshed records, and the change of the set");
+    assert_eq!(tell(&["{}", "{}"]), 5, "no change, no number");
+    assert_eq!(tell(&["{}"]), 7);
+    assert_eq!(tell(&[]), 8);
+    let told: Vec<u64> = recorder.replaced.lock().unwrap().iter().map(|(_, seq)| *seq).collect();
+    assert_eq!(told, [3, 7, 8]);
+    assert_eq!((resume(&stream, "bars:A:1", 7), resume(&stream, "bars:A:1", 8)), (None, Some(vec![])));
+}
+
+#[test]
+fn when_memory_is_short_histories_let_go_and_beyond_it_publishing_is_refused() {
+    let hub = Hub::new("epoch");
+    let (large, small) = (hub.declare("large", Settings::default()), hub.declare("small", Settings::default()));
+    let payload = format!("{{\"pad\":\"{}\"}}", "x".repeat(10_000));
+    (0..100).for_each(|_| _ = publish(&large, "A:1", &payload));
+    (0..10).for_each(|_| _ = publish(&small, "A:1", &payload));
+    let used = hub.memory().used();
+    hub.memory().set_bound(used);
+    hub.cut_histories();
+    assert_eq!((large.figures().history_events, small.figures().history_events), (50, 10));
+    assert!(!hub.memory().is_short());
+
+    small.publish(&draft("A:1", "kept", &payload), None).unwrap();
+    hub.memory().set_bound(10_000);
+    let signal = Arc::new(Signal::default());
+    let refused = small.publish(&draft("A:1", "", "{}"), Some(&signal)).unwrap_err();
+    assert_eq!(refused, Refused::NoMemory);
+    let delete = Draft { flags: Flags::DELETE, ..draft("A:1", "kept", "{}") };
+    small.publish(&delete, Some(&signal)).unwrap();
+    hub.tell_relief();
+    assert!(!signal.take().has(Wakes::WRITABLE), "there is no room yet");
+    hub.memory().set_bound(usize::MAX);
+    hub.tell_relief();
+    assert!(signal.take().has(Wakes::WRITABLE));
+    assert_eq!(publish(&small, "A:1", "{}"), 13);
 }
 
 trait ConcatRecords {

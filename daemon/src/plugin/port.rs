@@ -157,7 +157,7 @@ impl Port {
                 self.count(draft.flags);
                 Ok(())
             }
-            Err(Refused::Full) => {
+            Err(Refused::Full | Refused::NoMemory) => {
                 let at_home = self.home.get().is_some_and(|home| *home == thread::current().id());
                 self.blocked.fetch_or(at_home, Ordering::Relaxed);
                 Err(abi::E_AGAIN)

@@ -165,6 +165,8 @@ impl Outlet for Heard {
     }
 
     fn source_changed(&self, _: LogId, _: &Source) {}
+
+    fn records_replaced(&self, _: LogId, _: u64) {}
 }
 
 impl Heard {

@@ -21,6 +21,9 @@ pub const UNIX: &str = "unix:";
 /// Connections that may wait to be accepted, as far as the kernel agrees: a crowd that comes back together after a
 /// restart. The standard library asks for 128, and clients beyond it would wait for seconds.
 const QUEUE: i32 = 4096;
+/// The bytes that a socket takes before they can be on their way. Without a bound the kernel would hold up to several megabytes
+/// for each client that stops reading; one joined piece is enough to keep a line busy.
+const MAX_UNSENT_IN_KERNEL: u32 = 64 << 10;
 /// How long an accept loop rests after a failure, such as too few descriptors: they do not come back by asking at once.
 const REST: Duration = Duration::from_millis(100);
 
@@ -215,6 +218,8 @@ async fn accept_all(listener: Listener, name: Arc<str>, front: Arc<Front>) {
                 socket.set_nodelay(true)?; // an event is one send; waiting for a second one helps nobody
                 // Without it a client that never reads its answers would keep its place for ever.
                 set_tcp_user_timeout(&socket, front.unread_millis())?;
+                // What a client is slow for waits in its outbox, where it can be replaced, dropped and counted.
+                socket2::SockRef::from(&socket).set_tcp_notsent_lowat(MAX_UNSENT_IN_KERNEL)?;
                 let arrival = Arrival { listener: name.clone(), peer: Some(peer.ip().to_canonical()) };
                 tokio::spawn(front.clone().serve(socket, arrival, place));
                 Ok(())

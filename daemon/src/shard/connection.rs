@@ -14,13 +14,14 @@ use super::outbox::Outbox;
 use super::poll::{Interest, Next, Sink};
 use crate::dialect::{Code, Dialect, Loss, Refusal, Reply, Request};
 use crate::event::{Event, LogId, unix_now};
+use crate::memory::Memory;
 use crate::metrics;
 use crate::websocket::close;
 use crate::websocket::frame::{self, Decoder, Input, Violation};
 
 /// How long a client may take to answer a close frame, or to take what waits before ours, before the socket is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a client hears at most that newer events have replaced waiting ones.
+/// How often a client hears at most of what it could not take: replaced events, or a fresh snapshot for dropped ones.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// The start of a subscription that gets nothing until a fresh snapshot has been sent.
 pub const PAUSED: u64 = u64::MAX;
@@ -61,11 +62,13 @@ pub struct Connection {
     pinged_at: Instant,
     told_at: Option<Instant>,
     stage: Stage,
+    memory: Arc<Memory>,
     _permit: Box<dyn Any + Send>,
 }
 
 impl Connection {
-    pub fn new(newcomer: Newcomer, number: u64, max_message: usize, now: Instant) -> Self {
+    pub fn new(newcomer: Newcomer, number: u64, max_message: usize, memory: &Arc<Memory>) -> Self {
+        let now = Instant::now();
         Self {
             socket: newcomer.socket,
             endpoint: newcomer.endpoint,
@@ -81,6 +84,7 @@ impl Connection {
             pinged_at: now,
             told_at: None,
             stage: Stage::Open,
+            memory: memory.clone(),
             _permit: newcomer.permit,
         }
     }
@@ -105,10 +109,10 @@ impl Connection {
 
     /// Whether something is due although the socket is quiet.
     pub fn needs_care(&self, now: Instant) -> bool {
-        !self.outbox.is_empty() || self.outbox.has_replaced() || self.is_finished(now)
+        !self.outbox.is_empty() || self.outbox.has_replaced() || !self.lost.is_empty() || self.is_finished(now)
     }
 
-    /// A client is told at most once a second of what newer events have replaced.
+    /// A client is told at most once a second of what it could not take.
     pub fn may_be_told(&mut self, now: Instant) -> bool {
         let may = self.told_at.is_none_or(|told| now.duration_since(told) >= TELL_EVERY);
         if may {
@@ -165,8 +169,8 @@ impl Connection {
     }
 
     /// Shows a log's records; what waits of it goes with the log when that is dropped.
-    pub fn show(&mut self, update: &Reply<'_>, log: LogId) {
-        self.outbox.snapshot(self.encode(update), log);
+    pub fn show(&mut self, update: &Reply<'_>, log: LogId, seq: u64) {
+        self.outbox.snapshot(self.encode(update), log, seq);
     }
 
     pub fn recover(&mut self, event: &Arc<Event>) {
@@ -227,7 +231,7 @@ impl Connection {
     }
 
     fn encode(&self, reply: &Reply<'_>) -> Bytes {
-        frame::text(&self.dialect().reply(reply, unix_now()))
+        self.memory.hold(frame::text(&self.dialect().reply(reply, unix_now())))
     }
 }
 
@@ -258,7 +262,8 @@ impl Sink for Connection {
 
 /// The event as a frame in this dialect, made once for everybody.
 pub fn encoded(event: &Event, dialect: Dialect) -> Bytes {
-    event.encoded.get_or_encode(dialect.slot(), || frame::text(&dialect.event(event))).clone()
+    let encode = || event.charge.memory().hold(frame::text(&dialect.event(event)));
+    event.encoded.get_or_encode(dialect.slot(), encode).clone()
 }
 
 fn binary_refused() -> Refusal {

@@ -12,6 +12,7 @@ use super::poll::Backend;
 use crate::dialect::Loss;
 use crate::event::{Event, LogId};
 use crate::hub::settings::Lag;
+use crate::memory::Memory;
 use crate::metrics;
 use crate::websocket::close;
 
@@ -40,7 +41,7 @@ impl<B: Backend> Shard<B> {
                 let fresh =
                     connection.outbox.is_empty() && group.pending.first().is_some_and(|first| first.seq > member.start);
                 if fresh {
-                    for (bytes, events) in joined.get_or_insert_with(|| join(group)) {
+                    for (bytes, events) in joined.get_or_insert_with(|| join(group, self.hub.memory())) {
                         connection.outbox.joined(bytes.clone(), events);
                     }
                 } else {
@@ -115,13 +116,13 @@ impl<B: Backend> Shard<B> {
 }
 
 /// The frames of a group's turn in pieces that all of its members share, each with its events.
-fn join(group: &Group) -> Vec<(Bytes, &[Arc<Event>])> {
+fn join<'a>(group: &'a Group, memory: &Arc<Memory>) -> Vec<(Bytes, &'a [Arc<Event>])> {
     let mut pieces = Vec::new();
     let (mut joined, mut first) = (BytesMut::new(), 0);
     for (index, event) in group.pending.iter().enumerate() {
         let frame = encoded(event, group.dialect);
         if first < index && joined.len() + frame.len() > MAX_JOINED {
-            pieces.push((joined.split().freeze(), &group.pending[first..index]));
+            pieces.push((memory.hold(joined.split()), &group.pending[first..index]));
             first = index;
         }
         if group.pending.len() == 1 {
@@ -129,6 +130,6 @@ fn join(group: &Group) -> Vec<(Bytes, &[Arc<Event>])> {
         }
         joined.extend_from_slice(&frame);
     }
-    pieces.push((joined.freeze(), &group.pending[first..]));
+    pieces.push((memory.hold(joined), &group.pending[first..]));
     pieces
 }

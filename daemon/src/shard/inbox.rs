@@ -46,6 +46,8 @@ pub struct Newcomer {
 pub enum Inbound {
     Event(Arc<Event>),
     Source(LogId, Source),
+    /// The log shows other records since the change of this number.
+    Records(LogId, u64),
     Adopt(Box<Newcomer>),
     /// From here on each connection is granted this.
     Configure(Config),
@@ -148,6 +150,10 @@ impl Outlet for Inbox {
         }
         self.hand(Inbound::Event(event.clone()));
         Ok(())
+    }
+
+    fn records_replaced(&self, log: LogId, seq: u64) {
+        self.hand(Inbound::Records(log, seq));
     }
 
     fn source_changed(&self, log: LogId, source: &Source) {

@@ -21,8 +21,8 @@ type LatestKey = (Arc<str>, Arc<str>, Box<str>);
 enum Origin {
     /// Replies and protocol frames: never dropped.
     Control,
-    /// A snapshot: dropped with its log, but outside the bound.
-    Snapshot(LogId),
+    /// A snapshot at a number: dropped with its log, but outside the bound.
+    Snapshot(LogId, u64),
     /// An event that a client missed and asked for: dropped with its log, but outside the bound.
     Missed(Arc<Event>),
     /// One event, which a newer one may replace.
@@ -71,8 +71,8 @@ impl Outbox {
         self.push(bytes, Origin::Control);
     }
 
-    pub fn snapshot(&mut self, bytes: Bytes, log: LogId) {
-        self.push(bytes, Origin::Snapshot(log));
+    pub fn snapshot(&mut self, bytes: Bytes, log: LogId, seq: u64) {
+        self.push(bytes, Origin::Snapshot(log, seq));
     }
 
     pub fn missed(&mut self, bytes: Bytes, event: &Arc<Event>) {
@@ -112,8 +112,18 @@ impl Outbox {
         if self.event_bytes - begun_bytes <= bound {
             return None;
         }
+        self.heaviest(Origin::is_bounded)
+    }
+
+    /// The log that most of what could be dropped belongs to.
+    pub fn heaviest_log(&self) -> Option<LogId> {
+        self.heaviest(|_| true)
+    }
+
+    fn heaviest(&self, is_meant: impl Fn(&Origin) -> bool) -> Option<LogId> {
+        let begun = usize::from(self.sent_of_first > 0);
         let mut waiting: BTreeMap<LogId, usize> = BTreeMap::new();
-        for piece in self.pieces.iter().skip(begun).filter(|piece| piece.origin.is_bounded()) {
+        for piece in self.pieces.iter().skip(begun).filter(|piece| is_meant(&piece.origin)) {
             if let Some(log) = piece.origin.log() {
                 *waiting.entry(log).or_default() += piece.bytes.len();
             }
@@ -130,9 +140,7 @@ impl Outbox {
             if piece.origin.is_bounded() {
                 self.event_bytes -= piece.bytes.len();
             }
-            if events > 0 {
-                loss.get_or_insert(Loss { policy, events: 0, from, to }).widen(&Loss { policy, events, from, to });
-            }
+            loss.get_or_insert(Loss { policy, events: 0, from, to }).widen(&Loss { policy, events, from, to });
             self.bytes -= piece.bytes.len();
             self.empty += 1;
             *piece = Piece { bytes: Bytes::new(), origin: Origin::Control };
@@ -250,7 +258,7 @@ impl Origin {
     fn log(&self) -> Option<LogId> {
         match self {
             Self::Control => None,
-            Self::Snapshot(log) | Self::Joined { log, .. } => Some(*log),
+            Self::Snapshot(log, _) | Self::Joined { log, .. } => Some(*log),
             Self::Event(event) | Self::Missed(event) => Some(event.log),
         }
     }
@@ -259,7 +267,7 @@ impl Origin {
     fn of_log(&self, wanted: LogId) -> Option<(u64, u64, u64)> {
         match self {
             Self::Control => None,
-            Self::Snapshot(log) => (*log == wanted).then_some((0, 0, 0)),
+            Self::Snapshot(log, seq) => (*log == wanted).then_some((*seq, *seq, 0)),
             Self::Event(event) | Self::Missed(event) => (event.log == wanted).then_some((event.seq, event.seq, 1)),
             Self::Joined { log, from, to, events } => (*log == wanted).then_some((*from, *to, *events)),
         }
@@ -276,6 +284,7 @@ mod tests {
 
     use super::*;
     use crate::event::Encoded;
+    use crate::memory::Memory;
 
     fn latest(seq: u64, key: &str) -> Arc<Event> {
         let text: Arc<str> = "bars".into();
@@ -294,6 +303,7 @@ mod tests {
             unix_ns: 0,
             published: Instant::now(),
             encoded: Encoded::default(),
+            charge: Arc::new(Memory::default()).charge(0),
         })
     }
 

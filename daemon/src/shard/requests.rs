@@ -7,7 +7,7 @@ use super::connection::Subscription;
 use super::groups::{Home, Member};
 use super::poll::Backend;
 use super::{Inbound, Shard};
-use crate::dialect::{About, Begins, Cause, Code, Command, Refusal, Reply, Request, RequestId, Target};
+use crate::dialect::{About, Begins, Cause, Code, Command, Loss, Refusal, Reply, Request, RequestId, Target};
 use crate::event::{LogId, Position};
 use crate::hub::log::Answer;
 use crate::hub::pattern::Pattern;
@@ -139,20 +139,37 @@ impl<B: Backend> Shard<B> {
 
     /// A fresh snapshot for a connection that has taken everything else, in place of what was dropped.
     pub(super) fn resync(&mut self, token: usize) {
-        for (log, mut loss) in std::mem::take(&mut self.connections[token].lost) {
-            let Some(routes) = self.groups.log(log) else { continue };
-            let (stream, audience) = (routes.stream.clone(), routes.audience.clone());
-            let patterns = self.patterns_of(token, log);
-            let wish = Wish { patterns: &patterns, audience: &audience, since: None };
-            let Ok(answered) = stream.answer(&wish) else { continue };
-            self.catch_up_to(&answered);
-            self.set_start(token, log, answered.position.seq);
-            loss.to = answered.position.seq;
-            let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
-            let about = About { stream: stream.name(), topics: &topics, target: None, session_id: None, id: &None };
-            self.connections[token].say(&Reply::Lagged { stream: stream.name(), loss: &loss });
-            self.begin(token, &about, &answered, Cause::Resync);
+        for (log, loss) in std::mem::take(&mut self.connections[token].lost) {
+            self.show_anew(token, log, Some(loss));
         }
+    }
+
+    /// A fresh snapshot for everybody who was shown the records that have been replaced since.
+    pub(super) fn show_replaced_records(&mut self) {
+        while let Some((log, seq)) = self.replaced.pop() {
+            for token in self.members_of(log, |member| member.start < seq) {
+                self.show_anew(token, log, None);
+            }
+        }
+    }
+
+    /// Shows a connection the present records of a log, and first what it has lost of it.
+    fn show_anew(&mut self, token: usize, log: LogId, loss: Option<Loss>) {
+        let Some(routes) = self.groups.log(log) else { return };
+        let (stream, audience) = (routes.stream.clone(), routes.audience.clone());
+        let patterns = self.patterns_of(token, log);
+        let wish = Wish { patterns: &patterns, audience: &audience, since: None };
+        let Ok(answered) = stream.answer(&wish) else { return };
+        self.catch_up_to(&answered);
+        let seq = answered.position.seq;
+        self.set_start(token, log, seq);
+        if let Some(loss) = loss {
+            let loss = Loss { to: seq, ..loss };
+            self.connections[token].say(&Reply::Lagged { stream: stream.name(), loss: &loss });
+        }
+        let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
+        let about = About { stream: stream.name(), topics: &topics, target: None, session_id: None, id: &None };
+        self.begin(token, &about, &answered, Cause::Resync);
     }
 
     /// Everything that a closed connection was subscribed to.
@@ -258,10 +275,10 @@ impl<B: Backend> Shard<B> {
                 let collections = snapshot.collections();
                 let position = &subscribed.position;
                 let update = Reply::FullUpdate { about: *about, position, collections: &collections, cause };
-                connection.show(&update, subscribed.log);
+                connection.show(&update, subscribed.log, position.seq);
             }
         }
-        if let Source::Absent(reason) = &subscribed.source {
+        if let (Source::Absent(reason), Cause::Asked) = (&subscribed.source, cause) {
             connection.say(&Reply::NoSource { stream: about.stream, reason });
         }
         self.dirty.mark(connection, token);

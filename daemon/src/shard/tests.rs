@@ -1,5 +1,7 @@
 //! A running shard against real sockets: what clients get, in which order, and what slow ones are told.
 
+mod memory;
+
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -377,6 +379,31 @@ fn subscribers_are_told_when_the_source_goes_and_comes() {
 }
 
 #[test]
+fn replaced_records_are_shown_to_whoever_is_subscribed() {
+    let house = House::new(CONFIG);
+    let bars = house.bars(Lag::Resync);
+    publish(&bars, "A:1", Flags::default(), r#"{"close":1}"#);
+    let mut client = house.greeted();
+    client.subscribe(json!({"type": "subscribe", "topic": "bars:A:1"}));
+    let tell_records = |payload: &str| {
+        bars.begin_records();
+        publish(&bars, "A:1", Flags::RECORD_ONLY, payload);
+        bars.end_records();
+    };
+    tell_records(r#"{"close":1}"#);
+    publish(&bars, "A:1", Flags::default(), r#"{"close":2}"#);
+    assert_eq!(client.next()["data"], json!({"close": 2}), "the same records are no news");
+    tell_records(r#"{"close":3}"#);
+    let mut late = house.greeted();
+    late.subscribe(json!({"type": "subscribe", "topic": "bars:A:1"}));
+    publish(&bars, "A:1", Flags::default(), r#"{"close":4}"#);
+    let shown = client.next();
+    assert_eq!((&shown["resync"], &shown["data"]), (&json!(true), &json!({"bars": [{"close": 3}]})));
+    assert_eq!(client.next()["data"], json!({"close": 4}));
+    assert_eq!(late.next()["data"], json!({"close": 4}), "its snapshot had the new records already");
+}
+
+#[test]
 fn the_number_of_subscriptions_is_bounded() {
     let house = House::new(CONFIG);
     let bars = house.bars(Lag::Resync);
@@ -612,6 +639,20 @@ fn said_by(mut shard: super::Shard<super::poll::Epoll>, mut client: Client, coun
     });
     shard.run();
     reader.join().unwrap()
+}
+
+#[test]
+fn who_comes_after_records_were_replaced_is_shown_them_once() {
+    let (mut shard, bars, client) = standing();
+    bars.begin_records();
+    publish(&bars, "A:1", Flags::RECORD_ONLY, r#"{"close":1}"#);
+    bars.end_records();
+    hear(&mut shard, r#"{"type":"unsubscribe","stream":"bars"}"#);
+    hear(&mut shard, r#"{"type":"subscribe","topic":"bars:A:1"}"#);
+    shard.show_replaced_records();
+    publish(&bars, "A:1", Flags::default(), r#"{"close":2}"#);
+    let said = said_by(shard, client, 3);
+    assert_eq!(said, [("response".to_owned(), 2), ("full_update".to_owned(), 2), ("bar".to_owned(), 3)]);
 }
 
 #[test]

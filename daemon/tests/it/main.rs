@@ -25,6 +25,7 @@ mod process;
 mod real_trades;
 mod reload;
 mod server;
+mod slow;
 mod stumbling;
 mod tidy;
 mod unit;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         real_trades::tests(),
         reload::tests(),
         server::tests(),
+        slow::tests(),
         stumbling::tests(),
         tidy::tests(),
         unit::tests(),

@@ -47,6 +47,7 @@ const LAYERS: &[&[&str]] = &[
     &["plugin", "shard"],
     &["hub", "dialect"],
     &["event", "metrics", "systemd", "websocket"],
+    &["memory"],
 ];
 
 /// One rule over one file: what it holds against the file, each with its line and the way out.

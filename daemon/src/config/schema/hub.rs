@@ -21,6 +21,10 @@ pub struct Hub {
     /// Unsent bytes of one connection before the stream's lag policy applies, 4KiB to 1GiB; default 1MiB.
     #[schemars(range(min = 4096, max = 1_073_741_824))]
     pub outbox: Size,
+    /// Bytes of everything unsent and kept, shared bytes once, 16MiB to 1TiB; default 1GiB. When it runs short, the
+    /// connections with most waiting let go first, then histories; beyond it publishers are told 429.
+    #[schemars(range(min = 16_777_216, max = 1_099_511_627_776u64))]
+    pub memory: Size,
     /// How a dead connection is found.
     pub ping: Ping,
     /// The largest message from a client, 128B to 16MiB; default 64KiB.
@@ -79,6 +83,7 @@ impl Default for Hub {
             max_per_ip: 100,
             max_subscriptions: 200,
             outbox: Size(1 << 20),
+            memory: Size(1 << 30),
             ping: Ping::default(),
             max_message: Size(64 << 10),
             header_timeout: Duration::from_secs(10),

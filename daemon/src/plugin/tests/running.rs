@@ -302,5 +302,7 @@ impl crate::hub::targets::Outlet for Deaf {
         Ok(())
     }
 
+    fn records_replaced(&self, _: crate::event::LogId, _: u64) {}
+
     fn source_changed(&self, _: crate::event::LogId, _: &Source) {}
 }

@@ -134,7 +134,7 @@ impl<'s> Batch<'s> {
                 self.seq = self.seq.max(accepted.seq);
                 Ok(())
             }
-            Err(Refused::Full) => {
+            Err(Refused::Full | Refused::NoMemory) => {
                 self.is_full = true;
                 Err(full())
             }
@@ -184,7 +184,7 @@ fn pointer(refused: &Refused) -> &'static str {
         Refused::BadTopic(_) | Refused::TooManyTopics(_) => "/topic",
         Refused::TooManyRecords(_) => "/key",
         Refused::TooManyAudiences(_) | Refused::NotPrivate => "/audience",
-        Refused::Full | Refused::Removed | Refused::OldCause(_) => "",
+        Refused::Full | Refused::NoMemory | Refused::Removed | Refused::OldCause(_) => "",
     }
 }
 
