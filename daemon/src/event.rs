@@ -108,9 +108,11 @@ pub struct Draft<'a> {
 }
 
 /// The input that an event was published for, so that repeating the input does not repeat the event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cause<'a> {
     pub stream: &'a str,
+    /// The life of the stream's numbering.
+    pub epoch: &'a str,
     pub seq: u64,
     pub ordinal: u32,
 }

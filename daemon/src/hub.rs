@@ -172,12 +172,12 @@ pub enum Refused {
     TooManyTopics(usize),
     TooManyRecords(usize),
     TooManyAudiences(usize),
-    /// Streams that the causes of a stream's events come from.
-    TooManyCauses(usize),
     /// Different patterns with `*` among the stream's subscriptions.
     TooManyPatterns(usize),
     /// An event for one user in a stream that everybody may read.
     NotPrivate,
+    /// The event follows from an input of which it is forgotten whether the event was published for it before.
+    OldCause(usize),
     /// The stream was removed by a reload.
     Removed,
 }
@@ -203,18 +203,16 @@ impl fmt::Display for Refused {
                 write!(out, "the stream has {max} records already; raise max_records, or delete records")
             }
             Self::TooManyAudiences(max) => write!(out, "the stream has {max} audiences already, the most it may have"),
-            Self::TooManyCauses(max) => {
-                write!(
-                    out,
-                    "the stream's events have causes of {max} streams already; name the stream that you listen to"
-                )
-            }
             Self::TooManyPatterns(max) => write!(
                 out,
                 "the stream's subscribers use {max} different patterns with * already; subscribe to topics, or to the whole stream"
             ),
             Self::NotPrivate => out.write_str(
                 "the event has an audience, but the stream is not private; set private = true, or leave it out",
+            ),
+            Self::OldCause(max) => write!(
+                out,
+                "whether its cause led to it before is forgotten: {max} later inputs led to events; publish it earlier, or without a cause"
             ),
             Self::Removed => out.write_str("the stream was removed from the configuration"),
         }

@@ -101,19 +101,24 @@ typedef struct bcd_msg {
     bcd_str session_id;     /* the clients' own trading session; empty = null */
     bcd_bytes payload;      /* JSON object */
     int64_t unix_ns;        /* when it happened; 0 = stamped by the host */
-    uint64_t cause_seq;     /* while an input is handled: its number in cause_stream; 0 = none */
-    uint32_t cause_ordinal; /* 0, 1, 2 … among the messages published for that input */
+    /* The input that a message follows from. A restarted broadcaster is fed again what it had not saved: a message
+     * whose cause was accepted before, in whatever order, is then accepted without effect. So an input that is handled
+     * again must give its messages the ordinals that it gave them before: one that is left out this time keeps its
+     * own. A cause older than the newest 32,768 inputs that led to messages is refused (BCD_E_INVALID). */
+    uint64_t cause_seq;     /* the input's `seq`; 0 = none */
+    uint32_t cause_ordinal; /* 0, 1, 2 … among the messages of that input */
     uint32_t reserved;
-    bcd_str cause_stream;
+    bcd_str cause_stream;   /* the input's `stream` … */
+    bcd_str cause_epoch;    /* … and `epoch`, for a message that outlives it in saved state, too */
 } bcd_msg;
 
 /* ── What a broadcaster is told ───────────────────────────────────────────────────────────────────────────────── */
 
 #define BCD_EVENT_TIMER 1u     /* id: the timer */
 #define BCD_EVENT_DEMAND 2u    /* topic: a topic or pattern of the own stream; value: subscriptions now (0 or more) */
-#define BCD_EVENT_MESSAGE 3u   /* stream, topic, type, key, audience, session_id, payload, seq, unix_ns */
-#define BCD_EVENT_GAP 4u       /* stream; inputs id … seq (both included) are gone; id 0: also what was left of an
-                                  earlier life of the numbering */
+#define BCD_EVENT_MESSAGE 3u   /* stream, topic, type, key, audience, session_id, payload, seq, epoch, unix_ns */
+#define BCD_EVENT_GAP 4u       /* stream, epoch; inputs id … seq (both included) are gone; id 0: also what was left of
+                                  an earlier life of the numbering. Told again until it was saved */
 #define BCD_EVENT_RECORDS 5u   /* publish your records now (with BCD_MSG_RECORD_ONLY): they replace the whole set */
 #define BCD_EVENT_COMMAND 6u   /* id: the request for reply(); type: the command; payload; principal: who asks;
                                   value: nanoseconds from mono_ns to the deadline */
@@ -140,6 +145,7 @@ typedef struct bcd_event {
     bcd_bytes payload;
     bcd_str principal;
     uint64_t seq;
+    bcd_str epoch;        /* the life of the numbering that seq counts in; another after a start of the daemon */
 } bcd_event;
 
 /* ── What the host offers ─────────────────────────────────────────────────────────────────────────────────────── */

@@ -131,6 +131,7 @@ pub struct Msg<'a> {
     pub cause_ordinal: u32,
     pub reserved: u32,
     pub cause_stream: Str<'a>,
+    pub cause_epoch: Str<'a>,
 }
 
 pub const EVENT_TIMER: u32 = 1;
@@ -165,6 +166,7 @@ pub struct Event<'a> {
     pub payload: Bytes<'a>,
     pub principal: Str<'a>,
     pub seq: u64,
+    pub epoch: Str<'a>,
 }
 
 pub const LOG_ERROR: u32 = 1;

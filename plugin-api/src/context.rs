@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::abi;
 use crate::entry::Host;
 use crate::failure::Failure;
-use crate::input::{RequestId, TimerId};
+use crate::input::{Message, RequestId, TimerId};
 use crate::publish::{Cause, Flags, Outgoing, PartlyPublished, PublishError};
 use crate::time::{duration, nanos};
 use crate::worker::Worker;
@@ -22,9 +22,17 @@ const PUBLISH_BATCH: usize = 16;
 pub struct Context<'a> {
     host: Host,
     scratch: &'a mut Scratch,
-    cause: Option<(&'a str, u64)>,
+    cause: Option<Handled<'a>>,
     ordinal: u32,
     always: Flags,
+}
+
+/// The input that is being handled.
+#[derive(Clone, Copy)]
+struct Handled<'a> {
+    stream: &'a str,
+    epoch: &'a str,
+    seq: u64,
 }
 
 /// Buffers that payloads and records are written into; they live as long as the instance.
@@ -39,9 +47,10 @@ impl<'a> Context<'a> {
         Context { host, scratch, cause: None, ordinal: 0, always: Flags::NONE }
     }
 
-    /// While the input `seq` of `stream` is handled.
-    pub(crate) fn caused_by(self, stream: &'a str, seq: u64) -> Self {
-        Context { cause: Some((stream, seq)), ..self }
+    /// While this input is handled.
+    pub(crate) fn caused_by(self, input: &Message<'a>) -> Self {
+        let Message { stream, epoch, seq, .. } = *input;
+        Context { cause: Some(Handled { stream, epoch, seq }), ..self }
     }
 
     /// While records are asked for.
@@ -83,13 +92,22 @@ impl<'a> Context<'a> {
         u64::try_from(self.host.demand(topic)).unwrap_or(0)
     }
 
+    /// The next event is the `ordinal`th (from 0) of the input that is being handled; without this they are counted.
+    ///
+    /// An input that is handled again after a failure must give its events the same ordinals as before, for by them
+    /// the hub knows which it has already. Whoever publishes some only sometimes, because nobody listens, say, names
+    /// the ordinals of all that may follow from an input.
+    pub fn set_ordinal(&mut self, ordinal: u32) {
+        self.ordinal = ordinal;
+    }
+
     /// Takes the cause that the next event would carry, for an event that has to wait until it can be published.
     /// `None` unless an input is being handled.
     pub fn take_cause(&mut self) -> Option<Cause> {
-        let (stream, seq) = self.cause?;
+        let Handled { stream, epoch, seq } = self.cause?;
         let ordinal = self.ordinal;
         self.ordinal += 1;
-        Some(Cause { stream: Arc::from(stream), seq, ordinal })
+        Some(Cause { stream: Arc::from(stream), epoch: Arc::from(epoch), seq, ordinal })
     }
 
     /// Calls `on_timer` once, `delay` from now. Setting an id again replaces it.
@@ -151,10 +169,10 @@ impl<'a> Context<'a> {
     where
         'a: 'e,
     {
-        let (stream, seq, ordinal) = match (event.cause, self.cause) {
-            (Some(cause), _) => (&*cause.stream, cause.seq, cause.ordinal),
-            (None, Some((stream, seq))) => (stream, seq, ordinal),
-            (None, None) => ("", 0, 0),
+        let (Handled { stream, epoch, seq }, ordinal) = match (event.cause, self.cause) {
+            (Some(Cause { stream, epoch, seq, ordinal }), _) => (Handled { stream, epoch, seq: *seq }, *ordinal),
+            (None, Some(handled)) => (handled, ordinal),
+            (None, None) => (Handled { stream: "", epoch: "", seq: 0 }, 0),
         };
         abi::Msg {
             flags: (event.flags | self.always).0,
@@ -168,6 +186,7 @@ impl<'a> Context<'a> {
             cause_seq: seq,
             cause_ordinal: ordinal,
             cause_stream: abi::Str::new(stream),
+            cause_epoch: abi::Str::new(epoch),
             ..abi::Msg::new(event.kind)
         }
     }

@@ -40,6 +40,8 @@ pub struct Message<'a> {
     pub payload: &'a [u8],
     /// Its number in the stream.
     pub seq: u64,
+    /// The life of that numbering; another after a start of the daemon.
+    pub epoch: &'a str,
     /// When it happened, nanoseconds since 1970 (UTC).
     pub unix_ns: i64,
 }

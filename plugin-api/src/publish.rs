@@ -63,11 +63,14 @@ pub struct Outgoing<'a> {
 
 /// The input that an event follows from. The hub drops an event whose cause it has already seen, so that an input
 /// that is handled again after a restart is not published twice. Set by itself while an input is handled; an event
-/// that has to wait for room takes its cause along: [`crate::Context::take_cause`].
+/// that has to wait takes its cause along, in saved state, too: [`crate::Context::take_cause`]. A cause older than the
+/// newest 32,768 inputs that led to events is refused as [`PublishError::Invalid`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
     /// The stream of the input.
     pub stream: Arc<str>,
+    /// The life of the stream's numbering.
+    pub epoch: Arc<str>,
     /// The number of the input.
     pub seq: u64,
     /// 0, 1, 2 … among what is published for that input.

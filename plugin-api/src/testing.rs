@@ -22,6 +22,9 @@ mod host;
 mod said;
 mod told;
 
+/// The epoch of every stream that it listens to.
+const EPOCH: &str = "test";
+
 /// Timers that fire in one `advance`; more means that one is set again for the same instant without end.
 const TIMERS_MAX: usize = 1_000_000;
 
@@ -128,6 +131,7 @@ impl<B: Broadcaster> Harness<B> {
             payload: Bytes::new(&input.payload),
             seq,
             unix_ns: input.unix_ns.unwrap_or(event.unix_ns),
+            epoch: Str::new(EPOCH),
             ..event
         };
         self.tell(fill, abi::EVENT_MESSAGE).map(|()| seq)
@@ -135,7 +139,8 @@ impl<B: Broadcaster> Harness<B> {
 
     /// Inputs `from` to `to` of a stream (both included) are gone.
     pub fn gap(&mut self, stream: &str, from: u64, to: u64) -> Result<(), Failed> {
-        self.tell(|event| Event { stream: Str::new(stream), id: from, seq: to, ..event }, abi::EVENT_GAP)
+        let gap = |event| Event { stream: Str::new(stream), epoch: Str::new(EPOCH), id: from, seq: to, ..event };
+        self.tell(gap, abi::EVENT_GAP)
     }
 
     /// One more subscription of a topic or pattern (the part after the stream; empty = all). The first one is told.

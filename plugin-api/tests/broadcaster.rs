@@ -235,7 +235,7 @@ fn an_event_arrives_as_it_was_built() {
     assert_eq!((event.kind.as_str(), event.topic.as_str(), event.key.as_str()), ("said", "AAPL:1", "k"));
     assert_eq!((event.flags, event.record.clone()), (Flags::LATEST, Some(json!({"short": 1}))));
     let causes: Vec<_> = said.iter().map(|event| event.cause.clone().unwrap()).collect();
-    let cause = |seq, ordinal| Cause { stream: "in".into(), seq, ordinal };
+    let cause = |seq, ordinal| Cause { stream: "in".into(), epoch: "test".into(), seq, ordinal };
     assert_eq!(causes, [cause(1, 0), cause(1, 1), cause(2, 0), cause(2, 1)]);
 }
 
@@ -248,7 +248,7 @@ fn an_event_that_has_to_wait_keeps_its_cause() {
     harness.writable().unwrap();
     let said = harness.published();
     assert_eq!(texts(&said), ["second"]);
-    assert_eq!(said[0].cause, Some(Cause { stream: "in".into(), seq: 1, ordinal: 1 }));
+    assert_eq!(said[0].cause, Some(Cause { stream: "in".into(), epoch: "test".into(), seq: 1, ordinal: 1 }));
 }
 
 #[test]

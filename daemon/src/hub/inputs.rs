@@ -40,7 +40,9 @@ struct Listener {
     read: u64,
     /// Saved by the broadcaster up to here; what is above may be asked for again.
     saved: u64,
+    /// What is gone for it. It is told with the next inputs, and again after a rewind, until that is saved.
     gap: Option<(u64, u64)>,
+    gap_is_told: bool,
 }
 
 #[derive(Debug, Default)]
@@ -50,23 +52,26 @@ pub struct Inputs {
     listeners: Vec<Listener>,
     next_id: u64,
     newest: u64,
+    /// The highest number that is no longer kept, or never was.
+    gone: u64,
     /// Publishers that were refused because the buffer was full, told once when there is room again.
     refused: Vec<Arc<Signal>>,
 }
 
 impl Inputs {
     /// Adds a listener. It starts behind its saved position, or, without one, with what comes from now on. A position of
-    /// another epoch, or one that the buffer no longer reaches, is answered by a gap; one that begins at 0 takes in what was
-    /// left of the other epoch.
+    /// another epoch, or one that the buffer no longer reaches, is answered by a gap, and what is kept follows; a gap that
+    /// begins at 0 takes in what was left of the other epoch.
     pub fn add(&mut self, signal: Arc<Signal>, saved: Option<&Position>, epoch: &str) -> ListenerId {
         let id = ListenerId(self.next_id);
         self.next_id += 1;
         let (start, gap) = match saved {
             None => (self.newest, None),
-            Some(position) if *position.epoch != *epoch => (self.newest, Some((0, self.newest))),
-            Some(position) => self.start_behind(position.seq),
+            Some(position) if *position.epoch != *epoch => (self.gone, Some((0, self.gone))),
+            Some(position) if position.seq < self.gone => (self.gone, Some((position.seq + 1, self.gone))),
+            Some(position) => (position.seq.min(self.newest), None),
         };
-        self.listeners.push(Listener { id, signal, read: start, saved: start, gap });
+        self.listeners.push(Listener { id, signal, read: start, saved: start, gap, gap_is_told: false });
         id
     }
 
@@ -98,6 +103,7 @@ impl Inputs {
         }
     }
 
+    /// There may be room that there was not before: whoever was refused tries again.
     pub fn tell_writable(&mut self) {
         for publisher in self.refused.drain(..) {
             publisher.raise(Wakes::WRITABLE);
@@ -107,6 +113,7 @@ impl Inputs {
     pub fn push(&mut self, number: u64, event: &Arc<Event>) {
         self.newest = number;
         if self.listeners.is_empty() {
+            self.gone = number;
             return;
         }
         self.bytes += event.weight();
@@ -126,7 +133,9 @@ impl Inputs {
         if let Some(last) = events.last() {
             listener.read = last.number;
         }
-        Batch { gap: listener.gap.take(), events }
+        let gap = listener.gap.filter(|_| !listener.gap_is_told);
+        listener.gap_is_told = true;
+        Batch { gap, events }
     }
 
     /// The number up to which a listener was handed its inputs.
@@ -138,6 +147,7 @@ impl Inputs {
     pub fn saved(&mut self, id: ListenerId, number: u64) {
         if let Some(listener) = self.listeners.iter_mut().find(|listener| listener.id == id) {
             listener.saved = listener.saved.max(number);
+            listener.gap = listener.gap.filter(|_| !listener.gap_is_told);
         }
         self.trim();
     }
@@ -146,16 +156,9 @@ impl Inputs {
     pub fn rewind(&mut self, id: ListenerId) {
         if let Some(listener) = self.listeners.iter_mut().find(|listener| listener.id == id) {
             listener.read = listener.saved;
+            listener.gap_is_told = false;
             listener.signal.raise(Wakes::INPUT);
         }
-    }
-
-    fn start_behind(&self, seq: u64) -> (u64, Option<(u64, u64)>) {
-        let oldest_kept = self.kept.front().map_or(self.newest + 1, |input| input.number);
-        if seq >= self.newest || seq + 1 >= oldest_kept {
-            return (seq.min(self.newest), None);
-        }
-        (oldest_kept - 1, Some((seq + 1, oldest_kept - 1)))
     }
 
     fn trim(&mut self) {
@@ -164,6 +167,7 @@ impl Inputs {
         while let Some(oldest) = self.kept.front()
             && oldest.number <= passed
         {
+            self.gone = oldest.number;
             self.bytes -= oldest.event.weight();
             self.kept.pop_front();
         }

@@ -11,7 +11,7 @@ use super::interest::{Interest, MAX_PATTERNS};
 use super::kinds::Kinds;
 use super::log::{Answer, CaughtUp, Log};
 use super::pattern::Pattern;
-use super::repeats::{MAX_CAUSES, Repeats};
+use super::repeats::{MAX_INPUTS, Repeats, Seen};
 use super::settings::{Figures, Settings, Source};
 use super::signal::{Signal, Wakes};
 use super::targets::Outlet;
@@ -85,6 +85,7 @@ impl Stream {
         inner.kinds = Kinds::new(settings.collections.clone());
         let is_shut = settings.private != inner.settings.private || !settings.visible;
         inner.settings = Arc::new(settings);
+        inner.inputs.tell_writable();
         let limits = inner.settings.limits;
         for log in inner.logs.values_mut() {
             log.evict(&limits, Instant::now());
@@ -200,11 +201,9 @@ impl Inner {
         if self.source == Source::Removed {
             return Err(Refused::Removed);
         }
-        if let Some(seq) = self.accepted_before(draft, now) {
+        if let Some(seq) = self.accepted_before(draft, now)? {
+            self.refresh_record(draft, stream, now)?;
             return Ok(Accepted { seq, repeated: true });
-        }
-        if draft.cause.as_ref().is_some_and(|cause| !self.repeats.has_room_for(cause)) {
-            return Err(Refused::TooManyCauses(MAX_CAUSES));
         }
         if !draft.audience.is_empty() && !self.settings.private {
             return Err(Refused::NotPrivate);
@@ -212,19 +211,39 @@ impl Inner {
         self.check_room(draft, &stream.common, publisher)?;
         let event = self.append(draft, stream, now)?;
         self.remember(draft, event.seq, now);
-        if !draft.flags.has(Flags::RECORD_ONLY) {
-            let number = if self.settings.private { self.inputs.newest() + 1 } else { event.seq };
+        if !draft.flags.has(Flags::RECORD_ONLY) && !self.is_for_nobody(draft) {
+            // Across audiences inputs have a number of their own, and a stream that was private goes on with it.
+            let next = self.inputs.newest() + 1;
+            let number = if self.settings.private { next } else { event.seq.max(next) };
             self.inputs.push(number, &event);
         }
         Ok(Accepted { seq: event.seq, repeated: false })
     }
 
-    fn accepted_before(&mut self, draft: &Draft<'_>, now: Instant) -> Option<u64> {
+    fn is_for_nobody(&self, draft: &Draft<'_>) -> bool {
+        self.settings.private && draft.audience.is_empty() && !self.settings.broadcast.contains(draft.kind)
+    }
+
+    fn accepted_before(&mut self, draft: &Draft<'_>, now: Instant) -> Result<Option<u64>, Refused> {
         self.repeats.forget_ids_older_than(self.settings.dedup, now);
         if let Some(seq) = self.repeats.seq_of(draft.id) {
-            return Some(seq);
+            return Ok(Some(seq));
         }
-        draft.cause.filter(|cause| self.repeats.is_repeated_cause(cause)).map(|_| 0)
+        match draft.cause.map(|cause| self.repeats.seen(&cause)) {
+            None | Some(Seen::New) => Ok(None),
+            Some(Seen::Accepted) => Ok(Some(0)),
+            Some(Seen::Forgotten) => Err(Refused::OldCause(MAX_INPUTS)),
+        }
+    }
+
+    /// A repeated event that comes after the broadcaster has told its records is not in them: its maker was still at
+    /// work on it when the state was saved.
+    fn refresh_record(&mut self, draft: &Draft<'_>, stream: &Stream, now: Instant) -> Result<(), Refused> {
+        if draft.cause.is_some() && !draft.key.is_empty() && self.source == Source::Running {
+            let flags = Flags(draft.flags.0 | Flags::RECORD_ONLY.0);
+            self.append(&Draft { flags, ..*draft }, stream, now)?;
+        }
+        Ok(())
     }
 
     fn check_room(
@@ -255,11 +274,9 @@ impl Inner {
         let kind = self.kinds.get(draft.kind)?;
         let limits = self.settings.limits;
         let event = self.log(draft.audience, stream)?.append(draft, &kind, &limits, now)?;
-        if self.settings.private && draft.audience.is_empty() {
-            if !self.settings.broadcast.contains(draft.kind) {
-                stream.counters.unaddressed();
-                return Ok(event);
-            }
+        if self.is_for_nobody(draft) {
+            stream.counters.unaddressed();
+        } else if self.settings.private && draft.audience.is_empty() {
             let connected =
                 self.logs.iter_mut().filter(|(audience, log)| !audience.is_empty() && !log.targets.is_empty());
             for (_, log) in connected {

@@ -16,16 +16,21 @@ pub struct Inputs(Vec<Input>);
 struct Input {
     stream: Arc<Stream>,
     listener: ListenerId,
-    /// The number of the last input that the broadcaster handled.
-    handled: u64,
+    /// The last input that the broadcaster handled. It stays where it was saved, in another epoch, too, until the
+    /// broadcaster was told what is gone behind it.
+    handled: Position,
+    /// An earlier instance handled inputs up to here.
+    repeats_to: u64,
 }
 
 impl Inputs {
     /// Begins to listen, behind the saved positions or with what comes from now on.
     pub fn listen(streams: &[Arc<Stream>], signal: &Arc<Signal>, saved: &BTreeMap<String, Position>) -> Self {
         let listen = |stream: &Arc<Stream>| {
-            let listener = stream.listen(signal.clone(), saved.get(&**stream.name()));
-            Input { stream: stream.clone(), listener, handled: stream.inputs_read_up_to(listener) }
+            let saved = saved.get(&**stream.name());
+            let listener = stream.listen(signal.clone(), saved);
+            let now = || Position { epoch: stream.epoch().clone(), seq: stream.inputs_read_up_to(listener) };
+            Input { stream: stream.clone(), listener, handled: saved.cloned().unwrap_or_else(now), repeats_to: 0 }
         };
         Self(streams.iter().map(listen).collect())
     }
@@ -36,12 +41,10 @@ impl Inputs {
         let mut more = false;
         for input in &self.0 {
             let batch = input.stream.read_inputs(input.listener, share);
-            let stream = input.stream.name();
-            if let Some((from, to)) = batch.gap {
-                told.push(Told::Gap { stream: stream.clone(), from, to });
-            }
+            let from = || input.stream.clone();
+            told.extend(batch.gap.map(|(first, last)| Told::Gap { from: from(), first, last }));
             more |= batch.events.len() == share;
-            told.extend(batch.events.into_iter().map(|input| Told::Message { stream: stream.clone(), input }));
+            told.extend(batch.events.into_iter().map(|input| Told::Message { from: from(), input }));
         }
         more
     }
@@ -50,9 +53,13 @@ impl Inputs {
     pub fn handled(&mut self, told: &[Told]) -> usize {
         let mut count = 0;
         for one in told {
-            let Told::Message { stream, input } = one else { continue };
-            if let Some(from) = self.0.iter_mut().find(|from| from.stream.name() == stream) {
-                from.handled = input.number;
+            let (stream, seq) = match one {
+                Told::Message { from, input } => (from, input.number),
+                Told::Gap { from, last, .. } => (from, *last),
+                _ => continue,
+            };
+            if let Some(input) = self.0.iter_mut().find(|input| Arc::ptr_eq(&input.stream, stream)) {
+                input.handled = Position { epoch: stream.epoch().clone(), seq };
                 count += 1;
             }
         }
@@ -60,23 +67,45 @@ impl Inputs {
     }
 
     pub fn positions(&self) -> BTreeMap<String, Position> {
-        let position = |input: &Input| Position { epoch: input.stream.epoch().clone(), seq: input.handled };
-        self.0.iter().map(|input| (input.stream.name().to_string(), position(input))).collect()
+        self.0.iter().map(|input| (input.stream.name().to_string(), input.handled.clone())).collect()
     }
 
     /// What was handled is saved: the streams may let go of it.
     pub fn saved(&self) {
         for input in &self.0 {
-            input.stream.saved_inputs(input.listener, input.handled);
+            input.stream.saved_inputs(input.listener, input.seq());
         }
     }
 
-    /// Back to what was saved.
-    pub fn rewind(&mut self) {
+    /// Back to what was saved, and where that is.
+    pub fn rewind(&mut self, saved: &BTreeMap<String, Position>) {
         for input in &mut self.0 {
+            input.repeats_to = input.repeats_to.max(input.stream.inputs_read_up_to(input.listener));
             input.stream.rewind_inputs(input.listener);
-            input.handled = input.stream.inputs_read_up_to(input.listener);
+            if let Some(saved) = saved.get(&**input.stream.name()) {
+                input.handled = saved.clone();
+            }
         }
+    }
+
+    /// What the broadcaster's own stream has taken tells, too, how far an earlier instance came.
+    pub fn repeat_what_led_to(&mut self, own: &Stream) {
+        for input in &mut self.0 {
+            let newest = own.newest_cause(input.stream.name(), input.stream.epoch());
+            input.repeats_to = input.repeats_to.max(newest);
+        }
+    }
+
+    /// Whether the next inputs are some that an earlier instance has handled.
+    pub fn are_repeated(&self) -> bool {
+        self.0.iter().any(|input| input.seq() < input.repeats_to)
+    }
+}
+
+impl Input {
+    /// The number that was handled in the present epoch.
+    fn seq(&self) -> u64 {
+        if self.handled.epoch == *self.stream.epoch() { self.handled.seq } else { 0 }
     }
 }
 

@@ -31,7 +31,9 @@ pub fn check<'a>(message: &Msg<'a>) -> Result<Draft<'a>, BadMessage> {
         return Err(BadMessage(format!("type is \"{}\"; give a word without spaces, like bar", kind.escape_debug())));
     }
     let cause_stream = text("cause_stream", message.cause_stream.get(), MAX_NAME)?;
-    let cause = Cause { stream: cause_stream, seq: message.cause_seq, ordinal: message.cause_ordinal };
+    let cause_epoch = text("cause_epoch", message.cause_epoch.get(), MAX_NAME)?;
+    let cause =
+        Cause { stream: cause_stream, epoch: cause_epoch, seq: message.cause_seq, ordinal: message.cause_ordinal };
     Ok(Draft {
         flags: Flags(message.flags & KNOWN_FLAGS),
         kind,
@@ -101,12 +103,13 @@ mod tests {
 
     #[test]
     fn a_good_message_becomes_a_draft() {
-        let message =
-            Msg { flags: u32::MAX, cause_seq: 7, cause_ordinal: 2, cause_stream: Str::new("ticks"), ..good() };
+        let cause_epoch = Str::new("e1");
+        let caused = Msg { cause_seq: 7, cause_ordinal: 2, cause_stream: Str::new("ticks"), cause_epoch, ..good() };
+        let message = Msg { flags: u32::MAX, ..caused };
         let draft = check(&message).unwrap();
         assert_eq!((draft.kind, draft.topic, draft.payload), ("bar", "AAPL:1", b"{\"o\":1}".as_slice()));
         assert_eq!(draft.flags, Flags(15), "flags of later minors are ignored");
-        assert_eq!(draft.cause, Some(Cause { stream: "ticks", seq: 7, ordinal: 2 }));
+        assert_eq!(draft.cause, Some(Cause { stream: "ticks", epoch: "e1", seq: 7, ordinal: 2 }));
         assert_eq!(check(&good()).unwrap().cause, None);
     }
 

@@ -167,9 +167,9 @@ impl Port {
                 Err(abi::E_AGAIN)
             }
             Err(Refused::Removed) => Err(abi::E_CLOSED),
-            Err(refused @ (Refused::BadTopic(_) | Refused::BadKind(_) | Refused::NotPrivate)) => {
-                Err(self.refuse(abi::E_INVALID, &refused.to_string()))
-            }
+            Err(
+                refused @ (Refused::BadTopic(_) | Refused::BadKind(_) | Refused::NotPrivate | Refused::OldCause(_)),
+            ) => Err(self.refuse(abi::E_INVALID, &refused.to_string())),
             Err(refused) => Err(self.refuse(abi::E_LIMIT, &refused.to_string())),
         }
     }

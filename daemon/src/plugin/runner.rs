@@ -10,7 +10,6 @@ use metrics::Histogram;
 use super::broadcaster::{Answer, Order, Phase, Shared, Tenure, fault};
 use super::demand::Demand;
 use super::handles;
-use super::inputs::Inputs;
 use super::library::Instance;
 use super::port::{Fault, Gate, Port, Telling};
 use super::restart::{Failures, Verdict};
@@ -19,6 +18,7 @@ use super::told::Told;
 use crate::hub::settings::Source;
 use crate::hub::signal::Wakes;
 
+mod file;
 mod turn;
 
 pub struct Runner {
@@ -33,6 +33,7 @@ pub struct Runner {
     /// Inputs may wait, although no signal says so.
     more: bool,
     since: Since,
+    writing: Option<file::Writing>,
     calls: BTreeMap<&'static str, Histogram>,
 }
 
@@ -66,6 +67,7 @@ impl Runner {
             pending: Wakes::default(),
             more: false,
             since: Since::default(),
+            writing: None,
             calls: BTreeMap::new(),
         }
     }
@@ -167,6 +169,7 @@ impl Runner {
         self.since = Since { checkpoint_at: now, file_at: now, unsaved: true, ..Since::default() };
         self.port.set_gate(Gate::Open);
         self.call("start", Instance::start)?;
+        self.catch_up()?;
         if let Some(stream) = self.shared.desk.stream.get().cloned() {
             stream.begin_records();
             self.port.set_telling_records(Telling::Records);
@@ -181,6 +184,23 @@ impl Runner {
         let note = &self.shared.library.note;
         self.shared.metrics.started(&note.id, &note.version, &self.shared.library.sha256);
         self.more = true;
+        Ok(())
+    }
+
+    /// Feeds it first what an earlier instance had handled and not saved: its records would else be older than what
+    /// subscribers have seen, and the events that bring them up to date again are not published twice.
+    fn catch_up(&mut self) -> Result<(), Fault> {
+        if let Some(stream) = self.shared.desk.stream.get() {
+            self.with_inputs(|inputs| inputs.repeat_what_led_to(stream));
+        }
+        while self.with_inputs(|inputs| inputs.are_repeated()) {
+            let mut told = Vec::new();
+            self.with_inputs(|inputs| inputs.read(turn::MAX_BATCH, &mut told));
+            if told.is_empty() {
+                break;
+            }
+            self.handle(&told)?;
+        }
         Ok(())
     }
 
@@ -202,6 +222,7 @@ impl Runner {
             self.port.set_gate(Gate::Quiet);
             self.set_phase(Phase::Quiet);
         }
+        self.finish_file();
         Ok(self.shared.lock().checkpoint.clone())
     }
 
@@ -221,9 +242,7 @@ impl Runner {
     fn stop(&mut self) {
         let was_running = self.shared.lock().phase == Phase::Running;
         let ready = if was_running { self.tell(&[Told::Quiesce]).and_then(|()| self.checkpoint()) } else { Ok(()) };
-        if self.since.unsaved {
-            self.write_file();
-        }
+        self.write_file();
         let is_poisoned = ready.as_ref().is_err_and(|fault| fault.status == abi::E_PANIC);
         let told = if self.instance.is_some() && !is_poisoned { self.tell(&[Told::Stop]) } else { Ok(()) };
         for fault in [ready, told].into_iter().filter_map(Result::err) {
@@ -287,7 +306,7 @@ impl Runner {
         inner.restarts += 1;
         let checkpoint = inner.checkpoint.clone();
         drop(inner);
-        self.with_inputs(Inputs::rewind);
+        self.with_inputs(|inputs| inputs.rewind(&checkpoint.positions));
         self.create()?;
         self.restore(&checkpoint)?;
         self.begin()

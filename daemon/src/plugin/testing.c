@@ -24,6 +24,8 @@ BCD_PLUGIN_NOTE(NOTE_ID, VERSION);
 struct bcd_instance {
     bcd_host *host;
     uint64_t n;
+    int owes; /* a number that found no room */
+    int64_t again, writable;
     char settings[256];
 };
 
@@ -49,6 +51,7 @@ static int64_t say(bcd_instance *self, const char *kind, const char *payload, ui
     if (cause) {
         msg.cause_seq = cause->seq;
         msg.cause_stream = cause->stream;
+        msg.cause_epoch = cause->epoch;
     }
     return api->publish(self->host, &msg, 1, sizeof msg);
 }
@@ -86,8 +89,19 @@ static bcd_status validate(bcd_host *host, bcd_str settings) {
 static bcd_status start(bcd_instance *self) {
     int64_t metric = api->metric_open(self->host, BCD_METRIC_COUNTER, TEXT("starts_total"), TEXT("Starts."), TEXT("{}"));
     api->metric_record(self->host, metric, 1);
+    self->again = api->metric_open(self->host, BCD_METRIC_COUNTER, TEXT("again_total"), TEXT("Refusals."), TEXT("{}"));
+    self->writable = api->metric_open(self->host, BCD_METRIC_COUNTER, TEXT("writable_total"), TEXT("Room."), TEXT("{}"));
     if (strstr(self->settings, "tick")) api->timer_set(self->host, 1, 1000000000, 1000000000);
     return BCD_OK;
+}
+
+/* The next number, now or when there is room. */
+static void count_on(bcd_instance *self) {
+    self->n++;
+    self->owes = say_n(self, 0, NULL) == BCD_E_AGAIN;
+    if (!self->owes) return;
+    self->n--;
+    api->metric_record(self->host, self->again, 1);
 }
 
 static bcd_status input(bcd_instance *self, const bcd_event *event) {
@@ -108,7 +122,7 @@ static bcd_status input(bcd_instance *self, const bcd_event *event) {
     }
     if (contains(event->payload, "garbage")) say(self, "n", "[1", 0, NULL);
     if (contains(event->payload, "stale") && stale) {
-        bcd_instance ghost = {stale, 0, ""};
+        bcd_instance ghost = {.host = stale};
         char payload[64];
         snprintf(payload, sizeof payload, "{\"stale\":%lld}", (long long)say_n(&ghost, 0, NULL));
         say(self, "said", payload, 0, NULL);
@@ -124,14 +138,15 @@ static bcd_status on_events(bcd_instance *self, const bcd_event *events, size_t 
         bcd_status status = BCD_OK;
         switch (event->kind) {
         case BCD_EVENT_TIMER:
-            self->n++;
-            if (say_n(self, BCD_MSG_LATEST, NULL) == BCD_E_AGAIN) self->n--;
+            count_on(self);
             break;
         case BCD_EVENT_MESSAGE:
             status = input(self, event);
             break;
         case BCD_EVENT_RECORDS:
             say_n(self, BCD_MSG_RECORD_ONLY, NULL);
+            snprintf(payload, sizeof payload, "{\"n\":%llu}", (unsigned long long)self->n);
+            if (strstr(self->settings, "tell")) say(self, "records", payload, 0, NULL);
             break;
         case BCD_EVENT_DEMAND:
             snprintf(payload, sizeof payload, "{\"topic\":\"%.*s\",\"value\":%lld}", (int)event->topic.len,
@@ -139,11 +154,13 @@ static bcd_status on_events(bcd_instance *self, const bcd_event *events, size_t 
             if (strstr(self->settings, "demand")) say(self, "demand", payload, 0, NULL);
             break;
         case BCD_EVENT_GAP:
-            snprintf(payload, sizeof payload, "{\"from\":%llu}", (unsigned long long)event->id);
+            snprintf(payload, sizeof payload, "{\"from\":%llu,\"to\":%llu}", (unsigned long long)event->id,
+                     (unsigned long long)event->seq);
             say(self, "gap", payload, 0, NULL);
             break;
         case BCD_EVENT_WRITABLE:
-            say(self, "writable", "{}", 0, NULL);
+            api->metric_record(self->host, self->writable, 1);
+            if (self->owes) count_on(self);
             break;
         }
         if (status != BCD_OK) return status;

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -13,14 +13,16 @@ use super::broadcaster::Phase;
 use super::plan::{Change, Wanted};
 use super::timing::virtual_clock::VirtualClock;
 use super::*;
-use crate::event::{Draft, Event, Position};
+use crate::event::{Draft, Event, LogId, Position};
 use crate::hub::Wish;
 use crate::hub::log::Answer;
 use crate::hub::pattern::Pattern;
 use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
+use crate::hub::targets::{Full, Outlet};
 
 mod faulty;
+mod inputs;
 mod loading;
 mod panics;
 mod running;
@@ -114,6 +116,22 @@ impl House {
         self.said(name, "n").iter().map(|payload| payload["n"].as_u64().unwrap()).collect()
     }
 
+    /// Subscribes to all that is published from here on.
+    fn subscribe(&self, name: &str) -> Arc<Heard> {
+        let heard = Arc::new(Heard::default());
+        let outlet: Arc<dyn Outlet> = heard.clone();
+        let wish = Wish { patterns: &[Pattern::parse(name).unwrap()], audience: "", since: None };
+        self.stream(name).subscribe(&wish, &outlet).unwrap();
+        heard
+    }
+
+    /// What a snapshot shows.
+    fn shown(&self, name: &str) -> String {
+        let wish = Wish { patterns: &[Pattern::parse(name).unwrap()], audience: "", since: None };
+        let Answer::Snapshot(snapshot) = self.stream(name).answer(&wish).unwrap().answer else { panic!() };
+        snapshot.collections().iter().map(|(_, records)| String::from_utf8_lossy(records).into_owned()).collect()
+    }
+
     fn phase(&self, name: &str) -> Phase {
         self.supervisor.status_of(name).unwrap().state
     }
@@ -129,6 +147,37 @@ impl House {
 
     fn build(&self, id: &str, definitions: &[&str]) {
         build(self.dir.path(), id, definitions);
+    }
+}
+
+/// A subscriber that keeps what it hears.
+#[derive(Default)]
+struct Heard(Mutex<Vec<Arc<Event>>>);
+
+impl Outlet for Heard {
+    fn id(&self) -> u64 {
+        0
+    }
+
+    fn offer(&self, event: &Arc<Event>) -> Result<(), Full> {
+        self.0.lock().unwrap().push(event.clone());
+        Ok(())
+    }
+
+    fn source_changed(&self, _: LogId, _: u64, _: &Source) {}
+
+    fn records_replaced(&self, _: LogId, _: u64, _: &crate::hub::records::Snapshot) {}
+}
+
+impl Heard {
+    fn numbers(&self) -> Vec<u64> {
+        self.said("n").iter().map(|payload| payload["n"].as_u64().unwrap()).collect()
+    }
+
+    fn said(&self, kind: &str) -> Vec<Value> {
+        let events = self.0.lock().unwrap();
+        let payload = |event: &Arc<Event>| serde_json::from_slice(&event.payload).unwrap();
+        events.iter().filter(|event| *event.kind == *kind).map(payload).collect()
     }
 }
 

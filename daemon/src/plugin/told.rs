@@ -6,14 +6,26 @@ use broadcastd_plugin_api::abi::{self, Bytes, Str};
 
 use crate::hub::inputs::Input;
 use crate::hub::pattern::Pattern;
+use crate::hub::stream::Stream;
 
 /// One thing to tell.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Told {
     Timer(u64),
-    Demand { pattern: Pattern, subscriptions: u64 },
-    Message { stream: Arc<str>, input: Input },
-    Gap { stream: Arc<str>, from: u64, to: u64 },
+    Demand {
+        pattern: Pattern,
+        subscriptions: u64,
+    },
+    Message {
+        from: Arc<Stream>,
+        input: Input,
+    },
+    /// Inputs that are gone, both ends included.
+    Gap {
+        from: Arc<Stream>,
+        first: u64,
+        last: u64,
+    },
     Records,
     Wake,
     Writable,
@@ -40,10 +52,8 @@ impl Told {
                 let stream = Str::new(pattern.stream());
                 abi::Event { stream, topic: Str::new(part), value, ..new(abi::EVENT_DEMAND) }
             }
-            Self::Message { stream, input } => message(new(abi::EVENT_MESSAGE), stream, input),
-            Self::Gap { stream, from, to } => {
-                abi::Event { stream: Str::new(stream), id: *from, seq: *to, ..new(abi::EVENT_GAP) }
-            }
+            Self::Message { from, input } => message(of(from, new(abi::EVENT_MESSAGE)), input),
+            Self::Gap { from, first, last } => abi::Event { id: *first, seq: *last, ..of(from, new(abi::EVENT_GAP)) },
             Self::Records => new(abi::EVENT_RECORDS),
             Self::Wake => new(abi::EVENT_WAKE),
             Self::Writable => new(abi::EVENT_WRITABLE),
@@ -53,10 +63,13 @@ impl Told {
     }
 }
 
-fn message<'a>(event: abi::Event<'a>, stream: &'a str, input: &'a Input) -> abi::Event<'a> {
+fn of<'a>(stream: &'a Stream, event: abi::Event<'a>) -> abi::Event<'a> {
+    abi::Event { stream: Str::new(stream.name()), epoch: Str::new(stream.epoch()), ..event }
+}
+
+fn message<'a>(event: abi::Event<'a>, input: &'a Input) -> abi::Event<'a> {
     let about = &input.event;
     abi::Event {
-        stream: Str::new(stream),
         topic: Str::new(&about.topic),
         r#type: Str::new(&about.kind),
         key: Str::new(&about.key),

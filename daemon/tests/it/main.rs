@@ -25,6 +25,7 @@ mod handshake;
 mod house;
 mod http;
 mod ingest;
+mod inputs;
 mod lifecycle;
 mod limits;
 mod main_job;
@@ -36,6 +37,7 @@ mod reload;
 mod sanitized;
 mod server;
 mod slow;
+mod stumbling;
 mod supervision;
 mod tidy;
 mod unit;
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         fuzzing::tests(),
         handshake::tests(),
         ingest::tests(),
+        inputs::tests(),
         lifecycle::tests(),
         limits::tests(),
         main_job::tests(),
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         sanitized::tests(),
         server::tests(),
         slow::tests(),
+        stumbling::tests(),
         supervision::tests(),
         tidy::tests(),
         unit::tests(),

@@ -96,6 +96,7 @@ impl<'a> Msg<'a> {
             cause_ordinal: 0,
             reserved: 0,
             cause_stream: Str::EMPTY,
+            cause_epoch: Str::EMPTY,
         }
     }
 }
@@ -121,6 +122,7 @@ impl Event<'_> {
             payload: Bytes::EMPTY,
             principal: Str::EMPTY,
             seq: 0,
+            epoch: Str::EMPTY,
         }
     }
 }

@@ -46,7 +46,8 @@ fn structs() -> Numbers {
             cause_seq,
             cause_ordinal,
             reserved,
-            cause_stream
+            cause_stream,
+            cause_epoch
         }
     );
     mirrored!(
@@ -69,7 +70,8 @@ fn structs() -> Numbers {
             session_id,
             payload,
             principal,
-            seq
+            seq,
+            epoch
         }
     );
     mirrored!(

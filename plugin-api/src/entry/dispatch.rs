@@ -20,7 +20,7 @@ pub(super) fn event<B: Broadcaster>(
         abi::EVENT_DEMAND => broadcaster.on_demand(&demand(event).map_err(bad_text)?, &mut cx),
         abi::EVENT_MESSAGE => {
             let message = message(event).map_err(bad_text)?;
-            broadcaster.on_message(&message, &mut cx.caused_by(message.stream, message.seq))
+            broadcaster.on_message(&message, &mut cx.caused_by(&message))
         }
         abi::EVENT_GAP => {
             let stream = event.stream.get().map_err(bad_text)?;
@@ -68,6 +68,7 @@ fn message<'a>(event: &Event<'a>) -> Result<Message<'a>, BadText> {
         session_id: event.session_id.get()?,
         payload: event.payload.get()?,
         seq: event.seq,
+        epoch: event.epoch.get()?,
         unix_ns: event.unix_ns,
     })
 }

@@ -127,7 +127,9 @@ fn published(message: &Msg<'_>) -> Result<Published, String> {
         serde_json::from_slice::<Value>(bytes).map_err(|error| format!("{what}: {error}"))
     };
     let stream = text("cause_stream", message.cause_stream)?;
-    let cause = Cause { stream: stream.into(), seq: message.cause_seq, ordinal: message.cause_ordinal };
+    let epoch = text("cause_epoch", message.cause_epoch)?;
+    let cause =
+        Cause { stream: stream.into(), epoch: epoch.into(), seq: message.cause_seq, ordinal: message.cause_ordinal };
     let published = Published {
         kind: text("type", message.r#type)?,
         topic: text("topic", message.topic)?,

@@ -1,14 +1,12 @@
 //! Which trading day an instant belongs to, and which bar: time zone, sessions, weeks and months.
 
-pub mod session;
-
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Span as Days, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::resolution::{Resolution, Unit};
-use session::Sessions;
+use crate::session::Sessions;
 
 /// How far the next session is searched for: longer than any closure of a market that comes back.
 const SEARCH_DAYS: i64 = 400;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use broadcastd_plugin_api::{Context, Failure, FailureKind, Flags, Outgoing, PublishError};
+use broadcastd_plugin_api::{Cause, Context, Failure, FailureKind, Flags, Outgoing, PublishError};
 use serde::Serialize;
 
 use crate::counters::Outputs;
@@ -20,15 +20,28 @@ pub const MAX_WAITING: usize = 100_000;
 ///
 /// A topic that nobody listens to is not published to: it becomes *stale*, and [`Publisher::refresh`] brings its
 /// records up to date. When the stream is full, final bars *wait* and open ones become stale. While anything waits,
-/// nothing that follows from an input overtakes it: the hub takes a later output of an input as proof that the earlier
-/// ones were published.
+/// nothing overtakes it. A final bar keeps its cause wherever it is, so that it is published once, whoever listened or
+/// waited when its trade was first handled, and again after a failure.
 pub struct Publisher {
     /// The name of each topic, as far as they were needed.
     names: Vec<String>,
     /// Topics whose records are behind, with the newest final bar that was not published.
-    stale: BTreeMap<u32, Option<Update>>,
+    stale: BTreeMap<u32, Option<Untold>>,
     waiting: VecDeque<Waiting>,
     counters: Outputs,
+}
+
+/// An update that nobody has heard of, with what it follows from, if that is not what is being handled.
+struct Untold {
+    update: Update,
+    cause: Option<Cause>,
+}
+
+impl Untold {
+    /// It follows from what is being handled.
+    fn new(update: &Update) -> Self {
+        Self { update: *update, cause: None }
+    }
 }
 
 /// The payload of an event that removes a record.
@@ -44,20 +57,27 @@ impl Publisher {
     pub fn publish(&mut self, updates: &[Update], feed: &Feed, cx: &mut Context<'_>) -> Result<(), Failure> {
         self.learn_names(feed);
         let has_listeners = !updates.is_empty() && cx.demand("") > 0;
-        for (at, update) in updates.iter().enumerate() {
+        // Of an input the first events are the updates, published or not; what else may have to be told follows.
+        let count = updates.len() as u32;
+        for (at, update) in (0..).zip(updates) {
+            cx.set_ordinal(at);
             if update.place == Place::Closed && update.revision == 0 {
                 self.counters.closed.increment(1);
             }
             if !has_listeners || cx.demand(&self.names[update.topic as usize]) == 0 {
                 self.counters.skipped.increment(1);
-                self.mark_stale(update);
+                let cause = if update.place.is_final() { cx.take_cause() } else { None };
+                self.mark_stale(update, cause);
                 continue;
             }
             if let Some(Some(untold)) = self.stale.remove(&update.topic) {
-                self.tell(&untold, Flags::NONE, feed, cx)?;
+                cx.set_ordinal(count + at);
+                self.tell_untold(&untold, Flags::NONE, feed, cx)?;
+                cx.set_ordinal(at);
             }
             self.tell(update, Flags::NONE, feed, cx)?;
-            let is_last = updates.get(at + 1).is_none_or(|next| next.topic != update.topic);
+            cx.set_ordinal(2 * count + at);
+            let is_last = updates.get(at as usize + 1).is_none_or(|next| next.topic != update.topic);
             if is_last && update.place == Place::Closed && feed.record(update.topic).current.is_none() {
                 self.remove_current(update.topic, cx);
             }
@@ -75,10 +95,12 @@ impl Publisher {
             let has_listeners = cx.demand(&self.names[topic as usize]) > 0;
             let how = if has_listeners { Flags::NONE } else { Flags::RECORD_ONLY };
             let current = feed.record(topic).current;
-            for update in closed.iter().chain(&current) {
-                self.tell(update, how, feed, cx)?;
+            if let Some(untold) = &closed {
+                self.tell_untold(untold, how, feed, cx)?;
             }
-            if current.is_none() {
+            if let Some(update) = &current {
+                self.tell(update, how, feed, cx)?;
+            } else {
                 self.remove_current(topic, cx);
             }
         }
@@ -91,7 +113,7 @@ impl Publisher {
         for topic in 0..feed.topic_count() {
             let record = feed.record(topic);
             for update in record.closed.iter().chain(&record.current) {
-                if let Err(error) = self.say(update, Flags::RECORD_ONLY, feed, cx) {
+                if let Err(error) = self.say(&Untold::new(update), Flags::RECORD_ONLY, feed, cx) {
                     self.count_error(error);
                 }
             }
@@ -143,7 +165,8 @@ impl Publisher {
                 }
             }
             if let (Some(topic), Some(closed)) = (topic, stale.remove(&old_topic)) {
-                self.stale.insert(topic, closed.map(|update| Update { topic, ..update }));
+                let moved = closed.map(|Untold { update, cause }| Untold { update: Update { topic, ..update }, cause });
+                self.stale.insert(topic, moved);
             }
         }
     }
@@ -153,9 +176,9 @@ impl Publisher {
         self.names.extend((known..feed.topic_count()).map(|topic| feed.topic_name(topic)));
     }
 
-    fn mark_stale(&mut self, update: &Update) {
+    fn mark_stale(&mut self, update: &Update, cause: Option<Cause>) {
         match update.place {
-            Place::Closed => _ = self.stale.insert(update.topic, Some(*update)),
+            Place::Closed => _ = self.stale.insert(update.topic, Some(Untold { update: *update, cause })),
             Place::Current => _ = self.stale.entry(update.topic).or_default(),
             Place::Older => {} // it is in no record
         }
@@ -163,26 +186,32 @@ impl Publisher {
 
     /// Publishes an update, or puts it off until there is room.
     fn tell(&mut self, update: &Update, how: Flags, feed: &Feed, cx: &mut Context<'_>) -> Result<(), Failure> {
-        let said = if self.is_blocked() { Err(PublishError::Again) } else { self.say(update, how, feed, cx) };
+        self.tell_untold(&Untold::new(update), how, feed, cx)
+    }
+
+    fn tell_untold(&mut self, untold: &Untold, how: Flags, feed: &Feed, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let said = if self.is_blocked() { Err(PublishError::Again) } else { self.say(untold, how, feed, cx) };
         match said {
             Ok(()) if how.has(Flags::RECORD_ONLY) => {}
             Ok(()) => self.counters.sent.increment(1),
-            Err(PublishError::Again) if how.has(Flags::RECORD_ONLY) || !update.place.is_final() => {
-                self.mark_stale(update);
+            Err(PublishError::Again) if how.has(Flags::RECORD_ONLY) || !untold.update.place.is_final() => {
+                self.mark_stale(&untold.update, untold.cause.clone());
             }
-            Err(PublishError::Again) => return self.wait(update, feed, cx),
+            Err(PublishError::Again) => return self.wait(untold, feed, cx),
             Err(error) => self.count_error(error),
         }
         Ok(())
     }
 
-    fn say(&self, update: &Update, how: Flags, feed: &Feed, cx: &mut Context<'_>) -> Result<(), PublishError> {
+    fn say(&self, untold: &Untold, how: Flags, feed: &Feed, cx: &mut Context<'_>) -> Result<(), PublishError> {
+        let Untold { update, cause } = untold;
         let flags = if update.place.is_final() { how } else { how | Flags::LATEST };
-        let event = cx.event(KIND).topic(&self.names[update.topic as usize]).key(update.place.key());
-        event.flags(flags).publish(&feed.payload(update))
+        let event = cx.event(KIND).topic(&self.names[update.topic as usize]).key(update.place.key()).flags(flags);
+        let event = if let Some(cause) = cause { event.cause(cause) } else { event };
+        event.publish(&feed.payload(update))
     }
 
-    fn wait(&mut self, update: &Update, feed: &Feed, cx: &mut Context<'_>) -> Result<(), Failure> {
+    fn wait(&mut self, untold: &Untold, feed: &Feed, cx: &mut Context<'_>) -> Result<(), Failure> {
         if self.waiting.len() >= MAX_WAITING {
             let why = format!(
                 "{MAX_WAITING} final bars wait because a listener of the stream does not read; see why it is stuck"
@@ -192,9 +221,11 @@ impl Publisher {
         if self.waiting.is_empty() {
             tracing::warn!("the stream is full; final bars wait for room");
         }
+        let update = &untold.update;
         let payload = serde_json::to_string(&feed.payload(update))?;
         let topic = self.names[update.topic as usize].clone();
-        self.waiting.push_back(Waiting::new(topic, update.place, payload, cx.take_cause()));
+        let cause = untold.cause.clone().or_else(|| cx.take_cause());
+        self.waiting.push_back(Waiting::new(topic, update.place, payload, cause));
         Ok(())
     }
 

@@ -7,13 +7,13 @@ use broadcastd_plugin_api::{Context, Failure, FailureKind, Message, Reconfigured
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::broadcaster::{CLOSE, REFRESH, TRADE};
 use crate::counters::Outputs;
 use crate::feed::{Feed, STATE_VERSION};
 use crate::publish::Publisher;
 use crate::settings::{ReplaySettings, Settings, Setup, Source};
 use crate::source::{Intake, Trades};
 use crate::waiting::Waiting;
-use crate::{CLOSE, REFRESH, TRADE};
 
 /// How long after a restart the clock alone closes no bar, in milliseconds: inputs that the instance before had not
 /// saved are fed again first, and are not late.

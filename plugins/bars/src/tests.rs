@@ -230,6 +230,24 @@ fn final_bars_wait_for_room_and_open_ones_catch_up() {
 }
 
 #[test]
+fn a_final_bar_has_the_same_cause_whoever_listens_and_whenever() {
+    let cause = |at_once: &[&str], late: &[&str]| {
+        let mut bars = ticks(json!({"clock": "event", "resolutions": ["1", "5"]}));
+        at_once.iter().for_each(|topic| bars.subscribe(topic).unwrap());
+        bars.advance(400 * SECOND).unwrap();
+        tick(&mut bars, "A", 0, 1.0);
+        tick(&mut bars, "A", 300_000, 2.0);
+        late.iter().for_each(|topic| bars.subscribe(topic).unwrap());
+        let published = bars.published();
+        let bar = published.iter().find(|event| line(event) == "A:5 closed 1.0").unwrap();
+        bar.cause.as_ref().map(|cause| (cause.seq, cause.ordinal))
+    };
+    let all = cause(&["A:1", "A:5"], &[]);
+    assert_eq!(all, Some((2, 2)), "behind both updates of the one-minute bars");
+    assert_eq!((cause(&["A:5"], &[]), cause(&[], &["A:5"])), (all, all));
+}
+
+#[test]
 fn open_bars_are_told_when_there_is_room() {
     let mut bars = ticks(json!({}));
     bars.subscribe("").unwrap();

@@ -32,17 +32,24 @@ impl Waiting {
     }
 }
 
-/// A cause as `[stream, seq, ordinal]`.
+/// A cause as `[stream, epoch, seq, ordinal]`.
 mod cause {
     use broadcastd_plugin_api::Cause;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     pub fn serialize<S: Serializer>(cause: &Option<Cause>, serializer: S) -> Result<S::Ok, S::Error> {
-        cause.as_ref().map(|cause| (&*cause.stream, cause.seq, cause.ordinal)).serialize(serializer)
+        let parts = cause.as_ref().map(|cause| (&*cause.stream, &*cause.epoch, cause.seq, cause.ordinal));
+        parts.serialize(serializer)
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cause>, D::Error> {
-        let saved = Option::<(String, u64, u32)>::deserialize(deserializer)?;
-        Ok(saved.map(|(stream, seq, ordinal)| Cause { stream: stream.into(), seq, ordinal }))
+        let saved = Option::<(String, String, u64, u32)>::deserialize(deserializer)?;
+        let cause = |(stream, epoch, seq, ordinal): (String, String, u64, u32)| Cause {
+            stream: stream.into(),
+            epoch: epoch.into(),
+            seq,
+            ordinal,
+        };
+        Ok(saved.map(cause))
     }
 }

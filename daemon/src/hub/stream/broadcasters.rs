@@ -87,6 +87,11 @@ impl Stream {
         self.lock().inputs.read_up_to(listener)
     }
 
+    /// The newest input of this life of a stream that an event here was published for.
+    pub fn newest_cause(&self, stream: &str, epoch: &str) -> u64 {
+        self.lock().repeats.newest_input(stream, epoch)
+    }
+
     pub fn saved_inputs(&self, listener: ListenerId, number: u64) {
         self.lock().inputs.saved(listener, number);
     }

@@ -23,14 +23,19 @@ impl Runner {
         let wakes = std::mem::take(&mut self.pending);
         let told = self.gather(wakes);
         if !told.is_empty() {
-            self.tell(&told)?;
+            self.handle(&told)?;
             if self.tenure() == Tenure::Abandoned {
                 return Ok(()); // what it did no longer counts, so it must not be saved
             }
-            self.since.inputs += self.with_inputs(|inputs| inputs.handled(&told));
-            self.since.told = true;
         }
         self.keep()
+    }
+
+    pub(super) fn handle(&mut self, told: &[Told]) -> Result<(), Fault> {
+        self.tell(told)?;
+        self.since.inputs += self.with_inputs(|inputs| inputs.handled(told));
+        self.since.told = true;
+        Ok(())
     }
 
     /// What there is to tell now, in an order that lets a broadcaster make room before it is fed.
@@ -87,9 +92,7 @@ impl Runner {
         if is_due {
             self.checkpoint()?;
         }
-        if self.since.unsaved && now - self.since.file_at >= nanos(timing.save_every) {
-            self.write_file();
-        }
+        self.keep_file();
         Ok(())
     }
 
@@ -115,24 +118,6 @@ impl Runner {
         }
     }
 
-    pub(super) fn write_file(&mut self) {
-        self.since.file_at = self.now();
-        let inner = self.shared.lock();
-        if inner.tenure != Tenure::Present || inner.checkpoint == Checkpoint::default() {
-            return;
-        }
-        let checkpoint = inner.checkpoint.clone();
-        drop(inner);
-        let name = &*self.shared.desk.name;
-        match self.shared.saved.write(name, &self.shared.library.note.id, &checkpoint) {
-            Ok(()) => self.since.unsaved = false,
-            Err(error) => {
-                let message = format!("state cannot be written: {error}; see the state directory");
-                self.shared.tell_failure("state_not_written", &message);
-            }
-        }
-    }
-
     pub(super) fn next_deadline(&self) -> Option<i64> {
         let timing = &self.shared.timing;
         match self.shared.lock().phase {
@@ -145,7 +130,8 @@ impl Runner {
         }
         let checkpoint =
             self.since.told.then(|| self.since.checkpoint_at.saturating_add(nanos(timing.checkpoint_every)));
-        let file = self.since.unsaved.then(|| self.since.file_at.saturating_add(nanos(timing.save_every)));
+        let can_write = self.since.unsaved && self.writing.is_none();
+        let file = can_write.then(|| self.since.file_at.saturating_add(nanos(timing.save_every)));
         [self.port.next_timer(), self.demand.next_end(), checkpoint, file].into_iter().flatten().min()
     }
 

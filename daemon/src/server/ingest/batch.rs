@@ -184,11 +184,7 @@ fn pointer(refused: &Refused) -> &'static str {
         Refused::BadTopic(_) | Refused::TooManyTopics(_) => "/topic",
         Refused::TooManyRecords(_) => "/key",
         Refused::TooManyAudiences(_) | Refused::NotPrivate => "/audience",
-        Refused::Full
-        | Refused::NoMemory
-        | Refused::Removed
-        | Refused::TooManyCauses(_)
-        | Refused::TooManyPatterns(_) => "",
+        Refused::Full | Refused::NoMemory | Refused::Removed | Refused::OldCause(_) | Refused::TooManyPatterns(_) => "",
     }
 }
 

@@ -152,7 +152,7 @@ impl Line {
             record: if publication.has_record { record.as_bytes() } else { b"" },
             session_id: publication.session_id,
             payload: payload.as_bytes(),
-            cause: cause.map(|(seq, ordinal)| Cause { stream: "inputs", seq, ordinal }),
+            cause: cause.map(|(seq, ordinal)| Cause { stream: "inputs", epoch: "e", seq, ordinal }),
             id,
             ..Draft::default()
         };
