@@ -650,7 +650,7 @@ fn who_comes_after_records_were_replaced_is_shown_them_once() {
     bars.end_records();
     hear(&mut shard, r#"{"type":"unsubscribe","stream":"bars"}"#);
     hear(&mut shard, r#"{"type":"subscribe","topic":"bars:A:1"}"#);
-    shard.show_replaced_records();
+    shard.take_all_in();
     publish(&bars, "A:1", Flags::default(), r#"{"close":2}"#);
     let said = said_by(shard, client, 3);
     assert_eq!(said, [("response".to_owned(), 2), ("full_update".to_owned(), 2), ("bar".to_owned(), 3)]);
