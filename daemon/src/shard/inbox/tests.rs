@@ -2,6 +2,7 @@
 //! refused is made good.
 
 #[path = "handover.rs"]
+#[expect(clippy::duplicate_mod, reason = "it is the same file with other primitives")]
 mod handover;
 
 use std::collections::VecDeque;

@@ -15,7 +15,7 @@ use std::cell::Cell;
 use self::world::World;
 
 /// Runs that are made every time, and as many with new seeds.
-const RUNS: u64 = 200;
+const RUNS: u64 = 170;
 /// Steps of one run, and how often everything comes to rest meanwhile.
 const STEPS: usize = 3000;
 const RESTS: usize = 6;
