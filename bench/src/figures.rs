@@ -48,7 +48,8 @@ pub fn ratio(value: f64) -> String {
     match value.abs() {
         large if large >= 10.0 => format!("{value:.0}"),
         large if large >= 1.0 => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
+        large if large >= 0.1 || large == 0.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
     }
 }
 

@@ -10,8 +10,10 @@ use super::{Effort, Instructions};
 use crate::figures::{Spread, Table, ratio};
 use crate::process::{Seat, Started, program};
 
-/// Events of a run under callgrind, and of another with twice as many: the difference is free of start and warm-up.
-const COUNTED: u64 = 2_048;
+/// Events of a run under callgrind.
+const COUNTED: u64 = 25_600;
+/// The function of `bench-micro` that holds the measured steps.
+const STEPS: &str = "bench_micro::do_steps";
 const ONE_RUN: Duration = Duration::from_secs(60);
 
 /// A case of `bench-micro`, and how the table names it.
@@ -61,8 +63,13 @@ pub fn table(cases: &[Case], head: [&str; 3], effort: &Effort) -> Result<Table> 
 
 /// Instructions of one event in user space; `None` where there is no valgrind.
 fn instructions(case: &Case) -> Result<Option<f64>> {
-    let (Some(once), Some(twice)) = (counted(case, COUNTED)?, counted(case, 2 * COUNTED)?) else { return Ok(None) };
-    Ok(Some((twice - once) / COUNTED as f64))
+    let Some(once) = counted(case, COUNTED)? else { return Ok(None) };
+    let steps = match case.thread {
+        Thread::Main => Some(once), // nothing but the steps was counted
+        // It has no part that could be told apart by name: the difference is free of its start.
+        Thread::Second => counted(case, 2 * COUNTED)?.map(|twice| twice - once),
+    };
+    Ok(steps.map(|steps| steps / COUNTED as f64))
 }
 
 fn counted(case: &Case, events: u64) -> Result<Option<f64>> {
@@ -71,6 +78,9 @@ fn counted(case: &Case, events: u64) -> Result<Option<f64>> {
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--separate-threads=yes"]);
     valgrind.arg(format!("--callgrind-out-file={}", counts.display()));
+    if case.thread == Thread::Main {
+        valgrind.arg(format!("--toggle-collect={STEPS}"));
+    }
     valgrind.arg(program("bench-micro")?).args([case.case, &events.to_string()]);
     let Ok(output) = valgrind.output() else { return Ok(None) };
     ensure!(output.status.success(), "callgrind of {}: {}", case.case, String::from_utf8_lossy(&output.stderr));
