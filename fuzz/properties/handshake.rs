@@ -59,6 +59,9 @@ fn reference(method: &Method, version: Version, headers: &HeaderMap) -> Option<A
         && names("upgrade", "websocket")
         && names("connection", "upgrade")
         && once("sec-websocket-version") == Some("13")
+        && once("host").is_some()
+        && !headers.contains_key("transfer-encoding")
+        && headers.get_all("content-length").into_iter().all(|length| length == "0")
         && is_key;
     let wanted = all("sec-websocket-protocol");
     let subprotocol = wanted.iter().find_map(|token| OFFERED.into_iter().find(|offered| token == offered));

@@ -44,7 +44,7 @@ fn start(hub: &str) -> Daemon {
 }
 
 fn config(hub: &str) -> String {
-    format!("[hub]\n{hub}\n[streams.ticks]\nvisible = true\n")
+    format!("[hub]\n{}\n{hub}\n[streams.ticks]\nvisible = true\n", raw::UNHURRIED)
 }
 
 fn connections(daemon: &Daemon) -> f64 {

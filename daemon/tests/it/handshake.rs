@@ -211,7 +211,7 @@ fn a_refused_request_may_be_followed_by_a_right_one() {
 /// More than is read ahead of an answer, and cut anywhere: the requests arrive whole and in order.
 fn what_follows_a_request_is_heard_however_much_it_is() {
     const PINGS: usize = 4000;
-    let daemon = Daemon::start("");
+    let daemon = Daemon::start(&format!("[hub]\n{}\n", raw::UNHURRIED));
     let request = raw::request(&daemon.clients);
     let pings: Vec<u8> =
         (0..PINGS).flat_map(|id| raw::frame(raw::TEXT, raw::ping(&id.to_string(), 80).as_bytes())).collect();

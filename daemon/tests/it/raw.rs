@@ -8,6 +8,8 @@ use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use crate::http;
 
+/// A line of `[hub]` for clients that say more than people do.
+pub const UNHURRIED: &str = "rate = { commands = 1_000_000, burst = 1_000_000 }";
 pub const TEXT: u8 = 0x81;
 pub const BINARY: u8 = 0x82;
 pub const CLOSE: u8 = 0x88;

@@ -160,7 +160,11 @@ fn a_disk_that_hangs_holds_up_no_event_and_what_it_refused_is_written_again() {
     house.input("x");
     until("it is handled", || heard.numbers() == [1, 2, 3, 4, 5]);
     house.supervisor.stop();
-    assert_eq!(house.supervisor.saved().read("a", "patient").unwrap().unwrap().positions["in"].seq, 5, "a stop waits for it");
+    assert_eq!(
+        house.supervisor.saved().read("a", "patient").unwrap().unwrap().positions["in"].seq,
+        5,
+        "a stop waits for it"
+    );
 }
 
 #[test]
