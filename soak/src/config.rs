@@ -21,7 +21,16 @@ pub const GUEST: &str = "news";
 pub const FED: &str = "fed";
 /// What the broadcaster that changes its mode does; `flood` has one of its own.
 const MODES: [&str; 11] = [
-    "well", "panic_in_timer", "well", "error", "panic_in_save", "panic_in_restore", "slow", "garbage", "degraded", "drop_panic",
+    "well",
+    "panic_in_timer",
+    "well",
+    "error",
+    "panic_in_save",
+    "panic_in_restore",
+    "slow",
+    "garbage",
+    "degraded",
+    "drop_panic",
     "panic_in_new",
 ];
 
@@ -155,8 +164,12 @@ settings = {{ mode = \"flood\", interval_ms = 10_000 }}
             1 => good.replace("outbox =", "outbocks ="),
             2 => good.replace(&format!("drop_after = \"{DROP_AFTER_SECONDS}s\""), "drop_after = \"1s\""),
             3 => format!("{good}[broadcasters.nobody]\nplugin = \"nobody\"\n"),
-            4 => format!("{good}[broadcasters.refused]\nplugin = \"faulty\"\nsettings = {{ mode = \"invalid_settings\" }}\n"),
-            _ => format!("{good}[broadcasters.refused]\nplugin = \"faulty\"\nsettings = {{ mode = \"panic_in_validate\" }}\n"),
+            4 => format!(
+                "{good}[broadcasters.refused]\nplugin = \"faulty\"\nsettings = {{ mode = \"invalid_settings\" }}\n"
+            ),
+            _ => format!(
+                "{good}[broadcasters.refused]\nplugin = \"faulty\"\nsettings = {{ mode = \"panic_in_validate\" }}\n"
+            ),
         }
     }
 }

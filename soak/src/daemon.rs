@@ -9,12 +9,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::http::{self, PATIENCE};
 
 /// Versions of the plugin file that are swapped. Each stays in memory until the daemon ends, so their number is bounded.
 pub const VERSIONS: usize = 8;
+
+/// Errors that a run asks for: plugins that fail on purpose, and bad configurations.
+const EXPECTED: [&str; 2] = ["on purpose", "the configuration was refused"];
+/// Broadcasters that are there to fail.
+const FAILING: [&str; 2] = ["crashes", "fails"];
 
 pub struct Daemon {
     child: Child,
@@ -129,11 +135,7 @@ impl Daemon {
     /// What its log says that it should not.
     pub fn complaints(&self) -> Result<Vec<String>> {
         let log = fs::read_to_string(self.folder.path().join("daemon.log"))?;
-        let is_bad = |line: &&str| {
-            let is_panic = line.contains("panicked at") || line.contains("\"ERROR\"");
-            is_panic && !line.contains("on purpose")
-        };
-        Ok(log.lines().filter(is_bad).map(str::to_owned).collect())
+        Ok(log.lines().filter(|line| is_complaint(line)).map(str::to_owned).collect())
     }
 }
 
@@ -184,6 +186,14 @@ fn programs() -> Result<PathBuf> {
     Ok(own.parent().context("a program lies in a folder")?.to_owned())
 }
 
+/// Whether a line of the log is an error that nothing here asks for, or none of the daemon's own.
+fn is_complaint(line: &str) -> bool {
+    let Ok(said) = serde_json::from_str::<Value>(line) else { return true };
+    let is_expected = EXPECTED.iter().any(|text| line.contains(text))
+        || FAILING.iter().any(|broadcaster| said["broadcaster"] == *broadcaster);
+    said["level"] == "ERROR" && !is_expected
+}
+
 fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let new = path.with_extension("new");
     fs::write(&new, bytes)?;
@@ -202,6 +212,14 @@ fn field(text: &str, name: &str) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_errors_that_nothing_asks_for_are_complaints() {
+        assert!(!is_complaint(r#"{"level":"INFO","message":"fine"}"#));
+        assert!(!is_complaint(r#"{"level":"ERROR","message":"failed","broadcaster":"fails"}"#));
+        assert!(is_complaint(r#"{"level":"ERROR","message":"failed","broadcaster":"bars"}"#));
+        assert!(is_complaint("thread 'shard-0' panicked at daemon/src/shard.rs:1:1:"));
+    }
 
     #[test]
     fn series_are_added_up_by_name_and_label() {

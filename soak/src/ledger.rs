@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use self::subscription::{Event, Heard, Position, Stage, Subscription};
 pub use self::subscription::Want;
+use self::subscription::{Event, Heard, Position, Stage, Subscription};
 use crate::tally::Tally;
 use crate::truth::Truth;
 
@@ -46,7 +46,12 @@ pub struct Ledger {
     /// Numbers that later ones have overtaken, by stream: they must still be told as lost.
     owed: Vec<(String, u64)>,
     last_id: u64,
+    /// The last messages that were no events, for whoever has to find out why.
+    heard: VecDeque<String>,
 }
+
+/// How many of them.
+const MAX_HEARD: usize = 24;
 
 impl Ledger {
     pub fn new(tally: Arc<Tally>) -> Self {
@@ -57,6 +62,7 @@ impl Ledger {
             announced: VecDeque::new(),
             owed: Vec::new(),
             last_id: 0,
+            heard: VecDeque::new(),
         }
     }
 
@@ -142,14 +148,20 @@ impl Ledger {
     /// What is still open, for whoever has to find out why.
     pub fn describe(&self) -> String {
         format!(
-            "subscriptions {:?}; asked {:?}; announced {:?}; owed {:?}",
-            self.subscriptions, self.asked, self.announced, self.owed
+            "subscriptions {:?}; asked {:?}; announced {:?}; owed {:?}; heard of late {:#?}",
+            self.subscriptions, self.asked, self.announced, self.owed, self.heard
         )
     }
 
     /// Takes in what the daemon says; the error says what was promised otherwise.
     pub fn hear(&mut self, message: &Value) -> Result<(), String> {
         let (kind, stream) = (text(&message["type"]), text(&message["stream"]));
+        if matches!(kind, "status" | "response" | "full_update" | "error") {
+            self.heard.push_back(shortened(message));
+            if self.heard.len() > MAX_HEARD {
+                self.heard.pop_front();
+            }
+        }
         let outcome = match kind {
             "status" => self.hear_status(stream, message),
             "response" => self.hear_response(message),
@@ -393,7 +405,7 @@ fn number(value: &Value) -> Result<u64, String> {
 
 /// Enough of a message to know it by.
 fn shortened(message: &Value) -> String {
-    const ENOUGH: usize = 600;
+    const ENOUGH: usize = 400;
     let mut text = message.to_string();
     if let Some((end, _)) = text.char_indices().nth(ENOUGH) {
         text.truncate(end);

@@ -149,7 +149,9 @@ mod tests {
     #[test]
     fn what_grows_by_its_tolerance_is_flat_and_by_one_more_is_not() {
         assert_eq!(judge(&with_threads(|at| if at < 12 { 10 } else { 12 })), Verdict::Flat);
-        let Verdict::Growing(grown) = judge(&with_threads(|at| if at < 12 { 10 } else { 13 })) else { panic!("it grew") };
+        let Verdict::Growing(grown) = judge(&with_threads(|at| if at < 12 { 10 } else { 13 })) else {
+            panic!("it grew")
+        };
         assert_eq!(grown, ["threads grew from 10 to 13; at most 12 would be flat"]);
     }
 

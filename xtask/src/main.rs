@@ -1,5 +1,7 @@
 //! Chores of this repository; users need none of them.
 
+mod soak;
+
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -7,10 +9,13 @@ use broadcastd::config::{SCHEMA, reference};
 use broadcastd::metrics;
 
 fn main() -> ExitCode {
-    match std::env::args().nth(1).as_deref() {
-        Some("docs") => docs(),
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.split_first().map(|(chore, rest)| (chore.as_str(), rest)) {
+        Some(("docs", [])) => docs(),
+        Some(("soak", rest)) => soak::run(rest),
         _ => {
-            eprintln!("cargo xtask docs    writes docs/config.md and docs/metrics.md");
+            eprintln!("cargo xtask docs              writes docs/config.md and docs/metrics.md");
+            eprintln!("cargo xtask soak [MINUTES]    runs the daemon under everything at once; --help says more");
             ExitCode::from(64)
         }
     }
