@@ -19,6 +19,8 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(every_link_leads_somewhere),
         needs::nothing(a_broken_link_is_caught),
         needs::nothing(the_readme_shows_the_greeting),
+        needs::nothing(every_invariant_names_a_test_that_exists),
+        needs::nothing(a_test_that_is_gone_is_missed),
     ]
 }
 
@@ -63,6 +65,34 @@ fn the_readme_shows_the_greeting() {
     assert!(readme.contains(&greeting), "README.md does not show\n{greeting}");
     let client = greeting.lines().find_map(|line| line.trim().strip_prefix("try ")).unwrap().trim();
     assert!(readme.lines().any(|line| line == client), "README.md has no line to paste\n{client}");
+}
+
+fn every_invariant_names_a_test_that_exists() {
+    let sources: Vec<&str> =
+        tree::files().iter().filter(|file| file.path.ends_with(".rs")).map(|file| &*file.source).collect();
+    let page = read("ARCHITECTURE.md");
+    assert!(page.matches("::").count() > 40, "the tables of invariants are gone");
+    assert_eq!(missing_tests(&page, &sources), Vec::<String>::new());
+}
+
+fn a_test_that_is_gone_is_missed() {
+    let page = "`hub::tests::a_b`, `it::slow::c_d` and `Hub::publish`\n`hub/tests.rs` `a_b::c` `hub::tests::e_f`";
+    assert_eq!(missing_tests(page, &["fn a_b() {}", "fn c_d() {", "fn e_f2() {}"]), ["hub::tests::e_f"]);
+}
+
+/// The tests, named as `module::its_name`, that a page names and no source has.
+fn missing_tests(page: &str, sources: &[&str]) -> Vec<String> {
+    let code = page.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let is_test = |name: &&str| {
+        let last = name.rsplit_once("::").map_or("", |(_, last)| last);
+        last.contains('_')
+            && last.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    let exists = |name: &str| {
+        let definition = format!("fn {}(", name.rsplit_once("::").map_or(name, |(_, last)| last));
+        sources.iter().any(|source| source.contains(&definition))
+    };
+    code.filter(is_test).filter(|name| !exists(name)).map(str::to_owned).collect()
 }
 
 /// The relative links of a page that lead nowhere: no such file, or no such heading in it.
