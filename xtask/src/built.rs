@@ -1,0 +1,34 @@
+//! Programs that run the daemon as it is built: each is built with it into one folder, then run.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::{root, run};
+
+/// What a run that must only work is asked for; it is built as tests are, because its figures mean nothing.
+const SMOKE: &str = "--smoke";
+
+/// Builds the daemon, its plugins and the measures, then takes the measures.
+pub fn bench(arguments: &[&str]) -> Result<(), String> {
+    let measures = root().join("bench/Cargo.toml").display().to_string();
+    let builds: [&[&str]; 2] = [&[], &["--workspace", "--locked", "--manifest-path", &measures]];
+    build_and_run("broadcastd-bench", &builds, arguments)
+}
+
+/// Builds the daemon, its plugins and the soak, then lets it run.
+pub fn soak(arguments: &[&str]) -> Result<(), String> {
+    // Apart from the others, so that the daemon is built as users build it.
+    let builds: [&[&str]; 2] = [&[], &["--package", "broadcastd-plugin-faulty", "--package", "broadcastd-soak"]];
+    build_and_run("broadcastd-soak", &builds, arguments)
+}
+
+fn build_and_run(program: &str, builds: &[&[&str]], arguments: &[&str]) -> Result<(), String> {
+    let (profile, folder): (&[&str], _) =
+        if arguments.contains(&SMOKE) { (&[], "debug") } else { (&["--release"], "release") };
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    for what in builds {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        run(cargo.current_dir(root()).arg("build").args(profile).args(*what).arg("--target-dir").arg(&target))?;
+    }
+    run(Command::new(target.join(folder).join(program)).args(arguments))
+}
