@@ -22,16 +22,16 @@ pub const FED: &str = "fed";
 /// What the broadcaster that changes its mode does; `flood` has one of its own.
 const MODES: [&str; 11] = [
     "well",
-    "panic_in_timer",
+    "panic",
     "well",
     "error",
-    "panic_in_save",
-    "panic_in_restore",
+    "panic\", at = \"save",
+    "panic\", at = \"restore",
     "slow",
     "garbage",
     "degraded",
-    "drop_panic",
-    "panic_in_new",
+    "panic\", at = \"drop",
+    "panic\", at = \"new",
 ];
 
 /// What changes from reload to reload.
@@ -92,16 +92,14 @@ impl Setup {
     }
 
     pub fn text(&self, folder: &Path) -> String {
-        let Self { mode, bars_ms, outbox, max_subscriptions, faulty_ms, .. } = self;
+        let Self { outbox, max_subscriptions, .. } = self;
         let (plugins, [ticks, quotes]) = (plugins(folder).display().to_string(), RELAYS);
         let history = match self.history {
             History::Long => "{ events = 20_000, bytes = \"16MiB\", age = \"2m\" }",
             History::Short => "{ events = 500, bytes = \"1MiB\", age = \"20s\" }",
             History::None => "{ events = 0, bytes = 0, age = \"1s\" }",
         };
-        let guest = if self.has_guest { format!("[streams.{GUEST}]\nvisible = true\n") } else { String::new() };
-        let extra = if self.has_extra { "[broadcasters.extra]\nplugin = \"faulty\"\n" } else { "" };
-        format!(
+        let daemon = format!(
             "[server]
 listen = [\"127.0.0.1:0\"]
 drain = \"{DRAIN_SECONDS}s\"
@@ -116,6 +114,7 @@ dirs = [\"{plugins}\"]
 memory = \"{MEMORY}\"
 outbox = \"{outbox}\"
 max_subscriptions = {max_subscriptions}
+rate = {{ commands = 1000, burst = 1000 }}
 header_timeout = \"2s\"
 ping = {{ every = \"2s\", drop_after = \"{DROP_AFTER_SECONDS}s\" }}
 history = {history}
@@ -126,8 +125,19 @@ lag = \"resync\"
 visible = true
 lag = \"disconnect\"
 [streams.{FED}]
-{guest}
-[broadcasters.bars]
+"
+        );
+        daemon + &self.broadcasters()
+    }
+
+    /// Everything that runs, and what comes and goes.
+    fn broadcasters(&self) -> String {
+        let Self { mode, bars_ms, faulty_ms, .. } = self;
+        let [ticks, _] = RELAYS;
+        let guest = if self.has_guest { format!("[streams.{GUEST}]\nvisible = true\n") } else { String::new() };
+        let extra = if self.has_extra { "[broadcasters.extra]\nplugin = \"faulty\"\n" } else { "" };
+        format!(
+            "{guest}[broadcasters.bars]
 plugin = \"bars\"
 settings = {{ source = \"mock\", interval = \"{bars_ms}ms\", symbols = [\"A\", \"B\", \"C\", \"D\"], resolutions = [\"1S\", \"1\"] }}
 [broadcasters.made]
@@ -143,7 +153,7 @@ settings = {{ mode = \"{mode}\", interval_ms = 500 }}
 restart = {{ max = 1000, backoff = \"100ms..1s\" }}
 [broadcasters.fails]
 plugin = \"faulty\"
-settings = {{ mode = \"error_in_start\" }}
+settings = {{ mode = \"error\", at = \"start\" }}
 restart = {{ max = 3, within = \"10s\", backoff = \"100ms..1s\" }}
 [broadcasters.slow]
 plugin = \"faulty\"
@@ -168,7 +178,7 @@ settings = {{ mode = \"flood\", interval_ms = 10_000 }}
                 "{good}[broadcasters.refused]\nplugin = \"faulty\"\nsettings = {{ mode = \"invalid_settings\" }}\n"
             ),
             _ => format!(
-                "{good}[broadcasters.refused]\nplugin = \"faulty\"\nsettings = {{ mode = \"panic_in_validate\" }}\n"
+                "{good}[broadcasters.refused]\nplugin = \"faulty\"\nsettings = {{ mode = \"panic\", at = \"validate\" }}\n"
             ),
         }
     }

@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn too_few_samples_say_nothing() {
-        assert_eq!(judge(&with_threads(|_| 1)[..17]), Verdict::TooShort);
+        assert_eq!(judge(&with_threads(|_| 1)[..16]), Verdict::TooShort);
         assert_eq!(judge(&[]), Verdict::TooShort);
     }
 }
