@@ -12,7 +12,7 @@ use crate::websocket::close;
 const DRAINED_PER_TICK: usize = 500;
 /// The part of the drain that is left to the last clients for their answer.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
-/// With less than this waiting, a connection is none of those that memory is short for.
+/// With less than this to drop, a connection is none of those that memory is short for.
 const WORTH_DROPPING: usize = 16 << 10;
 
 impl<B: Backend> Shard<B> {
@@ -64,8 +64,9 @@ impl<B: Backend> Shard<B> {
         if !self.hub.memory().is_short() {
             return;
         }
-        let waiting = self.connections.iter().map(|(token, connection)| (connection.outbox.bytes(), token));
-        let mut laggards: Vec<(usize, usize)> = waiting.filter(|(bytes, _)| *bytes >= WORTH_DROPPING).collect();
+        let open = self.connections.iter().filter(|(_, connection)| connection.is_open());
+        let droppable = open.map(|(token, connection)| (connection.outbox.droppable_bytes(), token));
+        let mut laggards: Vec<(usize, usize)> = droppable.filter(|(bytes, _)| *bytes >= WORTH_DROPPING).collect();
         laggards.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
         for (_, token) in laggards {
             if !self.hub.memory().is_short() {

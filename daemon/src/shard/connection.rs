@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::inbox::{Endpoint, Newcomer};
 use super::outbox::Outbox;
-use super::poll::{self, Interest, Next, Sink};
+use super::poll::{self, Interest, MAX_PIECES, Next, Sink};
 use super::rate::Pace;
 use crate::dialect::{Code, Dialect, Loss, Refusal, Reply, Request};
 use crate::event::{Event, LogId, unix_now};
@@ -237,6 +237,7 @@ impl Connection {
 
     /// What time asks for: a ping, or the end of a connection that was silent or did not answer a close.
     pub fn tick(&mut self, ping_every: Duration, drop_after: Duration, now: Instant) {
+        self.outbox.give_back();
         match self.stage {
             Stage::Open if now.duration_since(self.heard_at) >= drop_after => {
                 self.close(close::GOING_AWAY, "silent for too long", now);
@@ -278,8 +279,8 @@ impl Sink for Connection {
         self.socket.as_fd()
     }
 
-    fn pieces<'a>(&'a self, pieces: &mut Vec<IoSlice<'a>>) {
-        self.outbox.slices(pieces);
+    fn pieces<'a>(&'a self, room: &mut [IoSlice<'a>; MAX_PIECES]) -> usize {
+        self.outbox.slices(room)
     }
 
     fn sent(&mut self, outcome: io::Result<usize>) -> Next {

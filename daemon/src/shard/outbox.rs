@@ -66,6 +66,12 @@ impl Outbox {
         self.bytes
     }
 
+    /// Bytes that are not on their way yet.
+    pub fn droppable_bytes(&self) -> usize {
+        let begun = self.pieces.front().filter(|_| self.sent_of_first > 0);
+        self.bytes - begun.map_or(0, |piece| piece.bytes.len() - self.sent_of_first)
+    }
+
     /// Bytes of answers and protocol frames, which grow only with what the client asks.
     pub fn asked_bytes(&self) -> usize {
         self.bytes.saturating_sub(self.event_bytes)
@@ -197,10 +203,23 @@ impl Outbox {
         !self.replaced.is_empty()
     }
 
-    pub fn slices<'a>(&'a self, slices: &mut Vec<IoSlice<'a>>) {
-        for (index, piece) in self.pieces.iter().filter(|piece| !piece.bytes.is_empty()).take(MAX_PIECES).enumerate() {
-            let skip = if index == 0 { self.sent_of_first } else { 0 };
-            slices.push(IoSlice::new(&piece.bytes[skip..]));
+    /// Puts what waits into the room there is, and returns how many pieces these are.
+    pub fn slices<'a>(&'a self, room: &mut [IoSlice<'a>; MAX_PIECES]) -> usize {
+        let mut count = 0;
+        for (place, piece) in room.iter_mut().zip(self.pieces.iter().filter(|piece| !piece.bytes.is_empty())) {
+            let skip = if count == 0 { self.sent_of_first } else { 0 };
+            *place = IoSlice::new(&piece.bytes[skip..]);
+            count += 1;
+        }
+        count
+    }
+
+    /// Gives back what is not used now: idle connections are many, and cost little. Not each time that all is sent,
+    /// because the next piece is often near.
+    pub fn give_back(&mut self) {
+        if self.pieces.is_empty() {
+            self.pieces = VecDeque::new();
+            self.latest = HashMap::new();
         }
     }
 
@@ -222,8 +241,7 @@ impl Outbox {
             self.first += 1;
             self.pieces.pop_front();
         }
-        self.latest = HashMap::new();
-        self.pieces.shrink_to(0);
+        self.latest.clear();
     }
 
     fn push(&mut self, bytes: Bytes, origin: Origin) {

@@ -35,8 +35,8 @@ pub enum Interest {
 /// Something that has bytes to send.
 pub trait Sink {
     fn fd(&self) -> BorrowedFd<'_>;
-    /// The waiting pieces from the front on, at most as many as `pieces` has room for.
-    fn pieces<'a>(&'a self, pieces: &mut Vec<IoSlice<'a>>);
+    /// Puts the waiting pieces from the front on into the room there is, and returns how many these are.
+    fn pieces<'a>(&'a self, room: &mut [IoSlice<'a>; MAX_PIECES]) -> usize;
     /// What became of them; whether to go on at once with what still waits.
     fn sent(&mut self, outcome: io::Result<usize>) -> Next;
 }
@@ -133,9 +133,9 @@ fn flags(interest: Interest) -> epoll::EventFlags {
 }
 
 fn send<S: Sink>(sink: &S) -> io::Result<usize> {
-    let mut pieces = Vec::new();
-    sink.pieces(&mut pieces);
-    let sent = match &pieces[..] {
+    let mut room = [IoSlice::new(&[]); MAX_PIECES];
+    let count = sink.pieces(&mut room);
+    let sent = match &room[..count] {
         [] => Ok(0),
         [only] => rustix::net::send(sink.fd(), only, SendFlags::NOSIGNAL | SendFlags::DONTWAIT),
         several => {

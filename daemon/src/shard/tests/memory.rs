@@ -99,6 +99,21 @@ fn the_largest_laggard_lets_go_first() {
 }
 
 #[test]
+fn what_is_on_its_way_cannot_go_and_keeps_nobody_busy() {
+    let (mut shard, bars, _client) = standing();
+    publish(&bars, "A:1", Flags::default(), &format!("{{\"pad\":\"{}\"}}", "x".repeat(4 << 20)));
+    shard.take_all_in();
+    shard.distribute();
+    shard.hub.memory().set_bound(1 << 20);
+    for _ in 0..2 {
+        shard.flush(); // begins it, and the socket takes no more
+        shard.relieve_memory();
+        assert!(shard.connections[0].is_open() && shard.dirty.0.is_empty());
+    }
+    assert!(shard.hub.memory().is_short());
+}
+
+#[test]
 fn a_snapshot_that_had_to_go_is_sent_anew() {
     let house = House::new(ROOMY);
     let bars = forgetful(&house);

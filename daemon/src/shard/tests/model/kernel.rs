@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use slab::Slab;
 
-use super::super::super::poll::{Backend, Interest, Next, Ready, Sink, WAKE_TOKEN, wake_fd};
+use super::super::super::poll::{Backend, Interest, MAX_PIECES, Next, Ready, Sink, WAKE_TOKEN, wake_fd};
 
 /// One connection as both ends see it.
 pub struct Socket {
@@ -129,9 +129,9 @@ impl Backend for Kernel {
             let sink = &mut sinks[*token];
             let socket = self.socket(sink.fd()).clone();
             loop {
-                let mut pieces = Vec::new();
-                sink.pieces(&mut pieces);
-                let outcome = socket.borrow_mut().send(&pieces);
+                let mut room = [IoSlice::new(&[]); MAX_PIECES];
+                let count = sink.pieces(&mut room);
+                let outcome = socket.borrow_mut().send(&room[..count]);
                 if sink.sent(outcome) == Next::Stop {
                     break;
                 }

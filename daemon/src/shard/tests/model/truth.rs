@@ -66,7 +66,7 @@ pub struct Life {
     /// Up to which number its subscribers were sent away.
     pub shut_at: Vec<u64>,
     ids: HashMap<String, u64>,
-    cause: Option<(u64, u32)>,
+    causes: BTreeSet<(u64, u32)>,
 }
 
 /// All lives of a stream's name.
@@ -161,7 +161,8 @@ impl Line {
             part => format!("{}:{part}", self.name).into(),
         };
         let limits = self.settings.limits;
-        let expected = self.life_mut().accept(serial, publication, topic, (id, cause, &limits));
+        let is_running = stream.source() == Source::Running;
+        let expected = self.life_mut().accept(serial, publication, (topic, &limits), (id, cause, is_running));
         assert_eq!(stream.publish(&draft, None), expected, "publication {serial}");
         tell(|| format!("  {} {expected:?} {} {publication:?}", self.name, self.life().seq()));
         self.observe();
@@ -201,7 +202,7 @@ impl Life {
             unseen: BTreeSet::new(),
             shut_at: Vec::new(),
             ids: HashMap::new(),
-            cause: None,
+            causes: BTreeSet::new(),
         }
     }
 
@@ -259,15 +260,32 @@ impl Life {
         &mut self,
         serial: u64,
         publication: Publication,
-        topic: Arc<str>,
-        (id, cause, limits): (&str, Option<(u64, u32)>, &Limits),
+        (topic, limits): (Arc<str>, &Limits),
+        (id, cause, is_running): (&str, Option<(u64, u32)>, bool),
     ) -> Result<Accepted, Refused> {
-        if let Some(seq) = self.ids.get(id) {
-            return Ok(Accepted { seq: *seq, repeated: true });
+        let is_repeated = cause.is_some_and(|cause| self.causes.contains(&cause));
+        if let Some(seq) = self.ids.get(id).copied().or(is_repeated.then_some(0)) {
+            if cause.is_some() && is_running && !publication.key.is_empty() {
+                let flags = Flags(publication.flags.0 | Flags::RECORD_ONLY.0); // nothing is delivered, but its record is new
+                self.append(serial, Publication { flags, ..publication }, topic, limits)?;
+            }
+            return Ok(Accepted { seq, repeated: true });
         }
-        if cause.is_some() && cause <= self.cause {
-            return Ok(Accepted { seq: 0, repeated: true });
+        let seq = self.append(serial, publication, topic, limits)?;
+        if !id.is_empty() {
+            self.ids.insert(id.to_owned(), seq);
         }
+        self.causes.extend(cause);
+        Ok(Accepted { seq, repeated: false })
+    }
+
+    fn append(
+        &mut self,
+        serial: u64,
+        publication: Publication,
+        topic: Arc<str>,
+        limits: &Limits,
+    ) -> Result<u64, Refused> {
         if !self.topics.contains_key(&topic) && self.topics.len() >= limits.max_topics {
             return Err(Refused::TooManyTopics(limits.max_topics));
         }
@@ -293,11 +311,7 @@ impl Life {
         } else {
             self.unseen.insert(key);
         }
-        if !id.is_empty() {
-            self.ids.insert(id.to_owned(), seq);
-        }
-        self.cause = cause.or(self.cause);
-        Ok(Accepted { seq, repeated: false })
+        Ok(seq)
     }
 
     fn replace_records(&mut self) {

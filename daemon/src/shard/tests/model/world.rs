@@ -90,7 +90,7 @@ impl Publishers {
         let id = if rng.u32(..8) == 0 { format!("i{}", rng.u32(..40)) } else { String::new() };
         let cause = (rng.u32(..8) == 0).then(|| {
             self.causes += u64::from(rng.u32(..3) > 0);
-            (self.causes, rng.u32(..2))
+            (self.causes.saturating_sub(rng.u64(..4)).max(1), rng.u32(..2)) // in any order
         });
         self.serials += 1;
         self.lines[line].publish(self.serials, publication, &id, cause);
