@@ -137,6 +137,11 @@ impl Log {
         self.evict_down_to(&half, Instant::now());
     }
 
+    /// Whether records gather that will replace the present ones.
+    pub fn is_staging(&self) -> bool {
+        self.staged.is_some()
+    }
+
     pub fn begin_records(&mut self) {
         self.staged = Some(Records::new(&self.memory));
     }
