@@ -130,6 +130,8 @@ pub struct Refusal {
     pub code: Code,
     pub message: String,
     pub stream: Option<String>,
+    /// After what time the same request may be carried out, where it is only a matter of time.
+    pub retry: Option<Duration>,
     pub id: RequestId,
 }
 
@@ -144,6 +146,7 @@ pub enum Code {
     InvalidParams,
     AuthenticationRequired,
     NotSubscribed,
+    RateLimited,
     TooManySubscriptions,
     Internal,
 }
@@ -159,6 +162,7 @@ impl Code {
             Self::InvalidParams => "invalid_params",
             Self::AuthenticationRequired => "authentication_required",
             Self::NotSubscribed => "not_subscribed",
+            Self::RateLimited => "rate_limited",
             Self::TooManySubscriptions => "too_many_subscriptions",
             Self::Internal => "internal",
         }

@@ -159,7 +159,7 @@ pub struct Subscribed {
     pub source: Source,
 }
 
-/// Why an event was not accepted. The text says the rule and what to do.
+/// Why an event or a subscription was not accepted. The text says the rule and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// Listeners have not taken enough of what waits for them; there will be room again.
@@ -172,6 +172,10 @@ pub enum Refused {
     TooManyTopics(usize),
     TooManyRecords(usize),
     TooManyAudiences(usize),
+    /// Streams that the causes of a stream's events come from.
+    TooManyCauses(usize),
+    /// Different patterns with `*` among the stream's subscriptions.
+    TooManyPatterns(usize),
     /// An event for one user in a stream that everybody may read.
     NotPrivate,
     /// The stream was removed by a reload.
@@ -199,6 +203,16 @@ impl fmt::Display for Refused {
                 write!(out, "the stream has {max} records already; raise max_records, or delete records")
             }
             Self::TooManyAudiences(max) => write!(out, "the stream has {max} audiences already, the most it may have"),
+            Self::TooManyCauses(max) => {
+                write!(
+                    out,
+                    "the stream's events have causes of {max} streams already; name the stream that you listen to"
+                )
+            }
+            Self::TooManyPatterns(max) => write!(
+                out,
+                "the stream's subscribers use {max} different patterns with * already; subscribe to topics, or to the whole stream"
+            ),
             Self::NotPrivate => out.write_str(
                 "the event has an audience, but the stream is not private; set private = true, or leave it out",
             ),

@@ -18,6 +18,10 @@ pub const COUNTERS: &[(&str, &str)] = &[
     ("broadcastd_events_refused_total", "Events that the hub refused, by stream."),
     ("broadcastd_events_unaddressed_total", "Events without audience in a private stream, delivered to nobody."),
     ("broadcastd_connections_refused_total", "Connections that were not let in, by reason."),
+    (
+        "broadcastd_accept_rests_total",
+        "Times that a listener rested because no connection could be accepted, such as for want of descriptors.",
+    ),
     ("broadcastd_closes_total", "Connections that ended, by the close code sent or seen."),
     ("broadcastd_deliveries_total", "Events handed to connections, by stream and dialect."),
     ("broadcastd_delivered_bytes_total", "Bytes written to connections."),
@@ -238,6 +242,10 @@ pub fn connection_ended(code: u16) {
 
 pub fn connection_refused(reason: &'static str) {
     counter!("broadcastd_connections_refused_total", "reason" => reason).increment(1);
+}
+
+pub fn accept_rested() {
+    counter!("broadcastd_accept_rests_total").increment(1);
 }
 
 pub fn command(kind: &'static str, outcome: &'static str) {

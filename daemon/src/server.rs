@@ -6,6 +6,7 @@ pub mod ingest;
 pub mod limits;
 pub mod listen;
 pub mod origin;
+pub mod shares;
 pub mod upgrade;
 
 use std::sync::Arc;
@@ -30,7 +31,7 @@ pub struct Config {
     /// Origins of web pages that may connect, beside loopback ones; `*` is any.
     pub origins: Vec<String>,
     pub max_connections: usize,
-    /// Connections from one address; loopback is exempt.
+    /// WebSocket connections from one address, and as many that speak HTTP; loopback is exempt.
     pub max_per_ip: usize,
     /// How long a client may take to send the head of a request.
     pub header_timeout: Duration,
@@ -84,6 +85,7 @@ impl Server {
         self.gate.set(&endpoints, &origins);
         self.gate.limits.set(max_connections, max_per_ip);
         self.front.set_header_timeout(header_timeout);
+        self.front.set_max_per_address(max_per_ip);
         self.listeners.commit(prepared.listeners);
     }
 

@@ -9,6 +9,7 @@ pub mod handle;
 pub mod inbox;
 pub mod outbox;
 pub mod poll;
+pub mod rate;
 pub mod requests;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use self::groups::{Groups, Member};
 pub use self::handle::Handle;
 use self::inbox::{Inbound, Inbox, Newcomer};
 use self::poll::{Backend, Ready, Sink, WAKE_TOKEN};
+use self::rate::Rate;
 use crate::dialect::{Loss, Reply};
 use crate::event::LogId;
 use crate::hub::Hub;
@@ -48,6 +50,8 @@ pub struct Config {
     /// Bytes of unsent events before the stream's lag policy applies.
     pub outbox: usize,
     pub max_subscriptions: usize,
+    /// How fast commands are carried out.
+    pub rate: Rate,
     /// Bytes of one message from a client.
     pub max_message: usize,
     pub ping_every: Duration,
@@ -69,8 +73,6 @@ pub struct Shard<B> {
     connections: Slab<Connection>,
     groups: Groups,
     dirty: Dirty,
-    /// Logs whose records were replaced by the change of this number, for a fresh snapshot in this turn.
-    replaced: Vec<(LogId, u64)>,
     /// Memory was short at the last tick already.
     was_short: bool,
     /// Connections with requests to handle.
@@ -81,6 +83,8 @@ pub struct Shard<B> {
     counters: metrics::Shard,
     index: usize,
     adopted: u64,
+    /// When this turn began: the one time that everything in it goes by.
+    now: Instant,
     ticked_at: Instant,
     /// Not before: `flush` holds events back.
     deliver_at: Instant,
@@ -90,6 +94,7 @@ pub struct Shard<B> {
 impl<B: Backend> Shard<B> {
     fn new(index: usize, config: Config, hub: Arc<Hub>, queue: (Arc<Inbox>, Receiver<Inbound>)) -> io::Result<Self> {
         let (inbox, receiver) = queue;
+        let now = Instant::now();
         Ok(Self {
             config,
             hub,
@@ -101,7 +106,6 @@ impl<B: Backend> Shard<B> {
             connections: Slab::new(),
             groups: Groups::default(),
             dirty: Dirty::default(),
-            replaced: Vec::new(),
             was_short: false,
             talking: Vec::new(),
             oldest: None,
@@ -109,8 +113,9 @@ impl<B: Backend> Shard<B> {
             counters: metrics::Shard::new(index),
             index,
             adopted: 0,
-            ticked_at: Instant::now(),
-            deliver_at: Instant::now(),
+            now,
+            ticked_at: now,
+            deliver_at: now,
             drain: None,
         })
     }
@@ -118,33 +123,37 @@ impl<B: Backend> Shard<B> {
     fn run(&mut self) {
         let mut ready = Vec::new();
         while !self.is_drained() {
-            let nap = self.nap();
+            let nap = self.nap(Instant::now());
             if let Err(error) = self.backend.wait(nap, &mut ready) {
                 tracing::error!(shard = self.index, %error, "waiting for sockets failed");
             }
-            self.inbox.wake_up();
-            let now = Instant::now();
-            for socket in ready.drain(..) {
-                self.look_at(socket, now);
-            }
-            if now >= self.deliver_at {
-                self.deliver_at = now + self.config.flush;
-                self.take_all_in();
-                self.distribute();
-            }
-            self.answer_waiting();
-            self.show_replaced_records();
-            self.flush();
-            self.relieve_memory();
-            if now.duration_since(self.ticked_at) >= TICK {
-                self.tick(now);
-            }
+            self.turn(&mut ready, Instant::now());
+        }
+    }
+
+    /// Everything that is to do now, once around.
+    fn turn(&mut self, ready: &mut Vec<Ready>, now: Instant) {
+        self.now = now;
+        self.inbox.wake_up();
+        for socket in ready.drain(..) {
+            self.look_at(socket);
+        }
+        if now >= self.deliver_at {
+            self.deliver_at = now + self.config.flush;
+            self.take_all_in();
+            self.distribute();
+        }
+        self.answer_waiting();
+        self.flush();
+        self.relieve_memory();
+        if now.duration_since(self.ticked_at) >= TICK {
+            self.tick();
         }
     }
 
     /// How long nothing is expected to happen by itself.
-    fn nap(&mut self) -> Duration {
-        let until_delivery = self.deliver_at.saturating_duration_since(Instant::now());
+    fn nap(&mut self, now: Instant) -> Duration {
+        let until_delivery = self.deliver_at.saturating_duration_since(now);
         if !until_delivery.is_zero() && self.talking.is_empty() && self.dirty.0.is_empty() {
             return until_delivery; // awake: nobody needs to ring before
         }
@@ -153,25 +162,25 @@ impl<B: Backend> Shard<B> {
             self.stash.extend(self.receiver.try_recv().ok());
         }
         if self.stash.is_empty() && self.talking.is_empty() && self.dirty.0.is_empty() {
-            TICK.saturating_sub(self.ticked_at.elapsed())
+            TICK.saturating_sub(now.duration_since(self.ticked_at))
         } else {
             Duration::ZERO
         }
     }
 
-    fn look_at(&mut self, socket: Ready, now: Instant) {
+    fn look_at(&mut self, socket: Ready) {
         if socket.token == WAKE_TOKEN {
             return self.inbox.silence();
         }
         let Some(connection) = self.connections.get_mut(socket.token) else { return };
         self.dirty.mark(connection, socket.token);
-        if !socket.readable {
-            return;
+        if !socket.readable || !connection.waiting.is_empty() {
+            return; // a socket that broke reports itself, although nothing was to be read before that is answered
         }
-        match poll::receive(connection.fd(), &mut self.buffer) {
+        match self.backend.receive(connection.fd(), &mut self.buffer) {
             Ok(0) => connection.lose(),
             Ok(count) => {
-                connection.hear(&mut self.buffer[..count], now);
+                connection.hear(&mut self.buffer[..count], self.now);
                 if !connection.waiting.is_empty() {
                     self.talking.push(socket.token);
                 }
@@ -185,7 +194,6 @@ impl<B: Backend> Shard<B> {
         for _ in 0..MAX_INBOUND_PER_TURN {
             let Some(inbound) = self.next_inbound() else { break };
             self.take_in(inbound);
-            self.show_replaced_records(); // before anything that came later
         }
         if self.inbox.take_overflow() {
             self.read_histories();
@@ -202,13 +210,16 @@ impl<B: Backend> Shard<B> {
                 self.inbox.taken(&event);
                 self.groups.route(&event);
             }
-            Inbound::Source(log, source) => self.tell_source(log, &source),
-            Inbound::Records(log, seq) => self.replaced.push((log, seq)),
+            Inbound::Source(log, seq, source) => self.tell_source(log, seq, &source),
+            Inbound::Records(log, seq, records) => self.show_replaced_records(log, seq, &records),
             Inbound::Adopt(newcomer) => self.adopt(*newcomer),
-            Inbound::Configure(config) => self.config = config,
+            Inbound::Configure(config) => {
+                self.config = config;
+                self.connections.iter_mut().for_each(|(_, known)| known.set_max_message(config.max_message));
+            }
             Inbound::Drain { deadline } => {
                 self.drain = Some(deadline);
-                self.drain_some(deadline, Instant::now());
+                self.drain_some(deadline);
             }
         }
     }
@@ -218,7 +229,8 @@ impl<B: Backend> Shard<B> {
         while let Some(inbound) = self.next_inbound() {
             self.take_in(inbound);
         }
-        let logs: Vec<LogId> = self.groups.logs().map(|(log, _)| log).collect();
+        let mut logs: Vec<LogId> = self.groups.logs().map(|(log, _)| log).collect();
+        logs.sort_unstable(); // the same order every time, so that a run can be repeated
         for log in logs {
             self.read_history(log, u64::MAX);
         }
@@ -253,11 +265,10 @@ impl<B: Backend> Shard<B> {
     }
 
     fn adopt(&mut self, mut newcomer: Newcomer) {
-        let now = Instant::now();
         let mut read_ahead = std::mem::take(&mut newcomer.read_ahead);
         let number = self.adopted;
         self.adopted += 1;
-        let connection = Connection::new(newcomer, number, self.config.max_message, self.hub.memory());
+        let connection = Connection::new(newcomer, number, self.config.max_message, self.hub.memory(), self.now);
         let token = self.connections.insert(connection);
         if let Err(error) = self.backend.add(self.connections[token].fd(), token) {
             tracing::error!(shard = self.index, %error, "a connection could not be watched and is closed");
@@ -269,13 +280,14 @@ impl<B: Backend> Shard<B> {
         let heartbeat = self.config.ping_every;
         let connection = &mut self.connections[token];
         connection.say(&Reply::Connected { client_id: &client_id, heartbeat, streams: &streams });
-        connection.hear(&mut read_ahead, now);
+        connection.hear(&mut read_ahead, self.now);
         self.dirty.mark(connection, token);
         self.talking.push(token);
     }
 
-    fn tell_source(&mut self, log: LogId, source: &Source) {
+    fn tell_source(&mut self, log: LogId, seq: u64, source: &Source) {
         self.distribute(); // what came before is told before
+        self.read_history(log, seq);
         let Some(routes) = self.groups.log(log) else { return };
         let stream = routes.stream.name().clone();
         for token in self.members_of(log, |_| true) {
@@ -283,6 +295,7 @@ impl<B: Backend> Shard<B> {
             match source {
                 Source::Absent(reason) => connection.say(&Reply::NoSource { stream: &stream, reason }),
                 Source::Removed => {
+                    connection.say_last_losses(log, &stream, seq);
                     connection.say(&Reply::NoSource { stream: &stream, reason: "the stream was removed" });
                 }
                 Source::Running | Source::Declared => connection.say(&Reply::SourceBack { stream: &stream }),
@@ -304,16 +317,15 @@ impl<B: Backend> Shard<B> {
         if let Some(published) = self.oldest.take() {
             self.counters.wrote_after(published.elapsed());
         }
-        let now = Instant::now();
         for token in touched {
             self.connections[token].is_dirty = false;
-            self.look_after(token, now);
+            self.look_after(token);
         }
     }
 
-    fn look_after(&mut self, token: usize, now: Instant) {
+    fn look_after(&mut self, token: usize) {
         let connection = &mut self.connections[token];
-        if connection.is_finished(now) {
+        if connection.is_finished(self.now) {
             return self.let_go(token);
         }
         // Only what is left after sending is more than the client can take.
@@ -322,10 +334,10 @@ impl<B: Backend> Shard<B> {
         }
         let connection = &mut self.connections[token];
         let owes_snapshot = connection.outbox.is_empty() && !connection.lost.is_empty() && connection.is_open();
-        if owes_snapshot && connection.may_be_told(now) {
+        if owes_snapshot && connection.may_be_told(self.now) {
             self.resync(token);
         }
-        self.tell_replaced(token, now);
+        self.tell_replaced(token);
         let connection = &mut self.connections[token];
         if !connection.waiting.is_empty() && connection.outbox.asked_bytes() <= self.config.outbox {
             self.talking.push(token);
@@ -347,7 +359,7 @@ impl<B: Backend> Shard<B> {
     }
 
     fn is_drained(&self) -> bool {
-        self.drain.is_some_and(|deadline| self.connections.is_empty() || Instant::now() >= deadline)
+        self.drain.is_some_and(|deadline| self.connections.is_empty() || self.now >= deadline)
     }
 }
 

@@ -307,3 +307,14 @@ fn kept(mut buffer: Vec<u8>) -> Vec<u8> {
     }
     buffer
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scratch_buffer_is_kept_up_to_its_bound() {
+        assert_eq!(kept(Vec::with_capacity(SCRATCH_KEPT)).capacity(), SCRATCH_KEPT);
+        assert_eq!(kept(Vec::with_capacity(SCRATCH_KEPT + 1)).capacity(), 0);
+    }
+}

@@ -1,6 +1,7 @@
 //! From the configuration to what each part of the daemon is told: the parts do not know how a file is written.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -24,6 +25,10 @@ pub fn shard(hub: &schema::Hub) -> shard::Config {
     shard::Config {
         outbox: bytes(hub.outbox.0),
         max_subscriptions: hub.max_subscriptions as usize,
+        rate: shard::rate::Rate {
+            commands: NonZeroU32::new(hub.rate.commands).unwrap_or(NonZeroU32::MIN),
+            burst: hub.rate.burst,
+        },
         max_message: bytes(hub.max_message.0),
         ping_every: hub.ping.every.0,
         drop_after: hub.ping.drop_after.0,

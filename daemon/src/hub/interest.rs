@@ -5,6 +5,10 @@ use std::sync::Arc;
 
 use super::pattern::Pattern;
 
+/// The most different patterns with `*` in them that a stream's subscribers may use together: every event is tried against
+/// each while publishers wait for the stream, which is some microseconds for a hundred.
+pub const MAX_PATTERNS: usize = 1000;
+
 #[derive(Debug, Default)]
 pub struct Interest {
     exact: HashMap<Arc<str>, u64>,
@@ -13,6 +17,12 @@ pub struct Interest {
 }
 
 impl Interest {
+    /// Whether these patterns, each once, may be added; those that somebody uses already always may.
+    pub fn has_room_for(&self, patterns: &[Pattern]) -> bool {
+        let new = patterns.iter().filter(|pattern| pattern.is_wild() && self.of(pattern) == 0).count();
+        new == 0 || self.others.iter().filter(|(known, _)| known.is_wild()).count() + new <= MAX_PATTERNS
+    }
+
     /// Counts one more subscription and returns how many the pattern has now.
     pub fn add(&mut self, pattern: &Pattern) -> u64 {
         self.total += 1;
@@ -94,6 +104,23 @@ impl Interest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn different_patterns_with_a_star_are_bounded() {
+        let pattern = |number: usize| Pattern::parse(&format!("bars:*:{number}")).unwrap();
+        let mut interest = Interest::default();
+        interest.add(&Pattern::whole("bars"));
+        for number in 1..MAX_PATTERNS {
+            interest.add(&pattern(number));
+        }
+        assert!(interest.has_room_for(&[pattern(0)]) && !interest.has_room_for(&[pattern(0), pattern(MAX_PATTERNS)]));
+        interest.add(&pattern(0));
+        assert!(!interest.has_room_for(&[pattern(MAX_PATTERNS)]));
+        let others = [pattern(7), Pattern::whole("bars"), Pattern::parse("bars:A:1").unwrap()];
+        assert!(interest.has_room_for(&others), "what is used already, topics, and the whole stream");
+        interest.remove(&pattern(7));
+        assert!(interest.has_room_for(&[pattern(MAX_PATTERNS)]));
+    }
 
     #[test]
     fn counts_follow_subscriptions() {

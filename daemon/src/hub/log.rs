@@ -143,7 +143,7 @@ impl Log {
 
     /// Replaces the records by what was published since `begin_records`. When that is another set, it takes a number: a
     /// position from before can no longer be resumed exactly for the topics that differ, and subscribers are shown it.
-    pub fn end_records(&mut self) {
+    pub fn end_records(&mut self, declared: &[Arc<str>]) {
         let Some(staged) = self.staged.take() else { return };
         let before = std::mem::replace(&mut self.records, staged);
         let changed = before.topics_that_differ(&self.records);
@@ -156,7 +156,8 @@ impl Log {
                 state.evicted = self.seq;
             }
         }
-        self.targets.records_replaced(self.id, self.seq);
+        let shown = self.records.snapshot(&[Pattern::whole(&self.stream)]).declaring(declared.to_vec());
+        self.targets.records_replaced(self.id, self.seq, &shown);
     }
 
     /// Events that an outlet missed behind `seq` up to `up_to`, and the number that it has then.

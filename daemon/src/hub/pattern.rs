@@ -64,6 +64,11 @@ impl Pattern {
         (self.shape == Shape::Exact).then_some(&self.text)
     }
 
+    /// Whether it has `*` in it: such patterns are tried one by one.
+    pub fn is_wild(&self) -> bool {
+        self.shape == Shape::Wild
+    }
+
     /// Whether an event of this full canonical topic of the same stream reaches the subscription. The root topic, the
     /// stream's bare name, reaches every subscription of the stream.
     pub fn matches(&self, topic: &str) -> bool {

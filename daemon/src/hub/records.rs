@@ -105,6 +105,11 @@ impl Snapshot {
         Self { declared, ..self }
     }
 
+    /// The same moment for other patterns.
+    pub fn of(&self, patterns: &[Pattern]) -> Self {
+        Self { patterns: patterns.to_vec(), ..self.clone() }
+    }
+
     /// Each collection with its records as JSON, commas between, in order of topic and key.
     pub fn collections(&self) -> Vec<(Arc<str>, Bytes)> {
         let mut merged: BTreeMap<Arc<str>, Vec<Bytes>> =

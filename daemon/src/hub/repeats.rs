@@ -8,6 +8,9 @@ use crate::event::Cause;
 /// The most publish ids a stream remembers at once; beyond, the oldest are forgotten before their time.
 pub const MAX_IDS: usize = 100_000;
 
+/// The most streams that the causes of a stream's events may come from: a broadcaster listens to a handful.
+pub const MAX_CAUSES: usize = 1000;
+
 #[derive(Debug, Default)]
 pub struct Repeats {
     causes: HashMap<Box<str>, (u64, u32)>,
@@ -19,6 +22,11 @@ impl Repeats {
     /// Whether an event of this cause, or of a later one of the same stream, was accepted before.
     pub fn is_repeated_cause(&self, cause: &Cause<'_>) -> bool {
         self.causes.get(cause.stream).is_some_and(|last| (cause.seq, cause.ordinal) <= *last)
+    }
+
+    /// Whether the last cause of this one's stream can be remembered.
+    pub fn has_room_for(&self, cause: &Cause<'_>) -> bool {
+        self.causes.len() < MAX_CAUSES || self.causes.contains_key(cause.stream)
     }
 
     pub fn accept_cause(&mut self, cause: &Cause<'_>) {
@@ -67,6 +75,18 @@ mod tests {
         assert!(repeats.is_repeated_cause(&cause(7, 0)) && repeats.is_repeated_cause(&cause(7, 1)));
         assert!(!repeats.is_repeated_cause(&cause(7, 2)) && !repeats.is_repeated_cause(&cause(8, 0)));
         assert!(!repeats.is_repeated_cause(&Cause { stream: "other", seq: 1, ordinal: 0 }));
+    }
+
+    #[test]
+    fn streams_of_causes_are_bounded() {
+        let mut repeats = Repeats::default();
+        let names: Vec<String> = (0..=MAX_CAUSES).map(|number| format!("s{number}")).collect();
+        let cause = |number: usize| Cause { stream: &names[number], seq: 1, ordinal: 0 };
+        for number in 0..MAX_CAUSES {
+            assert!(repeats.has_room_for(&cause(number)));
+            repeats.accept_cause(&cause(number));
+        }
+        assert!(!repeats.has_room_for(&cause(MAX_CAUSES)) && repeats.has_room_for(&cause(7)));
     }
 
     #[test]

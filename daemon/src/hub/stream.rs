@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::inputs::Inputs;
-use super::interest::Interest;
+use super::interest::{Interest, MAX_PATTERNS};
 use super::kinds::Kinds;
 use super::log::{Answer, CaughtUp, Log};
 use super::pattern::Pattern;
-use super::repeats::Repeats;
+use super::repeats::{MAX_CAUSES, Repeats};
 use super::settings::{Figures, Settings, Source};
 use super::signal::{Signal, Wakes};
 use super::targets::Outlet;
@@ -89,7 +89,7 @@ impl Stream {
         for log in inner.logs.values_mut() {
             log.evict(&limits, Instant::now());
             if is_shut {
-                log.targets.source_changed(log.id, &Source::Removed);
+                log.targets.source_changed(log.id, log.seq(), &Source::Removed);
             }
         }
     }
@@ -111,13 +111,14 @@ impl Stream {
     /// Takes the snapshot or the missed events and registers the outlet in one step: nothing is lost or doubled between.
     pub fn subscribe(&self, wish: &Wish<'_>, outlet: &Arc<dyn Outlet>) -> Result<Subscribed, Refused> {
         let mut inner = self.lock();
+        if !inner.interest.has_room_for(wish.patterns) {
+            return Err(Refused::TooManyPatterns(MAX_PATTERNS));
+        }
         let subscribed = inner.answer(wish, self)?;
         let log = inner.log(wish.audience, self)?;
         log.targets.subscribe(outlet, wish.patterns);
         for pattern in wish.patterns {
-            if inner.interest.add(pattern) == 1 {
-                inner.demand_changes(pattern);
-            }
+            inner.change_demand(pattern, |inner| inner.interest.add(pattern));
         }
         self.counters.subscriptions(inner.interest.total());
         Ok(subscribed)
@@ -134,9 +135,7 @@ impl Stream {
             log.targets.unsubscribe(outlet, patterns);
         }
         for pattern in patterns {
-            if inner.interest.remove(pattern) == 0 {
-                inner.demand_changes(pattern);
-            }
+            inner.change_demand(pattern, |inner| inner.interest.remove(pattern));
         }
         self.counters.subscriptions(inner.interest.total());
     }
@@ -196,6 +195,9 @@ impl Inner {
         }
         if let Some(seq) = self.accepted_before(draft, now) {
             return Ok(Accepted { seq, repeated: true });
+        }
+        if draft.cause.as_ref().is_some_and(|cause| !self.repeats.has_room_for(cause)) {
+            return Err(Refused::TooManyCauses(MAX_CAUSES));
         }
         if !draft.audience.is_empty() && !self.settings.private {
             return Err(Refused::NotPrivate);
@@ -303,11 +305,19 @@ impl Inner {
         self.interest.of(pattern) + listening
     }
 
-    fn demand_changes(&mut self, pattern: &Pattern) {
-        if let Some(owner) = &self.owner {
+    /// Does what may bring a pattern its first subscriber, or take the last. Who came and went, or went and came, before the
+    /// owner has looked is no news: so there is never more news than there are subscriptions or were at the last look.
+    fn change_demand<R>(&mut self, pattern: &Pattern, change: impl FnOnce(&mut Self) -> R) -> R {
+        let was_wanted = self.demand_of(pattern) > 0;
+        let done = change(self);
+        let is_wanted = self.demand_of(pattern) > 0;
+        if let Some(owner) = self.owner.as_ref().filter(|_| was_wanted != is_wanted)
+            && !self.demand_changed.remove(pattern)
+        {
             self.demand_changed.insert(pattern.clone());
             owner.raise(Wakes::DEMAND);
         }
+        done
     }
 
     fn set_source(&mut self, source: Source) {
@@ -316,7 +326,7 @@ impl Inner {
         }
         self.source = source;
         for log in self.logs.values() {
-            log.targets.source_changed(log.id, &self.source);
+            log.targets.source_changed(log.id, log.seq(), &self.source);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::interest::Interest;
 use super::pattern::Pattern;
+use super::records::Snapshot;
 use super::settings::Source;
 use crate::event::{Event, LogId};
 
@@ -16,12 +17,13 @@ pub trait Outlet: Send + Sync {
     /// `Stream::catch_up`. Never waits.
     fn offer(&self, event: &Arc<Event>) -> Result<(), Full>;
 
-    /// Tells that other records were put in the place of the log's, by the change that has the number `seq`. Never waits, never
-    /// refuses.
-    fn records_replaced(&self, log: LogId, seq: u64);
+    /// Tells that other records were put in the place of the log's, by the change that has the number `seq`. Never
+    /// waits, never refuses.
+    fn records_replaced(&self, log: LogId, seq: u64, records: &Snapshot);
 
-    /// Tells that the log's source changed: it came, went, or the stream itself is gone. Never waits, never refuses.
-    fn source_changed(&self, log: LogId, source: &Source);
+    /// Tells that the log's source changed behind the number `seq`: it came, went, or the stream itself is gone. Never
+    /// waits, never refuses.
+    fn source_changed(&self, log: LogId, seq: u64, source: &Source);
 }
 
 /// The outlet has as many bytes waiting as it may.
@@ -77,15 +79,15 @@ impl Targets {
         }
     }
 
-    pub fn records_replaced(&self, log: LogId, seq: u64) {
+    pub fn records_replaced(&self, log: LogId, seq: u64, records: &Snapshot) {
         for target in &self.0 {
-            target.outlet.records_replaced(log, seq);
+            target.outlet.records_replaced(log, seq, records);
         }
     }
 
-    pub fn source_changed(&self, log: LogId, source: &Source) {
+    pub fn source_changed(&self, log: LogId, seq: u64, source: &Source) {
         for target in &self.0 {
-            target.outlet.source_changed(log, source);
+            target.outlet.source_changed(log, seq, source);
         }
     }
 

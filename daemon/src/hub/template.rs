@@ -201,6 +201,10 @@ mod tests {
             Template::parse("{a b}").unwrap_err().to_string(),
             "\"{a b}\" is no part of a template; write {name}, {name=default} or a fixed word"
         );
+        let parts = vec!["a"; MAX_PARTS + 1].join(":");
+        assert!(Template::parse(&parts[2..]).is_ok());
+        let error = Template::parse(&parts).unwrap_err().to_string();
+        assert_eq!(error, "a template has at most 16 parts; this one has 17");
         assert!(Template::parse("{a=}").is_err() && Template::parse("a::b").is_err() && Template::parse("{}").is_err());
     }
 }

@@ -12,9 +12,11 @@ use super::history::Bounds;
 use super::inputs::Batch;
 use super::log::{Answer, Limits};
 use super::pattern::Pattern;
+use super::records::Snapshot;
+use super::repeats::MAX_CAUSES;
 use super::settings::{Settings, Source};
 use super::signal::{Signal, Wakes};
-use super::stream::Stream;
+use super::stream::{MAX_AUDIENCES, Stream};
 use super::targets::{Full, Outlet};
 use super::{Accepted, Hub, Refused, Wish};
 use crate::event::{Cause, Draft, Event, Flags, LogId, Position};
@@ -41,11 +43,11 @@ impl Outlet for Recorder {
         Ok(())
     }
 
-    fn records_replaced(&self, log: LogId, seq: u64) {
+    fn records_replaced(&self, log: LogId, seq: u64, _: &Snapshot) {
         self.replaced.lock().unwrap().push((log, seq));
     }
 
-    fn source_changed(&self, _: LogId, source: &Source) {
+    fn source_changed(&self, _: LogId, _: u64, source: &Source) {
         self.sources.lock().unwrap().push(source.clone());
     }
 }
@@ -373,6 +375,55 @@ fn demand_tells_of_first_and_last_subscribers() {
     assert_eq!(told(), [("bars:A:1".to_owned(), 0)]);
     stream.listen(Arc::default(), None);
     assert_eq!((told(), stream.demand("B:5")), (vec![("bars".to_owned(), 1)], 1));
+}
+
+#[test]
+fn who_comes_and_goes_before_the_owner_looks_is_no_news() {
+    let stream = stream(Settings::default());
+    let (owner, outlet): (_, Arc<dyn Outlet>) = (Arc::new(Signal::default()), Arc::new(Recorder::default()));
+    stream.set_owner(&owner);
+    let enter = |text: &str| {
+        stream.subscribe(&Wish { patterns: &[pattern(text)], audience: "", since: None }, &outlet).unwrap();
+    };
+    let leave = |text: &str| stream.unsubscribe("", &[pattern(text)], 0);
+    let told = || stream.take_demand().iter().map(|(p, n)| (p.text().to_string(), *n)).collect::<Vec<_>>();
+    enter("bars:STAYS:1");
+    assert_eq!(told(), [("bars:STAYS:1".to_owned(), 1)]);
+    for number in 0..10_000 {
+        enter(&format!("bars:{number}:1"));
+        leave(&format!("bars:{number}:1"));
+    }
+    leave("bars:STAYS:1");
+    enter("bars:STAYS:1");
+    assert_eq!(told(), []);
+    leave("bars:STAYS:1");
+    assert_eq!(told(), [("bars:STAYS:1".to_owned(), 0)]);
+    let listeners = [stream.listen(Arc::default(), None), stream.listen(Arc::default(), None)];
+    assert_eq!(told(), [("bars".to_owned(), 2)]);
+    stream.unlisten(listeners[0]);
+    assert_eq!(told(), [], "one is left");
+    stream.set_owner(&owner);
+    assert_eq!(told(), [("bars".to_owned(), 1)], "a new owner knows of nothing");
+}
+
+#[test]
+fn audiences_and_streams_of_causes_are_bounded() {
+    let private = stream(Settings { private: true, ..small_history(1) });
+    let name = |number: usize| number.to_string();
+    for number in 0..MAX_AUDIENCES {
+        private.publish(&Draft { audience: &name(number), ..draft("", "", "{}") }, None).unwrap();
+    }
+    let one_more = Draft { audience: "one more", ..draft("", "", "{}") };
+    assert_eq!(private.publish(&one_more, None), Err(Refused::TooManyAudiences(MAX_AUDIENCES)));
+    private.publish(&Draft { audience: "7", ..draft("", "", "{}") }, None).unwrap();
+    let public = stream(Settings::default());
+    let caused = |stream: &str| {
+        let cause = Some(Cause { stream, seq: 1, ordinal: 0 });
+        public.publish(&Draft { cause, ..draft("A", "", "{}") }, None)
+    };
+    (0..MAX_CAUSES).for_each(|number| assert!(caused(&name(number)).is_ok()));
+    assert_eq!(caused("one more"), Err(Refused::TooManyCauses(MAX_CAUSES)));
+    assert!(caused("7").unwrap().repeated);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// When a client that was turned away for want of room may ask again, in seconds: long enough to spread a crowd that
 /// comes back together, short enough that nobody gives up.
@@ -27,6 +27,20 @@ impl Denied {
         Self { header: Some((name, value)), ..self }
     }
 
+    /// The whole answer, for a client that is sent away before it has asked.
+    pub fn into_bytes(self) -> Vec<u8> {
+        let body = self.body().to_string();
+        let mut head = format!("HTTP/1.1 {}\r\ncontent-type: application/json\r\nconnection: close\r\n", self.status);
+        if let Some((name, value)) = &self.header {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    }
+
+    fn body(&self) -> Value {
+        json!({"error": {"code": self.code, "message": self.message}})
+    }
+
     /// There is no room now; the client may come back.
     pub fn for_now(self) -> Self {
         self.with(header::RETRY_AFTER, COME_BACK_SECONDS)
@@ -35,8 +49,7 @@ impl Denied {
 
 impl IntoResponse for Denied {
     fn into_response(self) -> Response {
-        let body = Json(json!({"error": {"code": self.code, "message": self.message}}));
-        let mut answer = (self.status, body).into_response();
+        let mut answer = (self.status, Json(self.body())).into_response();
         if let Some((name, value)) = self.header {
             answer.headers_mut().insert(name, HeaderValue::from_static(value));
         }

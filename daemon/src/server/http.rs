@@ -1,20 +1,28 @@
 //! One HTTP connection until it ends or becomes a WebSocket, and how many of them there may be at once.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::StatusCode;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service as _;
+
+use super::answer::Denied;
+use super::shares::{Exhausted, Shares};
+use crate::metrics as count;
 
 /// Connections that speak HTTP at once: those that become WebSockets leave in milliseconds, the rest ask now and then.
 /// Beyond it new ones wait in the kernel's queue, so that idle ones cannot take all descriptors.
 pub const MAX_HTTP_CONNECTIONS: usize = 1024;
+/// How many of them one address may have unless config says otherwise: more than the browsers of an office.
+const MAX_PER_ADDRESS: usize = 100;
 /// The bytes of a request's head; browsers send about one tenth of it.
 const MAX_HEAD_BYTES: usize = 16 << 10;
 /// The bytes that hyper reads ahead of a connection's requests; bodies are read in pieces of this size.
@@ -34,17 +42,24 @@ pub struct Front {
     router: Router,
     header_timeout: RwLock<Duration>,
     room: Arc<Semaphore>,
+    shares: Arc<Shares>,
 }
 
 impl Front {
     pub fn new(router: Router, header_timeout: Duration) -> Arc<Self> {
         let room = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS));
-        Arc::new(Self { router, header_timeout: RwLock::new(header_timeout), room })
+        let shares = Shares::new(MAX_PER_ADDRESS);
+        Arc::new(Self { router, header_timeout: RwLock::new(header_timeout), room, shares })
     }
 
     /// For connections from now on.
     pub fn set_header_timeout(&self, timeout: Duration) {
         *self.header_timeout.write().unwrap_or_else(PoisonError::into_inner) = timeout;
+    }
+
+    /// For connections from now on; loopback is exempt.
+    pub fn set_max_per_address(&self, max: usize) {
+        self.shares.set(max);
     }
 
     /// How long answers may lie unread, for the kernel to watch: as long as a head may take to arrive.
@@ -62,7 +77,13 @@ impl Front {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let _share = match self.shares.take(arrival.peer) {
+            Ok(share) => share,
+            Err(exhausted) => return send_away(socket, exhausted).await,
+        };
+        let has_asked = AtomicBool::new(false);
         let service = hyper::service::service_fn(|mut request: hyper::Request<Incoming>| {
+            has_asked.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(arrival.clone());
             self.router.clone().call(request)
         });
@@ -72,6 +93,9 @@ impl Front {
             .max_header_size(MAX_HEAD_BYTES)
             .max_buf_size(MAX_BUFFER_BYTES);
         if let Err(error) = http.serve_connection(TokioIo::new(socket), service).with_upgrades().await {
+            if error.is_timeout() && !has_asked.load(Ordering::Relaxed) {
+                count::connection_refused("header_timeout");
+            }
             tracing::debug!(%error, ?arrival, "an HTTP connection ended early");
         }
     }
@@ -81,6 +105,18 @@ impl Front {
     }
 }
 
+/// Answers before anything was asked: nothing of such a client is waited for.
+async fn send_away<S: AsyncWrite + Unpin>(mut socket: S, Exhausted(max): Exhausted) {
+    count::connection_refused("http_per_ip");
+    let message = format!(
+        "your address has {max} connections that speak HTTP already, the most it may have (hub.max_per_ip); close one"
+    );
+    let denied = Denied::new(StatusCode::TOO_MANY_REQUESTS, "too_many_connections", message).for_now();
+    // A client that has left needs no answer.
+    _ = socket.write_all(&denied.into_bytes()).await;
+    _ = socket.shutdown().await;
+}
+
 #[cfg(test)]
 mod tests {
     use std::future::Future;
@@ -88,6 +124,15 @@ mod tests {
     use std::task::{Context, Waker};
 
     use super::*;
+
+    #[test]
+    fn an_address_has_its_share_before_config_says_anything() {
+        let front = Front::new(Router::new(), Duration::from_secs(1));
+        let take = || front.shares.take(Some("192.0.2.1".parse().unwrap()));
+        let places: Vec<_> = (0..MAX_PER_ADDRESS).map(|_| take().unwrap()).collect();
+        assert_eq!(take().err(), Some(Exhausted(MAX_PER_ADDRESS)));
+        assert!(places.len() < MAX_HTTP_CONNECTIONS / 10);
+    }
 
     #[test]
     fn there_is_room_for_so_many_connections_and_no_more() {

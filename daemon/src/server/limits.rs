@@ -1,28 +1,29 @@
-//! Who gets in: how many connections there may be, from one address and in all, and which shard takes the next one.
+//! Who becomes a WebSocket connection: how many there may be, from one address and in all, and which shard takes the
+//! next one.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metrics::Gauge;
 
+use super::shares::{Exhausted, Share, Shares};
+
 /// Counts connections and lets in no more than config allows.
 pub struct Limits {
+    shares: Arc<Shares>,
     counts: Mutex<Counts>,
 }
 
 struct Counts {
     max_connections: usize,
-    max_per_ip: usize,
     all: usize,
-    by_address: HashMap<IpAddr, usize>,
     by_shard: Vec<usize>,
 }
 
 /// A connection's place. It is given back when the connection lets go of it.
 pub struct Permit {
     limits: Arc<Limits>,
-    address: Option<IpAddr>,
+    _share: Share,
     shard: usize,
     connections: Gauge,
 }
@@ -36,31 +37,22 @@ pub enum Crowded {
 
 impl Limits {
     pub fn new(shards: usize) -> Arc<Self> {
-        let counts =
-            Counts { max_connections: 0, max_per_ip: 0, all: 0, by_address: HashMap::new(), by_shard: vec![0; shards] };
-        Arc::new(Self { counts: Mutex::new(counts) })
+        let counts = Counts { max_connections: 0, all: 0, by_shard: vec![0; shards] };
+        Arc::new(Self { shares: Shares::new(0), counts: Mutex::new(counts) })
     }
 
     /// Whoever is in stays in, also beyond a smaller bound.
     pub fn set(&self, max_connections: usize, max_per_ip: usize) {
-        let mut counts = self.lock();
-        counts.max_connections = max_connections;
-        counts.max_per_ip = max_per_ip;
+        self.lock().max_connections = max_connections;
+        self.shares.set(max_per_ip);
     }
 
     /// A place for a connection from `peer` (`None` is a socket of this machine), counted in `connections`.
     pub fn admit(self: &Arc<Self>, peer: Option<IpAddr>, connections: Gauge) -> Result<Permit, Crowded> {
-        let address = peer.and_then(limited_address);
+        let share = self.shares.take(peer).map_err(|Exhausted(max)| Crowded::Address(max))?;
         let mut counts = self.lock();
         if counts.all >= counts.max_connections {
             return Err(Crowded::All(counts.max_connections));
-        }
-        if let Some(address) = address {
-            let here = counts.by_address.get(&address).copied().unwrap_or(0);
-            if here >= counts.max_per_ip {
-                return Err(Crowded::Address(counts.max_per_ip));
-            }
-            counts.by_address.insert(address, here + 1);
         }
         counts.all += 1;
         let emptiest = counts.by_shard.iter().enumerate().min_by_key(|(_, connections)| **connections);
@@ -68,7 +60,7 @@ impl Limits {
         counts.by_shard[shard] += 1;
         drop(counts);
         connections.increment(1.0);
-        Ok(Permit { limits: self.clone(), address, shard, connections })
+        Ok(Permit { limits: self.clone(), _share: share, shard, connections })
     }
 
     /// A panic while the lock was held leaves counts that are still sound: go on with them.
@@ -90,22 +82,6 @@ impl Drop for Permit {
         let mut counts = self.limits.lock();
         counts.all -= 1;
         counts.by_shard[self.shard] -= 1;
-        let Some(address) = self.address else { return };
-        if let Some(here) = counts.by_address.get_mut(&address) {
-            *here -= 1;
-            if *here == 0 {
-                counts.by_address.remove(&address);
-            }
-        }
-    }
-}
-
-/// What one client is counted by: its address, or the /64 that one IPv6 client has for itself; nothing on this machine.
-fn limited_address(peer: IpAddr) -> Option<IpAddr> {
-    match peer.to_canonical() {
-        address if address.is_loopback() => None,
-        IpAddr::V4(address) => Some(address.into()),
-        IpAddr::V6(address) => Some(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into()),
     }
 }
 
@@ -124,33 +100,25 @@ mod tests {
     }
 
     #[test]
-    fn one_address_has_so_many_places_and_gets_them_back() {
-        let limits = limits(100, 2);
+    fn an_address_has_its_share_of_all_places() {
+        let limits = limits(3, 2);
         let first = admit(&limits, "192.0.2.1").unwrap();
-        let _second = admit(&limits, "::ffff:192.0.2.1").unwrap();
+        let _second = admit(&limits, "192.0.2.1").unwrap();
         assert_eq!(admit(&limits, "192.0.2.1").err(), Some(Crowded::Address(2)));
-        let _other = admit(&limits, "192.0.2.2").unwrap();
+        let _third = admit(&limits, "192.0.2.2").unwrap();
+        assert_eq!(admit(&limits, "192.0.2.2").err(), Some(Crowded::All(3)));
         drop(first);
-        let _again = admit(&limits, "192.0.2.1").unwrap();
-        assert_eq!(admit(&limits, "192.0.2.1").err(), Some(Crowded::Address(2)));
+        assert!(admit(&limits, "192.0.2.2").is_ok(), "who was refused for want of room has not used up its share");
     }
 
     #[test]
-    fn the_network_of_one_ipv6_client_counts_as_one_address() {
-        let limits = limits(100, 1);
-        let _first = admit(&limits, "2001:db8:0:1::1").unwrap();
-        assert_eq!(admit(&limits, "2001:db8:0:1:ffff::2").err(), Some(Crowded::Address(1)));
-        assert!(admit(&limits, "2001:db8:0:2::1").is_ok());
-    }
-
-    #[test]
-    fn this_machine_is_not_limited_by_address() {
+    fn this_machine_counts_among_all_only() {
         let limits = limits(5, 1);
         let peers = ["127.0.0.1", "127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"];
         let permits: Vec<_> = peers.iter().map(|peer| admit(&limits, peer).unwrap()).collect();
         assert_eq!(admit(&limits, "127.0.0.1").err(), Some(Crowded::All(5)), "all count together");
         drop(permits);
-        assert!(limits.lock().by_address.is_empty() && limits.lock().all == 0);
+        assert_eq!(limits.lock().all, 0);
     }
 
     #[test]

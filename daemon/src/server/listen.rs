@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use super::http::{Arrival, Front};
+use crate::metrics as count;
 
 /// What begins the address of a socket that is a file.
 pub const UNIX: &str = "unix:";
@@ -211,6 +213,7 @@ fn bind_file(path: &Path) -> io::Result<StdUnixListener> {
 }
 
 async fn accept_all(listener: Listener, name: Arc<str>, front: Arc<Front>) {
+    let mut rests = 0; // since a connection was last accepted
     loop {
         let place = front.place().await;
         let outcome = match &listener {
@@ -229,10 +232,30 @@ async fn accept_all(listener: Listener, name: Arc<str>, front: Arc<Front>) {
                 tokio::spawn(front.clone().serve(socket, arrival, place));
             }),
         };
-        if let Err(error) = outcome {
-            tracing::warn!(address = %name, %error, "a connection could not be accepted");
-            tokio::time::sleep(REST).await;
+        match outcome {
+            Ok(()) if rests > 0 => {
+                tracing::info!(address = %name, rests, "connections are accepted again");
+                rests = 0;
+            }
+            Ok(()) => {}
+            Err(error) => {
+                if rests == 0 {
+                    tell(&name, &error);
+                }
+                rests += 1;
+                count::accept_rested();
+                tokio::time::sleep(REST).await;
+            }
         }
+    }
+}
+
+/// Says once that connections have to wait; they do so in the kernel's queue.
+fn tell(address: &str, error: &io::Error) {
+    if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE)) {
+        tracing::warn!(address, %error, "new connections wait: there are too few descriptors; raise their limit (LimitNOFILE=)");
+    } else {
+        tracing::warn!(address, %error, "new connections wait: none can be accepted");
     }
 }
 

@@ -16,10 +16,11 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 const WORTH_DROPPING: usize = 16 << 10;
 
 impl<B: Backend> Shard<B> {
-    pub(super) fn tick(&mut self, now: Instant) {
+    pub(super) fn tick(&mut self) {
+        let now = self.now;
         self.ticked_at = now;
         if let Some(deadline) = self.drain {
-            self.drain_some(deadline, now);
+            self.drain_some(deadline);
         }
         let mut waiting = 0;
         for (token, connection) in &mut self.connections {
@@ -44,15 +45,16 @@ impl<B: Backend> Shard<B> {
         metrics::memory_bytes(self.hub.memory().used());
     }
 
-    pub(super) fn drain_some(&mut self, deadline: Instant, now: Instant) {
-        let time = deadline.saturating_duration_since(now + LAST_ANSWERS);
+    pub(super) fn drain_some(&mut self, deadline: Instant) {
+        let time = deadline.saturating_duration_since(self.now + LAST_ANSWERS);
         let ticks = usize::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(usize::MAX);
         let at_once =
             if ticks == 0 { usize::MAX } else { DRAINED_PER_TICK.max(self.connections.len().div_ceil(ticks)) };
         let open = self.connections.iter_mut().filter(|(_, connection)| connection.is_open()).take(at_once);
         for (token, connection) in open {
             let pause = Duration::from_millis(fastrand::u64(500..5000));
-            connection.close(close::GOING_AWAY, &format!("shutting down; retry in {} ms", pause.as_millis()), now);
+            let reason = format!("shutting down; retry in {} ms", pause.as_millis());
+            connection.close(close::GOING_AWAY, &reason, self.now);
             self.dirty.mark(connection, token);
         }
     }
@@ -79,7 +81,7 @@ impl<B: Backend> Shard<B> {
 
     fn close_for(&mut self, token: usize, reason: &str) {
         let connection = &mut self.connections[token];
-        connection.close(close::TRY_AGAIN, reason, Instant::now());
+        connection.close(close::TRY_AGAIN, reason, self.now);
         self.dirty.mark(connection, token);
     }
 }

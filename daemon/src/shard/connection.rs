@@ -11,7 +11,8 @@ use bytes::Bytes;
 
 use super::inbox::{Endpoint, Newcomer};
 use super::outbox::Outbox;
-use super::poll::{Interest, Next, Sink};
+use super::poll::{self, Interest, Next, Sink};
+use super::rate::Pace;
 use crate::dialect::{Code, Dialect, Loss, Refusal, Reply, Request};
 use crate::event::{Event, LogId, unix_now};
 use crate::memory::Memory;
@@ -39,6 +40,10 @@ enum Stage {
     Open,
     /// A close frame is queued or sent; the client may answer until then.
     Closing(Instant),
+    /// The client broke the protocol. Its answer to our close frame would not be read, so our side of the socket ends
+    /// with that frame; the rest ends with the client's side, or then. Closing it whole at once would let what the
+    /// client still sends destroy the frame on its way.
+    Failing(Instant),
     /// Both sides have said it: the socket ends when everything is sent, or then.
     Closed(Instant),
     /// The socket is of no more use.
@@ -52,8 +57,10 @@ pub struct Connection {
     decoder: Decoder,
     pub outbox: Outbox,
     pub subscriptions: Vec<Subscription>,
-    /// Requests that are answered when enough of the earlier answers has been sent.
+    /// Requests that are answered when enough of the earlier answers has been sent. Nothing is read while some wait, so
+    /// there are no more than one read can bring.
     pub waiting: VecDeque<Result<Request, Refusal>>,
+    pub pace: Pace,
     /// Logs whose events were dropped, each once, until the fresh snapshot that replaces them.
     pub lost: Vec<(LogId, Loss)>,
     pub is_dirty: bool,
@@ -67,8 +74,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn new(newcomer: Newcomer, number: u64, max_message: usize, memory: &Arc<Memory>) -> Self {
-        let now = Instant::now();
+    pub fn new(newcomer: Newcomer, number: u64, max_message: usize, memory: &Arc<Memory>, now: Instant) -> Self {
         Self {
             socket: newcomer.socket,
             endpoint: newcomer.endpoint,
@@ -77,6 +83,7 @@ impl Connection {
             outbox: Outbox::default(),
             subscriptions: Vec::new(),
             waiting: VecDeque::new(),
+            pace: Pace::new(now),
             lost: Vec::new(),
             is_dirty: false,
             interest: Interest::Read,
@@ -101,7 +108,7 @@ impl Connection {
     pub fn is_finished(&self, now: Instant) -> bool {
         match self.stage {
             Stage::Open => false,
-            Stage::Closing(until) => now >= until,
+            Stage::Closing(until) | Stage::Failing(until) => now >= until,
             Stage::Closed(until) => self.outbox.is_empty() || now >= until,
             Stage::Gone => true,
         }
@@ -149,11 +156,15 @@ impl Connection {
                 Ok(Some(_)) if !is_open => {}
                 Ok(Some(Input::Text(text))) => self.waiting.extend(self.endpoint.dialect.parse(text)),
                 Ok(Some(Input::Binary(_))) => self.waiting.push_back(Err(binary_refused())),
-                Ok(Some(Input::Ping(payload))) => self.outbox.control(frame::pong(payload)),
+                Ok(Some(Input::Ping(payload))) => self.outbox.pong(frame::pong(payload)),
                 Ok(Some(Input::Pong(_))) => {}
-                Err(Violation { code, reason }) => return self.close(code, reason, now),
+                Err(violation) => return self.fail(violation, now),
             }
         }
+    }
+
+    pub fn set_max_message(&mut self, max_message: usize) {
+        self.decoder.set_max_message(max_message);
     }
 
     /// Notes what the client will not get of a log, until the fresh snapshot that replaces it.
@@ -164,17 +175,39 @@ impl Connection {
         }
     }
 
+    /// What the client has lost of a log: the caller tells it.
+    pub fn take_loss(&mut self, log: LogId) -> Option<Loss> {
+        let index = self.lost.iter().position(|(known, _)| *known == log)?;
+        Some(self.lost.swap_remove(index).1)
+    }
+
+    /// Says what the client has lost of a log that ends at this number: no snapshot will take its place.
+    pub fn say_last_losses(&mut self, log: LogId, stream: &str, seq: u64) {
+        let replaced = self.outbox.take_replaced_of(log);
+        let lost = self.take_loss(log).map(|loss| Loss { to: loss.to.max(seq), ..loss });
+        for loss in replaced.into_iter().chain(lost) {
+            self.say(&Reply::Lagged { stream, loss: &loss });
+        }
+    }
+
+    /// Says this, unless a close frame has been said: that is the last word.
     pub fn say(&mut self, reply: &Reply<'_>) {
-        self.outbox.control(self.encode(reply));
+        if self.is_open() {
+            self.outbox.control(self.encode(reply));
+        }
     }
 
     /// Shows a log's records; what waits of it goes with the log when that is dropped.
     pub fn show(&mut self, update: &Reply<'_>, log: LogId, seq: u64) {
-        self.outbox.snapshot(self.encode(update), log, seq);
+        if self.is_open() {
+            self.outbox.snapshot(self.encode(update), log, seq);
+        }
     }
 
     pub fn recover(&mut self, event: &Arc<Event>) {
-        self.outbox.missed(encoded(event, self.dialect()), event);
+        if self.is_open() {
+            self.outbox.missed(encoded(event, self.dialect()), event);
+        }
     }
 
     pub fn deliver(&mut self, event: &Arc<Event>) {
@@ -226,8 +259,13 @@ impl Connection {
                 self.stage = Stage::Closed(now + CLOSE_TIMEOUT);
             }
             Stage::Closing(until) => self.stage = Stage::Closed(until),
-            Stage::Closed(_) | Stage::Gone => {}
+            Stage::Failing(_) | Stage::Closed(_) | Stage::Gone => {}
         }
+    }
+
+    fn fail(&mut self, violation: Violation, now: Instant) {
+        self.close(violation.code, violation.reason, now);
+        self.stage = Stage::Failing(now + CLOSE_TIMEOUT);
     }
 
     fn encode(&self, reply: &Reply<'_>) -> Bytes {
@@ -248,6 +286,9 @@ impl Sink for Connection {
         match outcome {
             Ok(count) => {
                 self.outbox.sent(count);
+                if self.outbox.is_empty() && matches!(self.stage, Stage::Failing(_)) {
+                    poll::end_writing(self.socket.as_fd());
+                }
                 if self.outbox.bytes() > 0 && count > 0 { Next::Continue } else { Next::Stop }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Next::Stop,
@@ -268,5 +309,50 @@ pub fn encoded(event: &Event, dialect: Dialect) -> Bytes {
 
 fn binary_refused() -> Refusal {
     let message = "binary messages are not understood; send JSON as text".to_owned();
-    Refusal { code: Code::InvalidMessage, message, stream: None, id: None }
+    Refusal { code: Code::InvalidMessage, message, stream: None, retry: None, id: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, Read};
+    use std::os::unix::net::UnixStream;
+
+    use slab::Slab;
+
+    use super::super::poll::{Backend, Epoll, wake_fd};
+    use super::*;
+
+    /// A connection after `act` and one flush, and what its client reads of it.
+    fn after(act: impl FnOnce(&mut Connection)) -> (Connection, Vec<u8>, io::Result<usize>) {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let endpoint = Endpoint { path: "/v1/ws".into(), dialect: Dialect::Native, streams: vec![] };
+        let newcomer =
+            Newcomer { socket: ours.into(), read_ahead: vec![], endpoint: endpoint.into(), permit: Box::new(()) };
+        let mut connections = Slab::new();
+        let token = connections.insert(Connection::new(newcomer, 0, 100, &Arc::default(), Instant::now()));
+        act(&mut connections[token]);
+        Epoll::new(&wake_fd().unwrap()).unwrap().flush(&mut connections, &[token]);
+        theirs.set_nonblocking(true).unwrap();
+        let mut heard = Vec::new();
+        let end = theirs.read_to_end(&mut heard);
+        (connections.remove(token), heard, end)
+    }
+
+    #[test]
+    fn a_violation_ends_our_side_at_once_and_waits_for_the_client() {
+        let now = Instant::now();
+        let (connection, heard, end) = after(|connection| connection.hear(&mut [0x83], now));
+        assert_eq!(heard, frame::close(close::PROTOCOL_ERROR, "reserved opcode"));
+        assert_eq!(end.unwrap(), heard.len(), "the end follows");
+        assert!(!connection.is_finished(now) && connection.is_finished(now + CLOSE_TIMEOUT));
+    }
+
+    #[test]
+    fn a_close_of_ours_waits_for_its_answer() {
+        let now = Instant::now();
+        let (connection, heard, end) = after(|connection| connection.close(close::GOING_AWAY, "", now));
+        assert_eq!(heard, frame::close(close::GOING_AWAY, ""));
+        assert_eq!(end.unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert!(!connection.is_finished(now) && connection.is_finished(now + CLOSE_TIMEOUT));
+    }
 }

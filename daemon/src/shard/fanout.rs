@@ -1,7 +1,6 @@
 //! One event to many: what is pending in a turn goes into the outboxes, joined where it can be, merged where it must be.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
@@ -85,14 +84,16 @@ impl<B: Backend> Shard<B> {
     pub(super) fn lag(&mut self, token: usize, log: LogId, missed: Option<Loss>) {
         let Some(connection) = self.connections.get_mut(token) else { return };
         self.dirty.mark(connection, token); // it may have nothing waiting, and gets its snapshot at once
-        let Some(routes) = self.groups.log(log) else {
-            connection.outbox.drop_log(log, "resync"); // nobody is subscribed to it any more
+        let is_subscribed = connection.patterns_of(log) > 0;
+        let Some(routes) = self.groups.log(log).filter(|_| is_subscribed) else {
+            // What waits came before it unsubscribed, and no snapshot can take its place.
+            connection.close(close::TRY_AGAIN, "too far behind; resume by position", self.now);
             return;
         };
         match routes.stream.settings().lag {
             Lag::Disconnect => {
                 metrics::lagged(routes.stream.name(), "disconnect");
-                connection.close(close::TRY_AGAIN, "too far behind; resume by position", Instant::now());
+                connection.close(close::TRY_AGAIN, "too far behind; resume by position", self.now);
             }
             Lag::Resync => {
                 metrics::lagged(routes.stream.name(), "resync");

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use super::inbox::{Inbound, Inbox};
+use super::inbox::{Inbound, Inbox, MAX_QUEUED_BYTES};
 use super::poll::Epoll;
 use super::{Config, Shard};
 use crate::hub::Hub;
@@ -20,7 +20,7 @@ pub struct Handle {
 impl Handle {
     /// Starts a shard; `index` names its thread and its metrics.
     pub fn start(index: usize, config: Config, hub: Arc<Hub>) -> io::Result<Self> {
-        let (inbox, receiver) = Inbox::new(index as u64)?;
+        let (inbox, receiver) = Inbox::new(index as u64, MAX_QUEUED_BYTES)?;
         let (started, outcome) = channel();
         let queue = (inbox.clone(), receiver);
         // The shard is made on its own thread: what its back end holds does not cross threads.

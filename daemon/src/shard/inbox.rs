@@ -12,6 +12,7 @@ use super::Config;
 use super::poll::{ring, silence, wake_fd};
 use crate::dialect::Dialect;
 use crate::event::{Event, LogId};
+use crate::hub::records::Snapshot;
 use crate::hub::settings::Source;
 use crate::hub::targets::{Full, Outlet};
 
@@ -45,9 +46,10 @@ pub struct Newcomer {
 
 pub enum Inbound {
     Event(Arc<Event>),
-    Source(LogId, Source),
-    /// The log shows other records since the change of this number.
-    Records(LogId, u64),
+    /// The log's source changed behind this number.
+    Source(LogId, u64, Source),
+    /// The log shows these records since the change of this number.
+    Records(LogId, u64, Snapshot),
     Adopt(Box<Newcomer>),
     /// From here on each connection is granted this.
     Configure(Config),
@@ -62,6 +64,7 @@ pub struct Inbox {
     id: u64,
     sender: Sender<Inbound>,
     queued_bytes: AtomicUsize,
+    max_queued_bytes: usize,
     asleep: AtomicBool,
     overflowed: AtomicBool,
     wake: OwnedFd,
@@ -70,12 +73,14 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    pub fn new(id: u64) -> io::Result<(Arc<Self>, Receiver<Inbound>)> {
+    /// An inbox in which at most this many bytes of events may wait.
+    pub fn new(id: u64, max_queued_bytes: usize) -> io::Result<(Arc<Self>, Receiver<Inbound>)> {
         let (sender, receiver) = channel();
         let inbox = Self {
             id,
             sender,
             queued_bytes: AtomicUsize::new(0),
+            max_queued_bytes,
             asleep: AtomicBool::new(false),
             overflowed: AtomicBool::new(false),
             wake: wake_fd()?,
@@ -142,7 +147,7 @@ impl Outlet for Inbox {
 
     fn offer(&self, event: &Arc<Event>) -> Result<(), Full> {
         let weight = event.weight();
-        if self.queued_bytes.fetch_add(weight, Ordering::Relaxed) + weight > MAX_QUEUED_BYTES {
+        if self.queued_bytes.fetch_add(weight, Ordering::Relaxed) + weight > self.max_queued_bytes {
             self.queued_bytes.fetch_sub(weight, Ordering::Relaxed);
             self.overflowed.store(true, Ordering::Release);
             self.ring();
@@ -152,11 +157,11 @@ impl Outlet for Inbox {
         Ok(())
     }
 
-    fn records_replaced(&self, log: LogId, seq: u64) {
-        self.hand(Inbound::Records(log, seq));
+    fn records_replaced(&self, log: LogId, seq: u64, records: &Snapshot) {
+        self.hand(Inbound::Records(log, seq, records.clone()));
     }
 
-    fn source_changed(&self, log: LogId, source: &Source) {
-        self.hand(Inbound::Source(log, source.clone()));
+    fn source_changed(&self, log: LogId, seq: u64, source: &Source) {
+        self.hand(Inbound::Source(log, seq, source.clone()));
     }
 }

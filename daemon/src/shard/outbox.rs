@@ -21,6 +21,8 @@ type LatestKey = (Arc<str>, Arc<str>, Box<str>);
 enum Origin {
     /// Replies and protocol frames: never dropped.
     Control,
+    /// The answer to a ping, which the answer to a newer one replaces.
+    Pong,
     /// A snapshot at a number: dropped with its log, but outside the bound.
     Snapshot(LogId, u64),
     /// An event that a client missed and asked for: dropped with its log, but outside the bound.
@@ -48,9 +50,11 @@ pub struct Outbox {
     /// The number of the first piece, counting all pieces that ever were.
     first: u64,
     latest: HashMap<LatestKey, u64>,
+    /// The number of the pong that waits, or of one that is gone.
+    pong: Option<u64>,
     /// Pieces that were replaced or dropped and have no bytes any more.
     empty: usize,
-    replaced: Vec<(LogId, Loss)>,
+    replaced: Vec<(LogId, Arc<str>, Loss)>,
 }
 
 impl Outbox {
@@ -69,6 +73,23 @@ impl Outbox {
 
     pub fn control(&mut self, bytes: Bytes) {
         self.push(bytes, Origin::Control);
+    }
+
+    /// Queues the answer to a ping. One that waits already is replaced where it is, as RFC 6455 §5.5.3 allows: a client
+    /// that pings without reading has at most two here, the one on its way and this.
+    pub fn pong(&mut self, bytes: Bytes) {
+        let index = self.pong.and_then(|number| number.checked_sub(self.first)).map(|index| index as usize);
+        let is_waiting = |index: &usize| *index > 0 || self.sent_of_first == 0;
+        match index.filter(is_waiting).and_then(|index| self.pieces.get_mut(index)) {
+            Some(piece) => {
+                self.bytes = self.bytes - piece.bytes.len() + bytes.len();
+                piece.bytes = bytes;
+            }
+            None => {
+                self.pong = Some(self.first + self.pieces.len() as u64);
+                self.push(bytes, Origin::Pong);
+            }
+        }
     }
 
     pub fn snapshot(&mut self, bytes: Bytes, log: LogId, seq: u64) {
@@ -161,9 +182,15 @@ impl Outbox {
         self.sweep();
     }
 
-    /// What newer events have replaced since the last call, by log.
-    pub fn take_replaced(&mut self) -> Vec<(LogId, Loss)> {
-        std::mem::take(&mut self.replaced)
+    /// What newer events have replaced since the last call, with the names of the streams.
+    pub fn take_replaced(&mut self) -> impl Iterator<Item = (Arc<str>, Loss)> + use<> {
+        std::mem::take(&mut self.replaced).into_iter().map(|(_, stream, loss)| (stream, loss))
+    }
+
+    /// The same for one log.
+    pub fn take_replaced_of(&mut self, log: LogId) -> Option<Loss> {
+        let index = self.replaced.iter().position(|(known, _, _)| *known == log)?;
+        Some(self.replaced.swap_remove(index).2)
     }
 
     pub fn has_replaced(&self) -> bool {
@@ -215,7 +242,7 @@ impl Outbox {
         self.event_bytes -= piece.bytes.len();
         self.empty += 1;
         *piece = Piece { bytes: Bytes::new(), origin: Origin::Control };
-        self.note_replaced(event.log, old_seq);
+        self.note_replaced(event, old_seq);
     }
 
     /// A client that takes nothing while its waiting events are replaced over and over would else fill the queue with
@@ -232,20 +259,23 @@ impl Outbox {
         self.pieces.retain(|piece| !piece.bytes.is_empty());
         self.empty = 0;
         self.latest.clear();
+        self.pong = None;
         for (number, piece) in (self.first..).zip(&self.pieces) {
-            if let Origin::Event(event) = &piece.origin
-                && event.flags.has(Flags::LATEST)
-            {
-                self.latest.insert(latest_key(event), number);
+            match &piece.origin {
+                Origin::Event(event) if event.flags.has(Flags::LATEST) => {
+                    self.latest.insert(latest_key(event), number);
+                }
+                Origin::Pong => self.pong = Some(number),
+                _ => {}
             }
         }
     }
 
-    fn note_replaced(&mut self, log: LogId, seq: u64) {
+    fn note_replaced(&mut self, by: &Event, seq: u64) {
         let loss = Loss { policy: "latest", events: 1, from: seq, to: seq };
-        match self.replaced.iter_mut().find(|(known, _)| *known == log) {
-            Some((_, known)) => known.widen(&loss),
-            None => self.replaced.push((log, loss)),
+        match self.replaced.iter_mut().find(|(known, _, _)| *known == by.log) {
+            Some((_, _, known)) => known.widen(&loss),
+            None => self.replaced.push((by.log, by.stream.clone(), loss)),
         }
     }
 }
@@ -257,7 +287,7 @@ impl Origin {
 
     fn log(&self) -> Option<LogId> {
         match self {
-            Self::Control => None,
+            Self::Control | Self::Pong => None,
             Self::Snapshot(log, _) | Self::Joined { log, .. } => Some(*log),
             Self::Event(event) | Self::Missed(event) => Some(event.log),
         }
@@ -266,7 +296,7 @@ impl Origin {
     /// From, to and number of the events in this piece, when it belongs to the log.
     fn of_log(&self, wanted: LogId) -> Option<(u64, u64, u64)> {
         match self {
-            Self::Control => None,
+            Self::Control | Self::Pong => None,
             Self::Snapshot(log, seq) => (*log == wanted).then_some((*seq, *seq, 0)),
             Self::Event(event) | Self::Missed(event) => (event.log == wanted).then_some((event.seq, event.seq, 1)),
             Self::Joined { log, from, to, events } => (*log == wanted).then_some((*from, *to, *events)),
@@ -320,10 +350,43 @@ mod tests {
         }
         assert_eq!((waiting(&outbox), outbox.bytes()), (b"xcab".to_vec(), 4));
         assert!(outbox.pieces.len() <= 2 * MAX_SLACK + 4, "{}", outbox.pieces.len());
-        let (_, loss) = &outbox.take_replaced()[0];
+        let (_, loss) = outbox.take_replaced().next().unwrap();
         assert_eq!((loss.events, loss.from, loss.to), (99_997, 1, 99_997));
         outbox.sent(4);
         assert!(outbox.is_empty() && outbox.empty == 0);
+    }
+
+    #[test]
+    fn only_the_newest_ping_is_answered() {
+        let mut outbox = Outbox::default();
+        let ping = |outbox: &mut Outbox, name: &'static str| outbox.pong(Bytes::from_static(name.as_bytes()));
+        outbox.control(Bytes::from_static(b"x"));
+        for name in ["a", "bb", "ccc"] {
+            ping(&mut outbox, name);
+        }
+        outbox.event(Bytes::from_static(b"y"), &latest(1, "1"));
+        assert_eq!((waiting(&outbox), outbox.bytes()), (b"xcccy".to_vec(), 5));
+        outbox.sent(2); // the first byte of the pong is on its way
+        ping(&mut outbox, "d");
+        ping(&mut outbox, "ee");
+        assert_eq!((waiting(&outbox), outbox.bytes(), outbox.pieces.len()), (b"cccyee".to_vec(), 5, 3));
+        outbox.sent(5);
+        assert!(outbox.is_empty());
+        ping(&mut outbox, "f");
+        assert_eq!((waiting(&outbox), outbox.bytes()), (b"f".to_vec(), 1));
+    }
+
+    #[test]
+    fn a_waiting_pong_is_found_again_when_others_are_swept_out() {
+        let mut outbox = Outbox::default();
+        for seq in 1..=10 {
+            outbox.event(Bytes::from_static(b"a"), &latest(seq, &seq.to_string()));
+        }
+        outbox.pong(Bytes::from_static(b"old"));
+        outbox.drop_log(LogId(0), "resync");
+        outbox.event(Bytes::from_static(b"b"), &latest(11, "11"));
+        outbox.pong(Bytes::from_static(b"new"));
+        assert_eq!((waiting(&outbox), outbox.bytes()), (b"newb".to_vec(), 4));
     }
 
     #[test]

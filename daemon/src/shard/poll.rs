@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 use slab::Slab;
 
 /// The most pieces that one system call sends; the kernel takes 1,024, and more pieces cost more than a second call.
@@ -55,6 +55,8 @@ pub trait Backend: Sized {
     fn add(&mut self, fd: BorrowedFd<'_>, token: usize) -> io::Result<()>;
     fn change(&mut self, fd: BorrowedFd<'_>, token: usize, interest: Interest) -> io::Result<()>;
     fn remove(&mut self, fd: BorrowedFd<'_>);
+    /// Reads what is there into the buffer; 0 is the end.
+    fn receive(&mut self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize>;
     /// Sends what the named sinks have waiting.
     fn flush<S: Sink>(&mut self, sinks: &mut Slab<S>, dirty: &[usize]);
 }
@@ -108,6 +110,11 @@ impl Backend for Epoll {
         _ = epoll::delete(&self.epoll, fd);
     }
 
+    fn receive(&mut self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+        let (read, _) = rustix::net::recv(fd, buffer, RecvFlags::DONTWAIT)?;
+        Ok(read)
+    }
+
     fn flush<S: Sink>(&mut self, sinks: &mut Slab<S>, dirty: &[usize]) {
         for &token in dirty {
             let Some(sink) = sinks.get_mut(token) else { continue };
@@ -139,10 +146,10 @@ fn send<S: Sink>(sink: &S) -> io::Result<usize> {
     Ok(sent?)
 }
 
-/// Reads what is there into the buffer; 0 is the end.
-pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    let (read, _) = rustix::net::recv(fd, buffer, RecvFlags::DONTWAIT)?;
-    Ok(read)
+/// Tells the other side that nothing more comes; what it sends is still read.
+pub fn end_writing(fd: BorrowedFd<'_>) {
+    // A socket that is lost already says so by itself.
+    _ = rustix::net::shutdown(fd, Shutdown::Write);
 }
 
 /// A wake-up that other threads can ring.

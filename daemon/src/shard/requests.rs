@@ -1,28 +1,34 @@
 //! What a client asks for: subscribe, unsubscribe, snapshot, streams, ping; and the fresh snapshot for one that lagged.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use super::connection::Subscription;
 use super::groups::{Home, Member};
 use super::poll::Backend;
+use super::rate::Excess;
 use super::{Inbound, Shard};
 use crate::dialect::{About, Begins, Cause, Code, Command, Loss, Refusal, Reply, Request, RequestId, Target};
 use crate::event::{LogId, Position};
 use crate::hub::log::Answer;
 use crate::hub::pattern::Pattern;
+use crate::hub::records::Snapshot;
 use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
-use crate::hub::{Subscribed, Wish};
+use crate::hub::{Refused, Subscribed, Wish};
 use crate::metrics;
+use crate::websocket::close;
 
 /// No connection has an identity yet; a private stream's log of nobody is never offered to a client.
 const NOBODY: &str = "";
 /// How many requests of one client are handled before the others have their turn.
 const MAX_ANSWERED_PER_TURN: usize = 32;
+/// What metrics call a request that is no command.
+const UNREADABLE: &str = "unreadable";
+const NANOS_PER_MILLI: u128 = 1_000_000;
 
 impl<B: Backend> Shard<B> {
-    /// Handles the requests that wait, as long as the client takes the answers.
+    /// Handles the requests that wait, as long as the client takes the answers and keeps to its rate.
     pub(super) fn answer_waiting(&mut self) {
         for token in std::mem::take(&mut self.talking) {
             for _ in 0..MAX_ANSWERED_PER_TURN {
@@ -32,14 +38,40 @@ impl<B: Backend> Shard<B> {
                     break;
                 }
                 let Some(request) = connection.waiting.pop_front() else { break };
-                self.handle(token, request);
+                match connection.pace.admit(self.config.rate, self.now) {
+                    Ok(()) => self.handle(token, request),
+                    Err(excess) => self.slow_down(token, request, excess),
+                }
             }
+        }
+    }
+
+    /// A request that came too fast is refused; a client that goes on like this is closed.
+    fn slow_down(&mut self, token: usize, request: Result<Request, Refusal>, excess: Excess) {
+        let (kind, id) = match request {
+            Ok(Request { id, command }) => (command.kind(), id),
+            Err(refusal) => (UNREADABLE, refusal.id),
+        };
+        metrics::command(kind, Code::RateLimited.text());
+        let connection = &mut self.connections[token];
+        match excess {
+            Excess::Later(wait) => {
+                let retry = Duration::from_millis(wait.as_nanos().div_ceil(NANOS_PER_MILLI) as u64);
+                let message = format!(
+                    "more than {} commands a second (hub.rate); try again in {} ms",
+                    self.config.rate.commands,
+                    retry.as_millis()
+                );
+                let refusal = Refusal { code: Code::RateLimited, message, stream: None, retry: Some(retry), id };
+                connection.say(&Reply::Refused(&refusal));
+            }
+            Excess::Abuse => connection.close(close::POLICY, "far too many commands (hub.rate)", self.now),
         }
     }
 
     fn handle(&mut self, token: usize, request: Result<Request, Refusal>) {
         let (kind, outcome) = match request {
-            Err(refusal) => ("unreadable", Err(refusal)),
+            Err(refusal) => (UNREADABLE, Err(refusal)),
             Ok(Request { id, command }) => {
                 let kind = command.kind();
                 let outcome = self.carry_out(token, command, &id).map_err(|refusal| Refusal { id, ..refusal });
@@ -56,6 +88,11 @@ impl<B: Backend> Shard<B> {
     }
 
     fn carry_out(&mut self, token: usize, command: Command, id: &RequestId) -> Result<(), Refusal> {
+        // The answer may have a number above what was lost, which is told before: a client remembers the newest number.
+        if self.inbox.take_overflow() {
+            self.read_histories();
+        }
+        self.resync(token);
         match command {
             Command::Subscribe { target, since } => self.subscribe(token, &target, since.as_ref(), id),
             Command::Unsubscribe(target) => self.unsubscribe(token, &target, id),
@@ -81,15 +118,16 @@ impl<B: Backend> Shard<B> {
         id: &RequestId,
     ) -> Result<(), Refusal> {
         let (stream, patterns) = self.resolve(token, target)?;
-        let before = self.subscriptions_to(token, &patterns);
-        self.check_room(token, target, patterns.len() - before.len())?;
+        self.check_room(token, target, patterns.len() - self.subscriptions_to(token, &patterns).len())?;
         let wish = Wish { patterns: &patterns, audience: NOBODY, since };
-        let subscribed = stream
-            .subscribe(&wish, &self.outlet)
-            .map_err(|refused| refusal(target, Code::Internal, refused.to_string()))?;
-        // After the new ones have been counted: the broadcaster is not told that nobody is left.
-        before.into_iter().for_each(|subscription| self.leave(token, subscription));
+        let subscribed =
+            stream.subscribe(&wish, &self.outlet).map_err(|refused| refused_by_the_hub(target, &refused))?;
         self.catch_up_to(&subscribed);
+        self.part_if_lost(token);
+        // After the new ones have been counted: the broadcaster is not told that nobody is left. And after everything
+        // older has come, through these as through the others: the client may remember any of its numbers.
+        let before = self.subscriptions_to(token, &patterns);
+        before.into_iter().for_each(|subscription| self.leave(token, subscription));
         self.seat(token, &stream, &patterns, &subscribed);
         if stream.source() == Source::Removed {
             self.forget_log(token, subscribed.log); // its subscribers may have been told before this one had a seat
@@ -127,8 +165,9 @@ impl<B: Backend> Shard<B> {
     fn snapshot(&mut self, token: usize, target: &Target, id: &RequestId) -> Result<(), Refusal> {
         let (stream, patterns) = self.resolve(token, target)?;
         let wish = Wish { patterns: &patterns, audience: NOBODY, since: None };
-        let answered = stream.answer(&wish).map_err(|refused| refusal(target, Code::Internal, refused.to_string()))?;
+        let answered = stream.answer(&wish).map_err(|refused| refused_by_the_hub(target, &refused))?;
         self.catch_up_to(&answered);
+        self.part_if_lost(token);
         let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
         let about =
             About { stream: stream.name(), topics: &topics, target: Some(target), session_id: target.session_id(), id };
@@ -139,37 +178,41 @@ impl<B: Backend> Shard<B> {
 
     /// A fresh snapshot for a connection that has taken everything else, in place of what was dropped.
     pub(super) fn resync(&mut self, token: usize) {
-        for (log, loss) in std::mem::take(&mut self.connections[token].lost) {
-            self.show_anew(token, log, Some(loss));
-        }
-    }
-
-    /// A fresh snapshot for everybody who was shown the records that have been replaced since.
-    pub(super) fn show_replaced_records(&mut self) {
-        while let Some((log, seq)) = self.replaced.pop() {
-            for token in self.members_of(log, |member| member.start < seq) {
-                self.show_anew(token, log, None);
-            }
-        }
-    }
-
-    /// Shows a connection the present records of a log, and first what it has lost of it.
-    fn show_anew(&mut self, token: usize, log: LogId, loss: Option<Loss>) {
-        let Some(routes) = self.groups.log(log) else { return };
-        let (stream, audience) = (routes.stream.clone(), routes.audience.clone());
-        let patterns = self.patterns_of(token, log);
-        let wish = Wish { patterns: &patterns, audience: &audience, since: None };
-        let Ok(answered) = stream.answer(&wish) else { return };
-        self.catch_up_to(&answered);
-        let seq = answered.position.seq;
-        self.set_start(token, log, seq);
-        if let Some(loss) = loss {
-            let loss = Loss { to: seq, ..loss };
+        let logs: Vec<LogId> = self.connections[token].lost.iter().map(|(log, _)| *log).collect();
+        for log in logs {
+            let Some(routes) = self.groups.log(log) else { continue };
+            let (stream, audience) = (routes.stream.clone(), routes.audience.clone());
+            let wish = Wish { patterns: &self.patterns_of(token, log), audience: &audience, since: None };
+            let Ok(answered) = stream.answer(&wish) else { continue }; // its end is on its way here
+            self.catch_up_to(&answered);
+            let Some(loss) = self.connections[token].take_loss(log) else { continue }; // told with the stream's end
+            let loss = Loss { to: answered.position.seq, ..loss };
             self.connections[token].say(&Reply::Lagged { stream: stream.name(), loss: &loss });
+            self.show_anew(token, &stream, &answered);
         }
+    }
+
+    /// The records since the change of this number, for everybody who was shown what they replaced. They come between
+    /// what is older and what is newer: whoever remembers a newer number has seen them.
+    pub(super) fn show_replaced_records(&mut self, log: LogId, seq: u64, records: &Snapshot) {
+        self.distribute();
+        self.read_history(log, seq);
+        let Some(routes) = self.groups.log(log) else { return };
+        let (stream, position) = (routes.stream.clone(), Position { epoch: routes.stream.epoch().clone(), seq });
+        for token in self.members_of(log, |member| member.start < seq) {
+            let answer = Answer::Snapshot(records.of(&self.patterns_of(token, log)));
+            let shown = Subscribed { log, position: position.clone(), answer, source: Source::Running };
+            self.show_anew(token, &stream, &shown);
+        }
+    }
+
+    /// Shows a connection the records of all its patterns of a log, in place of what it knows.
+    fn show_anew(&mut self, token: usize, stream: &Stream, shown: &Subscribed) {
+        self.set_start(token, shown.log, shown.position.seq);
+        let patterns = self.patterns_of(token, shown.log);
         let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
         let about = About { stream: stream.name(), topics: &topics, target: None, session_id: None, id: &None };
-        self.begin(token, &about, &answered, Cause::Resync);
+        self.begin(token, &about, shown, Cause::Resync);
     }
 
     /// Everything that a closed connection was subscribed to.
@@ -240,8 +283,12 @@ impl<B: Backend> Shard<B> {
     /// Takes what the hub handed over, or could not hand over, up to the answer's number, so that nothing older follows the answer.
     fn catch_up_to(&mut self, answered: &Subscribed) {
         while let Some(inbound) = self.next_inbound() {
-            let newer = matches!(&inbound, Inbound::Event(event) if event.log == answered.log && event.seq > answered.position.seq);
-            if newer {
+            let number = match &inbound {
+                Inbound::Event(event) => Some((event.log, event.seq)),
+                Inbound::Records(log, seq, _) => Some((*log, *seq)),
+                _ => None,
+            };
+            if number.is_some_and(|(log, seq)| log == answered.log && seq > answered.position.seq) {
                 self.stash.push_front(inbound);
                 break;
             }
@@ -250,6 +297,14 @@ impl<B: Backend> Shard<B> {
         self.distribute();
         if self.inbox.has_overflowed() {
             self.read_history(answered.log, answered.position.seq);
+        }
+    }
+
+    /// What was lost between a question and its number cannot be told before the answer any more.
+    fn part_if_lost(&mut self, token: usize) {
+        let connection = &mut self.connections[token];
+        if !connection.lost.is_empty() {
+            connection.close(close::TRY_AGAIN, "too far behind; resume by position", self.now);
         }
     }
 
@@ -328,20 +383,27 @@ impl<B: Backend> Shard<B> {
     }
 
     /// Tells the clients that asked for it about what newer events have replaced while they waited.
-    pub(super) fn tell_replaced(&mut self, token: usize, now: Instant) {
+    pub(super) fn tell_replaced(&mut self, token: usize) {
         let connection = &mut self.connections[token];
-        if !connection.is_open() || !connection.outbox.has_replaced() || !connection.may_be_told(now) {
+        if !connection.is_open() || !connection.outbox.has_replaced() || !connection.may_be_told(self.now) {
             return;
         }
-        for (log, loss) in connection.outbox.take_replaced() {
-            let Some(routes) = self.groups.log(log) else { continue };
-            metrics::lagged(routes.stream.name(), "latest");
-            connection.say(&Reply::Lagged { stream: routes.stream.name(), loss: &loss });
+        for (stream, loss) in connection.outbox.take_replaced() {
+            metrics::lagged(&stream, "latest");
+            connection.say(&Reply::Lagged { stream: &stream, loss: &loss });
         }
         self.dirty.mark(connection, token);
     }
 }
 
+fn refused_by_the_hub(target: &Target, refused: &Refused) -> Refusal {
+    let code = match refused {
+        Refused::TooManyPatterns(_) => Code::TooManySubscriptions,
+        _ => Code::Internal,
+    };
+    refusal(target, code, refused.to_string())
+}
+
 fn refusal(target: &Target, code: Code, message: String) -> Refusal {
-    Refusal { code, message, stream: Some(target.stream().to_owned()), id: None }
+    Refusal { code, message, stream: Some(target.stream().to_owned()), retry: None, id: None }
 }

@@ -1,7 +1,9 @@
 //! A running shard against real sockets: what clients get, in which order, and what slow ones are told.
 
 mod memory;
+mod model;
 
+use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -11,20 +13,30 @@ use serde_json::{Value, json};
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 
-use super::inbox::{Endpoint, Inbound, Newcomer};
+use super::connection::Connection;
+use super::inbox::{Endpoint, Inbound, Inbox, Newcomer};
+use super::poll::Ready;
+use super::rate::Rate;
 use super::{Config, Handle};
 use crate::dialect::Dialect;
 use crate::event::{Draft, Flags};
-use crate::hub::Hub;
 use crate::hub::history::Bounds;
+use crate::hub::interest::MAX_PATTERNS;
 use crate::hub::log::Limits;
+use crate::hub::pattern::Pattern;
 use crate::hub::settings::{Lag, Settings, Source};
 use crate::hub::stream::Stream;
+use crate::hub::targets::Outlet;
 use crate::hub::template::Template;
+use crate::hub::{Hub, Wish};
+
+/// What these tests are not about is not refused.
+const UNHURRIED: Rate = Rate { commands: NonZeroU32::new(1_000_000).unwrap(), burst: 1_000_000 };
 
 const CONFIG: Config = Config {
     outbox: 64 << 10,
     max_subscriptions: 20,
+    rate: UNHURRIED,
     max_message: 16 << 10,
     ping_every: Duration::from_secs(30),
     drop_after: Duration::from_secs(90),
@@ -504,13 +516,21 @@ fn let_it_turn(house: &House, times: u64) {
 fn a_client_that_pings_without_reading_is_not_answered_into_memory() {
     let house = House::new(CONFIG);
     let mut greedy = house.greeted();
-    greedy.0.get_ref().set_write_timeout(Some(Duration::from_millis(300))).unwrap();
-    let ping = || Message::Ping(vec![0; 125].into());
-    let taken = (0..100_000).take_while(|_| greedy.0.send(ping()).is_ok()).count();
-    assert!(taken < 100_000, "all were taken in");
+    const PINGS: u32 = 100_000;
+    let ping = |number: u32| [&number.to_be_bytes()[..], &[0; 121]].concat();
+    for number in 1..=PINGS {
+        greedy.0.send(Message::Ping(ping(number).into())).unwrap();
+    }
     let mut other = house.greeted();
     other.say(&json!({"type": "ping"}));
     assert_eq!(other.next()["data"]["status"], "pong");
+    let mut pongs = Vec::new();
+    while pongs.last() != Some(&ping(PINGS)) {
+        let Message::Pong(payload) = greedy.0.read().unwrap() else { panic!("something else was said") };
+        pongs.push(payload.to_vec());
+    }
+    // What the sockets hold was sent; behind it waited the pong that had begun, and the newest.
+    assert!(pongs.is_sorted() && pongs.len() < 10_000, "{} pongs", pongs.len());
 }
 
 #[test]
@@ -607,7 +627,7 @@ fn standing() -> (super::Shard<super::poll::Epoll>, Arc<Stream>, Client) {
     let history = Bounds { bytes: 1 << 30, ..Bounds::default() };
     let settings = Settings { limits: Limits { history, ..Limits::default() }, ..Settings::default() };
     let bars = hub.declare("bars", settings);
-    let queue = super::inbox::Inbox::new(0).unwrap();
+    let queue = super::inbox::Inbox::new(0, super::inbox::MAX_QUEUED_BYTES).unwrap();
     let mut shard = super::Shard::new(0, Config { outbox: 1 << 30, ..CONFIG }, hub, queue).unwrap();
     let (newcomer, client) = newcomer();
     shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
@@ -618,8 +638,13 @@ fn standing() -> (super::Shard<super::poll::Epoll>, Arc<Stream>, Client) {
 
 /// The only client says this, and is answered.
 fn hear(shard: &mut super::Shard<super::poll::Epoll>, text: &str) {
+    hear_at(shard, text, Instant::now());
+}
+
+fn hear_at(shard: &mut super::Shard<super::poll::Epoll>, text: &str, now: Instant) {
     shard.connections[0].waiting.extend(Dialect::Native.parse(text));
     shard.talking.push(0);
+    shard.now = now;
     shard.answer_waiting();
 }
 
@@ -649,7 +674,7 @@ fn who_comes_after_records_were_replaced_is_shown_them_once() {
     bars.end_records();
     hear(&mut shard, r#"{"type":"unsubscribe","stream":"bars"}"#);
     hear(&mut shard, r#"{"type":"subscribe","topic":"bars:A:1"}"#);
-    shard.show_replaced_records();
+    shard.take_all_in();
     publish(&bars, "A:1", Flags::default(), r#"{"close":2}"#);
     let said = said_by(shard, client, 3);
     assert_eq!(said, [("response".to_owned(), 2), ("full_update".to_owned(), 2), ("bar".to_owned(), 3)]);
@@ -676,4 +701,120 @@ fn nothing_older_follows_a_snapshot_although_the_inbox_was_full() {
     let said = said_by(shard, client, 8);
     let numbers: Vec<u64> = said.iter().map(|(_, seq)| *seq).collect();
     assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 6, 6]);
+}
+
+/// Three commands at once, and fifty a second.
+fn hurried() -> (super::Shard<super::poll::Epoll>, Client, Instant) {
+    let (mut shard, _, client) = standing();
+    shard.config.rate = Rate { commands: NonZeroU32::new(50).unwrap(), burst: 3 };
+    let rested = Instant::now() + Duration::from_secs(10);
+    (shard, client, rested)
+}
+
+/// What the only client hears, from the `skip`th message on.
+fn heard(shard: &mut super::Shard<super::poll::Epoll>, client: &mut Client, skip: usize, count: usize) -> Vec<String> {
+    shard.flush();
+    (0..skip + count).map(|_| stable(&client.next_text())).skip(skip).collect()
+}
+
+#[test]
+fn commands_beyond_the_rate_are_refused_with_the_time_to_wait() {
+    let (mut shard, mut client, now) = hurried();
+    heard(&mut shard, &mut client, 3, 0); // greeting, reply and snapshot
+    let pong = r#"{"type":"status","stream":"system","session_id":null,"data":{"status":"pong"},"timestamp":"TIME"}"#;
+    let refused = r#"{"type":"error","stream":"system","session_id":null,"data":{"code":"rate_limited","message":"more than 50 commands a second (hub.rate); try again in 20 ms","retry_ms":20},"timestamp":"TIME","id":"x"}"#;
+    hear_at(&mut shard, r#"{"type":"ping"} {"type":"ping"} {"type":"ping"} {"type":"ping","id":"x"}"#, now);
+    assert_eq!(heard(&mut shard, &mut client, 0, 4), [pong, pong, pong, refused]);
+    hear_at(&mut shard, r#"nonsense"#, now + Duration::from_millis(10));
+    let unreadable = &heard(&mut shard, &mut client, 0, 1)[0];
+    assert!(unreadable.contains("rate_limited") && unreadable.contains("in 10 ms"), "{unreadable}");
+    hear_at(&mut shard, r#"{"type":"ping"}"#, now + Duration::from_millis(20));
+    assert_eq!(heard(&mut shard, &mut client, 0, 1), [pong], "who waits as told is heard");
+}
+
+#[test]
+fn a_client_that_does_not_care_about_its_rate_is_closed() {
+    let (mut shard, mut client, now) = hurried();
+    heard(&mut shard, &mut client, 3, 0);
+    let pings = r#"{"type":"ping"}"#.repeat(32); // as many as are handled in a turn
+    hear_at(&mut shard, &pings, now);
+    assert!(shard.connections[0].is_open(), "three are answered, 29 refused, 30 would be put up with");
+    hear_at(&mut shard, r#"{"type":"ping"}"#, now);
+    assert!(shard.connections[0].is_open());
+    hear_at(&mut shard, r#"{"type":"ping"}"#, now);
+    shard.flush();
+    let close = client.next_close();
+    assert_eq!((u16::from(close.code), close.reason.as_str()), (1008, "far too many commands (hub.rate)"));
+}
+
+#[test]
+fn another_size_of_messages_holds_for_connections_that_are_there() {
+    let house = House::new(CONFIG);
+    let mut client = house.greeted();
+    let message = |size: usize| Message::text(format!("{{\"type\":\"ping\"}}{}", " ".repeat(size - 15)));
+    client.0.send(message(CONFIG.max_message)).unwrap();
+    assert_eq!(client.next()["data"]["status"], "pong");
+    house.shard.configure(Config { max_message: 1000, ..CONFIG });
+    client.0.send(message(1000)).unwrap();
+    assert_eq!(client.next()["data"]["status"], "pong");
+    client.0.send(message(1001)).unwrap();
+    assert_eq!(u16::from(client.next_close().code), 1009);
+}
+
+#[test]
+fn different_patterns_with_a_star_are_bounded_for_all_clients_together() {
+    let house = House::new(Config { max_subscriptions: 2000, ..CONFIG });
+    let bars = house.bars(Lag::Resync);
+    let outlet: Arc<dyn Outlet> = Inbox::new(7, usize::MAX).unwrap().0;
+    let patterns: Vec<Pattern> =
+        (0..MAX_PATTERNS).map(|number| Pattern::parse(&format!("bars:*:{number}")).unwrap()).collect();
+    bars.subscribe(&Wish { patterns: &patterns, audience: "", since: None }, &outlet).unwrap();
+    let mut client = house.greeted();
+    client.say(&json!({"type": "subscribe", "topic": "bars:*:more", "id": 1}));
+    let expected = r#"{"type":"error","stream":"bars","session_id":null,"data":{"code":"too_many_subscriptions","message":"the stream's subscribers use 1000 different patterns with * already; subscribe to topics, or to the whole stream"},"timestamp":"TIME","id":1}"#;
+    assert_eq!(stable(&client.next_text()), expected);
+    for topic in ["bars:*:7", "bars:A:more", "bars"] {
+        client.subscribe(json!({"type": "subscribe", "topic": topic}));
+    }
+    bars.unsubscribe("", &patterns[..1], outlet.id());
+    client.subscribe(json!({"type": "subscribe", "topic": "bars:*:more"}));
+}
+
+#[test]
+fn no_more_requests_wait_than_one_read_brings() {
+    const SMALLEST: [u8; 6] = [0x81, 0x80, 0, 0, 0, 0]; // no text at all, which is answered, too
+    let (mut shard, _, client) = standing();
+    let before = shard.connections[0].waiting.len();
+    let frames = SMALLEST.repeat(2 * super::READ_BYTES / SMALLEST.len());
+    let mut socket = client.0.get_ref();
+    std::io::Write::write_all(&mut socket, &frames).unwrap();
+    let readable = Ready { token: 0, readable: true, writable: false };
+    shard.look_at(readable);
+    assert_eq!(shard.connections[0].waiting.len() - before, super::READ_BYTES / SMALLEST.len());
+    shard.look_at(readable); // as a socket does that broke
+    assert_eq!(shard.connections[0].waiting.len() - before, super::READ_BYTES / SMALLEST.len());
+}
+
+#[test]
+fn one_turn_takes_so_much_from_the_inbox_and_answers_so_many_requests() {
+    let (mut shard, bars, _client) = standing();
+    for _ in 0..=super::MAX_INBOUND_PER_TURN {
+        publish(&bars, "A:1", Flags::default(), "{}");
+    }
+    shard.take_all_in();
+    assert!(shard.next_inbound().is_some() && shard.next_inbound().is_none(), "one is left for the next turn");
+    hear(&mut shard, &r#"{"type":"ping"}"#.repeat(33));
+    assert_eq!(shard.connections[0].waiting.len(), 1);
+}
+
+#[test]
+fn a_connection_has_so_long_to_answer_a_close_and_is_told_so_often() {
+    let now = Instant::now();
+    let second = Duration::from_secs(1);
+    let mut connection = Connection::new(newcomer().0, 0, 1000, &Arc::default(), now);
+    assert!(connection.may_be_told(now));
+    assert!(!connection.may_be_told(now + second - Duration::from_nanos(1)) && connection.may_be_told(now + second));
+    connection.close(1001, "", now);
+    assert!(!connection.is_finished(now + 2 * second - Duration::from_nanos(1)));
+    assert!(connection.is_finished(now + 2 * second), "it did not answer");
 }

@@ -56,6 +56,9 @@ pub fn accept<'s>(
     if version != Version::HTTP_11 {
         return Err(bad_request("a websocket is opened over HTTP/1.1"));
     }
+    if only(headers, header::HOST).is_none() {
+        return Err(bad_request("Host must be given once"));
+    }
     let upgrades =
         has_token(headers, header::UPGRADE, "websocket") && has_token(headers, header::CONNECTION, "upgrade");
     if !upgrades {
@@ -71,6 +74,9 @@ pub fn accept<'s>(
             header: Some((header::SEC_WEBSOCKET_VERSION, VERSION)),
             message: "this path speaks websocket version 13: send Sec-WebSocket-Version: 13",
         });
+    }
+    if has_body(headers) {
+        return Err(bad_request("a websocket is opened without a body"));
     }
     let Some(key) = only(headers, header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key)) else {
         return Err(bad_request("Sec-WebSocket-Key must be given once and be 16 bytes in base64"));
@@ -106,6 +112,12 @@ fn only(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     values.next().is_none().then_some(value)
 }
 
+/// Whether bytes follow the head that belong to the request: they would be taken for frames.
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get_all(header::CONTENT_LENGTH).into_iter().any(|length| length != "0")
+}
+
 fn is_key(key: &str) -> bool {
     KEY_BASE64.decode(key).is_ok_and(|bytes| bytes.len() == KEY_LENGTH)
 }
@@ -126,7 +138,8 @@ mod tests {
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
     const ANSWER: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-    const GOOD: [(&str, &str); 4] = [
+    const GOOD: [(&str, &str); 5] = [
+        ("host", "localhost"),
         ("upgrade", "websocket"),
         ("connection", "Upgrade"),
         ("sec-websocket-version", "13"),
@@ -190,6 +203,21 @@ mod tests {
         }
         assert_eq!(status_with("sec-websocket-key", &[]), 400);
         assert_eq!(status_with("sec-websocket-key", &[KEY, KEY]), 400);
+    }
+
+    #[test]
+    fn the_host_is_said_once() {
+        assert_eq!(status_with("host", &["example.com:8080"]), 101);
+        assert_eq!(status_with("host", &[]), 400);
+        assert_eq!(status_with("host", &["a.example", "a.example"]), 400);
+    }
+
+    #[test]
+    fn there_is_no_body() {
+        assert_eq!(status_with("content-length", &["0"]), 101);
+        assert_eq!(status_with("content-length", &["5"]), 400);
+        assert_eq!(status_with("content-length", &["0", "5"]), 400);
+        assert_eq!(status_with("transfer-encoding", &["chunked"]), 400);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use broadcastd::hub::Hub;
 use broadcastd::hub::settings::Settings;
 use broadcastd::server::{Config, EndpointConfig, Server};
 use broadcastd::shard;
+use broadcastd::shard::rate::Rate;
 use serde_json::Value;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -49,6 +51,7 @@ pub fn shard_config() -> shard::Config {
         flush: Duration::ZERO,
         outbox: 1 << 20,
         max_subscriptions: 200,
+        rate: Rate { commands: NonZeroU32::new(50).unwrap(), burst: 100 },
         max_message: 64 << 10,
         ping_every: Duration::from_secs(30),
         drop_after: Duration::from_secs(90),
@@ -102,7 +105,7 @@ impl Drop for House {
 }
 
 /// A runtime on a thread of its own, as the daemon has it.
-fn runtime() -> (Handle, oneshot::Sender<()>) {
+pub fn runtime() -> (Handle, oneshot::Sender<()>) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let handle = runtime.handle().clone();
     let (stop, stopped) = oneshot::channel();

@@ -8,19 +8,28 @@
     reason = "a failed unwrap is a failed test; without the standard harness clippy cannot know"
 )]
 
+mod abuse;
 mod admin;
+mod autobahn;
 mod bad_input;
 mod bad_reload;
 mod broadcasters;
 mod clients;
+mod closing;
 mod documents;
+mod echo;
+mod foreign;
+mod fuzzing;
+mod handshake;
 mod house;
 mod http;
 mod ingest;
 mod lifecycle;
+mod limits;
 mod main_job;
 mod needs;
 mod process;
+mod raw;
 mod real_trades;
 mod reload;
 mod server;
@@ -33,14 +42,21 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
     let tests = [
+        abuse::tests(),
         admin::tests(),
+        autobahn::tests(),
         bad_input::tests(),
         bad_reload::tests(),
         broadcasters::tests(),
         clients::tests(),
+        closing::tests(),
         documents::tests(),
+        foreign::tests(),
+        fuzzing::tests(),
+        handshake::tests(),
         ingest::tests(),
         lifecycle::tests(),
+        limits::tests(),
         main_job::tests(),
         needs::tests(),
         real_trades::tests(),

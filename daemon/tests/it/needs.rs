@@ -21,6 +21,7 @@ const REQUIRE: &str = "BROADCASTD_TEST_REQUIRE";
 /// Every other need is a program that is looked for in `PATH`.
 const LIBRARIES: &[(&str, &str, &[&str])] = &[
     ("node-ws", "node", &["-e", "require('ws')"]),
+    ("python3-kosoku", "python3", &["-c", "import kosoku"]),
     ("python3-websockets", "python3", &["-c", "import websockets"]),
     // Data that a package of the registry carries; fetched once, then found without a network.
     ("trade-data", "cargo", &["fetch", "--quiet", "--locked", "--manifest-path", TRADES]),

@@ -15,6 +15,7 @@ use tungstenite::{Message, WebSocket};
 use crate::house::{self, Client, House, hear, hear_close, say};
 use crate::http::{self, ask, get};
 use crate::needs;
+use crate::raw::{TEXT, UPGRADE, frame, unmasked};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -121,36 +122,16 @@ fn one_message_may_hold_two_requests() {
     );
 }
 
-const UPGRADE: [(&str, &str); 4] = [
-    ("Connection", "Upgrade"),
-    ("Upgrade", "websocket"),
-    ("Sec-WebSocket-Version", "13"),
-    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-];
-
-/// A client's frame with the mask of zeros, or without one.
-fn frame(first: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
-    let length = u16::try_from(payload.len()).unwrap();
-    let masked = u8::from(mask.is_some()) << 7;
-    let size =
-        if length < 126 { vec![masked | length as u8] } else { [&[masked | 126], &length.to_be_bytes()[..]].concat() };
-    let mask = mask.map_or(vec![], Vec::from);
-    [&[first], &size[..], &mask, payload].concat()
-}
-
 fn write(client: &mut Client, bytes: &[u8]) {
     client.get_mut().write_all(bytes).unwrap();
 }
-
-const TEXT: u8 = 0x81;
-const ZEROS: Option<[u8; 4]> = Some([0; 4]);
 
 fn what_comes_with_the_request_is_heard() {
     let house = House::start();
     let address = house.address();
     let mut socket = http::connect(&address);
     let request = http::request(&address, "GET /v1/ws HTTP/1.1", &UPGRADE, b"");
-    let ping = frame(TEXT, br#"{"type":"ping","id":"early"}"#, ZEROS);
+    let ping = frame(TEXT, br#"{"type":"ping","id":"early"}"#);
     socket.write_all(&[request, ping].concat()).unwrap();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -323,21 +304,21 @@ fn a_message_too_big_closes() {
 }
 
 fn a_frame_without_mask_closes() {
-    closes_with(1002, "client frame without a mask", |client| write(client, &frame(TEXT, br#"{"type":"ping"}"#, None)));
+    closes_with(1002, "client frame without a mask", |client| write(client, &unmasked(TEXT, br#"{"type":"ping"}"#)));
 }
 
 fn text_that_is_not_utf_8_closes() {
-    closes_with(1007, "text is not utf-8", |client| write(client, &frame(TEXT, b"{\"type\":\"\xff\"}", ZEROS)));
+    closes_with(1007, "text is not utf-8", |client| write(client, &frame(TEXT, b"{\"type\":\"\xff\"}")));
 }
 
 fn fragments_and_binary_messages_are_answered() {
     let house = House::start();
     let mut client = house.connect();
     let text = br#"{"type":"subscribe","topic":"ticks:AAPL","id":"1"}"#;
-    write(&mut client, &frame(0x01, &text[..9], ZEROS));
-    write(&mut client, &frame(0x89, b"between", ZEROS));
-    write(&mut client, &frame(0x00, b"", ZEROS));
-    write(&mut client, &frame(0x80, &text[9..], ZEROS));
+    write(&mut client, &frame(0x01, &text[..9]));
+    write(&mut client, &frame(0x89, b"between"));
+    write(&mut client, &frame(0x00, b""));
+    write(&mut client, &frame(0x80, &text[9..]));
     assert!(matches!(client.read().unwrap(), Message::Pong(payload) if &payload[..] == b"between"));
     assert!(hear(&mut client).contains(r#""status":"subscribed","topic":"ticks:AAPL""#));
     hear(&mut client);

@@ -290,9 +290,14 @@ unsafe fn read_sized<T: Grows>(bytes: *const u8, room: usize) -> Result<T, BadIt
     let mut value = MaybeUninit::<T>::zeroed();
     // SAFETY: both sides have that many bytes; zero is valid for what is left (`Grows`), and so is what obeys the header.
     unsafe {
-        std::ptr::copy_nonoverlapping(bytes, value.as_mut_ptr().cast(), written.min(size_of::<T>()));
+        std::ptr::copy_nonoverlapping(bytes, value.as_mut_ptr().cast(), whole_words(written).min(size_of::<T>()));
         Ok(value.assume_init())
     }
+}
+
+/// A size that ends inside a pointer or a length would leave half of it, which is worse than none.
+fn whole_words(size: usize) -> usize {
+    size - size % size_of::<usize>()
 }
 
 #[cfg(test)]
@@ -368,6 +373,10 @@ mod tests {
         // SAFETY: a whole table, alive for the call.
         let read = unsafe { read_table(&raw const table) }.unwrap();
         assert!(read.log_level.is_some() && read.fail.is_none());
+        let half = HostApi { size: cut - 4, log_level: Some(level), ..HostApi::EMPTY };
+        // SAFETY: a whole table, alive for the call.
+        let read = unsafe { read_table(&raw const half) }.unwrap();
+        assert!(read.log_level.is_none(), "half a pointer is no function");
         let tiny = HostApi { size: 2, ..HostApi::EMPTY };
         // SAFETY: a whole table, and NULL.
         assert!(unsafe { read_table(&raw const tiny).is_none() && read_table::<HostApi>(std::ptr::null()).is_none() });

@@ -12,7 +12,7 @@ pub struct Hub {
     /// Connections at a time, 1 to 10 000 000; default 10 000. Capped with a warning at the limit of descriptors.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_connections: u32,
-    /// Connections from one address, 1 to 10 000 000; default 100. Loopback is exempt.
+    /// WebSocket connections from one address, and as many that speak HTTP, 1 to 10 000 000; default 100. Loopback is exempt.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_per_ip: u32,
     /// Subscriptions of one connection, 1 to 100 000; default 200.
@@ -27,6 +27,8 @@ pub struct Hub {
     pub memory: Size,
     /// How a dead connection is found.
     pub ping: Ping,
+    /// How fast one client may give commands; those beyond are refused.
+    pub rate: Rate,
     /// The largest message from a client, 128B to 16MiB; default 64KiB.
     #[schemars(range(min = 128, max = 16_777_216))]
     pub max_message: Size,
@@ -61,6 +63,18 @@ pub struct Ping {
     pub drop_after: Duration,
 }
 
+/// How fast one client may give commands; those beyond are refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rate {
+    /// Commands a second of one connection, 1 to 1 000 000; default 50.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub commands: u32,
+    /// Commands at once after a pause, 1 to 1 000 000; default 100.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub burst: u32,
+}
+
 /// What a stream keeps for those who come back; whichever bound is met first counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -85,6 +99,7 @@ impl Default for Hub {
             outbox: Size(1 << 20),
             memory: Size(1 << 30),
             ping: Ping::default(),
+            rate: Rate::default(),
             max_message: Size(64 << 10),
             header_timeout: Duration::from_secs(10),
             history: History::default(),
@@ -99,6 +114,12 @@ impl Default for Hub {
 impl Default for Ping {
     fn default() -> Self {
         Self { every: Duration::from_secs(30), drop_after: Duration::from_secs(90) }
+    }
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self { commands: 50, burst: 100 }
     }
 }
 

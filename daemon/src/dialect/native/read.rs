@@ -63,7 +63,7 @@ fn parse_object(text: &str) -> Result<Request, Refusal> {
     let stream = wire.stream.as_ref().and_then(Value::as_str).map(str::to_owned);
     match read_command(&wire) {
         Ok(command) => Ok(Request { id, command }),
-        Err((code, message)) => Err(Refusal { code, message, stream, id }),
+        Err((code, message)) => Err(Refusal { code, message, stream, retry: None, id }),
     }
 }
 
@@ -163,7 +163,7 @@ fn read_id(id: Option<&RawValue>) -> Result<RequestId, Refusal> {
 }
 
 fn refusal(code: Code, message: String) -> Refusal {
-    Refusal { code, message, stream: None, id: None }
+    Refusal { code, message, stream: None, retry: None, id: None }
 }
 
 #[cfg(test)]

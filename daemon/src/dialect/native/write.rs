@@ -147,6 +147,9 @@ fn refused(refusal: &Refusal, unix_ns: i64) -> Vec<u8> {
     out.bytes(b"{\"code\":");
     out.text(refusal.code.text());
     out.field("message", &refusal.message);
+    if let Some(retry) = refusal.retry {
+        out.number(",\"retry_ms\":", retry.as_millis() as u64);
+    }
     out.bytes(b"}");
     out.end_with(unix_ns, &refusal.id)
 }

@@ -8,7 +8,7 @@ use crate::hub::inputs::{Batch, ListenerId};
 use crate::hub::log::Log;
 use crate::hub::pattern::Pattern;
 use crate::hub::settings::Source;
-use crate::hub::signal::Signal;
+use crate::hub::signal::{Signal, Wakes};
 
 impl Stream {
     /// Subscriptions that an event of this topic (the part after the stream) reaches now; listeners count.
@@ -33,12 +33,12 @@ impl Stream {
     pub fn set_owner(&self, owner: &Arc<Signal>) {
         let mut inner = self.lock();
         inner.owner = Some(owner.clone());
-        let patterns: Vec<Pattern> = inner.interest.patterns().collect();
-        for pattern in &patterns {
-            inner.demand_changes(pattern);
-        }
+        inner.demand_changed = inner.interest.patterns().collect();
         if inner.inputs.has_listeners() {
-            inner.demand_changes(&Pattern::whole(&self.name));
+            inner.demand_changed.insert(Pattern::whole(&self.name));
+        }
+        if !inner.demand_changed.is_empty() {
+            owner.raise(Wakes::DEMAND);
         }
         inner.set_source(Source::Running);
     }
@@ -58,7 +58,9 @@ impl Stream {
 
     /// Whoever is subscribed is told when the set is another one than before.
     pub fn end_records(&self) {
-        self.lock().logs.values_mut().for_each(Log::end_records);
+        let mut inner = self.lock();
+        let declared = inner.kinds.collections();
+        inner.logs.values_mut().for_each(|log| log.end_records(&declared));
     }
 
     /// Publishers that were refused try again.
@@ -68,15 +70,12 @@ impl Stream {
 
     pub fn listen(&self, signal: Arc<Signal>, saved: Option<&Position>) -> ListenerId {
         let mut inner = self.lock();
-        let id = inner.inputs.add(signal, saved, &self.epoch);
-        inner.demand_changes(&Pattern::whole(&self.name));
-        id
+        inner.change_demand(&Pattern::whole(&self.name), |inner| inner.inputs.add(signal, saved, &self.epoch))
     }
 
     pub fn unlisten(&self, listener: ListenerId) {
         let mut inner = self.lock();
-        inner.inputs.remove(listener);
-        inner.demand_changes(&Pattern::whole(&self.name));
+        inner.change_demand(&Pattern::whole(&self.name), |inner| inner.inputs.remove(listener));
     }
 
     pub fn read_inputs(&self, listener: ListenerId, max: usize) -> Batch {

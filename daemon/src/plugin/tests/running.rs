@@ -305,7 +305,7 @@ impl crate::hub::targets::Outlet for Deaf {
         Ok(())
     }
 
-    fn records_replaced(&self, _: crate::event::LogId, _: u64) {}
+    fn records_replaced(&self, _: crate::event::LogId, _: u64, _: &crate::hub::records::Snapshot) {}
 
-    fn source_changed(&self, _: crate::event::LogId, _: &Source) {}
+    fn source_changed(&self, _: crate::event::LogId, _: u64, _: &Source) {}
 }

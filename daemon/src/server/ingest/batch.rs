@@ -184,7 +184,11 @@ fn pointer(refused: &Refused) -> &'static str {
         Refused::BadTopic(_) | Refused::TooManyTopics(_) => "/topic",
         Refused::TooManyRecords(_) => "/key",
         Refused::TooManyAudiences(_) | Refused::NotPrivate => "/audience",
-        Refused::Full | Refused::NoMemory | Refused::Removed => "",
+        Refused::Full
+        | Refused::NoMemory
+        | Refused::Removed
+        | Refused::TooManyCauses(_)
+        | Refused::TooManyPatterns(_) => "",
     }
 }
 

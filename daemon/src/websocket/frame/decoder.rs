@@ -41,6 +41,11 @@ impl Decoder {
         Decoder { max_message, pending: Pending::default(), lent: Vec::new(), ended: false }
     }
 
+    /// From the next frame on; what has come of a message counts.
+    pub fn set_max_message(&mut self, max_message: usize) {
+        self.max_message = max_message;
+    }
+
     /// Takes the next input off the front of `rest`; `None` means that more bytes are needed and `rest` is used up.
     ///
     /// Call it until `None`: only then everything is consumed and nothing is kept that was already handed out. After

@@ -1,0 +1,108 @@
+//! What one event costs without any socket: `bench-micro CASE EVENTS` does a case so often and prints the processor time
+//! and the allocations of one event. Run with twice as many events under callgrind, the difference is its instructions.
+
+#[path = "../allocations.rs"]
+mod allocations;
+#[path = "../micro/border.rs"]
+mod border;
+#[path = "../micro/publish.rs"]
+mod publish;
+#[path = "../micro/shard.rs"]
+mod shard;
+
+use anyhow::{Context, Result, bail};
+use rustix::time::{ClockId, clock_gettime};
+
+use self::allocations::Allocations;
+use self::border::Border;
+
+/// Events before the measure begins: the history is full then, so that one leaves for each that comes.
+const WARM_UP: u64 = 2_000;
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let case = arguments.next().context("which case?")?;
+    let events: u64 = arguments.next().context("how many events?")?.parse()?;
+    broadcastd::metrics::install()?; // as in the daemon, where counting is not free
+    let mut words = case.split(':');
+    let name = words.next().unwrap_or_default();
+    let number = words.next().map_or(Ok(1), str::parse)?;
+    let window = words.next().map_or(Ok(1), str::parse)?;
+    let own = Measured { events, whose: Whose::Own, batch: 1 };
+    let batches = Measured { batch: number, ..own };
+    let turns = Measured { batch: number * window, ..own };
+    match name {
+        "copy" => own.measure(publish::copy()),
+        "copy-kept" => own.measure(publish::copy_kept()),
+        "publish" => own.measure(publish::publish(number, "")?),
+        "publish-record" => own.measure(publish::publish(number, "current")?),
+        "events-direct" => batches.measure(border::events_direct(number)),
+        "events" => batches.measure(Border::load()?.events(number)),
+        "border-publish" => batches.measure(Border::load()?.publish(number)),
+        "border-publish-all" => Measured { batch: border::TOGETHER, ..own }.measure(Border::load()?.publish_all()),
+        "send" => Measured { whose: Whose::Others, ..turns }.measure(shard::send(number, window)?),
+        "shard" => Measured { whose: Whose::Others, ..turns }.measure(shard::shard(number, window)?),
+        _ => bail!("there is no case {case}"),
+    }
+    Ok(())
+}
+
+/// Whose processor time and allocations count.
+#[derive(Clone, Copy)]
+enum Whose {
+    /// The thread's that does the steps.
+    Own,
+    /// All others': the thread that does the steps only makes them work.
+    Others,
+}
+
+#[derive(Clone, Copy)]
+struct Measured {
+    /// How many events go through, at least.
+    events: u64,
+    whose: Whose,
+    /// Events, or deliveries, of one step.
+    batch: u64,
+}
+
+impl Measured {
+    fn measure(self, mut step: impl FnMut()) {
+        if matches!(self.whose, Whose::Others) {
+            Allocations::count_others();
+        }
+        (0..WARM_UP.div_ceil(self.batch)).for_each(|_| step());
+        let (began, before) = (self.whose.cpu_nanos(), self.whose.allocations());
+        let steps = self.events.div_ceil(self.batch);
+        (0..steps).for_each(|_| step());
+        let (ended, after) = (self.whose.cpu_nanos(), self.whose.allocations());
+        let each = |total: u64| total as f64 / (steps * self.batch) as f64;
+        println!(
+            "ns={:.2} allocations={:.3} bytes={:.1}",
+            each(ended - began),
+            each(after.count - before.count),
+            each(after.bytes - before.bytes)
+        );
+    }
+}
+
+impl Whose {
+    /// Processor time: what other processes take in between does not count.
+    fn cpu_nanos(self) -> u64 {
+        let nanos = |clock| {
+            let time = clock_gettime(clock);
+            time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+        };
+        let own = nanos(ClockId::ThreadCPUTime);
+        match self {
+            Self::Own => own,
+            Self::Others => nanos(ClockId::ProcessCPUTime) - own,
+        }
+    }
+
+    fn allocations(self) -> Allocations {
+        match self {
+            Self::Own => Allocations::own(),
+            Self::Others => Allocations::others(),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Figures of several runs, and how they are written.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use anyhow::{Context, Result};
+
+/// The middle of several runs, and how far they lay apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    pub median: f64,
+    pub min: f64,
+    pub max: f64,
+}
+
+impl Spread {
+    /// Of at least one run.
+    pub fn of(runs: impl IntoIterator<Item = f64>) -> Self {
+        let mut runs: Vec<f64> = runs.into_iter().collect();
+        runs.sort_by(f64::total_cmp);
+        let middle = runs.len() / 2;
+        let median = if runs.len() % 2 == 1 { runs[middle] } else { (runs[middle - 1] + runs[middle]) / 2.0 };
+        Self { median, min: runs[0], max: runs[runs.len() - 1] }
+    }
+
+    /// The ratio of each run to the run of the other beside it: what both suffered alike drops out.
+    pub fn of_ratios(runs: &[f64], others: &[f64]) -> Self {
+        Self::of(runs.iter().zip(others).map(|(run, other)| run / other))
+    }
+
+    /// Written as `12.3 (11.9–14.0)`, each by the same rule.
+    pub fn with(&self, write: impl Fn(f64) -> String) -> String {
+        format!("{} ({}–{})", write(self.median), write(self.min), write(self.max))
+    }
+}
+
+/// `4.03 M`, `240 k`, `87`.
+pub fn count(value: f64) -> String {
+    match value.abs() {
+        large if large >= 1e6 => format!("{:.2} M", value / 1e6),
+        large if large >= 1e4 => format!("{:.0} k", value / 1e3),
+        large if large >= 100.0 => format!("{value:.0}"),
+        _ => format!("{value:.1}"),
+    }
+}
+
+pub fn ratio(value: f64) -> String {
+    match value.abs() {
+        large if large >= 10.0 => format!("{value:.0}"),
+        large if large >= 1.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+pub fn percent(value: f64) -> String {
+    format!("{:.0} %", value * 100.0)
+}
+
+/// Microseconds as milliseconds.
+pub fn millis(micros: f64) -> String {
+    format!("{:.1}", micros / 1e3)
+}
+
+/// What a program of ours says: words of the form `name=number`.
+#[derive(Debug, Default)]
+pub struct Said(BTreeMap<String, f64>);
+
+impl Said {
+    pub fn read(text: &str) -> Self {
+        let words = text.split_whitespace().filter_map(|word| word.split_once('='));
+        Self(words.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect())
+    }
+
+    pub fn get(&self, name: &str) -> Result<f64> {
+        self.0.get(name).copied().with_context(|| format!("no {name} in {:?}", self.0))
+    }
+}
+
+/// A table in Markdown, its columns filled up so that it can also be read as it stands.
+#[derive(Debug)]
+pub struct Table(Vec<Vec<String>>);
+
+impl Table {
+    pub fn new(head: &[&str]) -> Self {
+        Self(vec![head.iter().map(|cell| (*cell).to_owned()).collect()])
+    }
+
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.0.push(cells.into_iter().collect());
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = self.0[0].len();
+        let width = |column: usize| self.0.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        for (index, row) in self.0.iter().enumerate() {
+            for (cell, width) in row.iter().zip(&widths) {
+                write!(out, "| {cell:width$} ")?;
+            }
+            writeln!(out, "|")?;
+            if index == 0 {
+                for (column, width) in widths.iter().enumerate() {
+                    let (dashes, end) = ("-".repeat(width + 1), if column == 0 { '-' } else { ':' });
+                    write!(out, "|{dashes}{end}")?;
+                }
+                writeln!(out, "|")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_has_its_middle_and_ends() {
+        assert_eq!(Spread::of([3.0, 1.0, 2.0]), Spread { median: 2.0, min: 1.0, max: 3.0 });
+        assert_eq!(Spread::of([4.0, 1.0]).median, 2.5);
+        assert_eq!(Spread::of_ratios(&[2.0, 9.0, 4.0], &[1.0, 3.0, 1.0]).median, 3.0);
+    }
+
+    #[test]
+    fn words_and_tables_are_read_and_written() {
+        assert_eq!(Said::read("a=1 b=2.5\nnoise").get("b").unwrap(), 2.5);
+        assert!(Said::read("a=1").get("b").is_err());
+        let mut table = Table::new(&["what", "n"]);
+        table.row(["copy".to_owned(), "1".to_owned()]);
+        assert_eq!(table.to_string(), "| what | n |\n|------|--:|\n| copy | 1 |\n");
+    }
+}

@@ -1,0 +1,6 @@
+//! What the load generator does.
+
+pub mod bars;
+pub mod crowd;
+pub mod fanout;
+pub mod publisher;

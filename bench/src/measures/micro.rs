@@ -1,0 +1,80 @@
+//! Cases without sockets: each run is a process of its own, so that no case profits from the one before.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::{Effort, Instructions};
+use crate::figures::{Spread, Table, ratio};
+use crate::process::{Seat, Started, program};
+
+/// Events of a run under callgrind, and of another with twice as many: the difference is free of start and warm-up.
+const COUNTED: u64 = 2_048;
+const ONE_RUN: Duration = Duration::from_secs(60);
+
+/// A case of `bench-micro`, and how the table names it.
+pub struct Case {
+    pub case: &'static str,
+    pub label: &'static str,
+    pub thread: Thread,
+}
+
+/// The thread whose instructions count, by its number in the order of starting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Thread {
+    Main = 1,
+    Second = 2,
+}
+
+/// One table: the first case is what the others are compared with, run for run.
+pub fn table(cases: &[Case], head: [&str; 3], effort: &Effort) -> Result<Table> {
+    let mut nanos = vec![Vec::new(); cases.len()];
+    let mut allocated = vec![(0.0, 0.0); cases.len()];
+    for _ in 0..effort.runs {
+        for (index, case) in cases.iter().enumerate() {
+            let arguments = [case.case.to_owned(), effort.events.to_string()];
+            let said = Started::start(Seat::Server, &program("bench-micro")?, &arguments, &[])?.said(ONE_RUN)?;
+            nanos[index].push(said.get("ns")?);
+            allocated[index] = (said.get("allocations")?, said.get("bytes")?);
+        }
+    }
+    let [what, each, times] = head;
+    let mut table = Table::new(&[what, each, times, "instructions", "allocations", "bytes allocated"]);
+    for (index, case) in cases.iter().enumerate() {
+        let instructions = match effort.instructions {
+            Instructions::Counted => instructions(case)?,
+            Instructions::Left => None,
+        };
+        table.row([
+            case.label.to_owned(),
+            Spread::of(nanos[index].iter().copied()).with(ratio),
+            Spread::of_ratios(&nanos[index], &nanos[0]).with(ratio),
+            instructions.map_or("–".to_owned(), |count| format!("{count:.0}")),
+            ratio(allocated[index].0),
+            format!("{:.0}", allocated[index].1),
+        ]);
+    }
+    Ok(table)
+}
+
+/// Instructions of one event in user space; `None` where there is no valgrind.
+fn instructions(case: &Case) -> Result<Option<f64>> {
+    let (Some(once), Some(twice)) = (counted(case, COUNTED)?, counted(case, 2 * COUNTED)?) else { return Ok(None) };
+    Ok(Some((twice - once) / COUNTED as f64))
+}
+
+fn counted(case: &Case, events: u64) -> Result<Option<f64>> {
+    let folder = tempfile::tempdir()?;
+    let counts = folder.path().join("counts");
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--tool=callgrind", "--separate-threads=yes"]);
+    valgrind.arg(format!("--callgrind-out-file={}", counts.display()));
+    valgrind.arg(program("bench-micro")?).args([case.case, &events.to_string()]);
+    let Ok(output) = valgrind.output() else { return Ok(None) };
+    ensure!(output.status.success(), "callgrind of {}: {}", case.case, String::from_utf8_lossy(&output.stderr));
+    let counts = fs::read_to_string(format!("{}-{:02}", counts.display(), case.thread as usize))?;
+    let total = counts.lines().find_map(|line| line.strip_prefix("totals: "));
+    Ok(total.and_then(|total| total.trim().parse().ok()))
+}

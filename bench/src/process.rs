@@ -1,0 +1,222 @@
+//! Processes that a measure starts, each ended with it; what the kernel counts for them.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Resource, Rlimit, Signal};
+use rustix::thread::CpuSet;
+use tempfile::TempDir;
+
+use crate::figures::Said;
+
+/// How long a process may take to say that it is ready, or to end after it was asked to.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The first word of our own command line when it stands in front of a program to start.
+pub const UNDER: &str = "under";
+
+/// Which processor a process has. With one processor everybody shares it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seat {
+    Server,
+    Load,
+    Anywhere,
+}
+
+/// A running process. It is killed when this is dropped, and by the kernel when we end without dropping anything.
+#[derive(Debug)]
+pub struct Started {
+    name: String,
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Started {
+    /// Starts a program in an environment that is empty but for `env`.
+    pub fn start(seat: Seat, program: &Path, arguments: &[String], env: &[(&str, &Path)]) -> Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args([UNDER, &format!("{seat:?}")])
+            .arg(program)
+            .args(arguments)
+            .env_clear()
+            .envs(env.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("{} cannot be started", program.display()))?;
+        let output = BufReader::new(child.stdout.take().context("its output is piped")?);
+        let (said, lines) = channel();
+        std::thread::spawn(move || {
+            // Reading goes on when nobody listens, so that the process can always write.
+            output.lines().map_while(Result::ok).for_each(|line| _ = said.send(line));
+        });
+        Ok(Self { name: program.display().to_string(), child, lines })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line of its output that contains the text.
+    pub fn line(&self, text: &str) -> Result<String> {
+        self.line_within(text, PATIENCE)
+    }
+
+    /// Waits until it has ended well, and reads the figures of its last line.
+    pub fn said(mut self, within: Duration) -> Result<Said> {
+        let line = self.line_within("=", within + PATIENCE)?;
+        drop(self.child.stdin.take());
+        let status = self.child.wait()?;
+        ensure!(status.success(), "{} ended with {status}", self.name);
+        Ok(Said::read(&line))
+    }
+
+    pub fn line_within(&self, text: &str, within: Duration) -> Result<String> {
+        let deadline = Instant::now() + within;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) if line.contains(text) => return Ok(line),
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => bail!("{} did not say {text:?} within {within:?}", self.name),
+                Err(RecvTimeoutError::Disconnected) => bail!("{} ended before it said {text:?}", self.name),
+            }
+        }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // One that has ended by itself is what was wanted.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// The daemon with a configuration of its own, on ports that the kernel chose.
+#[derive(Debug)]
+pub struct Daemon {
+    process: Started,
+    pub clients: String,
+    pub admin: String,
+    _folder: TempDir,
+}
+
+impl Daemon {
+    pub fn start(seat: Seat, config: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("config.toml");
+        // One shard: a server has one processor here, and so have those that it is compared with.
+        let ports = "[server]\nlisten = [\"127.0.0.1:0\"]\nshards = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n";
+        fs::write(&file, format!("{ports}[log]\nlevel = \"error\"\n[hub]\nmax_connections = 15000\n{config}"))?;
+        let plugins = programs()?;
+        let env = [("HOME", folder.path()), ("BROADCASTD_PLUGIN_PATH", &plugins)];
+        let arguments = ["--config".to_owned(), file.display().to_string()];
+        let process = Started::start(seat, &plugins.join("broadcastd"), &arguments, &env)?;
+        let address = |line: &str, scheme: &str| {
+            let rest = line.split_once(scheme).map(|(_, rest)| rest);
+            rest.and_then(|rest| rest.split('/').next()).map(str::to_owned).context("the greeting names no address")
+        };
+        let clients = address(&process.line("ws://")?, "ws://")?;
+        let admin = address(&process.line("http://")?, "http://")?;
+        Ok(Self { process, clients, admin, _folder: folder })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+}
+
+/// The folder that all programs of the measures lie in: the one of this program.
+pub fn programs() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    Ok(own.parent().context("a program lies in a folder")?.to_owned())
+}
+
+pub fn program(name: &str) -> Result<PathBuf> {
+    let path = programs()?.join(name);
+    ensure!(path.exists(), "{} is missing; run `cargo xtask bench`, which builds it", path.display());
+    Ok(path)
+}
+
+/// Becomes the program that the arguments name: on its processor, with as many descriptors as there may be, and ended by
+/// the kernel when whoever started it ends.
+pub fn become_program(arguments: &[String]) -> Result<()> {
+    let [seat, program, arguments @ ..] = arguments else { bail!("a seat and a program are needed") };
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    raise_descriptors()?;
+    let processors = processors()?;
+    let own = match seat.as_str() {
+        "Server" => processors.first(),
+        "Load" => processors.last(),
+        _ => None,
+    };
+    if let Some(own) = own {
+        let mut set = CpuSet::new();
+        set.set(*own);
+        rustix::thread::sched_setaffinity(None, &set)?;
+    }
+    Err(Command::new(program).args(arguments).exec()).with_context(|| format!("{program} cannot be run"))
+}
+
+/// The processors that we may use.
+pub fn processors() -> Result<Vec<usize>> {
+    let set = rustix::thread::sched_getaffinity(None)?;
+    Ok((0..CpuSet::MAX_CPU).filter(|processor| set.is_set(*processor)).collect())
+}
+
+/// As many connections as the hard limit of descriptors leaves room for, at most `wanted`.
+pub fn possible_connections(wanted: usize) -> usize {
+    /// Listeners, files, wake-ups, and those that the daemon keeps for itself.
+    const OTHERS: u64 = 400;
+    let limit = rustix::process::getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    wanted.min(usize::try_from(limit.saturating_sub(OTHERS)).unwrap_or(usize::MAX))
+}
+
+/// Processor time since the process began, in seconds: user and system as the kernel counts them in ticks.
+pub fn cpu_seconds(pid: u32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok()).context("a short stat");
+    Ok((ticks(11)? + ticks(12)?) as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// The same of the threads that run now, in nanoseconds of the scheduler: for processes that use next to none.
+pub fn fine_cpu_seconds(pid: u32) -> Result<f64> {
+    let mut total = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let schedstat = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let ran = schedstat.split_whitespace().next().and_then(|field| field.parse::<u64>().ok());
+        total += ran.context("a short schedstat")?;
+    }
+    Ok(total as f64 / 1e9)
+}
+
+/// Memory of a process in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    pub resident: f64,
+    /// Pages that others share count in part.
+    pub proportional: f64,
+}
+
+pub fn memory(pid: u32) -> Result<Memory> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let field = |name: &str| {
+        let line = rollup.lines().find_map(|line| line.strip_prefix(name));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+        kilobytes.map(|kilobytes| kilobytes * 1024.0).with_context(|| format!("no {name} in smaps_rollup"))
+    };
+    Ok(Memory { resident: field("Rss:")?, proportional: field("Pss:")? })
+}
+
+fn raise_descriptors() -> Result<()> {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
+    Ok(())
+}

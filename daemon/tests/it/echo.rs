@@ -1,0 +1,92 @@
+//! An endpoint that sends every message back, for conformance tests: the daemon's own listener, limits, handshake,
+//! upgrade and codec, with no hub or dialect behind them. It stands in for a shard, and exists only here.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::thread;
+
+use broadcastd::hub::Hub;
+use broadcastd::server::{Config, Server};
+use broadcastd::shard::inbox::{Inbound, Inbox, Newcomer};
+use broadcastd::websocket::close;
+use broadcastd::websocket::frame::{self, Decoder, Input, Opcode, Violation};
+use tokio::sync::oneshot;
+
+use crate::house;
+
+/// Autobahn's longest message has 16 MiB.
+pub const MAX_MESSAGE: usize = 16 << 20;
+const READ_BYTES: usize = 64 << 10;
+
+pub struct Echo {
+    server: Server,
+    _stop: oneshot::Sender<()>,
+}
+
+impl Echo {
+    pub fn start() -> Self {
+        let (runtime, stop) = house::runtime();
+        let (inbox, inbounds) = Inbox::new(0, usize::MAX).unwrap();
+        let server = Server::start(config(), Hub::new(house::EPOCH), vec![inbox], runtime).unwrap();
+        thread::spawn(move || {
+            for inbound in inbounds {
+                let Inbound::Adopt(newcomer) = inbound else { continue };
+                thread::spawn(move || serve(*newcomer)); // a client that is gone ends its thread
+            }
+        });
+        Self { server, _stop: stop }
+    }
+
+    pub fn url(&self) -> String {
+        format!("ws://{}/v1/ws", self.server.addresses()[0])
+    }
+}
+
+fn config() -> Config {
+    Config { max_connections: 10, ..house::config() }
+}
+
+fn serve(newcomer: Newcomer) -> io::Result<()> {
+    let mut socket = TcpStream::from(newcomer.socket);
+    socket.set_nonblocking(false)?;
+    let mut decoder = Decoder::new(MAX_MESSAGE);
+    let mut bytes = newcomer.read_ahead;
+    loop {
+        let mut answers = Vec::new();
+        let goes_on = echo(&mut decoder, &mut bytes, &mut answers);
+        socket.write_all(&answers)?;
+        if !goes_on {
+            // Closing the socket at once would let what the client still sends destroy the close frame on its way.
+            socket.shutdown(Shutdown::Write)?;
+            return io::copy(&mut socket, &mut io::sink()).map(drop);
+        }
+        bytes.resize(READ_BYTES, 0);
+        let count = socket.read(&mut bytes)?;
+        if count == 0 {
+            return Ok(());
+        }
+        bytes.truncate(count);
+    }
+}
+
+/// Answers what the bytes complete; whether the connection goes on.
+fn echo(decoder: &mut Decoder, bytes: &mut [u8], answers: &mut Vec<u8>) -> bool {
+    let mut rest = bytes;
+    loop {
+        match decoder.next(&mut rest) {
+            Ok(None) => return true,
+            Ok(Some(Input::Text(text))) => frame::encode(Opcode::Text, text.as_bytes(), answers),
+            Ok(Some(Input::Binary(payload))) => frame::encode(Opcode::Binary, payload, answers),
+            Ok(Some(Input::Ping(payload))) => answers.extend(frame::pong(payload)),
+            Ok(Some(Input::Pong(_))) => {}
+            Ok(Some(Input::Close { code, .. })) => {
+                answers.extend(frame::close(code.unwrap_or(close::NORMAL), ""));
+                return false;
+            }
+            Err(Violation { code, reason }) => {
+                answers.extend(frame::close(code, reason));
+                return false;
+            }
+        }
+    }
+}

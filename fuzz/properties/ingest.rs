@@ -1,0 +1,136 @@
+//! Whatever body is published over HTTP: each event of it is accepted or rejected with its place and reason, the answer is
+//! proper JSON, and so is what subscribers get.
+
+use std::cell::OnceCell;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode};
+use broadcastd::dialect::Dialect;
+use broadcastd::event::Position;
+use broadcastd::hub::log::Answer;
+use broadcastd::hub::pattern::Pattern;
+use broadcastd::hub::settings::Settings;
+use broadcastd::hub::{Hub, Wish};
+use broadcastd::server::ingest::{Door, routes};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use tokio::runtime::{Builder, Runtime};
+use tower_service::Service;
+
+thread_local! {
+    static RUNTIME: OnceCell<Runtime> = const { OnceCell::new() };
+}
+
+/// The first byte says whether the rest is one JSON text or lines of such.
+pub fn check(input: &[u8]) {
+    let Some((&form, body)) = input.split_first() else { return };
+    let form = if form % 2 == 0 { "application/json" } else { "application/x-ndjson" };
+    let hub = Hub::new("epoch");
+    let stream = hub.declare("ticks", Settings::default());
+    let (status, answer) = post(&hub, form, body);
+    let Ok(outcome) = serde_json::from_slice::<Outcome>(&answer) else {
+        return is_refused_whole(status, &answer, form == "application/json", body);
+    };
+    let count = outcome.accepted + outcome.rejected.len();
+    assert_eq!(count, events_in(form, body));
+    let expected = match (outcome.rejected.is_empty(), outcome.accepted) {
+        (true, _) => StatusCode::ACCEPTED,
+        (false, 0) => StatusCode::UNPROCESSABLE_ENTITY,
+        (false, _) => StatusCode::MULTI_STATUS,
+    };
+    assert_eq!(status, expected);
+    assert!(outcome.rejected.is_sorted_by(|one, next| one.index < next.index));
+    for rejected in &outcome.rejected {
+        assert!(rejected.index < count && !rejected.error.is_empty());
+        assert!(rejected.pointer.is_empty() || rejected.pointer.starts_with('/'), "{}", rejected.pointer);
+    }
+    let seq = stream.figures().seq;
+    assert_eq!(outcome.position.seq, seq);
+    assert!(seq <= outcome.accepted as u64, "a repeated event is accepted and takes no number");
+    let since = Position { epoch: "epoch".into(), seq: 0 };
+    let wish = Wish { patterns: &[Pattern::whole("ticks")], audience: "", since: Some(&since) };
+    let answered = stream.answer(&wish).expect("the stream is there");
+    let Answer::Recovered(published) = answered.answer else { return assert!(seq > 1000, "the history has room") };
+    assert_eq!(published.len() as u64, seq);
+    for event in published {
+        let text = Dialect::Native.event(&event);
+        let message = serde_json::from_slice::<Message<'_>>(&text);
+        let message = message.unwrap_or_else(|error| panic!("{error}: {}", text.escape_ascii()));
+        assert!(message.data.get().starts_with('{') && message.seq == event.seq);
+    }
+}
+
+#[derive(Deserialize)]
+struct Outcome {
+    accepted: usize,
+    rejected: Vec<Rejected>,
+    position: Seq,
+}
+
+#[derive(Deserialize)]
+struct Rejected {
+    index: usize,
+    pointer: String,
+    error: String,
+}
+
+#[derive(Deserialize)]
+struct Seq {
+    seq: u64,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: Reason,
+}
+
+#[derive(Deserialize)]
+struct Reason {
+    code: String,
+}
+
+/// What every event is on the wire; texts may hold what only looks like characters.
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[expect(dead_code, reason = "it must be there")]
+    r#type: IgnoredAny,
+    #[expect(dead_code, reason = "it must be there")]
+    stream: IgnoredAny,
+    #[expect(dead_code, reason = "it must be there")]
+    session_id: IgnoredAny,
+    #[serde(borrow)]
+    data: &'a RawValue,
+    #[expect(dead_code, reason = "it must be there")]
+    timestamp: String,
+    seq: u64,
+}
+
+fn post(hub: &std::sync::Arc<Hub>, form: &str, body: &[u8]) -> (StatusCode, Vec<u8>) {
+    let request = Request::post("/v1/streams/ticks/publish").header("content-type", form);
+    let request = request.body(Body::from(body.to_vec())).expect("a proper request");
+    let mut routes = routes(hub.clone(), Door::Open);
+    RUNTIME.with(|runtime| {
+        let runtime = runtime.get_or_init(|| Builder::new_current_thread().enable_time().build().expect("a runtime"));
+        runtime.block_on(async {
+            let answer = routes.call(request).await.expect("it answers whatever comes");
+            let (parts, body) = answer.into_parts();
+            (parts.status, to_bytes(body, usize::MAX).await.expect("an answer").to_vec())
+        })
+    })
+}
+
+fn is_refused_whole(status: StatusCode, answer: &[u8], is_json: bool, body: &[u8]) {
+    let refusal: Refusal = serde_json::from_slice(answer).expect("a refusal is JSON");
+    assert_eq!((status, &*refusal.error.code), (StatusCode::UNPROCESSABLE_ENTITY, "invalid_json"));
+    let is_readable = std::str::from_utf8(body).is_ok() && serde_json::from_slice::<IgnoredAny>(body).is_ok();
+    assert!(is_json && !is_readable, "{}", body.escape_ascii());
+}
+
+fn events_in(form: &str, body: &[u8]) -> usize {
+    if form != "application/json" {
+        let is_line = |line: &&[u8]| line.iter().any(|byte| !byte.is_ascii_whitespace());
+        return body.split(|byte| *byte == b'\n').filter(is_line).count();
+    }
+    serde_json::from_slice::<Vec<IgnoredAny>>(body).map_or(1, |events| events.len())
+}
