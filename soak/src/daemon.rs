@@ -190,7 +190,7 @@ fn programs() -> Result<PathBuf> {
 fn is_complaint(line: &str) -> bool {
     let Ok(said) = serde_json::from_str::<Value>(line) else { return true };
     let is_expected = EXPECTED.iter().any(|text| line.contains(text))
-        || FAILING.iter().any(|broadcaster| said["broadcaster"] == *broadcaster);
+        || FAILING.iter().any(|broadcaster| said["broadcaster"] == *broadcaster || said["target"] == *broadcaster);
     said["level"] == "ERROR" && !is_expected
 }
 
