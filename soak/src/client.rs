@@ -172,7 +172,7 @@ impl Visit<'_> {
             let text = self.ledger.unsubscribe(which);
             text.map_or(Ok(()), |text| self.say(text))?;
         }
-        self.read_until("every subscription has ended", |ledger| ledger.is_settled() && ledger.len() == 0)?;
+        self.read_until("every subscription has ended", |ledger| ledger.is_settled() && ledger.is_empty())?;
         let ping = self.ledger.ping();
         self.say(ping)?;
         self.read_until("the last ping is answered", Ledger::is_settled)?;
