@@ -13,6 +13,9 @@ pub const DROP_AFTER_SECONDS: u64 = 8;
 /// The smallest that may be configured, so that something has to go.
 pub const MEMORY: &str = "16MiB";
 
+/// Failures of the broadcaster that is there to fail, until it is left alone.
+pub const FAILURES: u64 = 3;
+
 /// The relays that are always there, the first one with a listener of its own.
 pub const RELAYS: [&str; 2] = ["ticks", "quotes"];
 /// A relay that comes and goes.
@@ -144,7 +147,7 @@ restart = {{ max = 1000, backoff = \"100ms..1s\" }}
 [broadcasters.fails]
 plugin = \"faulty\"
 settings = {{ mode = \"error_in_start\" }}
-restart = {{ max = 3, within = \"10s\", backoff = \"100ms..1s\" }}
+restart = {{ max = {FAILURES}, within = \"10s\", backoff = \"100ms..1s\" }}
 [broadcasters.slow]
 plugin = \"faulty\"
 listen = [\"{FED}\"]

@@ -132,6 +132,15 @@ impl Daemon {
         })
     }
 
+    /// The names of its threads.
+    pub fn threads(&self) -> Result<Vec<String>> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id()))?;
+        let name = |thread: std::io::Result<fs::DirEntry>| fs::read_to_string(thread?.path().join("comm"));
+        let mut names: Vec<String> = threads.filter_map(|thread| Some(name(thread).ok()?.trim().to_owned())).collect();
+        names.sort();
+        Ok(names)
+    }
+
     /// What its log says that it should not.
     pub fn complaints(&self) -> Result<Vec<String>> {
         let log = fs::read_to_string(self.folder.path().join("daemon.log"))?;
