@@ -95,7 +95,8 @@ impl Setup {
     }
 
     pub fn text(&self, folder: &Path) -> String {
-        let Self { mode, bars_ms, outbox, max_subscriptions, faulty_ms, .. } = self;
+        let Self { outbox, max_subscriptions, .. } = self;
+        let broadcasters = self.broadcasters();
         let (plugins, [ticks, quotes]) = (plugins(folder).display().to_string(), RELAYS);
         let history = match self.history {
             History::Long => "{ events = 20_000, bytes = \"16MiB\", age = \"2m\" }",
@@ -130,7 +131,16 @@ visible = true
 lag = \"disconnect\"
 [streams.{FED}]
 {guest}
-[broadcasters.bars]
+{broadcasters}
+{extra}"
+        )
+    }
+
+    fn broadcasters(&self) -> String {
+        let Self { mode, bars_ms, faulty_ms, .. } = self;
+        let ticks = RELAYS[0];
+        format!(
+            "[broadcasters.bars]
 plugin = \"bars\"
 settings = {{ source = \"mock\", interval = \"{bars_ms}ms\", symbols = [\"A\", \"B\", \"C\", \"D\"], resolutions = [\"1S\", \"1\"] }}
 [broadcasters.made]
@@ -154,9 +164,18 @@ listen = [\"{FED}\"]
 settings = {{ mode = \"slow\", interval_ms = 1000 }}
 [broadcasters.flood]
 plugin = \"faulty\"
-settings = {{ mode = \"flood\", interval_ms = 10_000 }}
-{extra}"
+settings = {{ mode = \"flood\", interval_ms = 10_000 }}"
         )
+    }
+
+    /// Whether a broadcaster cannot be replaced by one of its own kind, so that a reload that would is refused.
+    pub fn may_be_refused(&self) -> bool {
+        ["panic_in_restore", "panic_in_new"].contains(&self.mode)
+    }
+
+    /// What is in force after a refusal, with a mode that is not refused next.
+    pub fn refused(&mut self, in_force: Self) {
+        *self = Self { mode: "well", ..in_force };
     }
 
     /// A text that must be refused, made of a good one.

@@ -46,6 +46,8 @@ impl Daemon {
             .args(["--config".as_ref(), file.as_os_str()])
             .env_clear()
             .env("HOME", folder.path())
+            // So that the allocator can be told otherwise when somebody looks for what grows.
+            .envs(std::env::vars().filter(|(name, _)| name.starts_with("MALLOC_")))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(folder.path().join("daemon.log"))?)

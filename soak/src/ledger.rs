@@ -1,15 +1,17 @@
 //! What one client has said and heard, held against what it was promised: every number of its subscriptions is delivered,
 //! shown by a snapshot, or told as lost with its range, also across connections. No I/O.
 
+mod check;
 mod subscription;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use self::check::{number, shortened, text};
 pub use self::subscription::Want;
 use self::subscription::{Event, Heard, Position, Stage, Subscription};
 use crate::tally::Tally;
@@ -279,7 +281,7 @@ impl Ledger {
             return Err("nobody asked for this snapshot".into());
         };
         let Some(announced) = self.announced.remove(at) else { return Ok(()) };
-        check_shown(&[&announced.of], seq, &message["data"])?;
+        check::shown(&[&announced.of], seq, &message["data"])?;
         // Those before it were dropped, which must be told.
         let skipped: Vec<u64> =
             self.announced.iter().take(at).filter(|before| before.stream == stream).map(|before| before.seq).collect();
@@ -298,7 +300,7 @@ impl Ledger {
         if all.is_empty() {
             return Err("a fresh snapshot of a stream without subscription".into());
         }
-        check_shown(&all, seq, &message["data"])?;
+        check::shown(&all, seq, &message["data"])?;
         let is_told = |subscription: &Subscription| match (subscription.want, subscription.stage) {
             (Want::Relay(_), Stage::Waiting(at)) => at == seq,
             (Want::Relay(_), Stage::Live) => false,
@@ -340,7 +342,7 @@ impl Ledger {
                 }
             }
             if let Want::Relay(_) = subscription.want {
-                check_event(&Truth::of(seq), stream, message)?;
+                check::event(&Truth::of(seq), stream, message)?;
             }
         }
         if !is_wanted {
@@ -366,49 +368,4 @@ impl Ledger {
     fn nth(&self, which: usize) -> Option<&Subscription> {
         self.subscriptions.get(which.checked_rem(self.subscriptions.len())?)
     }
-}
-
-/// An event of a relay is the one that was published under its number.
-fn check_event(truth: &Truth, stream: &str, message: &Value) -> Result<(), String> {
-    let (data, topic) = (&message["data"], truth.topic(stream));
-    let pad = data["pad"].as_str().map(str::len);
-    if message["topic"] != topic || data["n"] != truth.seq || pad != Some(truth.pad) {
-        return Err(format!("under this number {topic} was published with {} bytes of padding", truth.pad));
-    }
-    Ok(())
-}
-
-/// A snapshot of a relay shows the newest event of each key.
-fn check_shown(of: &[&Subscription], seq: u64, data: &Value) -> Result<(), String> {
-    let mut promised = BTreeSet::new();
-    for subscription in of {
-        match subscription.want {
-            Want::Relay(pattern) => promised.append(&mut pattern.shown_at(seq)),
-            Want::Plain | Want::Replaceable => return Ok(()),
-        }
-    }
-    let records = data["records"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let shown: BTreeSet<u64> = records.iter().filter_map(|record| record["n"].as_u64()).collect();
-    if shown != promised || records.len() != promised.len() {
-        return Err(format!("the snapshot shows {shown:?} in place of {promised:?}"));
-    }
-    Ok(())
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
-fn number(value: &Value) -> Result<u64, String> {
-    value.as_u64().ok_or_else(|| "a number is missing".to_owned())
-}
-
-/// Enough of a message to know it by.
-fn shortened(message: &Value) -> String {
-    const ENOUGH: usize = 400;
-    let mut text = message.to_string();
-    if let Some((end, _)) = text.char_indices().nth(ENOUGH) {
-        text.truncate(end);
-    }
-    text
 }
