@@ -13,6 +13,9 @@ pub const DROP_AFTER_SECONDS: u64 = 8;
 /// The smallest that may be configured, so that something has to go.
 pub const MEMORY: &str = "16MiB";
 
+/// Failures of the broadcaster that is there to fail, until it is left alone.
+pub const FAILURES: u64 = 3;
+
 /// The relays that are always there, the first one with a listener of its own.
 pub const RELAYS: [&str; 2] = ["ticks", "quotes"];
 /// A relay that comes and goes.
@@ -22,16 +25,16 @@ pub const FED: &str = "fed";
 /// What the broadcaster that changes its mode does; `flood` has one of its own.
 const MODES: [&str; 11] = [
     "well",
-    "panic",
+    "panic_in_timer",
     "well",
     "error",
-    "panic\", at = \"save",
-    "panic\", at = \"restore",
+    "panic_in_save",
+    "panic_in_restore",
     "slow",
     "garbage",
     "degraded",
-    "panic\", at = \"drop",
-    "panic\", at = \"new",
+    "drop_panic",
+    "panic_in_new",
 ];
 
 /// What changes from reload to reload.
@@ -93,13 +96,16 @@ impl Setup {
 
     pub fn text(&self, folder: &Path) -> String {
         let Self { outbox, max_subscriptions, .. } = self;
+        let broadcasters = self.broadcasters();
         let (plugins, [ticks, quotes]) = (plugins(folder).display().to_string(), RELAYS);
         let history = match self.history {
             History::Long => "{ events = 20_000, bytes = \"16MiB\", age = \"2m\" }",
             History::Short => "{ events = 500, bytes = \"1MiB\", age = \"20s\" }",
             History::None => "{ events = 0, bytes = 0, age = \"1s\" }",
         };
-        let daemon = format!(
+        let guest = if self.has_guest { format!("[streams.{GUEST}]\nvisible = true\n") } else { String::new() };
+        let extra = if self.has_extra { "[broadcasters.extra]\nplugin = \"faulty\"\n" } else { "" };
+        format!(
             "[server]
 listen = [\"127.0.0.1:0\"]
 drain = \"{DRAIN_SECONDS}s\"
@@ -114,7 +120,6 @@ dirs = [\"{plugins}\"]
 memory = \"{MEMORY}\"
 outbox = \"{outbox}\"
 max_subscriptions = {max_subscriptions}
-rate = {{ commands = 1000, burst = 1000 }}
 header_timeout = \"2s\"
 ping = {{ every = \"2s\", drop_after = \"{DROP_AFTER_SECONDS}s\" }}
 history = {history}
@@ -125,19 +130,17 @@ lag = \"resync\"
 visible = true
 lag = \"disconnect\"
 [streams.{FED}]
-"
-        );
-        daemon + &self.broadcasters()
+{guest}
+{broadcasters}
+{extra}"
+        )
     }
 
-    /// Everything that runs, and what comes and goes.
     fn broadcasters(&self) -> String {
         let Self { mode, bars_ms, faulty_ms, .. } = self;
-        let [ticks, _] = RELAYS;
-        let guest = if self.has_guest { format!("[streams.{GUEST}]\nvisible = true\n") } else { String::new() };
-        let extra = if self.has_extra { "[broadcasters.extra]\nplugin = \"faulty\"\n" } else { "" };
+        let ticks = RELAYS[0];
         format!(
-            "{guest}[broadcasters.bars]
+            "[broadcasters.bars]
 plugin = \"bars\"
 settings = {{ source = \"mock\", interval = \"{bars_ms}ms\", symbols = [\"A\", \"B\", \"C\", \"D\"], resolutions = [\"1S\", \"1\"] }}
 [broadcasters.made]
@@ -153,17 +156,26 @@ settings = {{ mode = \"{mode}\", interval_ms = 500 }}
 restart = {{ max = 1000, backoff = \"100ms..1s\" }}
 [broadcasters.fails]
 plugin = \"faulty\"
-settings = {{ mode = \"error\", at = \"start\" }}
-restart = {{ max = 3, within = \"10s\", backoff = \"100ms..1s\" }}
+settings = {{ mode = \"error_in_start\" }}
+restart = {{ max = {FAILURES}, within = \"10s\", backoff = \"100ms..1s\" }}
 [broadcasters.slow]
 plugin = \"faulty\"
 listen = [\"{FED}\"]
 settings = {{ mode = \"slow\", interval_ms = 1000 }}
 [broadcasters.flood]
 plugin = \"faulty\"
-settings = {{ mode = \"flood\", interval_ms = 10_000 }}
-{extra}"
+settings = {{ mode = \"flood\", interval_ms = 10_000 }}"
         )
+    }
+
+    /// Whether a broadcaster cannot be replaced by one of its own kind, so that a reload that would is refused.
+    pub fn may_be_refused(&self) -> bool {
+        ["panic_in_restore", "panic_in_new"].contains(&self.mode)
+    }
+
+    /// What is in force after a refusal, with a mode that is not refused next.
+    pub fn refused(&mut self, in_force: Self) {
+        *self = Self { mode: "well", ..in_force };
     }
 
     /// A text that must be refused, made of a good one.
@@ -178,7 +190,7 @@ settings = {{ mode = \"flood\", interval_ms = 10_000 }}
                 "{good}[broadcasters.refused]\nplugin = \"faulty\"\nsettings = {{ mode = \"invalid_settings\" }}\n"
             ),
             _ => format!(
-                "{good}[broadcasters.refused]\nplugin = \"faulty\"\nsettings = {{ mode = \"panic\", at = \"validate\" }}\n"
+                "{good}[broadcasters.refused]\nplugin = \"faulty\"\nsettings = {{ mode = \"panic_in_validate\" }}\n"
             ),
         }
     }

@@ -25,7 +25,8 @@ pub struct Sample {
     published: u64,
     delivered: u64,
     lagged: u64,
-    relieved: u64,
+    /// Outboxes, histories and publishes that had to give way.
+    relieved: [u64; 3],
     restarts: u64,
     generations: u64,
     events_per_second: u64,
@@ -48,7 +49,8 @@ impl Sample {
             published,
             delivered,
             lagged: page.sum("broadcastd_lagged_total"),
-            relieved: page.sum("broadcastd_memory_relieved_total"),
+            relieved: ["outbox", "history", "publish"]
+                .map(|what| page.sum_of("broadcastd_memory_relieved_total", &format!("what=\"{what}\""))),
             restarts: page.sum("broadcastd_broadcaster_restarts_total"),
             generations: page.sum("broadcastd_plugin_generations_resident"),
             events_per_second: published.saturating_sub(before.published) / passed,
@@ -63,7 +65,7 @@ impl fmt::Display for Sample {
         write!(
             out,
             "{:>5} s  rss {:6.1} MiB  pss {:6.1} MiB  hub {:5.1} MiB  threads {:3}  descriptors {:4}  connections {:4}  \
-             subscriptions {:4}  events/s {:5}  deliveries/s {:6}  lagged {:6}  relieved {:5}  restarts {:5}  generations {:2}",
+             subscriptions {:4}  events/s {:5}  deliveries/s {:6}  lagged {:6}  relieved {:?}  restarts {:5}  generations {:2}",
             self.seconds,
             mebibytes(self.usage.resident),
             mebibytes(self.usage.proportional),
@@ -164,6 +166,7 @@ mod tests {
     #[test]
     fn too_few_samples_say_nothing() {
         assert_eq!(judge(&with_threads(|_| 1)[..16]), Verdict::TooShort);
+        assert_eq!(judge(&with_threads(|_| 1)[..17]), Verdict::Flat);
         assert_eq!(judge(&[]), Verdict::TooShort);
     }
 }
