@@ -165,6 +165,11 @@ impl Log {
         self.targets.records_replaced(self.id, self.seq, &shown);
     }
 
+    /// Keeps the present records: what was published since `begin_records` is not the whole set.
+    pub fn abandon_records(&mut self) {
+        self.staged = None;
+    }
+
     /// Events that an outlet missed behind `seq` up to `up_to`, and the number that it has then.
     pub fn catch_up(&self, seq: u64, up_to: u64, max: usize) -> CaughtUp {
         let lost = (seq < self.evicted).then(|| (seq + 1, self.evicted.min(up_to)));
