@@ -158,7 +158,9 @@ impl Port {
                 self.count(draft.flags);
                 Ok(())
             }
-            Err(Refused::Full | Refused::NoMemory) => {
+            // It goes on reading its inputs: that is how memory is let go.
+            Err(Refused::NoMemory) => Err(abi::E_AGAIN),
+            Err(Refused::Full) => {
                 let at_home = self.home.get().is_some_and(|home| *home == thread::current().id());
                 self.blocked.fetch_or(at_home, Ordering::Relaxed);
                 Err(abi::E_AGAIN)
