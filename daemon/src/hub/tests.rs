@@ -21,6 +21,7 @@ use super::{Accepted, Hub, Refused, Wish};
 use crate::event::{Cause, Draft, Event, Flags, LogId, Position};
 
 mod inputs;
+mod private;
 
 #[derive(Default)]
 struct Recorder {
