@@ -19,6 +19,8 @@ use crate::socket::{self, Temper};
 const MAX_SUBSCRIPTIONS: usize = 6;
 /// How long a visit lasts at most, in milliseconds.
 const LONGEST_VISIT: u64 = 20_000;
+/// How long it does nothing but read at most, in milliseconds: its commands stay below `hub.rate`.
+const LONGEST_PAUSE: u64 = 2000;
 
 pub struct Client {
     shared: Arc<Shared>,
@@ -104,9 +106,11 @@ impl Visit<'_> {
         for text in self.ledger.resume() {
             self.say(text)?;
         }
+        let mut acts_at = Instant::now();
         while shared.is_running() && Instant::now() < until {
-            if random.u8(..30) == 0 || self.ledger.is_empty() {
+            if Instant::now() >= acts_at || self.ledger.is_empty() {
                 self.act(random)?;
+                acts_at = Instant::now() + Duration::from_millis(random.u64(..LONGEST_PAUSE));
             }
             self.turn()?;
         }

@@ -13,26 +13,33 @@ pub const DROP_AFTER_SECONDS: u64 = 8;
 /// The smallest that may be configured, so that something has to go.
 pub const MEMORY: &str = "16MiB";
 
+/// Failures of the broadcaster that is there to fail, until it is left alone.
+pub const FAILURES: u64 = 3;
+
 /// The relays that are always there, the first one with a listener of its own.
 pub const RELAYS: [&str; 2] = ["ticks", "quotes"];
 /// A relay that comes and goes.
 pub const GUEST: &str = "news";
 /// A relay for a listener that takes its time.
 pub const FED: &str = "fed";
+const WELL: &str = r#"mode = "well""#;
 /// What the broadcaster that changes its mode does; `flood` has one of its own.
 const MODES: [&str; 11] = [
-    "well",
-    "panic",
-    "well",
-    "error",
-    "panic\", at = \"save",
-    "panic\", at = \"restore",
-    "slow",
-    "garbage",
-    "degraded",
-    "panic\", at = \"drop",
-    "panic\", at = \"new",
+    WELL,
+    WELL,
+    r#"mode = "panic""#,
+    r#"mode = "error""#,
+    r#"mode = "slow""#,
+    r#"mode = "garbage""#,
+    r#"mode = "degraded""#,
+    r#"mode = "panic", at = "save""#,
+    r#"mode = "panic", at = "drop""#,
+    PANIC_IN_RESTORE,
+    PANIC_IN_NEW,
 ];
+/// With these a broadcaster cannot be replaced by one of its own kind, so that a reload that would is refused.
+const PANIC_IN_RESTORE: &str = r#"mode = "panic", at = "restore""#;
+const PANIC_IN_NEW: &str = r#"mode = "panic", at = "new""#;
 
 /// What changes from reload to reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +65,7 @@ impl Setup {
     /// What a run begins and ends with.
     pub fn calm() -> Self {
         Self {
-            mode: "well",
+            mode: WELL,
             bars_ms: 200,
             outbox: "256KiB",
             max_subscriptions: 200,
@@ -114,7 +121,6 @@ dirs = [\"{plugins}\"]
 memory = \"{MEMORY}\"
 outbox = \"{outbox}\"
 max_subscriptions = {max_subscriptions}
-rate = {{ commands = 1000, burst = 1000 }}
 header_timeout = \"2s\"
 ping = {{ every = \"2s\", drop_after = \"{DROP_AFTER_SECONDS}s\" }}
 history = {history}
@@ -149,12 +155,12 @@ plugin = \"faulty\"
 settings = {{ interval_ms = {faulty_ms} }}
 [broadcasters.crashes]
 plugin = \"faulty\"
-settings = {{ mode = \"{mode}\", interval_ms = 500 }}
+settings = {{ {mode}, interval_ms = 500 }}
 restart = {{ max = 1000, backoff = \"100ms..1s\" }}
 [broadcasters.fails]
 plugin = \"faulty\"
 settings = {{ mode = \"error\", at = \"start\" }}
-restart = {{ max = 3, within = \"10s\", backoff = \"100ms..1s\" }}
+restart = {{ max = {FAILURES}, within = \"10s\", backoff = \"100ms..1s\" }}
 [broadcasters.slow]
 plugin = \"faulty\"
 listen = [\"{FED}\"]
@@ -164,6 +170,15 @@ plugin = \"faulty\"
 settings = {{ mode = \"flood\", interval_ms = 10_000 }}
 {extra}"
         )
+    }
+
+    pub fn may_be_refused(&self) -> bool {
+        [PANIC_IN_RESTORE, PANIC_IN_NEW].contains(&self.mode)
+    }
+
+    /// What is in force after a refusal, with a mode that is not refused next.
+    pub fn refused(&mut self, in_force: Self) {
+        *self = Self { mode: WELL, ..in_force };
     }
 
     /// A text that must be refused, made of a good one.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use self::check::{check_event, check_shown};
+use self::check::{number, shortened, text};
 pub use self::subscription::Want;
 use self::subscription::{Event, Heard, Position, Stage, Subscription};
 use crate::tally::Tally;
@@ -281,7 +281,7 @@ impl Ledger {
             return Err("nobody asked for this snapshot".into());
         };
         let Some(announced) = self.announced.remove(at) else { return Ok(()) };
-        check_shown(&[&announced.of], seq, &message["data"])?;
+        check::shown(&[&announced.of], seq, &message["data"])?;
         // Those before it were dropped, which must be told.
         let skipped: Vec<u64> =
             self.announced.iter().take(at).filter(|before| before.stream == stream).map(|before| before.seq).collect();
@@ -300,7 +300,7 @@ impl Ledger {
         if all.is_empty() {
             return Err("a fresh snapshot of a stream without subscription".into());
         }
-        check_shown(&all, seq, &message["data"])?;
+        check::shown(&all, seq, &message["data"])?;
         let is_told = |subscription: &Subscription| match (subscription.want, subscription.stage) {
             (Want::Relay(_), Stage::Waiting(at)) => at == seq,
             (Want::Relay(_), Stage::Live) => false,
@@ -342,7 +342,7 @@ impl Ledger {
                 }
             }
             if let Want::Relay(_) = subscription.want {
-                check_event(&Truth::of(seq), stream, message)?;
+                check::event(&Truth::of(seq), stream, message)?;
             }
         }
         if !is_wanted {
@@ -368,22 +368,4 @@ impl Ledger {
     fn nth(&self, which: usize) -> Option<&Subscription> {
         self.subscriptions.get(which.checked_rem(self.subscriptions.len())?)
     }
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
-fn number(value: &Value) -> Result<u64, String> {
-    value.as_u64().ok_or_else(|| "a number is missing".to_owned())
-}
-
-/// Enough of a message to know it by.
-fn shortened(message: &Value) -> String {
-    const ENOUGH: usize = 400;
-    let mut text = message.to_string();
-    if let Some((end, _)) = text.char_indices().nth(ENOUGH) {
-        text.truncate(end);
-    }
-    text
 }

@@ -25,7 +25,7 @@ use clap::Parser;
 use serde_json::Value;
 
 use crate::client::Client;
-use crate::config::{DRAIN_SECONDS, Setup};
+use crate::config::{DRAIN_SECONDS, FAILURES, Setup};
 use crate::daemon::{Daemon, Usage};
 use crate::http::PATIENCE;
 use crate::samples::{EVERY, Sample, Verdict};
@@ -90,6 +90,9 @@ fn main() -> ExitCode {
 fn run(seed: u64, time: Duration, crowd: Crowd) -> Result<u64> {
     let mut daemon = Daemon::start(|folder| Setup::calm().text(folder))?;
     let shared = Arc::new(Shared::new(daemon.clients, daemon.admin, seed));
+    daemon.until("what fails at the start is left alone", |now| {
+        now.sum_of("broadcastd_broadcaster_errors_total", "fails") >= FAILURES
+    })?;
     let at_start = daemon.usage()?;
     let samples = thread::scope(|scope| {
         (0..).zip(&shared.relays).for_each(|(number, relay)| {
@@ -193,7 +196,9 @@ fn everybody_has_left(shared: &Shared, daemon: &Daemon, at_start: &Usage) -> Res
         }
         ensure!(
             Instant::now() < deadline,
-            "when all had left: {memory} bytes of the hub, and records weigh at most {records}; {usage:?}, at the start {at_start:?}"
+            "when all had left: {memory} bytes of the hub, and records weigh at most {records}; {usage:?}, at the start \
+             {at_start:?}; threads {:?}",
+            daemon.threads()?
         );
         sleep(Duration::from_millis(200)); // nobody tells what the daemon does in its own time
     }

@@ -27,11 +27,9 @@ pub fn reload(shared: &Shared, daemon: &Daemon, mut random: fastrand::Rng) {
                 swap(shared, daemon, version)
             }
             _ => {
-                let mut changed = setup.clone();
-                changed.change(&mut random);
-                let is_new = changed != setup;
-                setup = changed;
-                if is_new { change(shared, daemon, &setup) } else { Ok(()) }
+                let before = setup.clone();
+                setup.change(&mut random);
+                if setup == before { Ok(()) } else { change(shared, daemon, &mut setup, before) }
             }
         };
         if let Err(error) = outcome {
@@ -46,11 +44,18 @@ pub fn apply(daemon: &Daemon, setup: &Setup) -> Result<()> {
     expect_one_more(daemon, APPLIED, || daemon.configure(&text))
 }
 
-fn change(shared: &Shared, daemon: &Daemon, setup: &Setup) -> Result<()> {
+fn change(shared: &Shared, daemon: &Daemon, setup: &mut Setup, before: Setup) -> Result<()> {
     // Nobody publishes to the relay that may go, so that the number of its next event is known.
     let guest = shared.relays.iter().find(|relay| relay.name == GUEST);
     let mut next = guest.map(|guest| guest.hold());
-    apply(daemon, setup)?;
+    let refused = daemon.metrics()?.sum_of(RELOADS, REFUSED);
+    let text = setup.text(daemon.folder.path());
+    expect_one_more(daemon, "", || daemon.configure(&text))?;
+    if daemon.metrics()?.sum_of(RELOADS, REFUSED) > refused {
+        ensure!(setup.may_be_refused(), "a good configuration was refused");
+        setup.refused(before);
+        return Ok(());
+    }
     if let (Some(next), false) = (&mut next, setup.has_guest) {
         **next = 1;
     }
@@ -71,9 +76,7 @@ fn refuse(shared: &Shared, daemon: &Daemon, text: &str) -> Result<()> {
 fn swap(shared: &Shared, daemon: &Daemon, version: usize) -> Result<()> {
     daemon.swap_plugin(version)?;
     // What is in the file may be what was refused last.
-    let before = daemon.metrics()?.sum(RELOADS);
-    daemon.signal(Signal::HUP)?;
-    daemon.until("the plugin was reloaded", |now| now.sum(RELOADS) > before)?;
+    expect_one_more(daemon, "", || daemon.signal(Signal::HUP))?;
     shared.tally.swapped.one();
     Ok(())
 }
@@ -81,5 +84,5 @@ fn swap(shared: &Shared, daemon: &Daemon, version: usize) -> Result<()> {
 fn expect_one_more(daemon: &Daemon, outcome: &str, change: impl FnOnce() -> Result<()>) -> Result<()> {
     let before = daemon.metrics()?.sum_of(RELOADS, outcome);
     change()?;
-    daemon.until(&format!("a reload has the {outcome}"), |now| now.sum_of(RELOADS, outcome) > before)
+    daemon.until(&format!("there was a reload {outcome}"), |now| now.sum_of(RELOADS, outcome) > before)
 }
