@@ -30,6 +30,9 @@ use crate::event::{LogId, Position};
 use crate::memory::Memory;
 use crate::metrics;
 
+/// A smaller history is none of those that memory is short for: clients may still resume by it.
+const WORTH_CUTTING: usize = 256 << 10;
+
 /// All streams of the process.
 pub struct Hub {
     epoch: Arc<str>,
@@ -97,7 +100,8 @@ impl Hub {
     pub fn cut_histories(&self) {
         while self.memory().is_short() {
             let sized = self.streams().into_iter().map(|stream| (stream.figures().history_bytes, stream));
-            let Some((bytes, stream)) = sized.max_by_key(|(bytes, _)| *bytes).filter(|(bytes, _)| *bytes > 0) else {
+            let largest = sized.max_by_key(|(bytes, _)| *bytes);
+            let Some((bytes, stream)) = largest.filter(|(bytes, _)| *bytes >= WORTH_CUTTING) else {
                 break;
             };
             tracing::warn!(stream = &**stream.name(), bytes, "hub.memory is short: half of the history has to go");

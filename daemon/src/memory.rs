@@ -49,7 +49,7 @@ impl Memory {
 
     /// Whether there is room again for somebody who was refused; told once.
     pub fn take_relief(&self) -> bool {
-        self.refused.load(Ordering::Relaxed) && !self.is_short() && self.refused.swap(false, Ordering::Relaxed)
+        self.refused.load(Ordering::Relaxed) && !self.is_full() && self.refused.swap(false, Ordering::Relaxed)
     }
 
     /// Counts bytes until the charge is dropped.
@@ -132,9 +132,9 @@ mod tests {
         let fourth = memory.charge(1);
         assert!(memory.is_full() && !memory.take_relief());
         memory.refuse();
-        drop((third, fourth));
-        assert!(!memory.take_relief(), "still short");
-        drop((first, second));
+        assert!(!memory.take_relief(), "still full");
+        drop(fourth);
         assert!(memory.take_relief() && !memory.take_relief());
+        drop((first, second, third));
     }
 }

@@ -65,6 +65,7 @@ pub struct Config {
 pub struct Supervisor {
     hub: Arc<Hub>,
     config: Config,
+    saved: Saved,
     declared: Arc<Declared>,
     /// Held for the whole of a reload, so that there is one at a time; nothing else waits for it.
     running: Mutex<BTreeMap<String, Running>>,
@@ -98,7 +99,8 @@ pub struct Problem {
 
 impl Supervisor {
     pub fn new(hub: Arc<Hub>, config: Config) -> Self {
-        Self { hub, config, declared: Arc::default(), running: Mutex::default(), shown: Mutex::default() }
+        let saved = Saved::new(config.state_dir.clone());
+        Self { hub, config, saved, declared: Arc::default(), running: Mutex::default(), shown: Mutex::default() }
     }
 
     /// Finds and loads a plugin without running a broadcaster: its schema and its declaration are in the library.
@@ -184,7 +186,7 @@ impl Supervisor {
     }
 
     fn saved(&self) -> Saved {
-        Saved::new(self.config.state_dir.clone())
+        self.saved.clone()
     }
 
     fn set_absent(&self, name: &str, why: &str) {

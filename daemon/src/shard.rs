@@ -324,9 +324,14 @@ impl<B: Backend> Shard<B> {
         if let Some(published) = self.oldest.take() {
             self.counters.wrote_after(published.elapsed());
         }
+        for token in &touched {
+            self.connections[*token].is_dirty = false;
+        }
         for token in touched {
-            self.connections[token].is_dirty = false;
-            self.look_after(token);
+            // Who was given something meanwhile is looked after when it has been offered to its socket.
+            if !self.connections[token].is_dirty {
+                self.look_after(token);
+            }
         }
     }
 

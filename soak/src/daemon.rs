@@ -46,6 +46,7 @@ impl Daemon {
             .args(["--config".as_ref(), file.as_os_str()])
             .env_clear()
             .env("HOME", folder.path())
+            .env("MALLOC_ARENA_MAX", "2") // as the unit has it
             // So that the allocator can be told otherwise when somebody looks for what grows.
             .envs(std::env::vars().filter(|(name, _)| name.starts_with("MALLOC_")))
             .stdin(Stdio::null())

@@ -137,6 +137,11 @@ impl Log {
         self.evict_down_to(&half, Instant::now());
     }
 
+    /// Whether records gather that will replace the present ones.
+    pub fn is_staging(&self) -> bool {
+        self.staged.is_some()
+    }
+
     pub fn begin_records(&mut self) {
         self.staged = Some(Records::new(&self.memory));
     }
@@ -158,6 +163,11 @@ impl Log {
         }
         let shown = self.records.snapshot(&[Pattern::whole(&self.stream)]).declaring(declared.to_vec());
         self.targets.records_replaced(self.id, self.seq, &shown);
+    }
+
+    /// Keeps the present records: what was published since `begin_records` is not the whole set.
+    pub fn abandon_records(&mut self) {
+        self.staged = None;
     }
 
     /// Events that an outlet missed behind `seq` up to `up_to`, and the number that it has then.

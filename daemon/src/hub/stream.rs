@@ -80,6 +80,11 @@ impl Stream {
         self.lock().source.clone()
     }
 
+    /// Whether clients may read the log of this audience now.
+    pub fn is_open(&self, audience: &str) -> bool {
+        self.lock().is_open(audience)
+    }
+
     pub(super) fn apply(&self, settings: Settings) {
         let mut inner = self.lock();
         inner.kinds = Kinds::new(settings.collections.clone());
@@ -255,7 +260,10 @@ impl Inner {
         let full = self.inputs.has_listeners()
             && self.inputs.bytes() > 0
             && self.inputs.bytes() + draft.payload.len() > self.settings.listen_buffer;
-        let refused = if common.memory.is_full() && !draft.flags.has(Flags::DELETE) {
+        // What follows from an input is how inputs are let go, and a set of records must not be told by halves.
+        let is_staging = self.logs.get(draft.audience).is_some_and(Log::is_staging);
+        let may_grow = draft.flags.has(Flags::DELETE) || draft.cause.is_some() || is_staging;
+        let refused = if common.memory.is_full() && !may_grow {
             common.memory.refuse();
             metrics::memory_relieved("publish");
             Refused::NoMemory
@@ -295,11 +303,15 @@ impl Inner {
         }
     }
 
+    fn is_open(&self, audience: &str) -> bool {
+        self.source != Source::Removed && self.settings.visible && self.settings.private != audience.is_empty()
+    }
+
     fn answer(&mut self, wish: &Wish<'_>, stream: &Stream) -> Result<Subscribed, Refused> {
-        let source = self.source.clone();
-        if source == Source::Removed {
+        if !self.is_open(wish.audience) {
             return Err(Refused::Removed);
         }
+        let source = self.source.clone();
         let limits = self.settings.limits;
         let declared = self.kinds.collections();
         let log = self.log(wish.audience, stream)?;

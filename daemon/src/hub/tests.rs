@@ -239,6 +239,26 @@ fn records_are_replaced_in_one_step() {
 }
 
 #[test]
+fn a_part_of_the_records_never_replaces_the_whole() {
+    let stream = stream(Settings::default());
+    stream.publish(&draft("A:1", "k", "{\"old\":1}"), None).unwrap();
+    let shown = || {
+        let wish = Wish { patterns: &[pattern("bars")], audience: "", since: None };
+        let Answer::Snapshot(snapshot) = stream.answer(&wish).unwrap().answer else { panic!() };
+        String::from_utf8(snapshot.collections().concat_records()).unwrap()
+    };
+    stream.begin_records();
+    let part = Draft { flags: Flags::RECORD_ONLY, ..draft("B:1", "k", "{\"new\":2}") };
+    stream.publish(&part, None).unwrap();
+    stream.abandon_records();
+    assert_eq!(shown(), "{\"old\":1}");
+    stream.end_records();
+    assert_eq!(shown(), "{\"old\":1}", "there is nothing left to put in its place");
+    stream.publish(&draft("B:1", "k", "{\"new\":3}"), None).unwrap();
+    assert_eq!(shown(), "{\"old\":1},{\"new\":3}", "and records are kept again as ever");
+}
+
+#[test]
 fn the_same_records_told_anew_change_nothing() {
     let stream = stream(Settings::default());
     let recorder = Arc::new(Recorder::default());

@@ -74,6 +74,8 @@ pub struct Inner {
     /// What a new instance would go on from.
     pub checkpoint: Checkpoint,
     pub tenure: Tenure,
+    /// It did not hand over in time, and its successor is made ready: it does not begin before it is told to go on.
+    pub is_silenced: bool,
 }
 
 /// Whether what an instance does counts: its failures show on the stream, its state is saved, its metrics are set.
@@ -170,7 +172,16 @@ impl Inner {
             inputs: Inputs::default(),
             checkpoint: Checkpoint::default(),
             tenure: Tenure::Waiting,
+            is_silenced: false,
         }
+    }
+
+    /// Whether the stream, its records and its demand are this one's, or why not.
+    pub fn check_office(&self) -> Result<(), Fault> {
+        if self.tenure == Tenure::Present && !self.is_silenced {
+            return Ok(());
+        }
+        Err(fault(abi::E_CLOSED, "it began too late: another one takes or has taken its place".to_owned()))
     }
 }
 
@@ -228,8 +239,9 @@ impl Broadcaster {
 
     /// Keeps one that does not answer from publishing while its successor is made ready.
     pub fn silence(&self) {
-        let port = self.shared.lock().port.as_ref().map(|(port, _)| port.clone());
-        if let Some(port) = port {
+        let mut inner = self.shared.lock();
+        inner.is_silenced = true;
+        if let Some((port, _)) = &inner.port {
             port.set_gate(Gate::Quiet);
         }
     }

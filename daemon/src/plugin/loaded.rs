@@ -22,20 +22,15 @@ pub fn load(image: &Image, note: Note, cache: &Path, deadline: Duration) -> Resu
     if let Some(library) = LOADED.begin(&sha256, deadline)? {
         return Ok(library);
     }
-    let path = match image.private_copy(cache, &note.id) {
-        Ok(path) => path,
-        Err(why) => {
-            LOADED.end(&sha256, None);
-            return Err(why);
-        }
-    };
+    let mut place = Place { loaded: &LOADED, sha256: sha256.clone(), now: None };
+    let path = image.private_copy(cache, &note.id)?;
     let id = note.id.clone();
     let start = move || {
-        let opened = Opened::open(&path).inspect_err(|_| LOADED.end(&sha256, None))?;
-        let started = opened.start(note, sha256.clone()).map(Arc::new);
-        let now = started.as_ref().map_or(Slot::Failed, |library| Slot::Ready(library.clone()));
-        LOADED.end(&sha256, Some(now));
-        started
+        let opened = Opened::open(&path)?;
+        place.set(Slot::Failed); // from here on it is resident, whatever happens
+        let library = Arc::new(opened.start(note, sha256)?);
+        place.set(Slot::Ready(library.clone()));
+        Ok(library)
     };
     bounded::call((&id, "its entry"), deadline, start).unwrap_or_else(|late| Err(Unusable::new(late.message)))
 }
@@ -46,6 +41,14 @@ static LOADED: Loaded = Loaded { slots: Mutex::new(BTreeMap::new()), changed: Co
 struct Loaded {
     slots: Mutex<BTreeMap<String, Slot>>,
     changed: Condvar,
+}
+
+/// A place that is kept while a library is being loaded. Dropping it says how that ended, also when no thread could be
+/// started for it.
+struct Place<'a> {
+    loaded: &'a Loaded,
+    sha256: String,
+    now: Option<Slot>,
 }
 
 enum Slot {
@@ -93,6 +96,18 @@ impl Loaded {
     }
 }
 
+impl Place<'_> {
+    fn set(&mut self, slot: Slot) {
+        self.now = Some(slot);
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.loaded.end(&self.sha256, self.now.take());
+    }
+}
+
 fn check_generations(resident: usize) -> Result<(), Unusable> {
     if resident < MAX_GENERATIONS {
         return Ok(());
@@ -127,6 +142,17 @@ mod tests {
         assert!(matches!(loaded.begin("7", SOON), Ok(None)), "it is here already, and may try again");
         loaded.end("7", None);
         assert!(matches!(loaded.begin("one more", SOON), Ok(None)), "what could not be opened takes no place");
+    }
+
+    #[test]
+    fn one_whose_load_never_began_may_be_loaded_at_once() {
+        let loaded = loaded();
+        for (now, kept) in [(None, 0), (Some(Slot::Failed), 1)] {
+            assert!(matches!(loaded.begin("unlucky", SOON), Ok(None)));
+            drop(Place { loaded: &loaded, sha256: "unlucky".to_owned(), now }); // as a thread does that cannot start
+            assert_eq!(loaded.lock().len(), kept);
+        }
+        assert!(matches!(loaded.begin("unlucky", SOON), Ok(None)));
     }
 
     #[test]

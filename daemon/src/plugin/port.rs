@@ -147,10 +147,7 @@ impl Port {
     fn publish_one(&self, message: Result<Msg<'_>, String>) -> Result<(), Status> {
         match self.gate() {
             Gate::Open => {}
-            Gate::Quiet => {
-                self.owes_writable.store(true, Ordering::Release);
-                return Err(abi::E_AGAIN);
-            }
+            Gate::Quiet => return Err(self.put_off()),
             Gate::Closed => return Err(abi::E_CLOSED),
         }
         let Some(stream) = self.desk.stream.get() else { return Err(abi::E_UNSUPPORTED) };
@@ -161,7 +158,9 @@ impl Port {
                 self.count(draft.flags);
                 Ok(())
             }
-            Err(Refused::Full | Refused::NoMemory) => {
+            // It goes on reading its inputs: that is how memory is let go.
+            Err(Refused::NoMemory) => Err(abi::E_AGAIN),
+            Err(Refused::Full) => {
                 let at_home = self.home.get().is_some_and(|home| *home == thread::current().id());
                 self.blocked.fetch_or(at_home, Ordering::Relaxed);
                 Err(abi::E_AGAIN)
@@ -171,6 +170,22 @@ impl Port {
                 refused @ (Refused::BadTopic(_) | Refused::BadKind(_) | Refused::NotPrivate | Refused::OldCause(_)),
             ) => Err(self.refuse(abi::E_INVALID, &refused.to_string())),
             Err(refused) => Err(self.refuse(abi::E_LIMIT, &refused.to_string())),
+        }
+    }
+
+    /// Owes the publisher a word when the gate opens. It may have opened since it was looked at: then nobody else sees
+    /// what is owed. Both sides write before they read, in one order for all, so that one of them sees the other.
+    fn put_off(&self) -> Status {
+        self.owes_writable.store(true, Ordering::SeqCst);
+        if self.gate() == Gate::Open {
+            self.pay_writable();
+        }
+        abi::E_AGAIN
+    }
+
+    fn pay_writable(&self) {
+        if self.owes_writable.swap(false, Ordering::SeqCst) {
+            self.signal.raise(Wakes::WRITABLE);
         }
     }
 
@@ -294,7 +309,7 @@ impl Port {
     }
 
     pub fn gate(&self) -> Gate {
-        match self.gate.load(Ordering::Acquire) {
+        match self.gate.load(Ordering::SeqCst) {
             0 => Gate::Open,
             1 => Gate::Quiet,
             _ => Gate::Closed,
@@ -306,10 +321,8 @@ impl Port {
         self.gate.fetch_max(gate as u8, Ordering::AcqRel);
         if gate == Gate::Open {
             let _closed_stays =
-                self.gate.compare_exchange(Gate::Quiet as u8, Gate::Open as u8, Ordering::AcqRel, Ordering::Acquire);
-            if self.owes_writable.swap(false, Ordering::AcqRel) {
-                self.signal.raise(Wakes::WRITABLE);
-            }
+                self.gate.compare_exchange(Gate::Quiet as u8, Gate::Open as u8, Ordering::SeqCst, Ordering::SeqCst);
+            self.pay_writable();
         }
     }
 
@@ -364,6 +377,19 @@ mod tests {
             port.set_health(abi::HEALTH_DEGRADED, reason);
             assert!(matches!(port.health(), Health::Degraded(reason) if reason.len() == kept));
         }
+    }
+
+    #[test]
+    fn whoever_was_put_off_at_the_quiet_gate_is_told_when_it_is_open() {
+        let port = Port::detached("waits");
+        assert_eq!(port.put_off(), abi::E_AGAIN);
+        assert!(!port.signal.take().has(Wakes::WRITABLE), "the gate is still quiet");
+        port.set_gate(Gate::Open);
+        assert!(port.signal.take().has(Wakes::WRITABLE));
+        assert_eq!(port.put_off(), abi::E_AGAIN, "it saw the gate quiet before it was opened");
+        assert!(port.signal.take().has(Wakes::WRITABLE));
+        port.set_gate(Gate::Open);
+        assert!(!port.signal.take().has(Wakes::WRITABLE), "once told is enough");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::saved::Checkpoint;
 use super::told::Told;
 use crate::hub::settings::Source;
 use crate::hub::signal::Wakes;
+use crate::hub::stream::Stream;
 
 mod file;
 mod turn;
@@ -120,10 +121,7 @@ impl Runner {
             }
             Order::HandOver => self.hand_over().map(Some),
             Order::Resume => {
-                if self.instance.is_some() {
-                    self.set_phase(Phase::Running);
-                    self.port.set_gate(Gate::Open);
-                }
+                self.resume();
                 Ok(None)
             }
             Order::Reconfigure(settings) => self.reconfigure(settings).map(|()| None),
@@ -167,16 +165,12 @@ impl Runner {
     fn begin(&mut self) -> Result<(), Fault> {
         let now = self.now();
         self.since = Since { checkpoint_at: now, file_at: now, unsaved: true, ..Since::default() };
-        self.port.set_gate(Gate::Open);
+        self.shared.lock().check_office().map(|()| self.port.set_gate(Gate::Open))?;
         self.call("start", Instance::start)?;
         self.catch_up()?;
+        self.shared.lock().check_office()?;
         if let Some(stream) = self.shared.desk.stream.get().cloned() {
-            stream.begin_records();
-            self.port.set_telling_records(Telling::Records);
-            let told = self.tell(&[Told::Records]);
-            self.port.set_telling_records(Telling::Events);
-            stream.end_records();
-            told?;
+            self.tell_records(&stream)?;
             stream.set_owner(&self.shared.signal);
         }
         self.shared.lock().since = Some(now);
@@ -204,11 +198,32 @@ impl Runner {
         Ok(())
     }
 
+    /// Its records replace those from before, but only the whole set. Once a successor has begun, what gathers is the
+    /// successor's, and is left alone.
+    fn tell_records(&mut self, stream: &Stream) -> Result<(), Fault> {
+        stream.begin_records();
+        self.port.set_telling_records(Telling::Records);
+        let told = self.tell(&[Told::Records]);
+        self.port.set_telling_records(Telling::Events);
+        let inner = self.shared.lock();
+        let (is_present, office) = (inner.tenure == Tenure::Present, inner.check_office());
+        drop(inner);
+        let told = told.and(office);
+        match &told {
+            Ok(()) => stream.end_records(),
+            Err(_) if is_present => stream.abandon_records(),
+            Err(_) => {}
+        }
+        told
+    }
+
     fn work(&mut self) {
-        let phase = self.shared.lock().phase;
+        let inner = self.shared.lock();
+        let (phase, is_in_office) = (inner.phase, inner.check_office().is_ok());
+        drop(inner);
         let worked = match phase {
             Phase::Running => self.turn(),
-            Phase::BackingOff if self.again_at.is_some_and(|at| at <= self.now()) => self.revive(),
+            Phase::BackingOff if is_in_office && self.again_at.is_some_and(|at| at <= self.now()) => self.revive(),
             _ => Ok(()),
         };
         if let Err(fault) = worked {
@@ -217,13 +232,29 @@ impl Runner {
     }
 
     fn hand_over(&mut self) -> Result<Checkpoint, Fault> {
-        if self.shared.lock().phase == Phase::Running {
+        let phase = self.shared.lock().phase;
+        if phase == Phase::Running {
             self.tell(&[Told::Quiesce]).and_then(|()| self.checkpoint()).inspect_err(|fault| self.failed(fault))?;
             self.port.set_gate(Gate::Quiet);
-            self.set_phase(Phase::Quiet);
+        }
+        if matches!(phase, Phase::Running | Phase::BackingOff) {
+            self.set_phase(Phase::Quiet); // one that rests does not start again beside its successor
         }
         self.finish_file();
         Ok(self.shared.lock().checkpoint.clone())
+    }
+
+    fn resume(&mut self) {
+        let mut inner = self.shared.lock();
+        inner.is_silenced = false;
+        let was_quiet = inner.phase == Phase::Quiet;
+        drop(inner);
+        if self.instance.is_some() {
+            self.set_phase(Phase::Running);
+            self.port.set_gate(Gate::Open);
+        } else if was_quiet && self.again_at.is_some() {
+            self.set_phase(Phase::BackingOff);
+        }
     }
 
     fn reconfigure(&mut self, settings: String) -> Result<(), Fault> {

@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,8 @@ pub struct State {
 #[derive(Clone, Debug)]
 pub struct Saved {
     dir: PathBuf,
+    /// Files that were begun: each has a temporary name of its own, for a disk may hang while a successor writes.
+    begun: Arc<AtomicU64>,
 }
 
 /// What a file's second line says; the first names the format and the checksum of everything behind it.
@@ -51,10 +54,16 @@ const MAX_FILE: u64 = MAX_STATE as u64 + (1 << 20);
 
 impl Saved {
     pub fn new(dir: PathBuf) -> Self {
-        Self { dir }
+        Self { dir, begun: Arc::default() }
     }
 
-    pub fn write(&self, broadcaster: &str, plugin: &str, checkpoint: &Checkpoint) -> io::Result<()> {
+    /// Writes the file, unless it is no longer wanted when it is whole: a newer one may be there.
+    pub fn write_if(
+        &self,
+        (broadcaster, plugin): (&str, &str),
+        checkpoint: &Checkpoint,
+        is_wanted: impl FnOnce() -> bool,
+    ) -> io::Result<()> {
         let positions = checkpoint.positions.iter();
         let header = Header {
             broadcaster: broadcaster.to_owned(),
@@ -67,13 +76,29 @@ impl Saved {
         body.extend_from_slice(checkpoint.state.as_ref().map_or(&[], |state| &state.bytes));
         fs::create_dir_all(&self.dir)?;
         let path = self.path(broadcaster);
-        let temporary = path.with_extension("state.tmp");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(format!("{FORMAT} {}\n", sha256(&body)).as_bytes())?;
-        file.write_all(&body)?;
-        file.sync_all()?;
+        let number = self.begun.fetch_add(1, Ordering::Relaxed);
+        let temporary = path.with_extension(format!("state.{number}.tmp"));
+        let written = write_file(&temporary, &body);
+        if written.is_err() || !is_wanted() {
+            let _not_there_is_as_well = fs::remove_file(&temporary);
+            return written;
+        }
         fs::rename(&temporary, &path)?;
+        self.clear(broadcaster);
         File::open(&self.dir)?.sync_all() // or the rename may be forgotten in a power cut
+    }
+
+    /// Takes away what others began and did not finish. Nobody else who writes this file counts any more.
+    fn clear(&self, broadcaster: &str) {
+        let is_unfinished = |name: &str| {
+            let rest = name.strip_prefix(broadcaster).and_then(|rest| rest.strip_prefix(".state."));
+            rest.is_some_and(|rest| rest.ends_with("tmp"))
+        };
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(is_unfinished) {
+                let _the_next_write_tries_again = fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// What was saved, if anything, or why that is of no use.
@@ -99,6 +124,13 @@ impl Saved {
     fn path(&self, broadcaster: &str) -> PathBuf {
         self.dir.join(Path::new(broadcaster).with_extension("state"))
     }
+}
+
+fn write_file(path: &Path, body: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(format!("{FORMAT} {}\n", sha256(body)).as_bytes())?;
+    file.write_all(body)?;
+    file.sync_all()
 }
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
@@ -144,6 +176,12 @@ fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 mod tests {
     use super::*;
 
+    impl Saved {
+        fn write(&self, broadcaster: &str, plugin: &str, checkpoint: &Checkpoint) -> io::Result<()> {
+            self.write_if((broadcaster, plugin), checkpoint, || true)
+        }
+    }
+
     fn checkpoint() -> Checkpoint {
         Checkpoint {
             state: Some(State { version: 3, bytes: (*b"line\nline\0").into() }),
@@ -181,11 +219,26 @@ mod tests {
     fn a_write_that_was_cut_short_leaves_the_old_file() {
         let (dir, saved, path) = folder();
         let whole = fs::read(&path).unwrap();
-        fs::write(path.with_extension("state.tmp"), &whole[..whole.len() / 2]).unwrap();
+        for left in ["state.tmp", "state.7.tmp"] {
+            fs::write(path.with_extension(left), &whole[..whole.len() / 2]).unwrap();
+        }
         assert_eq!(saved.read("bars", "bars"), Ok(Some(checkpoint())));
         saved.write("bars", "bars", &Checkpoint::default()).unwrap();
         assert_eq!(saved.read("bars", "bars"), Ok(Some(Checkpoint::default())));
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "what was cut short was written over");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "what was cut short is gone");
+    }
+
+    #[test]
+    fn one_that_hung_neither_writes_over_nor_into_the_file_of_its_successor() {
+        let (dir, saved, _path) = folder();
+        let late = saved.write_if(("bars", "bars"), &checkpoint(), || {
+            let begun = fs::read_dir(dir.path()).unwrap().count();
+            saved.write("bars", "bars", &Checkpoint::default()).unwrap();
+            assert_eq!(begun, 2, "the file, and one that is not finished");
+            false
+        });
+        assert_eq!((late.is_ok(), saved.read("bars", "bars")), (true, Ok(Some(Checkpoint::default()))));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file stays");
     }
 
     #[test]

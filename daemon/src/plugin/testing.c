@@ -31,7 +31,7 @@ struct bcd_instance {
 
 static const bcd_host_api *api;
 static bcd_host *stale;
-static int failed_once, made_once;
+static int failed_once, made_once, kept_back_once;
 
 static bcd_str str(const char *text) { return (bcd_str){text, strlen(text)}; }
 
@@ -86,7 +86,18 @@ static bcd_status validate(bcd_host *host, bcd_str settings) {
     return BCD_E_INVALID;
 }
 
+/* Hangs until the file is there whose path the settings name behind the word. */
+static void linger(const bcd_instance *self, const char *word) {
+    char until[200];
+    const char *path = strstr(self->settings, word);
+    if (!path) return;
+    path += strlen(word);
+    snprintf(until, sizeof until, "%.*s", (int)strcspn(path, "\""), path);
+    while (access(until, F_OK) != 0) usleep(500);
+}
+
 static bcd_status start(bcd_instance *self) {
+    linger(self, "start at ");
     int64_t metric = api->metric_open(self->host, BCD_METRIC_COUNTER, TEXT("starts_total"), TEXT("Starts."), TEXT("{}"));
     api->metric_record(self->host, metric, 1);
     self->again = api->metric_open(self->host, BCD_METRIC_COUNTER, TEXT("again_total"), TEXT("Refusals."), TEXT("{}"));
@@ -144,6 +155,7 @@ static bcd_status on_events(bcd_instance *self, const bcd_event *events, size_t 
             status = input(self, event);
             break;
         case BCD_EVENT_RECORDS:
+            if (strstr(self->settings, "keep back") && self->n && !kept_back_once++) return BCD_E_FAILED;
             say_n(self, BCD_MSG_RECORD_ONLY, NULL);
             snprintf(payload, sizeof payload, "{\"n\":%llu}", (unsigned long long)self->n);
             if (strstr(self->settings, "tell")) say(self, "records", payload, 0, NULL);
@@ -194,12 +206,7 @@ static bcd_status reconfigure(bcd_instance *self, bcd_str settings) {
 }
 
 static void destroy(bcd_instance *self) {
-    const char *path = strstr(self->settings, "linger /");
-    if (path) {
-        char until[200];
-        snprintf(until, sizeof until, "%.*s", (int)strcspn(path + 7, "\""), path + 7);
-        while (access(until, F_OK) != 0) usleep(500);
-    }
+    linger(self, "linger ");
     stale = self->host;
     free(self);
 }

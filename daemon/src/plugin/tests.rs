@@ -26,6 +26,7 @@ mod inputs;
 mod loading;
 mod panics;
 mod running;
+mod succession;
 
 /// A hub, a supervisor and a folder of plugins built for the test.
 struct House {

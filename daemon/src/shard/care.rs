@@ -64,7 +64,8 @@ impl<B: Backend> Shard<B> {
         if !self.hub.memory().is_short() {
             return;
         }
-        let open = self.connections.iter().filter(|(_, connection)| connection.is_open());
+        // Who has been given something since the last sending may take it all.
+        let open = self.connections.iter().filter(|(_, connection)| connection.is_open() && !connection.is_dirty);
         let droppable = open.map(|(token, connection)| (connection.outbox.droppable_bytes(), token));
         let mut laggards: Vec<(usize, usize)> = droppable.filter(|(bytes, _)| *bytes >= WORTH_DROPPING).collect();
         laggards.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));

@@ -197,10 +197,11 @@ impl Connection {
         }
     }
 
-    /// Shows a log's records; what waits of it goes with the log when that is dropped.
-    pub fn show(&mut self, update: &Reply<'_>, log: LogId, seq: u64) {
+    /// Shows a log's records at a number, as they were encoded for this dialect; what waits of it goes with the log when
+    /// that is dropped.
+    pub fn show(&mut self, update: Bytes, log: LogId, seq: u64) {
         if self.is_open() {
-            self.outbox.snapshot(self.encode(update), log, seq);
+            self.outbox.snapshot(update, log, seq);
         }
     }
 
@@ -269,7 +270,8 @@ impl Connection {
         self.stage = Stage::Failing(now + CLOSE_TIMEOUT);
     }
 
-    fn encode(&self, reply: &Reply<'_>) -> Bytes {
+    /// The reply as a frame in this connection's dialect, counted for as long as it waits anywhere.
+    pub fn encode(&self, reply: &Reply<'_>) -> Bytes {
         self.memory.hold(frame::text(&self.dialect().reply(reply, unix_now())))
     }
 }

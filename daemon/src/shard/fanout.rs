@@ -72,7 +72,8 @@ impl<B: Backend> Shard<B> {
             events.sort_unstable_by_key(|event| event.seq);
             events.dedup_by_key(|event| event.seq);
             events.iter().for_each(|event| connection.deliver(event));
-            if let Some(group) = connection.subscriptions.first().and_then(|first| self.groups.get(first.group)) {
+            let first = connection.subscriptions.iter().find(|subscription| subscription.log == log);
+            if let Some(group) = first.and_then(|first| self.groups.get(first.group)) {
                 group.deliveries.delivered(events.len() as u64);
             }
             self.dirty.mark(connection, token);

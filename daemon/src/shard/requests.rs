@@ -85,15 +85,19 @@ impl<B: Backend> Shard<B> {
     }
 
     fn carry_out(&mut self, token: usize, command: Command, id: &RequestId) -> Result<(), Refusal> {
-        // The answer may have a number above what was lost, which is told before: a client remembers the newest number.
-        if self.inbox.take_overflow() {
-            self.read_histories();
-        }
-        self.resync(token);
         match command {
-            Command::Subscribe { target, since } => self.subscribe(token, &target, since.as_ref(), id),
-            Command::Unsubscribe(target) => self.unsubscribe(token, &target, id),
-            Command::Snapshot(target) => self.snapshot(token, &target, id),
+            Command::Subscribe { target, since } => {
+                self.tell_losses(token);
+                self.subscribe(token, &target, since.as_ref(), id)
+            }
+            Command::Unsubscribe(target) => {
+                self.tell_losses(token);
+                self.unsubscribe(token, &target, id)
+            }
+            Command::Snapshot(target) => {
+                self.tell_losses(token);
+                self.snapshot(token, &target, id)
+            }
             Command::Streams => {
                 let streams = self.visible_streams(token);
                 self.connections[token].say(&Reply::Streams { streams: &streams, id });
@@ -105,6 +109,14 @@ impl<B: Backend> Shard<B> {
             }
             Command::Denied(refusal) => Err(refusal),
         }
+    }
+
+    /// The answer may have a number above what was lost, which is told before: a client remembers the newest number.
+    fn tell_losses(&mut self, token: usize) {
+        if self.inbox.take_overflow() {
+            self.read_histories();
+        }
+        self.resync(token);
     }
 
     fn subscribe(
@@ -126,10 +138,12 @@ impl<B: Backend> Shard<B> {
         let before = self.subscriptions_to(token, &patterns);
         before.into_iter().for_each(|subscription| self.leave(token, subscription));
         self.seat(token, &stream, &patterns, &subscribed);
-        if stream.source() == Source::Removed {
-            self.forget_log(token, subscribed.log); // its subscribers may have been told before this one had a seat
+        // What has been told of the stream before this one had a seat, it has not heard.
+        if !stream.is_open(NOBODY) {
+            self.forget_log(token, subscribed.log);
             return Err(self.unknown(token, target));
         }
+        let subscribed = Subscribed { source: stream.source(), ..subscribed };
         let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
         let about =
             About { stream: stream.name(), topics: &topics, target: Some(target), session_id: target.session_id(), id };
@@ -263,7 +277,7 @@ impl<B: Backend> Shard<B> {
                 let collections = snapshot.collections();
                 let position = &subscribed.position;
                 let update = Reply::FullUpdate { about: *about, position, collections: &collections, cause };
-                connection.show(&update, subscribed.log, position.seq);
+                connection.show(connection.encode(&update), subscribed.log, position.seq);
             }
         }
         if let (Source::Absent(reason), Cause::Asked) = (&subscribed.source, cause) {

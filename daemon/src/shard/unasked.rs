@@ -1,15 +1,17 @@
 //! What a client is shown although it did not ask: records in place of what it lost, or of others that were replaced, and
 //! what newer events have replaced.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::Shard;
 use super::poll::Backend;
-use crate::dialect::{About, Cause, Loss, Reply};
+use crate::dialect::{About, Cause, Dialect, Loss, Reply};
 use crate::event::{LogId, Position};
-use crate::hub::log::Answer;
+use crate::hub::pattern::Pattern;
 use crate::hub::records::Snapshot;
-use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
 use crate::hub::{Subscribed, Wish};
 use crate::metrics;
@@ -38,10 +40,25 @@ impl<B: Backend> Shard<B> {
         self.read_history(log, seq);
         let Some(routes) = self.groups.log(log) else { return };
         let (stream, position) = (routes.stream.clone(), Position { epoch: routes.stream.epoch().clone(), seq });
+        let mut shown: HashMap<(Vec<Pattern>, Dialect), Bytes> = HashMap::new(); // made once for all who ask for the same
         for token in self.members_of(log, |member| member.start < seq) {
-            let answer = Answer::Snapshot(records.of(&self.patterns_of(token, log)));
-            let shown = Subscribed { log, position: position.clone(), answer, source: Source::Running };
-            self.show_anew(token, &stream, &shown);
+            self.set_start(token, log, seq);
+            let mut patterns = self.patterns_of(token, log);
+            patterns.sort();
+            let connection = &mut self.connections[token];
+            let frame = shown.entry((patterns, connection.dialect())).or_insert_with_key(|(patterns, _)| {
+                let collections = records.of(patterns).collections();
+                let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
+                let about = About { stream: stream.name(), topics: &topics, target: None, session_id: None, id: &None };
+                connection.encode(&Reply::FullUpdate {
+                    about,
+                    position: &position,
+                    collections: &collections,
+                    cause: Cause::Resync,
+                })
+            });
+            connection.show(frame.clone(), log, seq);
+            self.dirty.mark(connection, token);
         }
     }
 

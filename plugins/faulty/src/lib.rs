@@ -79,7 +79,8 @@ impl Broadcaster for Faulty {
         Ok(())
     }
 
-    fn on_gap(&mut self, _: &Gap<'_>, _: &mut Context<'_>) -> Result<(), Failure> {
+    fn on_gap(&mut self, gap: &Gap<'_>, _: &mut Context<'_>) -> Result<(), Failure> {
+        tracing::warn!(stream = gap.stream, from = gap.from, to = gap.to, "inputs are gone");
         self.config.meet(Moment::Gap)
     }
 

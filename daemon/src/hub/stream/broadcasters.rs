@@ -63,6 +63,11 @@ impl Stream {
         inner.logs.values_mut().for_each(|log| log.end_records(&declared));
     }
 
+    /// The broadcaster failed while it told its records: those from before stay.
+    pub fn abandon_records(&self) {
+        self.lock().logs.values_mut().for_each(Log::abandon_records);
+    }
+
     /// Publishers that were refused try again.
     pub(in crate::hub) fn tell_writable(&self) {
         self.lock().inputs.tell_writable();

@@ -120,8 +120,11 @@ impl Runner {
 
     pub(super) fn next_deadline(&self) -> Option<i64> {
         let timing = &self.shared.timing;
-        match self.shared.lock().phase {
-            Phase::BackingOff => return self.again_at,
+        let inner = self.shared.lock();
+        let (phase, is_in_office) = (inner.phase, inner.check_office().is_ok());
+        drop(inner);
+        match phase {
+            Phase::BackingOff => return self.again_at.filter(|_| is_in_office), // else an order comes first
             Phase::Running => {}
             _ => return None,
         }
