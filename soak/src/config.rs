@@ -22,20 +22,24 @@ pub const RELAYS: [&str; 2] = ["ticks", "quotes"];
 pub const GUEST: &str = "news";
 /// A relay for a listener that takes its time.
 pub const FED: &str = "fed";
+const WELL: &str = r#"mode = "well""#;
 /// What the broadcaster that changes its mode does; `flood` has one of its own.
 const MODES: [&str; 11] = [
-    "well",
-    "panic_in_timer",
-    "well",
-    "error",
-    "panic_in_save",
-    "panic_in_restore",
-    "slow",
-    "garbage",
-    "degraded",
-    "drop_panic",
-    "panic_in_new",
+    WELL,
+    WELL,
+    r#"mode = "panic""#,
+    r#"mode = "error""#,
+    r#"mode = "slow""#,
+    r#"mode = "garbage""#,
+    r#"mode = "degraded""#,
+    r#"mode = "panic", at = "save""#,
+    r#"mode = "panic", at = "drop""#,
+    PANIC_IN_RESTORE,
+    PANIC_IN_NEW,
 ];
+/// With these a broadcaster cannot be replaced by one of its own kind, so that a reload that would is refused.
+const PANIC_IN_RESTORE: &str = r#"mode = "panic", at = "restore""#;
+const PANIC_IN_NEW: &str = r#"mode = "panic", at = "new""#;
 
 /// What changes from reload to reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +65,7 @@ impl Setup {
     /// What a run begins and ends with.
     pub fn calm() -> Self {
         Self {
-            mode: "well",
+            mode: WELL,
             bars_ms: 200,
             outbox: "256KiB",
             max_subscriptions: 200,
@@ -96,16 +100,13 @@ impl Setup {
 
     pub fn text(&self, folder: &Path) -> String {
         let Self { outbox, max_subscriptions, .. } = self;
-        let broadcasters = self.broadcasters();
         let (plugins, [ticks, quotes]) = (plugins(folder).display().to_string(), RELAYS);
         let history = match self.history {
             History::Long => "{ events = 20_000, bytes = \"16MiB\", age = \"2m\" }",
             History::Short => "{ events = 500, bytes = \"1MiB\", age = \"20s\" }",
             History::None => "{ events = 0, bytes = 0, age = \"1s\" }",
         };
-        let guest = if self.has_guest { format!("[streams.{GUEST}]\nvisible = true\n") } else { String::new() };
-        let extra = if self.has_extra { "[broadcasters.extra]\nplugin = \"faulty\"\n" } else { "" };
-        format!(
+        let daemon = format!(
             "[server]
 listen = [\"127.0.0.1:0\"]
 drain = \"{DRAIN_SECONDS}s\"
@@ -130,17 +131,19 @@ lag = \"resync\"
 visible = true
 lag = \"disconnect\"
 [streams.{FED}]
-{guest}
-{broadcasters}
-{extra}"
-        )
+"
+        );
+        daemon + &self.broadcasters()
     }
 
+    /// Everything that runs, and what comes and goes.
     fn broadcasters(&self) -> String {
         let Self { mode, bars_ms, faulty_ms, .. } = self;
-        let ticks = RELAYS[0];
+        let [ticks, _] = RELAYS;
+        let guest = if self.has_guest { format!("[streams.{GUEST}]\nvisible = true\n") } else { String::new() };
+        let extra = if self.has_extra { "[broadcasters.extra]\nplugin = \"faulty\"\n" } else { "" };
         format!(
-            "[broadcasters.bars]
+            "{guest}[broadcasters.bars]
 plugin = \"bars\"
 settings = {{ source = \"mock\", interval = \"{bars_ms}ms\", symbols = [\"A\", \"B\", \"C\", \"D\"], resolutions = [\"1S\", \"1\"] }}
 [broadcasters.made]
@@ -152,11 +155,11 @@ plugin = \"faulty\"
 settings = {{ interval_ms = {faulty_ms} }}
 [broadcasters.crashes]
 plugin = \"faulty\"
-settings = {{ mode = \"{mode}\", interval_ms = 500 }}
+settings = {{ {mode}, interval_ms = 500 }}
 restart = {{ max = 1000, backoff = \"100ms..1s\" }}
 [broadcasters.fails]
 plugin = \"faulty\"
-settings = {{ mode = \"error_in_start\" }}
+settings = {{ mode = \"error\", at = \"start\" }}
 restart = {{ max = {FAILURES}, within = \"10s\", backoff = \"100ms..1s\" }}
 [broadcasters.slow]
 plugin = \"faulty\"
@@ -164,18 +167,18 @@ listen = [\"{FED}\"]
 settings = {{ mode = \"slow\", interval_ms = 1000 }}
 [broadcasters.flood]
 plugin = \"faulty\"
-settings = {{ mode = \"flood\", interval_ms = 10_000 }}"
+settings = {{ mode = \"flood\", interval_ms = 10_000 }}
+{extra}"
         )
     }
 
-    /// Whether a broadcaster cannot be replaced by one of its own kind, so that a reload that would is refused.
     pub fn may_be_refused(&self) -> bool {
-        ["panic_in_restore", "panic_in_new"].contains(&self.mode)
+        [PANIC_IN_RESTORE, PANIC_IN_NEW].contains(&self.mode)
     }
 
     /// What is in force after a refusal, with a mode that is not refused next.
     pub fn refused(&mut self, in_force: Self) {
-        *self = Self { mode: "well", ..in_force };
+        *self = Self { mode: WELL, ..in_force };
     }
 
     /// A text that must be refused, made of a good one.
@@ -190,7 +193,7 @@ settings = {{ mode = \"flood\", interval_ms = 10_000 }}"
                 "{good}[broadcasters.refused]\nplugin = \"faulty\"\nsettings = {{ mode = \"invalid_settings\" }}\n"
             ),
             _ => format!(
-                "{good}[broadcasters.refused]\nplugin = \"faulty\"\nsettings = {{ mode = \"panic_in_validate\" }}\n"
+                "{good}[broadcasters.refused]\nplugin = \"faulty\"\nsettings = {{ mode = \"panic\", at = \"validate\" }}\n"
             ),
         }
     }

@@ -11,6 +11,8 @@ use crate::daemon::{Daemon, Usage};
 pub const EVERY: Duration = Duration::from_secs(10);
 /// Samples that a window needs for its median to say something.
 const ENOUGH: usize = 6;
+/// What the hub may hold: its bound, and what was on its way when that was reached.
+const MOST_MEMORY: u64 = 17 << 20;
 /// The first part of a run, in which histories, plugins and allocator fill up: one in so many samples.
 const WARM_UP: usize = 3;
 
@@ -92,12 +94,10 @@ struct Flat {
     beside: u64,
 }
 
-const FLAT: [Flat; 5] = [
+const FLAT: [Flat; 4] = [
     // The allocator gives back late, and never all.
     Flat { name: "resident bytes", of: |sample| sample.usage.resident, part: 10, beside: 8 << 20 },
     Flat { name: "proportional bytes", of: |sample| sample.usage.proportional, part: 10, beside: 8 << 20 },
-    // Histories and outboxes fill and are relieved.
-    Flat { name: "bytes of the hub", of: |sample| sample.memory, part: 4, beside: 2 << 20 },
     // One broadcaster comes and goes, another is replaced.
     Flat { name: "threads", of: |sample| sample.usage.threads, part: u64::MAX, beside: 2 },
     // Between one figure and the other a client may have come.
@@ -129,7 +129,10 @@ pub fn judge(samples: &[Sample]) -> Verdict {
         let most = was + was / flat.part + flat.beside;
         (is > most).then(|| format!("{} grew from {was} to {is}; at most {most} would be flat", flat.name))
     });
-    let grown: Vec<String> = grown.collect();
+    // How much the hub holds goes by the configuration of the moment; only its bound holds always.
+    let beyond = samples.iter().filter(|sample| sample.memory > MOST_MEMORY);
+    let beyond = beyond.map(|sample| format!("the hub holds {} bytes, and may hold {MOST_MEMORY}", sample.memory));
+    let grown: Vec<String> = grown.chain(beyond).collect();
     if grown.is_empty() { Verdict::Flat } else { Verdict::Growing(grown) }
 }
 
@@ -161,6 +164,13 @@ mod tests {
     fn a_warm_up_and_single_peaks_do_not_count() {
         assert_eq!(judge(&with_threads(|at| if at < 6 { at } else { 40 })), Verdict::Flat);
         assert_eq!(judge(&with_threads(|at| if at == 17 { 1000 } else { 10 })), Verdict::Flat);
+    }
+
+    #[test]
+    fn the_hub_may_hold_its_bound_and_no_more() {
+        let with_memory = |memory| -> Vec<Sample> { vec![Sample { memory, ..Sample::default() }; 18] };
+        assert_eq!(judge(&with_memory(MOST_MEMORY)), Verdict::Flat);
+        assert!(matches!(judge(&with_memory(MOST_MEMORY + 1)), Verdict::Growing(_)));
     }
 
     #[test]
