@@ -5,13 +5,15 @@ mod work;
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow, ensure};
 use broadcastd::event::Draft;
 use broadcastd::hub::signal::Signal;
 use broadcastd::plugin::file::Image;
 use broadcastd::plugin::handles;
-use broadcastd::plugin::library::{Instance, Library};
+use broadcastd::plugin::library::Instance;
+use broadcastd::plugin::loaded;
 use broadcastd::plugin::note::Note;
 use broadcastd::plugin::port::{Gate, Port};
 use broadcastd::plugin::told::{Moment, Told};
@@ -21,6 +23,8 @@ use broadcastd_plugin_api::abi;
 
 use super::publish::{payload, stream};
 
+/// A plugin of ours is loaded in far less.
+const LOADED_WITHIN: Duration = Duration::from_secs(10);
 /// Events that the plugin publishes at a wake-up.
 pub const TOGETHER: u64 = 256;
 
@@ -37,7 +41,7 @@ impl Border {
         let cache = tempfile::tempdir()?;
         let image = Image::read(&process::program("libborder.so")?).map_err(unusable)?;
         let note = Note::read(&image.bytes).map_err(unusable)?;
-        let library = Library::load(&image, note, cache.path()).map_err(unusable)?;
+        let library = loaded::load(&image, note, cache.path(), LOADED_WITHIN).map_err(unusable)?;
         let port = Port::detached("border");
         ensure!(port.desk().stream.set(stream("border")?).is_ok(), "the desk had a stream");
         let settings = format!("{{\"payload\":{:?}}}", std::str::from_utf8(&payload())?);
@@ -79,10 +83,10 @@ pub fn events_direct(batch: u64) -> impl FnMut() {
     let mut sum = 0u64;
     move || {
         for one in black_box(&told) {
-            let Told::Message { stream, input } = one else { continue };
+            let Told::Message { from, input } = one else { continue };
             let event = &input.event;
             let message = Message {
-                stream,
+                stream: from.name(),
                 topic: &event.topic,
                 kind: &event.kind,
                 key: &event.key,
@@ -90,6 +94,7 @@ pub fn events_direct(batch: u64) -> impl FnMut() {
                 session_id: event.session_id.as_deref().unwrap_or(""),
                 payload: &event.payload,
                 seq: input.number,
+                epoch: from.epoch(),
                 unix_ns: event.unix_ns,
             };
             sum = sum.wrapping_add(on_message(black_box(&message)));
@@ -112,5 +117,5 @@ fn inputs(count: u64) -> Vec<Told> {
         stream.publish(&draft, None).expect("the listener has room");
     }
     let batch = stream.read_inputs(listener, usize::MAX);
-    batch.events.into_iter().map(|input| Told::Message { stream: stream.name().clone(), input }).collect()
+    batch.events.into_iter().map(|input| Told::Message { from: stream.clone(), input }).collect()
 }

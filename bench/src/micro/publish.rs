@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::Result;
 use broadcastd::event::{Draft, Event, LogId};
 use broadcastd::hub::pattern::Pattern;
+use broadcastd::hub::records::Snapshot;
 use broadcastd::hub::settings::{Settings, Source};
 use broadcastd::hub::stream::Stream;
 use broadcastd::hub::targets::{Full, Outlet};
@@ -78,5 +79,7 @@ impl Outlet for Counting {
         Ok(())
     }
 
-    fn source_changed(&self, _: LogId, _: &Source) {}
+    fn records_replaced(&self, _: LogId, _: u64, _: &Snapshot) {}
+
+    fn source_changed(&self, _: LogId, _: u64, _: &Source) {}
 }

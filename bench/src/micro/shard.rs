@@ -1,6 +1,7 @@
 //! Deliveries of a real shard into socket pairs of this process, and a thread that does nothing but send the same bytes.
 
 use std::io::{Read, Write};
+use std::num::NonZeroU32;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -12,6 +13,7 @@ use broadcastd::event::Draft;
 use broadcastd::hub::Hub;
 use broadcastd::hub::settings::Settings;
 use broadcastd::shard::inbox::{Endpoint, Inbound, Newcomer};
+use broadcastd::shard::rate::Rate;
 use broadcastd::shard::{Config, Handle};
 use broadcastd_bench::wire;
 
@@ -110,6 +112,7 @@ fn config() -> Config {
     Config {
         outbox: 1 << 20,
         max_subscriptions: 200,
+        rate: Rate { commands: NonZeroU32::MIN, burst: 100 },
         max_message: 64 << 10,
         ping_every: Duration::from_secs(30),
         drop_after: Duration::from_secs(90),
