@@ -312,6 +312,38 @@ fn when_memory_is_short_histories_let_go_and_beyond_it_publishing_is_refused() {
     assert_eq!(publish(&small, "A:1", "{}"), 13);
 }
 
+#[test]
+fn when_memory_is_full_what_follows_from_inputs_and_a_set_of_records_are_taken_all_the_same() {
+    let hub = Hub::new("epoch");
+    let stream = hub.declare("bars", Settings::default());
+    publish(&stream, "A:1", "{}");
+    hub.memory().set_bound(1);
+    assert_eq!(stream.publish(&draft("A:1", "", "{}"), None), Err(Refused::NoMemory));
+    let cause = Some(Cause { stream: "ticks", epoch: "e1", seq: 1, ordinal: 0 });
+    assert_eq!(stream.publish(&Draft { cause, ..draft("A:1", "", "{}") }, None).map(|accepted| accepted.seq), Ok(2));
+    let record = Draft { flags: Flags::RECORD_ONLY, ..draft("A:1", "k", "{}") };
+    assert_eq!(stream.publish(&record, None), Err(Refused::NoMemory));
+    stream.begin_records();
+    assert!(stream.publish(&record, None).is_ok());
+    stream.end_records();
+    assert_eq!(stream.figures().records, 1);
+}
+
+#[test]
+fn a_log_that_clients_may_not_read_takes_no_subscription() {
+    let hub = Hub::new("epoch");
+    let answered = |settings: Settings, audience| {
+        let wish = Wish { patterns: &[pattern("bars")], audience, since: None };
+        hub.declare("bars", settings).answer(&wish).map(|_| ())
+    };
+    let private = || Settings { private: true, ..Settings::default() };
+    assert_eq!(answered(Settings::default(), ""), Ok(()));
+    assert_eq!(answered(Settings::default(), "user-1"), Err(Refused::Removed));
+    assert_eq!(answered(Settings { visible: false, ..Settings::default() }, ""), Err(Refused::Removed));
+    assert_eq!(answered(private(), "user-1"), Ok(()));
+    assert_eq!(answered(private(), ""), Err(Refused::Removed));
+}
+
 trait ConcatRecords {
     fn concat_records(&self) -> Vec<u8>;
 }

@@ -667,6 +667,28 @@ fn said_by(mut shard: super::Shard<super::poll::Epoll>, mut client: Client, coun
 }
 
 #[test]
+fn nobody_lags_by_what_was_not_yet_offered_to_its_socket() {
+    let (mut shard, bars, _client) = standing();
+    let (newcomer, _other) = newcomer();
+    shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
+    shard.take_all_in();
+    shard.connections[1].waiting.extend(Dialect::Native.parse(r#"{"type":"subscribe","stream":"bars"}"#));
+    shard.answer_waiting();
+    shard.flush();
+    shard.config.outbox = 10_000;
+    let log = shard.connections[0].subscriptions[0].log;
+    shard.connections[0].miss(log, &crate::dialect::Loss { policy: "resync", events: 1, from: 1, to: 1 });
+    flood(&bars, 30, Flags::default(), &["A:1"]); // the first one's fresh snapshot brings these before the other
+    for token in [0, 1] {
+        shard.dirty.mark(&mut shard.connections[token], token);
+    }
+    shard.flush();
+    assert!(shard.connections[1].outbox.bytes() > 10_000 && shard.connections[1].lost.is_empty());
+    shard.flush();
+    assert!(shard.connections[1].outbox.is_empty() && shard.connections[1].lost.is_empty());
+}
+
+#[test]
 fn who_comes_after_records_were_replaced_is_shown_them_once() {
     let (mut shard, bars, client) = standing();
     bars.begin_records();

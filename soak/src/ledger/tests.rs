@@ -1,3 +1,5 @@
+//! The ledger, told by hand what a right daemon says, and what a wrong one would.
+
 use super::*;
 use crate::truth::Pattern;
 

@@ -46,6 +46,21 @@ fn a_hundred_who_wait_for_the_same_cost_little_more_than_one() {
 }
 
 #[test]
+fn replaced_records_are_encoded_once_for_all_who_ask_for_the_same() {
+    let house = House::new(ROOMY);
+    let bars = forgetful(&house);
+    let waiting: Vec<Client> = (0..20).map(|_| stuck(&house, "bars:A:1")).collect();
+    let record = format!("{{\"pad\":\"{}\"}}", "x".repeat(1 << 20));
+    bars.begin_records();
+    publish(&bars, "A:1", Flags::RECORD_ONLY, &record);
+    bars.end_records();
+    let_it_turn(&house, 4);
+    let used = house.hub.memory().used();
+    assert!((2 << 20..4 << 20).contains(&used), "{used} for the record and one frame that shows it to twenty");
+    drop(waiting);
+}
+
+#[test]
 fn what_is_joined_for_all_counts_until_the_last_has_taken_it() {
     let house = House::new(ROOMY);
     let bars = forgetful(&house);
