@@ -69,6 +69,25 @@ impl Pattern {
         self.shape == Shape::Wild
     }
 
+    /// Whether every topic that the other pattern names is named by this one, too. The root topic, which reaches every
+    /// subscription of its stream, is not asked about.
+    pub fn covers(&self, other: &Pattern) -> bool {
+        match self.shape {
+            Shape::Whole => self.stream() == other.stream(),
+            Shape::Exact => self.text == other.text && other.shape == Shape::Exact,
+            Shape::Wild => other.shape != Shape::Whole && wild_matches(&self.text, &other.text),
+        }
+    }
+
+    /// Whether this full canonical topic of any stream is one that the pattern names.
+    pub fn matches_topic(&self, topic: &str) -> bool {
+        match self.shape {
+            Shape::Whole => topic.split(':').next() == Some(&*self.text),
+            Shape::Exact => *self.text == *topic,
+            Shape::Wild => wild_matches(&self.text, topic),
+        }
+    }
+
     /// Whether an event of this full canonical topic of the same stream reaches the subscription. The root topic, the
     /// stream's bare name, reaches every subscription of the stream.
     pub fn matches(&self, topic: &str) -> bool {
@@ -196,6 +215,27 @@ mod tests {
     fn the_root_topic_reaches_every_subscription() {
         for pattern in ["bars", "bars:AAPL:1", "bars:*:1"] {
             assert!(matches(pattern, "bars"), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_covers_what_names_no_more() {
+        let covers = |ours: &str, theirs: &str| Pattern::parse(ours).unwrap().covers(&Pattern::parse(theirs).unwrap());
+        for (ours, theirs) in
+            [("bars", "bars"), ("bars", "bars:*:1"), ("bars:*:1", "bars:A:1"), ("bars:*:*", "bars:*:1"), ("bars:A", "bars:A")]
+        {
+            assert!(covers(ours, theirs), "{ours} {theirs}");
+        }
+        for (ours, theirs) in [
+            ("bars", "bars2"),
+            ("bars:A", "bars"),
+            ("bars:*", "bars"),
+            ("bars:A", "bars:*"),
+            ("bars:*:1", "bars:*:*"),
+            ("bars:*", "bars:A:1"),
+            ("bars:A", "bars:AB"),
+        ] {
+            assert!(!covers(ours, theirs), "{ours} {theirs}");
         }
     }
 

@@ -45,6 +45,7 @@ const LAYERS: &[&[&str]] = &[
     &["admin"],
     &["server"],
     &["plugin", "shard"],
+    &["identity"],
     &["hub", "dialect"],
     &["event", "metrics", "systemd", "websocket"],
     &["memory"],
