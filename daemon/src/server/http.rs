@@ -19,11 +19,13 @@ use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower_service::Service as _;
 
 use super::answer::Denied;
 use super::shares::{Exhausted, Shares};
+use super::tls::Certificate;
 use crate::metrics as count;
 use crate::shard::line::{self, Socket};
 
@@ -69,6 +71,7 @@ pub trait Surrender {
 pub struct Front {
     router: Router,
     header_timeout: RwLock<Duration>,
+    certificate: RwLock<Option<Arc<Certificate>>>,
     room: Arc<Semaphore>,
     shares: Arc<Shares>,
 }
@@ -77,12 +80,23 @@ impl Front {
     pub fn new(router: Router, header_timeout: Duration) -> Arc<Self> {
         let room = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS));
         let shares = Shares::new(MAX_PER_ADDRESS);
-        Arc::new(Self { router, header_timeout: RwLock::new(header_timeout), room, shares })
+        Arc::new(Self {
+            router,
+            header_timeout: RwLock::new(header_timeout),
+            certificate: RwLock::default(),
+            room,
+            shares,
+        })
     }
 
     /// For connections from now on.
     pub fn set_header_timeout(&self, timeout: Duration) {
         *self.header_timeout.write().unwrap_or_else(PoisonError::into_inner) = timeout;
+    }
+
+    /// For TCP connections from now on.
+    pub fn set_certificate(&self, certificate: Option<Arc<Certificate>>) {
+        *self.certificate.write().unwrap_or_else(PoisonError::into_inner) = certificate;
     }
 
     /// For connections from now on; loopback is exempt.
@@ -98,6 +112,21 @@ impl Front {
     /// A place for one connection, as soon as there is one.
     pub async fn place(&self) -> OwnedSemaphorePermit {
         self.room.clone().acquire_owned().await.expect("the room is never closed")
+    }
+
+    /// Serves a connection over TCP, which is encrypted if there is a certificate.
+    pub async fn receive(self: Arc<Self>, socket: TcpStream, arrival: Arrival, place: OwnedSemaphorePermit) {
+        let certificate = self.certificate.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(certificate) = certificate else { return self.serve(socket, arrival, place).await };
+        let handshake = TlsAcceptor::from(certificate.acceptor()).accept(socket);
+        match tokio::time::timeout(self.header_timeout(), handshake).await {
+            Ok(Ok(socket)) => self.serve(socket, arrival, place).await,
+            Ok(Err(error)) => {
+                count::connection_refused("tls");
+                tracing::debug!(%error, ?arrival, "a client could not agree on encryption");
+            }
+            Err(_) => count::connection_refused("header_timeout"),
+        }
     }
 
     /// Answers requests until the connection ends, departs, or sends no head within the time-out.
