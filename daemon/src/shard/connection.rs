@@ -1,9 +1,9 @@
 //! One client: its socket, what it has said and not yet been answered, and what waits to be sent to it.
 
+mod sending;
+
 use std::any::Any;
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use super::inbox::{Endpoint, Newcomer};
 use super::line::Line;
 use super::outbox::Outbox;
 use super::places::Places;
-use super::poll::{Interest, MAX_PIECES, Next, Sink};
+use super::poll::Interest;
 use super::rate::Pace;
 use super::standing::Standing;
 use crate::dialect::{Code, Dialect, Loss, Refusal, Reply, Request, Said, sse};
@@ -373,40 +373,6 @@ impl Connection {
     }
 }
 
-impl Sink for Connection {
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.line.fd()
-    }
-
-    fn prepare(&mut self) {
-        self.line.load(&mut self.outbox);
-    }
-
-    fn pieces<'a>(&'a self, room: &mut [IoSlice<'a>; MAX_PIECES]) -> usize {
-        self.line.pieces(&self.outbox, room)
-    }
-
-    fn sent(&mut self, outcome: io::Result<usize>) -> Next {
-        match outcome {
-            Ok(count) => {
-                self.line.sent(&mut self.outbox, count);
-                self.line.load(&mut self.outbox);
-                if self.has_sent_all() && matches!(self.stage, Stage::Failing(_)) {
-                    self.line.end_writing();
-                }
-                let is_left = self.outbox.bytes() > 0 || self.line.has_unsent();
-                if is_left && count > 0 { Next::Continue } else { Next::Stop }
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Next::Stop,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Next::Continue,
-            Err(_) => {
-                self.lose();
-                Next::Stop
-            }
-        }
-    }
-}
-
 fn binary_refused() -> Refusal {
     let message = "binary messages are not understood; send JSON as text".to_owned();
     Refusal::new(Code::InvalidMessage, message)
@@ -414,7 +380,7 @@ fn binary_refused() -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{ErrorKind, Read};
+    use std::io::{self, ErrorKind, Read};
     use std::os::unix::net::UnixStream;
 
     use slab::Slab;
