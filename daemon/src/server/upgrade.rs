@@ -22,6 +22,7 @@ use super::limits::{Crowded, Limits, Permit};
 use super::{EndpointConfig, origin};
 use crate::metrics as count;
 use crate::shard::inbox::{Endpoint, Inbound, Inbox, Newcomer};
+use crate::websocket::deflate::Compression;
 use crate::websocket::handshake;
 
 /// Decides who becomes a connection of which shard.
@@ -72,7 +73,8 @@ impl Gate {
         let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner).clone();
         let route = rules.route(arrival, request.uri().path())?;
         let offered = route.endpoint.dialect.subprotocols();
-        let accepted = handshake::accept(request.method(), request.version(), request.headers(), offered)
+        let (method, version, headers) = (request.method(), request.version(), request.headers());
+        let accepted = handshake::accept(method, version, headers, offered, Compression::Off)
             .map_err(|refused| refused_handshake(&refused))?;
         rules.check_origin(request)?;
         if self.closed.load(Ordering::Relaxed) {
