@@ -167,11 +167,7 @@ struct Pending {
 }
 
 impl Pending {
-    fn next_message<'b>(
-        &mut self,
-        rest: &mut &'b mut [u8],
-        limits: Limits,
-    ) -> Result<Option<Message<'b>>, Violation> {
+    fn next_message<'b>(&mut self, rest: &mut &'b mut [u8], limits: Limits) -> Result<Option<Message<'b>>, Violation> {
         while let Some((header, payload)) = self.next_frame(rest, limits)? {
             if let Some(message) = self.join(&header, payload)? {
                 return message.inflated(limits.max_message).map(Some);

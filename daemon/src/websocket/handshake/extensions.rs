@@ -145,7 +145,9 @@ mod tests {
         ] {
             assert_eq!(answer(&[offer]), Some(AGREED), "{offer}");
         }
-        for offer in ["permessage-deflate; server_max_window_bits=15", "permessage-deflate;server_max_window_bits=\"15\""] {
+        for offer in
+            ["permessage-deflate; server_max_window_bits=15", "permessage-deflate;server_max_window_bits=\"15\""]
+        {
             assert_eq!(answer(&[offer]), Some(AGREED_WITH_WINDOW), "{offer}");
         }
     }
