@@ -14,6 +14,10 @@ const LAST_BLOCK: [u8; 5] = [0x01, 0x00, 0x00, 0xff, 0xff];
 /// The least room for an inflated message: most commands of clients fit in.
 const FIRST_ROOM: usize = 256;
 
+/// The most last blocks in one message, ours included. A sender has a reason for one with each of its frames; each costs us a
+/// microsecond or two for two bytes of the client's.
+const MAX_STREAMS: usize = 1024;
+
 thread_local! {
     /// With the level it was made for. It has some 300 KiB, so there is one for each thread that compresses.
     static DEFLATER: RefCell<Option<(u8, Compress)>> = const { RefCell::new(None) };
@@ -73,48 +77,61 @@ fn deflate_whole(deflater: &mut Compress, mut text: &[u8]) -> Vec<u8> {
 pub fn inflate(deflated: &[u8], max: usize) -> Result<Vec<u8>, NotInflated> {
     INFLATER.with_borrow_mut(|inflater| {
         inflater.reset(false);
-        let mut message = Vec::new();
         let wanted = deflated.len().saturating_mul(4).max(FIRST_ROOM);
-        message.reserve_exact(wanted.min(max.saturating_add(1)));
-        for part in [deflated, &TAIL] {
-            inflate_part(inflater, part, &mut message, max)?;
-        }
-        let length = message.len();
-        let ended = inflate_part(inflater, &LAST_BLOCK, &mut message, max)?;
-        let is_whole = ended == Status::StreamEnd && message.len() == length;
-        if is_whole { Ok(message) } else { Err(NotInflated::Malformed) }
+        let message = Vec::with_capacity(wanted.min(max.saturating_add(1)));
+        let mut inflating = Inflating { inflater, message, max, streams: 0 };
+        inflating.feed(deflated)?;
+        inflating.feed(&TAIL)?;
+        let length = inflating.message.len();
+        let ended = inflating.feed(&LAST_BLOCK)?;
+        let is_whole = ended == Status::StreamEnd && inflating.message.len() == length;
+        if is_whole { Ok(inflating.message) } else { Err(NotInflated::Malformed) }
     })
 }
 
-/// Inflates all of `part`; `StreamEnd` says that it ended with a last block.
-fn inflate_part(
-    inflater: &mut Decompress,
-    mut part: &[u8],
-    message: &mut Vec<u8>,
+/// A message that has come out of the inflater so far.
+struct Inflating<'i> {
+    inflater: &'i mut Decompress,
+    message: Vec<u8>,
     max: usize,
-) -> Result<Status, NotInflated> {
-    loop {
-        let before = inflater.total_in();
-        let inflated = inflater.decompress_vec(part, message, FlushDecompress::None);
-        let status = inflated.map_err(|_| NotInflated::Malformed)?;
-        part = &part[(inflater.total_in() - before) as usize..];
-        if message.len() > max {
-            return Err(NotInflated::TooBig);
-        }
-        let has_room = message.len() < message.capacity();
-        match status {
-            // Others may follow the last block of a stream, padded to a whole byte (RFC 7692 §7.2.1).
-            Status::StreamEnd => inflater.reset(false),
-            Status::Ok | Status::BufError if !has_room => {
-                let missing = max.saturating_add(1) - message.len();
-                message.reserve_exact(message.len().min(missing));
+    /// How many last blocks have come.
+    streams: usize,
+}
+
+impl Inflating<'_> {
+    /// Inflates all of `part`; `StreamEnd` says that it ended with a last block.
+    fn feed(&mut self, mut part: &[u8]) -> Result<Status, NotInflated> {
+        loop {
+            let before = self.inflater.total_in();
+            let inflated = self.inflater.decompress_vec(part, &mut self.message, FlushDecompress::None);
+            let status = inflated.map_err(|_| NotInflated::Malformed)?;
+            part = &part[(self.inflater.total_in() - before) as usize..];
+            if self.message.len() > self.max {
+                return Err(NotInflated::TooBig);
             }
-            Status::BufError if !part.is_empty() => return Err(NotInflated::Malformed),
-            Status::Ok | Status::BufError => {}
+            let has_room = self.message.len() < self.message.capacity();
+            match status {
+                Status::StreamEnd => self.begin_stream()?,
+                Status::Ok | Status::BufError if !has_room => self.make_room(),
+                Status::BufError if !part.is_empty() => return Err(NotInflated::Malformed),
+                Status::Ok | Status::BufError => {}
+            }
+            if part.is_empty() && has_room {
+                return Ok(status);
+            }
         }
-        if part.is_empty() && has_room {
-            return Ok(status);
-        }
+    }
+
+    /// Other blocks may follow a last one, padded to a whole byte (RFC 7692 §7.2.1).
+    fn begin_stream(&mut self) -> Result<(), NotInflated> {
+        self.streams += 1;
+        self.inflater.reset(false);
+        if self.streams > MAX_STREAMS { Err(NotInflated::Malformed) } else { Ok(()) }
+    }
+
+    fn make_room(&mut self) {
+        let missing = self.max.saturating_add(1) - self.message.len();
+        self.message.reserve_exact(self.message.len().min(missing));
     }
 }
 
@@ -210,10 +227,18 @@ mod tests {
         let bomb = compress(&vec![0; 64 << 20], 9);
         assert!(bomb.len() < longest_deflated(MAX), "{} bytes would come through", bomb.len());
         let mut inflater = Decompress::new(false);
-        let mut message = Vec::with_capacity(FIRST_ROOM);
-        assert_eq!(inflate_part(&mut inflater, &bomb, &mut message, MAX), Err(TooBig));
-        assert!(message.capacity() <= MAX + 1, "{} bytes of room", message.capacity());
+        let message = Vec::with_capacity(FIRST_ROOM);
+        let mut inflating = Inflating { inflater: &mut inflater, message, max: MAX, streams: 0 };
+        assert_eq!(inflating.feed(&bomb), Err(TooBig));
+        assert_eq!(inflating.message.capacity(), MAX + 1);
         assert_eq!(inflate(&bomb, MAX), Err(TooBig));
+    }
+
+    #[test]
+    fn last_blocks_are_bounded() {
+        let last_blocks = |count: usize| [[0x03, 0x00].repeat(count), HELLO.to_vec()].concat();
+        assert_eq!(inflated(&last_blocks(MAX_STREAMS - 1)).as_deref(), Ok("Hello"));
+        assert_eq!(inflated(&last_blocks(MAX_STREAMS)), Err(Malformed));
     }
 
     #[test]
