@@ -19,9 +19,9 @@ const FIRST_ROOM: usize = 256;
 const MAX_STREAMS: usize = 1024;
 
 thread_local! {
-    /// With the level it was made for. It has some 300 KiB, so there is one for each thread that compresses.
+    /// With the level it was made for. It has some 370 KiB, so there is one for each thread that compresses.
     static DEFLATER: RefCell<Option<(u8, Compress)>> = const { RefCell::new(None) };
-    /// It has some 40 KiB, so there is one for each thread that inflates, not for each client.
+    /// It has some 46 KiB, so there is one for each thread that inflates, not for each client.
     static INFLATER: RefCell<Decompress> = RefCell::new(Decompress::new(false));
 }
 
