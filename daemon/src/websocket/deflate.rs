@@ -192,12 +192,13 @@ mod tests {
 
     #[test]
     fn what_is_not_whole_or_no_deflate_is_refused() {
-        let bad: [(&str, &[u8]); 8] = [
+        let bad: [(&str, &[u8]); 9] = [
             ("nothing at all", &[]),
             ("a block of a reserved type", &[0x06, 0x00]),
             ("the end of a message that was not begun", &[0xff, 0xff]),
             ("a stored block of wrong length", &[0x00, 0x05, 0x00, 0xfa, 0xfe, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00]),
             ("a stored block that is cut", &[0x00, 0x50, 0x00, 0xaf, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00]),
+            ("a block that is cut where it names its codes", &[0x14, 0x2a]),
             ("a last block with nothing behind it", &HELLO_LAST),
             ("the tail twice", &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00, 0x00, 0xff, 0xff]),
             ("a distance into what was never said", &[0x4a, 0x02, 0x51, 0x00]),
