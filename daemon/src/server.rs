@@ -24,6 +24,7 @@ use self::upgrade::Gate;
 use crate::hub::Hub;
 use crate::identity::Verifier;
 use crate::shard::inbox::{Endpoint, Inbox};
+use crate::websocket::deflate::Compression;
 
 /// What config says about the listeners and their endpoints.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct Config {
     pub max_per_ip: usize,
     /// How long a client may take to send the head of a request.
     pub header_timeout: Duration,
+    /// Whether messages may be compressed for who offers it.
+    pub compression: Compression,
     /// What TCP listeners encrypt with; in clear without.
     pub certificate: Option<Arc<Certificate>>,
 }
@@ -92,9 +95,8 @@ impl Server {
 
     /// The second half, which cannot fail. Connections keep their endpoints, also those of a listener that goes.
     pub fn commit(&self, prepared: Prepared) {
-        let Config { endpoints, origins, max_connections, max_per_ip, header_timeout, certificate, .. } =
-            prepared.config;
-        self.gate.set(&endpoints, &origins);
+        let Config { max_connections, max_per_ip, header_timeout, certificate, .. } = prepared.config;
+        self.gate.set(&prepared.config.endpoints, &prepared.config.origins, prepared.config.compression);
         self.gate.limits.set(max_connections, max_per_ip);
         self.front.set_header_timeout(header_timeout);
         if let Some(certificate) = &certificate {

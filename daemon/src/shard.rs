@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use self::connection::Connection;
+use self::encoding::Deflation;
 use self::groups::{Groups, Member};
 pub use self::handle::Handle;
 use self::inbox::{Inbound, Inbox};
@@ -64,6 +65,8 @@ pub struct Config {
     pub rate: Rate,
     /// Bytes of one message from a client.
     pub max_message: usize,
+    /// How messages are compressed for clients with which that was agreed on.
+    pub deflation: Deflation,
     pub ping_every: Duration,
     pub drop_after: Duration,
     /// The least time between two sends to a connection: what comes meanwhile goes together. Zero: every turn.
@@ -237,7 +240,7 @@ impl<B: Backend> Shard<B> {
             Inbound::LogOut(user) => self.log_out(&user),
             Inbound::Configure(config) => {
                 self.config = config;
-                self.connections.iter_mut().for_each(|(_, known)| known.set_max_message(config.max_message));
+                self.connections.iter_mut().for_each(|(_, known)| known.configure(&config));
             }
             Inbound::Drain { deadline } => {
                 self.drain = Some(deadline);

@@ -12,6 +12,7 @@ use broadcastd::dialect::Dialect;
 use broadcastd::event::Draft;
 use broadcastd::hub::Hub;
 use broadcastd::hub::settings::Settings;
+use broadcastd::shard::encoding::Deflation;
 use broadcastd::shard::inbox::{Endpoint, Inbound, Newcomer};
 use broadcastd::shard::rate::Rate;
 use broadcastd::shard::{Config, Handle};
@@ -110,6 +111,7 @@ fn config() -> Config {
         max_subscriptions: 200,
         rate: Rate { commands: NonZeroU32::MIN, burst: 100 },
         max_message: 64 << 10,
+        deflation: Deflation { min_size: 512, level: 1 },
         ping_every: Duration::from_secs(30),
         drop_after: Duration::from_secs(90),
         flush: Duration::ZERO,

@@ -18,7 +18,9 @@ use crate::plugin::find::Places;
 use crate::plugin::plan::Wanted;
 use crate::plugin::restart::Restart;
 use crate::plugin::stream::Overrides;
+use crate::shard::encoding::Deflation;
 use crate::shard::inbox::Endpoint;
+use crate::websocket::deflate::Compression;
 use crate::{log, server, shard};
 
 /// Descriptors that are not connections: files, listeners, libraries, the admin listener's clients.
@@ -33,6 +35,7 @@ pub fn shard(hub: &schema::Hub) -> shard::Config {
             burst: hub.rate.burst,
         },
         max_message: bytes(hub.max_message.0),
+        deflation: Deflation { min_size: bytes(hub.compression.min_size.0), level: hub.compression.level },
         ping_every: hub.ping.every.0,
         drop_after: hub.ping.drop_after.0,
         flush: hub.flush.0,
@@ -64,6 +67,7 @@ pub fn server(config: &schema::Config, max_connections: usize) -> server::Config
         max_connections,
         max_per_ip: config.hub.max_per_ip as usize,
         header_timeout: config.hub.header_timeout.0,
+        compression: if config.hub.compression.level == 0 { Compression::Off } else { Compression::On },
         certificate: None,
     }
 }

@@ -314,11 +314,16 @@ fn a_value_can_be_moved_to_the_edge_of_its_range() {
             .max_message,
         Size(128)
     );
+    for edge in ["level = 0, min_size = \"0B\"", "level = 9, min_size = \"16MiB\""] {
+        load(&format!("[hub]\ncompression = {{ {edge} }}"));
+    }
     for over in [
         "[server]\nshards = 1025",
         "[hub]\nmax_connections = 0",
         "[hub]\nflush = \"1001ms\"",
         "[hub]\nmax_message = 127",
+        "[hub.compression]\nlevel = 10",
+        "[hub.compression]\nmin_size = 16_777_217",
     ] {
         let found = Config::from_text(&source(&[], &[]), over).unwrap_err();
         assert_eq!(found.items[0].code, code::OUT_OF_RANGE, "{over}");

@@ -20,6 +20,7 @@ use crate::event::unix_now;
 use crate::identity::{Auth, Identity, Verifier};
 use crate::metrics as count;
 use crate::shard::inbox::{Endpoint, Inbound, Inbox, Newcomer};
+use crate::websocket::deflate::Compression;
 use crate::websocket::handshake;
 
 /// Decides who becomes a connection of which shard.
@@ -36,6 +37,7 @@ pub struct Gate {
 struct Rules {
     routes: Vec<Route>,
     origins: Vec<String>,
+    compression: Compression,
 }
 
 struct Route {
@@ -51,6 +53,7 @@ struct Entry {
     wishes: Vec<Command>,
     permit: Permit,
     head: Vec<u8>,
+    compression: Compression,
 }
 
 impl Gate {
@@ -59,8 +62,9 @@ impl Gate {
         Arc::new(Self { shards, verifier, limits, rules: RwLock::default(), closed: AtomicBool::new(false) })
     }
 
-    pub fn set(&self, endpoints: &[EndpointConfig], origins: &[String]) {
-        let rules = Rules { routes: endpoints.iter().map(Route::new).collect(), origins: origins.to_vec() };
+    pub fn set(&self, endpoints: &[EndpointConfig], origins: &[String], compression: Compression) {
+        let routes = endpoints.iter().map(Route::new).collect();
+        let rules = Rules { routes, origins: origins.to_vec(), compression };
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
     }
 
@@ -73,7 +77,10 @@ impl Gate {
         let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner).clone();
         let route = rules.route(arrival, request.uri().path())?;
         let endpoint = route.endpoint.clone();
-        let head = if endpoint.dialect.is_framed() { upgraded(request, endpoint.dialect)? } else { streamed(request)? };
+        let (head, compression) = match endpoint.dialect.is_framed() {
+            true => upgraded(request, endpoint.dialect, rules.compression)?,
+            false => (streamed(request)?, Compression::Off),
+        };
         rules.check_origin(request)?;
         let identity = self.identify(request, &endpoint)?;
         if self.closed.load(Ordering::Relaxed) {
@@ -83,7 +90,7 @@ impl Gate {
         }
         let wishes = if endpoint.dialect.is_framed() { Vec::new() } else { sse::wishes(request)? };
         let permit = self.limits.admit(arrival.peer, route.connections.clone()).map_err(crowded)?;
-        Ok(Entry { endpoint, identity, wishes, permit, head })
+        Ok(Entry { endpoint, identity, wishes, permit, head, compression })
     }
 
     /// Who is there. A token that proves nothing lets nobody in, also where none is needed.
@@ -109,12 +116,12 @@ impl Gate {
 
     /// Gives the bare socket to its shard.
     fn hand_over(&self, entry: Entry, bare: io::Result<Bare>) {
-        let Entry { endpoint, identity, wishes, permit, head } = entry;
+        let Entry { endpoint, identity, wishes, permit, head, compression } = entry;
         match bare {
             Ok(Bare { socket, read_ahead }) => {
                 let shard = permit.shard();
                 let permit = Box::new(permit);
-                let newcomer = Newcomer { socket, head, read_ahead, endpoint, identity, wishes, permit };
+                let newcomer = Newcomer { socket, head, read_ahead, endpoint, identity, wishes, compression, permit };
                 self.shards[shard].hand(Inbound::Adopt(Box::new(newcomer)));
             }
             Err(error) => tracing::warn!(%error, "an upgraded socket could not be handed to a shard"),
@@ -201,9 +208,9 @@ fn crowded(crowded: Crowded) -> Denied {
 }
 
 /// The answer that opens a WebSocket.
-fn upgraded(request: &Request, dialect: Dialect) -> Result<Vec<u8>, Denied> {
-    let offered = dialect.subprotocols();
-    let accepted = handshake::accept(request.method(), request.version(), request.headers(), offered)
+fn upgraded(request: &Request, dialect: Dialect, offered: Compression) -> Result<(Vec<u8>, Compression), Denied> {
+    let (method, version, headers) = (request.method(), request.version(), request.headers());
+    let accepted = handshake::accept(method, version, headers, dialect.subprotocols(), offered)
         .map_err(|refused| refused_handshake(&refused))?;
     let mut head = format!(
         "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: {}\r\n",
@@ -212,8 +219,11 @@ fn upgraded(request: &Request, dialect: Dialect) -> Result<Vec<u8>, Denied> {
     if let Some(subprotocol) = accepted.subprotocol {
         head.push_str(&format!("sec-websocket-protocol: {subprotocol}\r\n"));
     }
+    if let Some(extensions) = accepted.extensions {
+        head.push_str(&format!("sec-websocket-extensions: {extensions}\r\n"));
+    }
     head.push_str("\r\n");
-    Ok(head.into_bytes())
+    Ok((head.into_bytes(), accepted.compression()))
 }
 
 /// The answer that begins server-sent events.

@@ -26,7 +26,7 @@ impl<B: Backend> Shard<B> {
         let mut merges: Vec<(usize, LogId)> = Vec::new();
         for id in &dirty {
             let Some(group) = self.groups.get(*id) else { continue };
-            let frames = group.frames();
+            let frames = group.frames(self.config.deflation);
             let mut joined = None;
             let mut delivered = 0;
             for member in &group.members {
@@ -69,7 +69,9 @@ impl<B: Backend> Shard<B> {
                 let Some(group) = self.groups.get(subscription.group) else { continue };
                 let start = group.members.get(subscription.seat).map_or(PAUSED, |member| member.start);
                 let newer = group.pending.iter().filter(|event| event.seq > start);
-                events.extend(newer.map(|event| (event.clone(), group.frame(event), group.voice.alias.clone())));
+                events.extend(newer.map(|event| {
+                    (event.clone(), group.frame(event, self.config.deflation), group.form.voice.alias.clone())
+                }));
             }
             // Once by each name that the client uses for the stream: it takes each for a stream of its own.
             events.sort_by(|(one, _, alias), (other, _, another)| (one.seq, alias).cmp(&(other.seq, another)));

@@ -238,8 +238,9 @@ impl<B: Backend> Shard<B> {
         let connection = &mut self.connections[token];
         match &subscribed.answer {
             Answer::Recovered(events) => {
+                let form = connection.form(voice);
                 for event in events {
-                    connection.recover(event, &encoding::event(event, voice));
+                    connection.recover(event, &encoding::event(event, &form, self.config.deflation));
                 }
             }
             Answer::Snapshot(_) if cause == Cause::Asked && !connection.endpoint.snapshot => {}

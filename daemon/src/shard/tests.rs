@@ -14,6 +14,7 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 
 use super::connection::Connection;
+use super::encoding::Deflation;
 use super::inbox::{Endpoint, Inbound, Inbox, Newcomer};
 use super::poll::Ready;
 use super::rate::Rate;
@@ -33,11 +34,12 @@ use crate::hub::{Hub, Wish};
 /// What these tests are not about is not refused.
 const UNHURRIED: Rate = Rate { commands: NonZeroU32::new(1_000_000).unwrap(), burst: 1_000_000 };
 
-const CONFIG: Config = Config {
+pub(super) const CONFIG: Config = Config {
     outbox: 64 << 10,
     max_subscriptions: 20,
     rate: UNHURRIED,
     max_message: 16 << 10,
+    deflation: Deflation { min_size: 512, level: 1 },
     ping_every: Duration::from_secs(30),
     drop_after: Duration::from_secs(90),
     flush: Duration::ZERO,
@@ -830,7 +832,7 @@ fn one_turn_takes_so_much_from_the_inbox_and_answers_so_many_requests() {
 fn a_connection_has_so_long_to_answer_a_close_and_is_told_so_often() {
     let now = Instant::now();
     let second = Duration::from_secs(1);
-    let mut connection = Connection::new(newcomer().0, 0, 1000, &Arc::default(), now);
+    let mut connection = Connection::new(newcomer().0, 0, &CONFIG, &Arc::default(), now);
     assert!(connection.may_be_told(now));
     assert!(!connection.may_be_told(now + second - Duration::from_nanos(1)) && connection.may_be_told(now + second));
     connection.close(1001, "", now);

@@ -12,8 +12,10 @@ use broadcastd::hub::Hub;
 use broadcastd::hub::settings::Settings;
 use broadcastd::server::{self, Config, EndpointConfig, Server};
 use broadcastd::shard;
+use broadcastd::shard::encoding::Deflation;
 use broadcastd::shard::inbox::Endpoint;
 use broadcastd::shard::rate::Rate;
+use broadcastd::websocket::deflate::Compression;
 use serde_json::Value;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -43,6 +45,7 @@ pub fn config() -> Config {
         max_connections: 100,
         max_per_ip: 100,
         header_timeout: Duration::from_secs(10),
+        compression: Compression::On,
         certificate: None,
     }
 }
@@ -54,6 +57,7 @@ pub fn shard_config() -> shard::Config {
         max_subscriptions: 200,
         rate: Rate { commands: NonZeroU32::new(50).unwrap(), burst: 100 },
         max_message: 64 << 10,
+        deflation: Deflation { min_size: 512, level: 1 },
         ping_every: Duration::from_secs(30),
         drop_after: Duration::from_secs(90),
     }

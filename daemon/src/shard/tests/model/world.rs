@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
+use super::super::super::encoding::Deflation;
 use super::super::super::inbox::{Endpoint, Inbound, Inbox, Newcomer};
 use super::super::super::poll::Backend;
 use super::super::super::rate::Rate;
@@ -381,6 +382,7 @@ fn config(rng: &mut Rng) -> Config {
         outbox: *rng.choice(&[0, 1000, 6000, 1 << 20]).unwrap(),
         max_subscriptions: 6,
         max_message: 1000,
+        deflation: Deflation { min_size: 512, level: 1 },
         ping_every: Duration::from_secs(1),
         drop_after: Duration::from_secs(1 << 20),
         rate: Rate { commands: NonZeroU32::MAX, burst: u32::MAX },
