@@ -3,6 +3,7 @@
 mod house;
 mod parts;
 mod reload;
+mod trust;
 mod vigil;
 
 pub use self::parts::log_format;
@@ -16,12 +17,14 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::runtime::{Builder, Runtime};
 
 use self::house::{House, Phase};
+use self::trust::Trust;
 use self::vigil::{Vigil, Watched};
 use crate::admin::{self, Admin};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::{self, Loaded, Paint, Source, schema};
 use crate::folders::{Env, Folders};
 use crate::hub::Hub;
+use crate::identity::Verifier;
 use crate::log::Levels;
 use crate::plugin::timing::{SystemClock, Timing};
 use crate::plugin::{self, Supervisor};
@@ -71,6 +74,8 @@ pub struct App {
     around: Surroundings,
     config: schema::Config,
     hub: Arc<Hub>,
+    /// Whose tokens are trusted.
+    trust: Trust,
     shards: Vec<Handle>,
     supervisor: Arc<Supervisor>,
     server: Arc<Server>,
@@ -93,6 +98,7 @@ impl App {
             Arc::new(Supervisor::new(hub.clone(), supervisor_config(&config, &around.source.env, &folders)));
         let house = House::new(supervisor.clone());
         let broadcasters = reload::prepare(&supervisor, &loaded).map_err(StartError::Config)?;
+        let trust = Trust::new(trust::prepare(&loaded, &around.source.env).map_err(StartError::Config)?);
         let runtime = runtime()?;
         let inboxes: Vec<_> = shards.iter().map(|shard| shard.inbox.clone()).collect();
         let settings = parts::server(&config, parts::max_connections(&config.hub));
@@ -117,6 +123,7 @@ impl App {
             around,
             config,
             hub,
+            trust,
             shards,
             supervisor,
             server,
@@ -134,6 +141,11 @@ impl App {
 
     pub fn file(&self) -> Option<&PathBuf> {
         self.around.file.as_ref()
+    }
+
+    /// Knows whose tokens to trust, also after the next reload.
+    pub fn verifier(&self) -> &Arc<Verifier> {
+        self.trust.verifier()
     }
 
     pub fn runtime(&self) -> &Runtime {
@@ -176,9 +188,10 @@ impl App {
         )
     }
 
-    /// What has to be done now and then: stuck broadcasters are noticed.
-    pub fn tick(&self) {
+    /// What has to be done now and then: stuck broadcasters are noticed, and keys that have changed.
+    pub fn tick(&mut self) {
         self.supervisor.watch();
+        self.trust.look(&self.config.auth, &self.around.source.env);
     }
 
     /// Writes how everything is into the log.
@@ -215,7 +228,8 @@ pub fn check(source: &Source, loaded: &Loaded) -> Result<(), StartError> {
     let folders = Folders::shared(&source.env).map_err(StartError::Folder)?;
     let hub = Hub::new("check");
     let supervisor = Supervisor::new(hub.clone(), supervisor_config(&loaded.config, &source.env, &folders));
-    reload::prepare(&supervisor, loaded).map(drop).map_err(StartError::Config)
+    reload::prepare(&supervisor, loaded).map(drop).map_err(StartError::Config)?;
+    trust::prepare(loaded, &source.env).map(drop).map_err(StartError::Config)
 }
 
 /// Eight letters and digits that no earlier start had, in all likelihood.

@@ -7,6 +7,7 @@ pub mod limits;
 pub mod listen;
 pub mod origin;
 pub mod shares;
+pub mod token;
 pub mod upgrade;
 
 use std::sync::Arc;

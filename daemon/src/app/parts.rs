@@ -83,6 +83,7 @@ pub fn declared(hub: &schema::Hub, stream: &schema::DeclaredStream) -> Result<Se
     let limits = limits(hub, &stream.history, stream.max_topics, stream.max_records);
     Ok(Settings {
         visible: stream.visible,
+        needs_identity: stream.auth == schema::Auth::Required,
         private: stream.private,
         template,
         lag: lag(stream.lag),
@@ -113,6 +114,7 @@ pub fn wanted(hub: &schema::Hub, name: &str, broadcaster: &schema::Broadcaster, 
         sha256: broadcaster.sha256.clone(),
         stream: Overrides {
             visible: stream.visible,
+            needs_identity: stream.auth.map(|auth| auth == schema::Auth::Required),
             lag: stream.lag.map(lag),
             history_events: Some(limits.history.events),
             history_bytes: Some(limits.history.bytes),
@@ -187,7 +189,7 @@ fn limits(hub: &schema::Hub, history: &schema::HistoryOverride, topics: Option<u
     }
 }
 
-fn rate(per_second: u32, burst: u32) -> Rate {
+pub fn rate(per_second: u32, burst: u32) -> Rate {
     Rate { per_second: NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN), burst }
 }
 

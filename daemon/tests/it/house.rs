@@ -10,9 +10,9 @@ use broadcastd::dialect::Dialect;
 use broadcastd::event::Draft;
 use broadcastd::hub::Hub;
 use broadcastd::hub::settings::Settings;
+use broadcastd::rate::Rate;
 use broadcastd::server::{Config, EndpointConfig, Server};
 use broadcastd::shard;
-use broadcastd::shard::rate::Rate;
 use serde_json::Value;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -51,7 +51,7 @@ pub fn shard_config() -> shard::Config {
         flush: Duration::ZERO,
         outbox: 1 << 20,
         max_subscriptions: 200,
-        rate: Rate { commands: NonZeroU32::new(50).unwrap(), burst: 100 },
+        rate: Rate { per_second: NonZeroU32::new(50).unwrap(), burst: 100 },
         max_message: 64 << 10,
         ping_every: Duration::from_secs(30),
         drop_after: Duration::from_secs(90),
