@@ -39,6 +39,17 @@ enum Role {
     Operator,
 }
 
+/// Whether clients of an endpoint say who they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Auth {
+    /// Nobody is asked, and a token that comes along is not looked at.
+    None,
+    /// Whoever shows a token is somebody; a wrong one lets nobody in.
+    #[default]
+    Optional,
+    Required,
+}
+
 /// Why a token proves nothing. The text names the rule, and never holds a part of the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected(pub String);
@@ -89,6 +100,11 @@ impl Identity {
     /// Whose private events are for this client. Services and operators have none, whatever they are named.
     pub fn audience(&self) -> Option<&Arc<str>> {
         (self.role == Role::User).then_some(&self.user)
+    }
+
+    /// Whether both are the same user, the same service or the same operator, whatever their rights.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.role, &self.user) == (other.role, &other.user)
     }
 
     pub fn is_operator(&self) -> bool {
