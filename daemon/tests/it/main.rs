@@ -24,6 +24,7 @@ mod fuzzing;
 mod handshake;
 mod house;
 mod http;
+mod identity;
 mod ingest;
 mod inputs;
 mod lifecycle;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         clients::tests(),
         closing::tests(),
         documents::tests(),
+        identity::tests(),
         foreign::tests(),
         fuzzing::tests(),
         handshake::tests(),
