@@ -3,6 +3,7 @@
 mod house;
 mod parts;
 mod reload;
+mod trust;
 mod vigil;
 
 pub use self::parts::log_format;
@@ -16,6 +17,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::runtime::{Builder, Runtime};
 
 use self::house::{House, Phase};
+use self::trust::Trust;
 use self::vigil::{Vigil, Watched};
 use crate::admin::{self, Admin};
 use crate::config::diagnostic::Diagnostics;
@@ -72,6 +74,8 @@ pub struct App {
     around: Surroundings,
     config: schema::Config,
     hub: Arc<Hub>,
+    /// Whose tokens are trusted.
+    trust: Trust,
     shards: Vec<Handle>,
     supervisor: Arc<Supervisor>,
     server: Arc<Server>,
@@ -89,7 +93,8 @@ impl App {
         let folders = Folders::open(&around.source.env).map_err(StartError::Folder)?;
         let config = loaded.config.clone();
         let hub = Hub::new(&epoch());
-        let verifier = Arc::new(Verifier::default());
+        let trust = Trust::new(trust::prepare(&loaded, &around.source.env).map_err(StartError::Config)?);
+        let verifier = trust.verifier().clone();
         let shards = start_shards(&config, &hub, &verifier)?;
         let supervisor =
             Arc::new(Supervisor::new(hub.clone(), supervisor_config(&config, &around.source.env, &folders)));
@@ -122,6 +127,7 @@ impl App {
             around,
             config,
             hub,
+            trust,
             shards,
             supervisor,
             server,
@@ -181,9 +187,10 @@ impl App {
         )
     }
 
-    /// What has to be done now and then: stuck broadcasters are noticed.
-    pub fn tick(&self) {
+    /// What has to be done now and then: stuck broadcasters are noticed, and keys that have changed.
+    pub fn tick(&mut self) {
         self.supervisor.watch();
+        self.trust.look(&self.config.auth, &self.around.source.env);
     }
 
     /// Writes how everything is into the log.
@@ -220,7 +227,8 @@ pub fn check(source: &Source, loaded: &Loaded) -> Result<(), StartError> {
     let folders = Folders::shared(&source.env).map_err(StartError::Folder)?;
     let hub = Hub::new("check");
     let supervisor = Supervisor::new(hub.clone(), supervisor_config(&loaded.config, &source.env, &folders));
-    reload::prepare(&supervisor, loaded).map(drop).map_err(StartError::Config)
+    reload::prepare(&supervisor, loaded).map(drop).map_err(StartError::Config)?;
+    trust::prepare(loaded, &source.env).map(drop).map_err(StartError::Config)
 }
 
 /// Eight letters and digits that no earlier start had, in all likelihood.

@@ -22,5 +22,6 @@ pub mod hub;
 pub mod event;
 pub mod memory;
 pub mod metrics;
+pub mod rate;
 pub mod systemd;
 pub mod websocket;

@@ -9,6 +9,7 @@ pub mod origin;
 pub mod shares;
 pub mod sse;
 pub mod tls;
+pub mod token;
 pub mod upgrade;
 
 use std::sync::Arc;

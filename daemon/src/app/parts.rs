@@ -18,6 +18,7 @@ use crate::plugin::find::Places;
 use crate::plugin::plan::Wanted;
 use crate::plugin::restart::Restart;
 use crate::plugin::stream::Overrides;
+use crate::rate::Rate;
 use crate::shard::encoding::Deflation;
 use crate::shard::inbox::Endpoint;
 use crate::websocket::deflate::Compression;
@@ -30,10 +31,7 @@ pub fn shard(hub: &schema::Hub) -> shard::Config {
     shard::Config {
         outbox: bytes(hub.outbox.0),
         max_subscriptions: hub.max_subscriptions as usize,
-        rate: shard::rate::Rate {
-            commands: NonZeroU32::new(hub.rate.commands).unwrap_or(NonZeroU32::MIN),
-            burst: hub.rate.burst,
-        },
+        rate: rate(hub.rate.commands, hub.rate.burst),
         max_message: bytes(hub.max_message.0),
         deflation: Deflation { min_size: bytes(hub.compression.min_size.0), level: hub.compression.level },
         ping_every: hub.ping.every.0,
@@ -113,6 +111,7 @@ pub fn declared(hub: &schema::Hub, stream: &schema::DeclaredStream) -> Result<Se
     let limits = limits(hub, &stream.history, stream.max_topics, stream.max_records);
     Ok(Settings {
         visible: stream.visible,
+        needs_identity: stream.auth == schema::Auth::Required,
         private: stream.private,
         template,
         lag: lag(stream.lag),
@@ -143,6 +142,7 @@ pub fn wanted(hub: &schema::Hub, name: &str, broadcaster: &schema::Broadcaster, 
         sha256: broadcaster.sha256.clone(),
         stream: Overrides {
             visible: stream.visible,
+            needs_identity: stream.auth.map(|auth| auth == schema::Auth::Required),
             lag: stream.lag.map(lag),
             history_events: Some(limits.history.events),
             history_bytes: Some(limits.history.bytes),
@@ -226,6 +226,10 @@ fn limits(hub: &schema::Hub, history: &schema::HistoryOverride, topics: Option<u
         max_topics: topics.unwrap_or(hub.max_topics) as usize,
         max_records: records.unwrap_or(hub.max_records) as usize,
     }
+}
+
+pub fn rate(per_second: u32, burst: u32) -> Rate {
+    Rate { per_second: NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN), burst }
 }
 
 fn lag(lag: schema::Lag) -> Lag {

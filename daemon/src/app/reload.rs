@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{App, parts};
+use super::{App, parts, trust};
 use crate::admin;
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::document::Document;
@@ -71,6 +71,7 @@ impl App {
             )
         };
         let broadcasters = prepare(&self.supervisor, &loaded)?;
+        let trust = trust::prepare(&loaded, &self.around.source.env)?;
         let limit = parts::max_connections(&loaded.config.hub);
         let certificate = certificate(&loaded, &self.around.source.env)?;
         let server = self.server.prepare(server::Config { certificate, ..parts::server(&loaded.config, limit) });
@@ -79,6 +80,7 @@ impl App {
         let admin = self.admin.prepare(admin).map_err(|error| at_admin(error.to_string()))?;
         let changes = commit(&self.supervisor, &self.hub, broadcasters)
             .map_err(|problems| Diagnostics::about(document, diagnostics(document, problems)))?;
+        self.trust.commit(trust);
         self.server.commit(server);
         self.admin.commit(admin);
         self.hub.memory().set_bound(parts::memory(&loaded.config.hub));

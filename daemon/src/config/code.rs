@@ -32,13 +32,15 @@ codes! {
     PRIVATE_STREAM = "C025", "Listening to a private stream needs `allow_private = true`.";
     SAME_PATH = "C026", "Two endpoints claim the same path on the same listener.";
     UNKNOWN_LISTENER = "C027", "An endpoint names an address that `server.listen` does not have.";
-    NOT_AVAILABLE = "C028", "The value is planned, but this version does not have it.";
     SAME_ADDRESS = "C029", "The same address is listened on twice.";
     UNREADABLE = "C030", "The file is missing, not a file, or cannot be read.";
     NOT_UTF8 = "C031", "The file is not UTF-8 text.";
     TOO_LARGE = "C032", "The file is larger than a configuration can sensibly be.";
     EXPOSED = "C033", "The admin listener is open to other machines without a token.";
     UNUSABLE_ADDRESS = "C034", "An address cannot be listened on: it is taken, not this machine's, or not allowed.";
+    NO_KEYS = "C035", "An identity is asked for, but nothing is configured that could prove one.";
+    SAME_TOKEN = "C036", "Two programs have the same token.";
+    UNUSABLE_KEYS = "C037", "The keys or the secret of `auth.jwt` cannot be read or used.";
     IGNORED = "C040", "Something that looks like configuration has no effect.";
 }
 

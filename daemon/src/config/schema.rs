@@ -1,5 +1,6 @@
 //! What config.toml may say: every setting with its unit, range and default.
 
+pub mod auth;
 pub mod hub;
 pub mod server;
 pub mod streams;
@@ -9,6 +10,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use auth::{Jwt, PublishRate, ServiceToken, Trust};
 pub use hub::{History, Hub, Ping};
 pub use server::{Admin, Auth, Backend, Dialect, Endpoint, Secret, Server, Tls};
 pub use streams::{Broadcaster, DeclaredStream, HistoryOverride, Lag, Restart, StreamOverride};
@@ -21,6 +23,8 @@ pub struct Config {
     pub server: Server,
     /// Metrics, health and state, on a listener of their own.
     pub admin: Admin,
+    /// Whose tokens say who a client is.
+    pub auth: Trust,
     /// Limits of connections, of what is kept and of what may wait.
     pub hub: Hub,
     /// What is logged, and how.

@@ -12,6 +12,8 @@ use super::template::Template;
 pub struct Settings {
     /// Clients may subscribe.
     pub visible: bool,
+    /// Only clients with an identity may subscribe.
+    pub needs_identity: bool,
     pub private: bool,
     pub template: Template,
     pub lag: Lag,
@@ -30,6 +32,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             visible: true,
+            needs_identity: false,
             private: false,
             template: Template::default(),
             lag: Lag::Resync,

@@ -13,6 +13,7 @@ use crate::hub::template::Template;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
     pub visible: Option<bool>,
+    pub needs_identity: Option<bool>,
     pub lag: Option<Lag>,
     pub history_events: Option<usize>,
     pub history_bytes: Option<usize>,
@@ -55,6 +56,7 @@ pub fn settings(spec: &api::StreamSpec, defaults: &Settings, overrides: &Overrid
     let collections = spec.kinds.iter().filter_map(|(kind, spec)| Some((kind.clone(), spec.collection.clone()?)));
     Settings {
         visible: overrides.visible.unwrap_or(true),
+        needs_identity: overrides.needs_identity.unwrap_or(defaults.needs_identity),
         private: spec.private,
         template,
         lag: overrides.lag.unwrap_or(declared),
@@ -81,6 +83,9 @@ mod tests {
         let overrides =
             Overrides { lag: Some(Lag::Resync), max_topics: Some(7), visible: Some(false), ..Overrides::default() };
         let configured = settings(&spec, &Settings::default(), &overrides);
+        assert!(!declared.needs_identity && !configured.needs_identity);
+        let closed = Overrides { needs_identity: Some(true), ..Overrides::default() };
+        assert!(settings(&spec, &Settings::default(), &closed).needs_identity);
         assert_eq!((configured.lag, configured.limits.max_topics, configured.visible), (Lag::Resync, 7, false));
         assert_eq!(configured.limits.max_records, Settings::default().limits.max_records);
     }

@@ -72,7 +72,7 @@ impl<B: Backend> Shard<B> {
     /// Ends the connections of a user.
     pub(super) fn log_out(&mut self, user: &Arc<str>) {
         for (token, connection) in &mut self.connections {
-            if connection.standing.identity().is_some_and(|identity| identity.user() == user) {
+            if connection.standing.identity().is_some_and(|identity| identity.audience() == Some(user)) {
                 connection.close_with(&[Reply::LoggedOut], close::UNAUTHORIZED, "logged out", self.now);
                 self.dirty.mark(connection, token);
             }

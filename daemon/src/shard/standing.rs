@@ -47,7 +47,7 @@ impl Standing {
     /// Takes up an identity, or the same one for longer. Another user's is refused: what waits for the client is for the
     /// first. Whether it was taken.
     pub fn take_up(&mut self, identity: Arc<Identity>, now: Instant) -> bool {
-        if self.identity.as_ref().is_some_and(|known| known.user() != identity.user()) {
+        if self.identity.as_ref().is_some_and(|known| !known.is_same(&identity)) {
             return false;
         }
         self.until = end_of(&identity, now);
@@ -57,14 +57,37 @@ impl Standing {
 
     /// Whose log of the stream the connection reads: its own of a private one, the only one of any other.
     pub fn audience(&self, stream: &Stream) -> Arc<str> {
-        match &self.identity {
-            Some(identity) if stream.settings().private => identity.user().clone(),
-            _ => NOBODY.into(),
-        }
+        let own = self.identity.as_ref().and_then(|identity| identity.audience());
+        own.filter(|_| stream.settings().private).cloned().unwrap_or_else(|| NOBODY.into())
     }
 }
 
 fn end_of(identity: &Identity, now: Instant) -> Option<Instant> {
     let left = identity.expires_unix_ns()?.saturating_sub(unix_now());
     Some(now + Duration::from_nanos(u64::try_from(left).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::Hub;
+    use crate::hub::settings::Settings;
+
+    #[test]
+    fn only_a_user_has_a_log_of_its_own_and_nobody_takes_over_anothers_connection() {
+        let hub = Hub::new("epoch");
+        let private = hub.declare("user", Settings { private: true, ..Settings::default() });
+        let public = hub.declare("bars", Settings::default());
+        let now = Instant::now();
+        let user = Arc::new(Identity::of_user("user-1"));
+        let operator = Arc::new(Identity::of_operator("user-1"));
+        let audience = |identity: &Arc<Identity>, stream: &Stream| {
+            Standing::new(Some(identity.clone()), Auth::Optional, now).audience(stream).to_string()
+        };
+        assert_eq!((audience(&user, &private), audience(&user, &public)), ("user-1".to_owned(), NOBODY.to_owned()));
+        assert_eq!(audience(&operator, &private), NOBODY, "an operator of the same name is somebody else");
+        let mut standing = Standing::new(Some(operator), Auth::Optional, now);
+        assert!(!standing.take_up(user.clone(), now) && standing.audience(&private).is_empty());
+        assert!(Standing::new(None, Auth::Required, now).take_up(user, now));
+    }
 }

@@ -90,7 +90,9 @@ impl<B: Backend> Shard<B> {
     }
 
     fn lacks_identity(&self, token: usize, settings: &Settings) -> bool {
-        settings.private && self.connections[token].standing.identity().is_none()
+        let identity = self.connections[token].standing.identity();
+        let has_audience = identity.is_some_and(|identity| identity.audience().is_some());
+        settings.private && !has_audience || settings.needs_identity && identity.is_none()
     }
 }
 

@@ -22,6 +22,8 @@ mod frame_decoder;
 mod handshake;
 #[path = "../../../fuzz/properties/ingest.rs"]
 mod ingest;
+#[path = "../../../fuzz/properties/token.rs"]
+mod token;
 #[path = "../../../fuzz/properties/topic.rs"]
 mod topic;
 
@@ -31,6 +33,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(handshakes),
         needs::nothing(commands),
         needs::nothing(configurations),
+        needs::nothing(tokens),
         needs::nothing(topics),
         needs::nothing(abi_inputs),
         needs::nothing(ingested_bodies),
@@ -57,6 +60,10 @@ fn commands() {
 
 fn configurations() {
     run("config", 5_000, config::check); // each is read, checked and shown whole
+}
+
+fn tokens() {
+    run("token", 20_000, token::check);
 }
 
 fn topics() {

@@ -10,11 +10,11 @@ use broadcastd::dialect::Dialect;
 use broadcastd::event::Draft;
 use broadcastd::hub::Hub;
 use broadcastd::hub::settings::Settings;
+use broadcastd::rate::Rate;
 use broadcastd::server::{self, Config, EndpointConfig, Server};
 use broadcastd::shard;
 use broadcastd::shard::encoding::Deflation;
 use broadcastd::shard::inbox::Endpoint;
-use broadcastd::shard::rate::Rate;
 use broadcastd::websocket::deflate::Compression;
 use serde_json::Value;
 use tokio::runtime::{Builder, Handle};
@@ -55,7 +55,7 @@ pub fn shard_config() -> shard::Config {
         flush: Duration::ZERO,
         outbox: 1 << 20,
         max_subscriptions: 200,
-        rate: Rate { commands: NonZeroU32::new(50).unwrap(), burst: 100 },
+        rate: Rate { per_second: NonZeroU32::new(50).unwrap(), burst: 100 },
         max_message: 64 << 10,
         deflation: Deflation { min_size: 512, level: 1 },
         ping_every: Duration::from_secs(30),

@@ -26,6 +26,7 @@ mod fuzzing;
 mod handshake;
 mod house;
 mod http;
+mod identity;
 mod ingest;
 mod inputs;
 mod lifecycle;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         documents::tests(),
         encrypted::tests(),
         events::tests(),
+        identity::tests(),
         foreign::tests(),
         fuzzing::tests(),
         handshake::tests(),

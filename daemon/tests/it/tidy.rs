@@ -47,7 +47,7 @@ const LAYERS: &[&[&str]] = &[
     &["plugin", "shard"],
     &["identity"],
     &["hub", "dialect"],
-    &["event", "metrics", "systemd", "websocket"],
+    &["event", "metrics", "rate", "systemd", "websocket"],
     &["memory"],
 ];
 

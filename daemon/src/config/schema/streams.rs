@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::server::Auth;
 use crate::config::value::{Duration, Interval, Size};
 
 /// A stream that outside programs publish to.
@@ -12,6 +13,8 @@ use crate::config::value::{Duration, Interval, Size};
 pub struct DeclaredStream {
     /// Whether clients may subscribe, too: a plain relay. Default false.
     pub visible: bool,
+    /// Whether a subscription needs an identity, which "required" says; default "optional".
+    pub auth: Auth,
     /// How params become a topic, such as "{symbol}:{resolution=1}". Default: none.
     pub template: String,
     /// What is kept; what is not said here is as in `hub.history`.
@@ -111,6 +114,8 @@ pub struct StreamOverride {
     pub history: HistoryOverride,
     /// Whether clients may subscribe; default true.
     pub visible: Option<bool>,
+    /// Whether a subscription needs an identity, which "required" says; default "optional".
+    pub auth: Option<Auth>,
     /// What happens to a connection that cannot take everything; default as the plugin declares.
     pub lag: Option<Lag>,
     /// Topics, 1 to 10 000 000; default as in `hub.max_topics`.
@@ -139,6 +144,7 @@ impl Default for DeclaredStream {
     fn default() -> Self {
         Self {
             visible: false,
+            auth: Auth::default(),
             template: String::new(),
             history: HistoryOverride::default(),
             private: false,
