@@ -1,6 +1,7 @@
 //! The hub: streams by name. Publishing is synchronous and never waits for a subscriber; nothing here knows a socket, a
 //! library or a config file.
 
+pub mod commands;
 pub mod history;
 pub mod inputs;
 pub mod interest;
@@ -25,6 +26,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use self::log::Answer;
 use self::pattern::Pattern;
 use self::settings::{Settings, Source};
+use self::signal::Signal;
 use self::stream::Stream;
 use crate::event::{LogId, Position};
 use crate::memory::Memory;
@@ -79,6 +81,7 @@ impl Hub {
         if let Some(stream) = removed {
             self.removed.fetch_add(1, Ordering::Relaxed);
             stream.set_source(Source::Removed);
+            stream.commands().remove();
         }
     }
 
@@ -129,12 +132,20 @@ impl Hub {
 #[derive(Debug, Default)]
 pub struct Common {
     log_ids: AtomicU64,
+    broadcasters: AtomicU64,
     pub memory: Arc<Memory>,
+    /// Raised when a command begins to wait and none did.
+    deadlines: Arc<Signal>,
 }
 
 impl Common {
     fn next_log_id(&self) -> LogId {
         LogId(self.log_ids.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Another number for each stream that may have a broadcaster.
+    fn next_broadcaster(&self) -> u64 {
+        self.broadcasters.fetch_add(1, Ordering::Relaxed)
     }
 }
 

@@ -32,6 +32,7 @@ pub const COUNTERS: &[(&str, &str)] = &[
     ),
     ("broadcastd_resumes_total", "Subscriptions that gave a position, by stream and outcome."),
     ("broadcastd_commands_total", "Commands of clients, by kind and outcome."),
+    ("broadcastd_replies_refused_total", "Answers of a broadcaster to commands that were not taken, by reason."),
     ("broadcastd_ingest_rejected_total", "Events from outside that were not accepted, by stream and reason."),
     ("broadcastd_broadcaster_errors_total", "Failures of a broadcaster, by reason."),
     ("broadcastd_broadcaster_restarts_total", "Times that a broadcaster was started again after a failure."),
@@ -250,6 +251,12 @@ pub fn accept_rested() {
 
 pub fn command(kind: &'static str, outcome: &'static str) {
     counter!("broadcastd_commands_total", "kind" => kind, "outcome" => outcome).increment(1);
+}
+
+/// An answer to a command was not taken. Rare, so the handle is looked up.
+pub fn reply_refused(broadcaster: &str, reason: &'static str) {
+    counter!("broadcastd_replies_refused_total", "broadcaster" => broadcaster.to_owned(), "reason" => reason)
+        .increment(1);
 }
 
 pub fn ingest_rejected(stream: &str, reason: &'static str, events: u64) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::commands::Declared;
 use super::log::Limits;
 use super::template::Template;
 
@@ -20,6 +21,8 @@ pub struct Settings {
     pub listen_buffer: usize,
     /// Which collection the records of a kind belong to.
     pub collections: BTreeMap<String, String>,
+    /// What may be asked of the stream's broadcaster.
+    pub commands: Arc<Declared>,
     /// Private streams: kinds that may go to every audience at once.
     pub broadcast: BTreeSet<String>,
     /// How long a publish id is remembered.
@@ -36,6 +39,7 @@ impl Default for Settings {
             limits: Limits::default(),
             listen_buffer: 64 << 20,
             collections: BTreeMap::new(),
+            commands: Arc::default(),
             broadcast: BTreeSet::new(),
             dedup: Duration::from_secs(300),
         }

@@ -1,11 +1,13 @@
 //! The stream of a broadcaster: what its plugin declares, and what the configuration says instead.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use broadcastd_plugin_api as api;
 
 use super::note::Unusable;
+use crate::hub::commands;
 use crate::hub::settings::{Lag, Settings};
 use crate::hub::template::Template;
 
@@ -53,6 +55,11 @@ pub fn settings(spec: &api::StreamSpec, defaults: &Settings, overrides: &Overrid
     // The template was checked when the declaration was read.
     let template = Template::parse(&spec.template).unwrap_or_default().with_aliases(spec.aliases.clone());
     let collections = spec.kinds.iter().filter_map(|(kind, spec)| Some((kind.clone(), spec.collection.clone()?)));
+    let command = |spec: &api::CommandSpec| commands::Spec {
+        schema: spec.schema.clone(),
+        permission: spec.permission.clone(),
+    };
+    let commands = spec.commands.iter().map(|(name, spec)| (name.clone(), command(spec))).collect();
     Settings {
         visible: overrides.visible.unwrap_or(true),
         private: spec.private,
@@ -61,6 +68,7 @@ pub fn settings(spec: &api::StreamSpec, defaults: &Settings, overrides: &Overrid
         limits,
         listen_buffer: overrides.listen_buffer.unwrap_or(defaults.listen_buffer),
         collections: collections.collect(),
+        commands: Arc::new(commands),
         broadcast: overrides.broadcast.clone().unwrap_or_default(),
         dedup: overrides.dedup.unwrap_or(defaults.dedup),
     }
