@@ -1,5 +1,6 @@
 //! The composition root, the only file that knows everyone: start what the configuration says, run, drain.
 
+mod deadlines;
 mod house;
 mod parts;
 mod reload;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::runtime::{Builder, Runtime};
 
+use self::deadlines::Deadlines;
 use self::house::{House, Phase};
 use self::vigil::{Vigil, Watched};
 use crate::admin::{self, Admin};
@@ -77,6 +79,8 @@ pub struct App {
     admin: Admin,
     house: Arc<House>,
     runtime: Runtime,
+    /// Answers commands that nobody else answers in time.
+    _deadlines: Deadlines,
     /// Gives systemd signs of life for as long as it is there.
     _vigil: Option<Vigil>,
     _folders: Folders,
@@ -89,6 +93,7 @@ impl App {
         let config = loaded.config.clone();
         let hub = Hub::new(&epoch());
         let shards = start_shards(&config, &hub)?;
+        let deadlines = Deadlines::start(hub.clone()).map_err(|error| no_thread(&error))?;
         let supervisor =
             Arc::new(Supervisor::new(hub.clone(), supervisor_config(&config, &around.source.env, &folders)));
         let house = House::new(supervisor.clone());
@@ -112,7 +117,7 @@ impl App {
         house.set_phase(Phase::Ready);
         let watched = Watched { hub: hub.clone(), server: server.clone(), shards: inboxes };
         let vigil = Vigil::start(around.systemd.clone(), watched);
-        let vigil = vigil.map_err(|error| StartError::System(format!("cannot start a thread: {error}")))?;
+        let vigil = vigil.map_err(|error| no_thread(&error))?;
         Ok(Self {
             around,
             config,
@@ -123,6 +128,7 @@ impl App {
             admin,
             house,
             runtime,
+            _deadlines: deadlines,
             _vigil: vigil,
             _folders: folders,
         })
@@ -216,6 +222,10 @@ pub fn check(source: &Source, loaded: &Loaded) -> Result<(), StartError> {
     let hub = Hub::new("check");
     let supervisor = Supervisor::new(hub.clone(), supervisor_config(&loaded.config, &source.env, &folders));
     reload::prepare(&supervisor, loaded).map(drop).map_err(StartError::Config)
+}
+
+fn no_thread(error: &std::io::Error) -> StartError {
+    StartError::System(format!("cannot start a thread: {error}"))
 }
 
 /// Eight letters and digits that no earlier start had, in all likelihood.

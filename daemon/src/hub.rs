@@ -143,9 +143,9 @@ impl Common {
         LogId(self.log_ids.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Another number for each stream that may have a broadcaster.
+    /// Another number for each stream that may have a broadcaster; never 0.
     fn next_broadcaster(&self) -> u64 {
-        self.broadcasters.fetch_add(1, Ordering::Relaxed)
+        self.broadcasters.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 

@@ -1,6 +1,7 @@
-//! The side that clients see: listeners, endpoints, who gets in, and events that outside programs publish.
+//! The side that clients see: listeners, endpoints, who gets in, and what HTTP can do: publish and give commands.
 
 pub mod answer;
+pub mod command;
 pub mod http;
 pub mod ingest;
 pub mod limits;

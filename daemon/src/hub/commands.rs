@@ -2,17 +2,15 @@
 
 mod queue;
 mod shape;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serde_json::Value;
 
 pub use self::queue::{Asked, Commands, Refused, Seat};
+pub use self::shape::Shape;
 use super::Hub;
 use super::signal::Signal;
 use crate::metrics;
@@ -35,8 +33,7 @@ pub type Declared = BTreeMap<String, Spec>;
 /// One command.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
-    /// JSON Schema of the payload.
-    pub schema: Value,
+    pub shape: Shape,
     /// What whoever asks must be permitted, `alerts.acknowledge`.
     pub permission: String,
 }

@@ -56,7 +56,7 @@ pub fn settings(spec: &api::StreamSpec, defaults: &Settings, overrides: &Overrid
     let template = Template::parse(&spec.template).unwrap_or_default().with_aliases(spec.aliases.clone());
     let collections = spec.kinds.iter().filter_map(|(kind, spec)| Some((kind.clone(), spec.collection.clone()?)));
     let command = |spec: &api::CommandSpec| commands::Spec {
-        schema: spec.schema.clone(),
+        shape: commands::Shape::new(&spec.schema),
         permission: spec.permission.clone(),
     };
     let commands = spec.commands.iter().map(|(name, spec)| (name.clone(), command(spec))).collect();

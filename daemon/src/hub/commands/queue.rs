@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{Answered, Ask, DEADLINE, Declared, Failure, MAX_OPEN, MAX_PAYLOAD_BYTES, Outcome, Reason};
-use super::{listed, shape, shown, tell};
+use super::{listed, shown, tell};
 use crate::hub::Common;
 use crate::hub::signal::{Signal, Wakes};
+
+#[cfg(test)]
+mod tests;
 
 /// The bits of a request's number that count, a trillion of them; those above say of which broadcaster it was asked.
 const COUNTING_BITS: u32 = 40;
@@ -150,7 +153,7 @@ impl Commands {
             let message = format!("the payload of a command has at most {MAX_PAYLOAD_BYTES} bytes");
             return Err(Failure::new(Reason::TooLarge, message));
         }
-        shape::check(&spec.schema, &ask.payload)
+        spec.shape.check(&ask.payload)
     }
 
     /// The broadcaster goes to work, and is told of commands by this signal. What an instance before it was told and has

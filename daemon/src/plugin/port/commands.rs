@@ -39,7 +39,9 @@ impl Port {
         let Some(seat) = self.seat.get() else { return self.refuse_reply(&FOREIGN) };
         let (outcome, bad) = match read(status, payload) {
             Ok(outcome) => (outcome, None),
-            Err(bad) => (Err(Failure::new(Reason::Failed, format!("the broadcaster's answer is wrong: {bad}"))), Some(bad)),
+            Err(bad) => {
+                (Err(Failure::new(Reason::Failed, format!("the broadcaster's answer is wrong: {bad}"))), Some(bad))
+            }
         };
         match (stream.commands().reply(*seat, request, outcome, Instant::now()), bad) {
             (Ok(()), None) => abi::OK,
@@ -67,7 +69,8 @@ struct BadReply {
     rule: &'static str,
 }
 
-const FOREIGN: BadReply = bad(abi::E_INVALID, "foreign", "this instance was not asked; answer with the id of the event");
+const FOREIGN: BadReply =
+    bad(abi::E_INVALID, "foreign", "this instance was not asked; answer with the id of the event");
 const DOUBLE: BadReply = bad(abi::E_INVALID, "double", "it was answered before; answer once");
 const LATE: BadReply = bad(abi::E_CLOSED, "late", "its deadline has passed; answer earlier, and do the rest later");
 const CLOSED: BadReply = bad(abi::E_CLOSED, "closed", "the instance is no longer in office");
