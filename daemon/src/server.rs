@@ -8,6 +8,7 @@ pub mod limits;
 pub mod listen;
 pub mod origin;
 pub mod shares;
+pub mod sse;
 pub mod upgrade;
 
 use std::sync::Arc;
@@ -19,9 +20,9 @@ use tokio::runtime::Handle;
 use self::http::Front;
 use self::listen::{ListenError, Listeners};
 use self::upgrade::Gate;
-use crate::dialect::Dialect;
 use crate::hub::Hub;
-use crate::shard::inbox::Inbox;
+use crate::identity::Verifier;
+use crate::shard::inbox::{Endpoint, Inbox};
 
 /// What config says about the listeners and their endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,10 +42,15 @@ pub struct Config {
 /// Which streams a path serves, how, and on which listener if not on all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointConfig {
-    pub path: String,
     pub listen: Option<String>,
-    pub dialect: Dialect,
-    pub streams: Vec<String>,
+    pub endpoint: Endpoint,
+}
+
+/// What the listeners serve, and whom.
+pub struct Parts {
+    pub hub: Arc<Hub>,
+    pub shards: Vec<Arc<Inbox>>,
+    pub verifier: Arc<Verifier>,
 }
 
 /// The running listeners.
@@ -62,9 +68,9 @@ pub struct Prepared {
 
 impl Server {
     /// Listens and hands every client to one of the shards. `runtime` serves what is HTTP.
-    pub fn start(config: Config, hub: Arc<Hub>, shards: Vec<Arc<Inbox>>, runtime: Handle) -> Result<Self, ListenError> {
-        let gate = Gate::new(shards);
-        let routes = ingest::routes(hub, ingest::Door::NeedsToken);
+    pub fn start(config: Config, parts: Parts, runtime: Handle) -> Result<Self, ListenError> {
+        let gate = Gate::new(parts.shards, parts.verifier);
+        let routes = ingest::routes(parts.hub, ingest::Door::NeedsToken);
         let router = Router::new().fallback(upgrade::open).with_state(gate.clone()).merge(routes);
         let front = Front::new(router, config.header_timeout);
         let listeners = Listeners::new("server.listen", front.clone(), runtime);
