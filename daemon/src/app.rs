@@ -1,5 +1,6 @@
 //! The composition root, the only file that knows everyone: start what the configuration says, run, drain.
 
+mod declared;
 mod house;
 mod parts;
 mod reload;
@@ -79,7 +80,7 @@ pub struct App {
     runtime: Runtime,
     /// Gives systemd signs of life for as long as it is there.
     _vigil: Option<Vigil>,
-    _folders: Folders,
+    folders: Folders,
 }
 
 impl App {
@@ -95,8 +96,8 @@ impl App {
         let broadcasters = reload::prepare(&supervisor, &loaded).map_err(StartError::Config)?;
         let runtime = runtime()?;
         let inboxes: Vec<_> = shards.iter().map(|shard| shard.inbox.clone()).collect();
-        let settings = parts::server(&config, parts::max_connections(&config.hub));
-        let closed = server::Config { listen: Vec::new(), ..settings.clone() };
+        let settings = parts::server(&config, parts::max_connections(&config.hub), &folders.state);
+        let closed = server::Config { listen: Vec::new(), ingest: Vec::new(), ..settings.clone() };
         let server = Server::start(closed, hub.clone(), inboxes.clone(), runtime.handle().clone());
         let server = Arc::new(server.map_err(StartError::Listen)?);
         // Addresses are taken before broadcasters begin, since that may fail, and served after, so that the first client
@@ -113,19 +114,7 @@ impl App {
         let watched = Watched { hub: hub.clone(), server: server.clone(), shards: inboxes };
         let vigil = Vigil::start(around.systemd.clone(), watched);
         let vigil = vigil.map_err(|error| StartError::System(format!("cannot start a thread: {error}")))?;
-        Ok(Self {
-            around,
-            config,
-            hub,
-            shards,
-            supervisor,
-            server,
-            admin,
-            house,
-            runtime,
-            _vigil: vigil,
-            _folders: folders,
-        })
+        Ok(Self { around, config, hub, shards, supervisor, server, admin, house, runtime, _vigil: vigil, folders })
     }
 
     pub fn source(&self) -> &Source {

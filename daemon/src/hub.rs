@@ -7,6 +7,7 @@ pub mod interest;
 pub mod kinds;
 pub mod log;
 pub mod pattern;
+pub mod payloads;
 pub mod records;
 pub mod repeats;
 pub mod settings;

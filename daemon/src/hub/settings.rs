@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::log::Limits;
+use super::payloads::Payloads;
 use super::template::Template;
 
 /// What config and the plugin's declaration say about a stream.
@@ -24,6 +25,8 @@ pub struct Settings {
     pub broadcast: BTreeSet<String>,
     /// How long a publish id is remembered.
     pub dedup: Duration,
+    /// What payloads from outside must look like. Whoever takes them in looks at them; the hub never does.
+    pub payloads: Arc<Payloads>,
 }
 
 impl Default for Settings {
@@ -38,6 +41,7 @@ impl Default for Settings {
             collections: BTreeMap::new(),
             broadcast: BTreeSet::new(),
             dedup: Duration::from_secs(300),
+            payloads: Arc::default(),
         }
     }
 }

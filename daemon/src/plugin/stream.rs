@@ -63,6 +63,7 @@ pub fn settings(spec: &api::StreamSpec, defaults: &Settings, overrides: &Overrid
         collections: collections.collect(),
         broadcast: overrides.broadcast.clone().unwrap_or_default(),
         dedup: overrides.dedup.unwrap_or(defaults.dedup),
+        payloads: defaults.payloads.clone(),
     }
 }
 

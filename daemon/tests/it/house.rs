@@ -40,6 +40,8 @@ pub fn config() -> Config {
         listen: vec!["127.0.0.1:0".into()],
         endpoints: vec![endpoint],
         origins: vec![],
+        cors: vec![],
+        ingest: vec![],
         max_connections: 100,
         max_per_ip: 100,
         header_timeout: Duration::from_secs(10),

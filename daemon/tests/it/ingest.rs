@@ -83,7 +83,7 @@ fn every_event_stands_alone() {
     let rejected = json!([
         {"index": 1, "pointer": "", "error": "an event is a JSON object, like {\"type\":\"tick\",\"data\":{}}"},
         {"index": 2, "pointer": "/topic", "error": "a topic of this stream begins with \"ticks:\", and a part follows"},
-        {"index": 3, "pointer": "/price", "error": "unknown field \"price\"; an event has: topic, type, data, key, record, audience, session_id, timestamp, id"},
+        {"index": 3, "pointer": "/price", "error": "unknown field \"price\"; an event has: stream, topic, type, data, key, record, audience, session_id, timestamp, id"},
         {"index": 4, "pointer": "/topic", "error": "\"ticks:*\" is not a topic's one spelling; percent-encode : * % inside a part"},
         {"index": 6, "pointer": "/audience", "error": "the event has an audience, but the stream is not private; set private = true, or leave it out"},
     ]);
