@@ -8,6 +8,7 @@ pub mod limits;
 pub mod listen;
 pub mod origin;
 pub mod shares;
+pub mod sse;
 pub mod upgrade;
 
 use std::path::PathBuf;
@@ -22,9 +23,9 @@ use self::http::Front;
 use self::ingest::socket::{self, IngestSocket};
 use self::listen::{ListenError, Listeners};
 use self::upgrade::Gate;
-use crate::dialect::Dialect;
 use crate::hub::Hub;
-use crate::shard::inbox::Inbox;
+use crate::identity::Verifier;
+use crate::shard::inbox::{Endpoint, Inbox};
 
 /// What config says about the listeners and their endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,10 +49,15 @@ pub struct Config {
 /// Which streams a path serves, how, and on which listener if not on all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointConfig {
-    pub path: String,
     pub listen: Option<String>,
-    pub dialect: Dialect,
-    pub streams: Vec<String>,
+    pub endpoint: Endpoint,
+}
+
+/// What the listeners serve, and whom.
+pub struct Parts {
+    pub hub: Arc<Hub>,
+    pub shards: Vec<Arc<Inbox>>,
+    pub verifier: Arc<Verifier>,
 }
 
 /// The running listeners.
@@ -72,11 +78,12 @@ pub struct Prepared {
 
 impl Server {
     /// Listens and hands every client to one of the shards. `runtime` serves what is HTTP.
-    pub fn start(config: Config, hub: Arc<Hub>, shards: Vec<Arc<Inbox>>, runtime: Handle) -> Result<Self, ListenError> {
-        let gate = Gate::new(shards);
-        let ingest = IngestSocket::new(hub.clone(), runtime.clone());
+    pub fn start(config: Config, parts: Parts, runtime: Handle) -> Result<Self, ListenError> {
+        let ingest = IngestSocket::new(parts.hub.clone(), runtime.clone());
         let cors = Arc::<Cors>::default();
-        let routes = cors::around(ingest::routes(hub, ingest::Door::Tokens(Arc::default())), cors.clone());
+        let publish = ingest::routes(parts.hub, ingest::Door::Tokens(parts.verifier.clone()));
+        let routes = cors::around(publish, cors.clone());
+        let gate = Gate::new(parts.shards, parts.verifier);
         let router = Router::new().fallback(upgrade::open).with_state(gate.clone()).merge(routes);
         let front = Front::new(router, config.header_timeout);
         let listeners = Listeners::new("server.listen", front.clone(), runtime);

@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
-use broadcastd::dialect::Dialect;
+use broadcastd::dialect::{Dialect, Voice};
 use broadcastd::event::Position;
 use broadcastd::hub::log::Answer;
 use broadcastd::hub::pattern::Pattern;
@@ -54,7 +54,7 @@ pub fn check(input: &[u8]) {
     let Answer::Recovered(published) = answered.answer else { return assert!(seq > 1000, "the history has room") };
     assert_eq!(published.len() as u64, seq);
     for event in published {
-        let text = Dialect::Native.event(&event);
+        let text = Voice::of(Dialect::Native).event(&event);
         let message = serde_json::from_slice::<Message<'_>>(&text);
         let message = message.unwrap_or_else(|error| panic!("{error}: {}", text.escape_ascii()));
         assert!(message.data.get().starts_with('{') && message.seq == event.seq);
