@@ -24,5 +24,6 @@ pub mod json_schema;
 pub mod event;
 pub mod memory;
 pub mod metrics;
+pub mod rate;
 pub mod systemd;
 pub mod websocket;

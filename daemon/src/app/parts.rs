@@ -16,6 +16,7 @@ use crate::plugin::find::Places;
 use crate::plugin::plan::Wanted;
 use crate::plugin::restart::Restart;
 use crate::plugin::stream::Overrides;
+use crate::rate::Rate;
 use crate::shard::inbox::Endpoint;
 use crate::{log, server, shard};
 
@@ -26,10 +27,7 @@ pub fn shard(hub: &schema::Hub) -> shard::Config {
     shard::Config {
         outbox: bytes(hub.outbox.0),
         max_subscriptions: hub.max_subscriptions as usize,
-        rate: shard::rate::Rate {
-            commands: NonZeroU32::new(hub.rate.commands).unwrap_or(NonZeroU32::MIN),
-            burst: hub.rate.burst,
-        },
+        rate: rate(hub.rate.commands, hub.rate.burst),
         max_message: bytes(hub.max_message.0),
         ping_every: hub.ping.every.0,
         drop_after: hub.ping.drop_after.0,
@@ -203,6 +201,10 @@ pub fn limits(
         max_topics: topics.unwrap_or(hub.max_topics) as usize,
         max_records: records.unwrap_or(hub.max_records) as usize,
     }
+}
+
+fn rate(per_second: u32, burst: u32) -> Rate {
+    Rate { per_second: NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN), burst }
 }
 
 pub fn lag(lag: schema::Lag) -> Lag {

@@ -96,17 +96,13 @@ async fn only_post() -> Denied {
 impl Door {
     fn publisher(&self, headers: &HeaderMap) -> Result<Publisher, Denied> {
         let Self::Tokens(verifier) = self else { return Ok(Publisher::Trusted) };
-        let denied = |message: String| {
-            let denied = Denied::new(StatusCode::UNAUTHORIZED, "authentication_required", message);
-            denied.with(header::WWW_AUTHENTICATE, "Bearer")
-        };
         let token = bearer(headers).ok_or_else(|| {
-            denied(
-                "publishing here needs a token: send Authorization: Bearer TOKEN, or publish on the admin listener"
-                    .to_owned(),
-            )
+            let message =
+                "publishing here needs a token: send Authorization: Bearer TOKEN, or publish on the admin listener";
+            Denied::unauthorized(message)
         })?;
-        let identity = verifier.verify(token, unix_now()).map_err(|rejected| denied(rejected.to_string()))?;
+        let identity = verifier.verify(token, unix_now());
+        let identity = identity.map_err(|rejected| Denied::unauthorized(rejected.to_string()))?;
         Ok(Publisher::Known(identity))
     }
 }

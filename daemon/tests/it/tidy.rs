@@ -48,7 +48,7 @@ const LAYERS: &[&[&str]] = &[
     &["identity"],
     &["hub", "dialect"],
     &["json_schema"],
-    &["event", "metrics", "systemd", "websocket"],
+    &["event", "metrics", "rate", "systemd", "websocket"],
     &["memory"],
 ];
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 
@@ -11,6 +12,9 @@ use crate::hub::stream::Stream;
 use crate::hub::{Accepted, Refused};
 use crate::identity::Identity;
 use crate::metrics;
+
+/// When a full stream may have room again: its listeners work through hundreds of events meanwhile.
+const FULL_FOR: Duration = Duration::from_millis(100);
 
 /// Whose events these are.
 #[derive(Clone, Debug)]
@@ -28,6 +32,8 @@ pub struct Rejection {
     /// Where in the event, as a JSON pointer; empty is the event itself.
     pub pointer: Cow<'static, str>,
     pub message: String,
+    /// When there may be room for it.
+    pub again: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +46,8 @@ pub enum Code {
     Forbidden,
     /// It was in order and found no room: sent again later it may be accepted.
     Full,
+    /// Its publisher was too fast: sent again later it may be accepted.
+    RateLimited,
 }
 
 /// Publishes one event to a stream that takes events from outside.
@@ -56,14 +64,16 @@ pub fn publish(stream: &Stream, event: &Incoming<'_>, publisher: &Publisher) -> 
         }
         Verdict::Refused(misfit) => {
             let pointer = format!("/data{}", misfit.pointer).into();
-            return Err(Rejection { code: Code::InvalidMessage, pointer, message: misfit.rule });
+            return Err(Rejection { pointer, ..Rejection::new(Code::InvalidMessage, misfit.rule) });
         }
     }
     stream.publish(&event.draft(), None).map_err(|refused| match refused {
-        Refused::Full | Refused::NoMemory => Rejection::new(Code::Full, refused.to_string()),
+        Refused::Full | Refused::NoMemory => {
+            Rejection { again: Some(FULL_FOR), ..Rejection::new(Code::Full, refused.to_string()) }
+        }
         refused => {
             let pointer = pointer(&refused).into();
-            Rejection { code: Code::InvalidMessage, pointer, message: refused.to_string() }
+            Rejection { pointer, ..Rejection::new(Code::InvalidMessage, refused.to_string()) }
         }
     })
 }
@@ -83,27 +93,26 @@ impl Publisher {
             "" => identity.may_publish(stream.name()),
             part => identity.may_publish(&format!("{}:{part}", stream.name())),
         };
-        if is_allowed {
-            return Ok(());
+        if !is_allowed {
+            let forbidden = Rejection::new(Code::Forbidden, "your token may not publish to this topic");
+            return Err(Rejection { pointer: "/topic".into(), ..forbidden });
         }
-        let pointer = "/topic".into();
-        Err(Rejection {
-            code: Code::Forbidden,
-            pointer,
-            message: "your token may not publish to this topic".to_owned(),
+        identity.admit(1, Instant::now()).map_err(|again| {
+            let limited = Rejection::new(Code::RateLimited, "your token may not publish as fast as this");
+            Rejection { again: Some(again), ..limited }
         })
     }
 }
 
 impl Rejection {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, pointer: Cow::Borrowed(""), message: message.into() }
+        Self { code, pointer: Cow::Borrowed(""), message: message.into(), again: None }
     }
 }
 
 impl From<Mistake> for Rejection {
     fn from(mistake: Mistake) -> Self {
-        Self { code: Code::InvalidMessage, pointer: mistake.pointer, message: mistake.error }
+        Self { pointer: mistake.pointer, ..Self::new(Code::InvalidMessage, mistake.error) }
     }
 }
 
@@ -111,7 +120,7 @@ impl Code {
     /// As the metric counts it.
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Full | Self::Forbidden | Self::UnknownStream => self.name(),
+            Self::Full | Self::RateLimited | Self::Forbidden | Self::UnknownStream => self.name(),
             _ => "invalid",
         }
     }
@@ -126,6 +135,7 @@ impl Code {
             Self::UnknownStream => "unknown_stream",
             Self::Forbidden => "forbidden",
             Self::Full => "full",
+            Self::RateLimited => "rate_limited",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The events of one request: published in order, and what became of each.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -21,8 +22,6 @@ pub const MAX_EVENTS: usize = 100_000;
 pub const MAX_TOLD: usize = 1000;
 /// Events that are published before other tasks of the thread have their turn: less than a millisecond of work.
 const EVENTS_PER_TURN: usize = 256;
-/// When to try again after the stream was full, in seconds: its listeners work through thousands of events in one.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 /// What becomes of the events of one request.
 pub struct Batch<'s> {
@@ -33,10 +32,17 @@ pub struct Batch<'s> {
     accepted: usize,
     seq: u64,
     /// There was no room for an event. The rest is not tried, so that no later event overtakes an earlier one.
-    is_full: bool,
-    full: usize,
+    stopped: Option<Stopped>,
     forbidden: usize,
     told: Vec<Rejected>,
+}
+
+/// Why no further event is tried, when one may be, and how many were meant.
+#[derive(Clone, Copy)]
+struct Stopped {
+    code: Code,
+    again: Duration,
+    events: usize,
 }
 
 #[derive(Serialize)]
@@ -91,7 +97,7 @@ pub fn split<'a>(body: &'a [u8], stream: &str) -> Result<Vec<&'a RawValue>, Deni
 
 impl<'s> Batch<'s> {
     pub fn new(stream: &'s Stream, publisher: &'s Publisher) -> Self {
-        Self { stream, publisher, count: 0, accepted: 0, seq: 0, is_full: false, full: 0, forbidden: 0, told: vec![] }
+        Self { stream, publisher, count: 0, accepted: 0, seq: 0, stopped: None, forbidden: 0, told: vec![] }
     }
 
     pub async fn take_all(&mut self, events: &[&RawValue]) {
@@ -130,12 +136,12 @@ impl<'s> Batch<'s> {
         self.count += 1;
     }
 
-    /// 202 all accepted, 207 some, 422 none, 403 none because none was allowed, 429 none because the stream is full. The
-    /// rejected ones that say `full` can be sent again as they are.
+    /// 202 all accepted, 207 some, 422 none, 403 none because none was allowed, 429 none for want of room. The rejected
+    /// ones that say `full` or `rate_limited` can be sent again as they are.
     pub fn answer(self) -> Response {
         let status = match (self.count - self.accepted, self.accepted) {
             (0, _) => StatusCode::ACCEPTED,
-            (_, 0) if self.is_full => StatusCode::TOO_MANY_REQUESTS,
+            (_, 0) if self.stopped.is_some() => StatusCode::TOO_MANY_REQUESTS,
             (rejected, 0) if rejected == self.forbidden => StatusCode::FORBIDDEN,
             (_, 0) => StatusCode::UNPROCESSABLE_ENTITY,
             _ => StatusCode::MULTI_STATUS,
@@ -150,18 +156,18 @@ impl<'s> Batch<'s> {
 
     fn publish(&mut self, text: &[u8]) -> Result<Accepted, Rejection> {
         let event = fields(text)?.event(self.stream.name())?;
-        if self.is_full {
-            return Err(Rejection::new(Code::Full, ""));
+        if let Some(stopped) = self.stopped {
+            return Err(Rejection::new(stopped.code, ""));
         }
         publish(self.stream, &event, self.publisher)
     }
 
     fn reject(&mut self, rejection: Rejection) {
-        let Rejection { code, pointer, message } = rejection;
+        let Rejection { code, pointer, message, again } = rejection;
         let error = match code {
-            Code::Full => {
-                self.is_full = true;
-                self.full += 1;
+            Code::Full | Code::RateLimited => {
+                let first = Stopped { code, again: again.unwrap_or_default(), events: 0 };
+                self.stopped.get_or_insert(first).events += 1;
                 code.name().to_owned()
             }
             Code::Forbidden => {
@@ -184,9 +190,11 @@ impl<'s> Batch<'s> {
     fn answer_with(self, status: StatusCode, error: Option<serde_json::Value>) -> Response {
         let rejected = self.count - self.accepted;
         let name = self.stream.name();
-        metrics::ingest_rejected(name, "full", self.full as u64);
+        let late = self.stopped.map_or(0, |stopped| stopped.events);
+        let reason = self.stopped.map_or("full", |stopped| stopped.code.name());
+        metrics::ingest_rejected(name, reason, late as u64);
         metrics::ingest_rejected(name, "forbidden", self.forbidden as u64);
-        metrics::ingest_rejected(name, "invalid", (rejected - self.full - self.forbidden) as u64);
+        metrics::ingest_rejected(name, "invalid", (rejected - late - self.forbidden) as u64);
         let outcome = Outcome {
             accepted: self.accepted,
             rejected: &self.told,
@@ -195,8 +203,9 @@ impl<'s> Batch<'s> {
             error,
         };
         let mut answer = (status, Json(outcome)).into_response();
-        if self.is_full {
-            answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+        if let Some(Stopped { again, .. }) = self.stopped {
+            let seconds = again.as_secs() + u64::from(again.subsec_nanos() > 0);
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
         answer
     }

@@ -12,9 +12,6 @@ use crate::hub::Hub;
 use crate::hub::stream::Stream;
 use crate::metrics;
 
-/// When a full stream may have room again: its listeners work through hundreds of events meanwhile.
-const RETRY_MS: u32 = 100;
-
 /// One producer's side of a connection. Whoever could open the socket may publish to every declared stream.
 pub struct Talk {
     hub: Arc<Hub>,
@@ -47,7 +44,7 @@ struct Error<'a> {
     message: &'a str,
     pointer: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    retry_ms: Option<u32>,
+    retry_ms: Option<u128>,
 }
 
 /// An accepted event: its stream, and its number in it.
@@ -92,13 +89,17 @@ fn answer(hub: &Hub, line: &Line<'_>, out: &mut Vec<u8>) {
         Line::TooLong => Err(Rejection::new(Code::TooLong, format!("a line has at most {MAX_LINE_BYTES} bytes"))),
     };
     let id = read.as_ref().ok().and_then(Fields::id);
+    let stream = read.as_ref().ok().and_then(|fields| fields.stream().ok());
     match read.and_then(|fields| take(hub, &fields)) {
         Ok(Taken { stream, seq }) => {
             let position = (!stream.settings().private).then(|| Position { epoch: stream.epoch(), seq });
             write(&Told { accepted: Some(true), position: Some(position), error: None, id: id.as_deref() }, out);
         }
-        Err(Rejection { code, pointer, message }) => {
-            let retry_ms = (code == Code::Full).then_some(RETRY_MS);
+        Err(Rejection { code, pointer, message, again }) => {
+            // A name that nobody declared is no label.
+            let stream = stream.filter(|name| hub.stream(name).is_some());
+            metrics::ingest_rejected(stream.as_deref().unwrap_or_default(), code.reason(), 1);
+            let retry_ms = again.map(|again| again.as_millis());
             let error = Error { code: code.name(), message: &message, pointer: &pointer, retry_ms };
             write(&Told { accepted: None, position: None, error: Some(error), id: id.as_deref() }, out);
         }
@@ -106,16 +107,10 @@ fn answer(hub: &Hub, line: &Line<'_>, out: &mut Vec<u8>) {
 }
 
 fn take(hub: &Hub, fields: &Fields<'_>) -> Result<Taken, Rejection> {
-    let taken = named(hub, fields).and_then(|stream| {
-        let counted = |rejection: Rejection| {
-            metrics::ingest_rejected(stream.name(), rejection.code.reason(), 1);
-            rejection
-        };
-        let event = fields.event(stream.name()).map_err(|mistake| counted(mistake.into()))?;
-        let accepted = publish(&stream, &event, &Publisher::Trusted).map_err(counted)?;
-        Ok(Taken { stream, seq: accepted.seq })
-    });
-    taken
+    let stream = named(hub, fields)?;
+    let event = fields.event(stream.name())?;
+    let accepted = publish(&stream, &event, &Publisher::Trusted)?;
+    Ok(Taken { stream, seq: accepted.seq })
 }
 
 /// The stream that an event names, if it takes events from outside.
@@ -216,7 +211,7 @@ mod tests {
         let line = "{\"stream\":\"ticks\",\"type\":\"a\"}\n";
         let told = answers(&hub, line.repeat(4).as_bytes());
         assert_eq!(told[2]["accepted"], true);
-        assert_eq!((&told[3]["error"]["code"], &told[3]["error"]["retry_ms"]), (&json!("full"), &json!(RETRY_MS)));
+        assert_eq!((&told[3]["error"]["code"], &told[3]["error"]["retry_ms"]), (&json!("full"), &json!(100)));
         ticks.saved_inputs(listener, 3);
         assert_eq!(answers(&hub, line.as_bytes())[0]["position"]["seq"], 4);
     }
