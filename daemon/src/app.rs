@@ -1,6 +1,7 @@
 //! The composition root, the only file that knows everyone: start what the configuration says, run, drain.
 
 mod deadlines;
+mod declared;
 mod house;
 mod parts;
 mod reload;
@@ -84,7 +85,7 @@ pub struct App {
     _deadlines: Deadlines,
     /// Gives systemd signs of life for as long as it is there.
     _vigil: Option<Vigil>,
-    _folders: Folders,
+    folders: Folders,
 }
 
 impl App {
@@ -102,8 +103,8 @@ impl App {
         let broadcasters = reload::prepare(&supervisor, &loaded).map_err(StartError::Config)?;
         let runtime = runtime()?;
         let inboxes: Vec<_> = shards.iter().map(|shard| shard.inbox.clone()).collect();
-        let settings = parts::server(&config, parts::max_connections(&config.hub));
-        let closed = server::Config { listen: Vec::new(), ..settings.clone() };
+        let settings = parts::server(&config, parts::max_connections(&config.hub), &folders.state);
+        let closed = server::Config { listen: Vec::new(), ingest: Vec::new(), ..settings.clone() };
         let served = server::Parts { hub: hub.clone(), shards: inboxes.clone(), verifier };
         let server = Server::start(closed, served, runtime.handle().clone());
         let server = Arc::new(server.map_err(StartError::Listen)?);
@@ -133,7 +134,7 @@ impl App {
             runtime,
             _deadlines: deadlines,
             _vigil: vigil,
-            _folders: folders,
+            folders,
         })
     }
 

@@ -8,6 +8,7 @@ pub mod interest;
 pub mod kinds;
 pub mod log;
 pub mod pattern;
+pub mod payloads;
 pub mod records;
 pub mod repeats;
 pub mod settings;

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod command;
+pub mod cors;
 pub mod http;
 pub mod ingest;
 pub mod limits;
@@ -11,13 +12,16 @@ pub mod shares;
 pub mod sse;
 pub mod upgrade;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use tokio::runtime::Handle;
 
+use self::cors::Cors;
 use self::http::Front;
+use self::ingest::socket::{self, IngestSocket};
 use self::listen::{ListenError, Listeners};
 use self::upgrade::Gate;
 use crate::hub::Hub;
@@ -32,11 +36,15 @@ pub struct Config {
     pub endpoints: Vec<EndpointConfig>,
     /// Origins of web pages that may connect, beside loopback ones; `*` is any.
     pub origins: Vec<String>,
+    /// Origins of web pages that may publish and read over HTTP.
+    pub cors: Vec<String>,
     pub max_connections: usize,
     /// WebSocket connections from one address, and as many that speak HTTP; loopback is exempt.
     pub max_per_ip: usize,
     /// How long a client may take to send the head of a request.
     pub header_timeout: Duration,
+    /// Where the ingest socket may be: the first path that can be bound is taken, none is no socket.
+    pub ingest: Vec<PathBuf>,
 }
 
 /// Which streams a path serves, how, and on which listener if not on all.
@@ -57,24 +65,30 @@ pub struct Parts {
 pub struct Server {
     front: Arc<Front>,
     gate: Arc<Gate>,
+    cors: Arc<Cors>,
     listeners: Listeners,
+    ingest: IngestSocket,
 }
 
 /// A new configuration whose addresses are bound already.
 pub struct Prepared {
     config: Config,
     listeners: listen::Prepared,
+    ingest: socket::Prepared,
 }
 
 impl Server {
     /// Listens and hands every client to one of the shards. `runtime` serves what is HTTP.
     pub fn start(config: Config, parts: Parts, runtime: Handle) -> Result<Self, ListenError> {
+        let ingest = IngestSocket::new(parts.hub.clone(), runtime.clone());
+        let cors = Arc::<Cors>::default();
+        let publish = ingest::routes(parts.hub, ingest::Door::Tokens(parts.verifier.clone()));
+        let routes = cors::around(publish, cors.clone());
         let gate = Gate::new(parts.shards, parts.verifier);
-        let routes = ingest::routes(parts.hub, ingest::Door::NeedsToken);
         let router = Router::new().fallback(upgrade::open).with_state(gate.clone()).merge(routes);
         let front = Front::new(router, config.header_timeout);
         let listeners = Listeners::new("server.listen", front.clone(), runtime);
-        let server = Self { front, gate, listeners };
+        let server = Self { front, gate, cors, listeners, ingest };
         let prepared = server.prepare(config)?;
         server.commit(prepared);
         Ok(server)
@@ -83,22 +97,30 @@ impl Server {
     /// The first half of a reload: binds what is new. Whether it works or not, nothing that runs is touched.
     pub fn prepare(&self, config: Config) -> Result<Prepared, ListenError> {
         let listeners = self.listeners.prepare(&config.listen)?;
-        Ok(Prepared { config, listeners })
+        let ingest = self.ingest.prepare(&config.ingest)?;
+        Ok(Prepared { config, listeners, ingest })
     }
 
     /// The second half, which cannot fail. Connections keep their endpoints, also those of a listener that goes.
     pub fn commit(&self, prepared: Prepared) {
-        let Config { endpoints, origins, max_connections, max_per_ip, header_timeout, .. } = prepared.config;
+        let Config { endpoints, origins, cors, max_connections, max_per_ip, header_timeout, .. } = prepared.config;
         self.gate.set(&endpoints, &origins);
+        self.cors.set(&cors);
         self.gate.limits.set(max_connections, max_per_ip);
         self.front.set_header_timeout(header_timeout);
         self.front.set_max_per_address(max_per_ip);
         self.listeners.commit(prepared.listeners);
+        self.ingest.commit(prepared.ingest);
     }
 
     /// The addresses as they were bound, with the port that the kernel chose where config says 0.
     pub fn addresses(&self) -> Vec<String> {
         self.listeners.addresses()
+    }
+
+    /// Where programs of this machine can write events to.
+    pub fn ingest_socket(&self) -> Option<PathBuf> {
+        self.ingest.path()
     }
 
     /// Whether every accept loop still runs.
@@ -110,5 +132,6 @@ impl Server {
     pub fn drain(&self) {
         self.gate.close();
         self.listeners.close();
+        self.ingest.close();
     }
 }

@@ -34,7 +34,6 @@ use self::groups::{Groups, Member};
 pub use self::handle::Handle;
 use self::inbox::{Inbound, Inbox, Newcomer};
 use self::poll::{Backend, Ready, Sink, WAKE_TOKEN};
-use self::rate::Rate;
 use crate::dialect::{Loss, Reply, Request};
 use crate::event::LogId;
 use crate::hub::Hub;
@@ -42,6 +41,7 @@ use crate::hub::settings::Source;
 use crate::hub::targets::Outlet;
 use crate::identity::Verifier;
 use crate::metrics;
+use crate::rate::Rate;
 
 /// One read takes at most this much; the buffer is shared by all connections of the shard.
 const READ_BYTES: usize = 64 << 10;

@@ -1,6 +1,7 @@
 //! What config.toml may say: every setting with its unit, range and default.
 
 pub mod hub;
+pub mod ingest;
 pub mod server;
 pub mod streams;
 
@@ -10,8 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use hub::{History, Hub, Ping};
+pub use ingest::{DEFAULT_SOCKET, Ingest};
 pub use server::{Admin, Auth, Backend, Dialect, Endpoint, Secret, Server};
-pub use streams::{Broadcaster, DeclaredStream, HistoryOverride, Lag, Restart, StreamOverride};
+pub use streams::{Broadcaster, DeclaredStream, HistoryOverride, Lag, Restart, SchemaMode, StreamOverride};
 
 /// The whole configuration. Every key is optional but `plugin` of a broadcaster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +25,8 @@ pub struct Config {
     pub admin: Admin,
     /// Limits of connections, of what is kept and of what may wait.
     pub hub: Hub,
+    /// Where programs of this machine write events to, one JSON object a line.
+    pub ingest: Ingest,
     /// What is logged, and how.
     pub log: Log,
     /// Where plugins are looked for.

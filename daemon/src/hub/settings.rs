@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::commands::Declared;
 use super::log::Limits;
+use super::payloads::Payloads;
 use super::template::Template;
 
 /// What config and the plugin's declaration say about a stream.
@@ -27,6 +28,8 @@ pub struct Settings {
     pub broadcast: BTreeSet<String>,
     /// How long a publish id is remembered.
     pub dedup: Duration,
+    /// What payloads from outside must look like. Whoever takes them in looks at them; the hub never does.
+    pub payloads: Arc<Payloads>,
 }
 
 impl Default for Settings {
@@ -42,6 +45,7 @@ impl Default for Settings {
             commands: Arc::default(),
             broadcast: BTreeSet::new(),
             dedup: Duration::from_secs(300),
+            payloads: Arc::default(),
         }
     }
 }

@@ -53,7 +53,7 @@ impl<B: Backend> Shard<B> {
                 let retry = Duration::from_millis(wait.as_nanos().div_ceil(NANOS_PER_MILLI) as u64);
                 let message = format!(
                     "more than {} commands a second (hub.rate); try again in {} ms",
-                    self.config.rate.commands,
+                    self.config.rate.per_second,
                     retry.as_millis()
                 );
                 let refusal = Refusal { retry: Some(retry), id, ..Refusal::new(Code::RateLimited, message) };

@@ -16,7 +16,6 @@ use tungstenite::{Message, WebSocket};
 use super::connection::Connection;
 use super::inbox::{Endpoint, Inbound, Inbox, Newcomer};
 use super::poll::Ready;
-use super::rate::Rate;
 use super::{Config, Handle};
 use crate::dialect::Dialect;
 use crate::event::{Draft, Flags};
@@ -29,9 +28,10 @@ use crate::hub::stream::Stream;
 use crate::hub::targets::Outlet;
 use crate::hub::template::Template;
 use crate::hub::{Hub, Wish};
+use crate::rate::Rate;
 
 /// What these tests are not about is not refused.
-const UNHURRIED: Rate = Rate { commands: NonZeroU32::new(1_000_000).unwrap(), burst: 1_000_000 };
+const UNHURRIED: Rate = Rate { per_second: NonZeroU32::new(1_000_000).unwrap(), burst: 1_000_000 };
 
 const CONFIG: Config = Config {
     outbox: 64 << 10,
@@ -725,7 +725,7 @@ fn nothing_older_follows_a_snapshot_although_the_inbox_was_full() {
 /// Three commands at once, and fifty a second.
 fn hurried() -> (super::Shard<super::poll::Epoll>, Client, Instant) {
     let (mut shard, _, client) = standing();
-    shard.config.rate = Rate { commands: NonZeroU32::new(50).unwrap(), burst: 3 };
+    shard.config.rate = Rate { per_second: NonZeroU32::new(50).unwrap(), burst: 3 };
     let rested = Instant::now() + Duration::from_secs(10);
     (shard, client, rested)
 }

@@ -22,15 +22,20 @@ mod documents;
 mod echo;
 mod foreign;
 mod fuzzing;
+mod generator;
 mod handshake;
 mod house;
 mod http;
 mod ingest;
+mod ingest_lines;
+mod ingest_rights;
+mod ingest_socket;
 mod inputs;
 mod lifecycle;
 mod limits;
 mod main_job;
 mod needs;
+mod payloads;
 mod process;
 mod raw;
 mod real_trades;
@@ -61,13 +66,18 @@ fn main() -> ExitCode {
         documents::tests(),
         foreign::tests(),
         fuzzing::tests(),
+        generator::tests(),
         handshake::tests(),
         ingest::tests(),
+        ingest_lines::tests(),
+        ingest_rights::tests(),
+        ingest_socket::tests(),
         inputs::tests(),
         lifecycle::tests(),
         limits::tests(),
         main_job::tests(),
         needs::tests(),
+        payloads::tests(),
         process::tests(),
         real_trades::tests(),
         reload::tests(),
