@@ -1,5 +1,7 @@
 //! The composition root, the only file that knows everyone: start what the configuration says, run, drain.
 
+mod deadlines;
+mod declared;
 mod house;
 mod parts;
 mod reload;
@@ -16,6 +18,7 @@ use std::time::{Duration, Instant};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::runtime::{Builder, Runtime};
 
+use self::deadlines::Deadlines;
 use self::house::{House, Phase};
 use self::trust::Trust;
 use self::vigil::{Vigil, Watched};
@@ -82,9 +85,11 @@ pub struct App {
     admin: Admin,
     house: Arc<House>,
     runtime: Runtime,
+    /// Answers commands that nobody else answers in time.
+    _deadlines: Deadlines,
     /// Gives systemd signs of life for as long as it is there.
     _vigil: Option<Vigil>,
-    _folders: Folders,
+    folders: Folders,
 }
 
 impl App {
@@ -96,6 +101,7 @@ impl App {
         let trust = Trust::new(trust::prepare(&loaded, &around.source.env).map_err(StartError::Config)?);
         let verifier = trust.verifier().clone();
         let shards = start_shards(&config, &hub, &verifier)?;
+        let deadlines = Deadlines::start(hub.clone()).map_err(|error| no_thread(&error))?;
         let supervisor =
             Arc::new(Supervisor::new(hub.clone(), supervisor_config(&config, &around.source.env, &folders)));
         let house = House::new(supervisor.clone());
@@ -103,9 +109,9 @@ impl App {
         let runtime = runtime()?;
         let inboxes: Vec<_> = shards.iter().map(|shard| shard.inbox.clone()).collect();
         let certificate = reload::certificate(&loaded, &around.source.env).map_err(StartError::Config)?;
-        let settings = parts::server(&config, parts::max_connections(&config.hub));
+        let settings = parts::server(&config, parts::max_connections(&config.hub), &folders.state);
         let settings = server::Config { certificate, ..settings };
-        let closed = server::Config { listen: Vec::new(), ..settings.clone() };
+        let closed = server::Config { listen: Vec::new(), ingest: Vec::new(), ..settings.clone() };
         let served = server::Parts { hub: hub.clone(), shards: inboxes.clone(), verifier };
         let server = Server::start(closed, served, runtime.handle().clone());
         let server = Arc::new(server.map_err(StartError::Listen)?);
@@ -122,7 +128,7 @@ impl App {
         house.set_phase(Phase::Ready);
         let watched = Watched { hub: hub.clone(), server: server.clone(), shards: inboxes };
         let vigil = Vigil::start(around.systemd.clone(), watched);
-        let vigil = vigil.map_err(|error| StartError::System(format!("cannot start a thread: {error}")))?;
+        let vigil = vigil.map_err(|error| no_thread(&error))?;
         Ok(Self {
             around,
             config,
@@ -134,8 +140,9 @@ impl App {
             admin,
             house,
             runtime,
+            _deadlines: deadlines,
             _vigil: vigil,
-            _folders: folders,
+            folders,
         })
     }
 
@@ -229,6 +236,10 @@ pub fn check(source: &Source, loaded: &Loaded) -> Result<(), StartError> {
     let supervisor = Supervisor::new(hub.clone(), supervisor_config(&loaded.config, &source.env, &folders));
     reload::prepare(&supervisor, loaded).map(drop).map_err(StartError::Config)?;
     trust::prepare(loaded, &source.env).map(drop).map_err(StartError::Config)
+}
+
+fn no_thread(error: &std::io::Error) -> StartError {
+    StartError::System(format!("cannot start a thread: {error}"))
 }
 
 /// Eight letters and digits that no earlier start had, in all likelihood.

@@ -19,6 +19,8 @@ pub mod identity;
 pub mod dialect;
 pub mod hub;
 
+pub mod json_schema;
+
 pub mod event;
 pub mod memory;
 pub mod metrics;

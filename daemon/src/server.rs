@@ -1,6 +1,8 @@
-//! The side that clients see: listeners, endpoints, who gets in, and events that outside programs publish.
+//! The side that clients see: listeners, endpoints, who gets in, and what HTTP can do: publish and give commands.
 
 pub mod answer;
+pub mod command;
+pub mod cors;
 pub mod http;
 pub mod ingest;
 pub mod limits;
@@ -12,13 +14,16 @@ pub mod tls;
 pub mod token;
 pub mod upgrade;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use tokio::runtime::Handle;
 
+use self::cors::Cors;
 use self::http::Front;
+use self::ingest::socket::{self, IngestSocket};
 use self::listen::{ListenError, Listeners};
 use self::tls::Certificate;
 use self::upgrade::Gate;
@@ -35,6 +40,8 @@ pub struct Config {
     pub endpoints: Vec<EndpointConfig>,
     /// Origins of web pages that may connect, beside loopback ones; `*` is any.
     pub origins: Vec<String>,
+    /// Origins of web pages that may publish and read over HTTP.
+    pub cors: Vec<String>,
     pub max_connections: usize,
     /// WebSocket connections from one address, and as many that speak HTTP; loopback is exempt.
     pub max_per_ip: usize,
@@ -44,6 +51,8 @@ pub struct Config {
     pub compression: Compression,
     /// What TCP listeners encrypt with; in clear without.
     pub certificate: Option<Arc<Certificate>>,
+    /// Where the ingest socket may be: the first path that can be bound is taken, none is no socket.
+    pub ingest: Vec<PathBuf>,
 }
 
 /// Which streams a path serves, how, and on which listener if not on all.
@@ -64,25 +73,31 @@ pub struct Parts {
 pub struct Server {
     front: Arc<Front>,
     gate: Arc<Gate>,
+    cors: Arc<Cors>,
     listeners: Listeners,
     runtime: Handle,
+    ingest: IngestSocket,
 }
 
 /// A new configuration whose addresses are bound already.
 pub struct Prepared {
     config: Config,
     listeners: listen::Prepared,
+    ingest: socket::Prepared,
 }
 
 impl Server {
     /// Listens and hands every client to one of the shards. `runtime` serves what is HTTP.
     pub fn start(config: Config, parts: Parts, runtime: Handle) -> Result<Self, ListenError> {
+        let ingest = IngestSocket::new(parts.hub.clone(), runtime.clone());
+        let cors = Arc::<Cors>::default();
+        let publish = ingest::routes(parts.hub, ingest::Door::Tokens(parts.verifier.clone()));
+        let routes = cors::around(publish, cors.clone());
         let gate = Gate::new(parts.shards, parts.verifier);
-        let routes = ingest::routes(parts.hub, ingest::Door::NeedsToken);
         let router = Router::new().fallback(upgrade::open).with_state(gate.clone()).merge(routes);
         let front = Front::new(router, config.header_timeout);
         let listeners = Listeners::new("server.listen", front.clone(), runtime.clone());
-        let server = Self { front, gate, listeners, runtime };
+        let server = Self { front, gate, cors, listeners, ingest, runtime };
         let prepared = server.prepare(config)?;
         server.commit(prepared);
         Ok(server)
@@ -91,13 +106,15 @@ impl Server {
     /// The first half of a reload: binds what is new. Whether it works or not, nothing that runs is touched.
     pub fn prepare(&self, config: Config) -> Result<Prepared, ListenError> {
         let listeners = self.listeners.prepare(&config.listen)?;
-        Ok(Prepared { config, listeners })
+        let ingest = self.ingest.prepare(&config.ingest)?;
+        Ok(Prepared { config, listeners, ingest })
     }
 
     /// The second half, which cannot fail. Connections keep their endpoints, also those of a listener that goes.
     pub fn commit(&self, prepared: Prepared) {
         let Config { max_connections, max_per_ip, header_timeout, certificate, .. } = prepared.config;
         self.gate.set(&prepared.config.endpoints, &prepared.config.origins, prepared.config.compression);
+        self.cors.set(&prepared.config.cors);
         self.gate.limits.set(max_connections, max_per_ip);
         self.front.set_header_timeout(header_timeout);
         if let Some(certificate) = &certificate {
@@ -106,11 +123,17 @@ impl Server {
         self.front.set_certificate(certificate);
         self.front.set_max_per_address(max_per_ip);
         self.listeners.commit(prepared.listeners);
+        self.ingest.commit(prepared.ingest);
     }
 
     /// The addresses as they were bound, with the port that the kernel chose where config says 0.
     pub fn addresses(&self) -> Vec<String> {
         self.listeners.addresses()
+    }
+
+    /// Where programs of this machine can write events to.
+    pub fn ingest_socket(&self) -> Option<PathBuf> {
+        self.ingest.path()
     }
 
     /// Whether every accept loop still runs.
@@ -122,5 +145,6 @@ impl Server {
     pub fn drain(&self) {
         self.gate.close();
         self.listeners.close();
+        self.ingest.close();
     }
 }

@@ -15,8 +15,9 @@ use super::guard::{Guard, check};
 use super::{Parts, Readiness, process};
 use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
+use crate::identity::Identity;
 use crate::server::answer::Denied;
-use crate::server::ingest;
+use crate::server::{command, ingest};
 
 /// Prometheus' text format, by its version.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -28,10 +29,15 @@ const BROADCASTER: &str = "/v1/broadcasters/{name}";
 const STREAMS: &str = "/v1/streams";
 const STREAM: &str = "/v1/streams/{name}";
 /// What the answer to an unknown path names.
-const PATHS: [&str; 8] = [METRICS, HEALTH, READY, BROADCASTERS, BROADCASTER, STREAMS, STREAM, ingest::PATH];
+const PATHS: [&str; 9] =
+    [METRICS, HEALTH, READY, BROADCASTERS, BROADCASTER, STREAMS, STREAM, ingest::PATH, command::PATH];
+/// What acts of whoever has come this far are known by.
+const OPERATOR: &str = "admin";
 
 pub fn router(parts: Parts, guard: Arc<Guard>) -> Router {
     let publish = ingest::routes(parts.hub.clone(), ingest::Door::Open);
+    let operator = Arc::new(Identity::of_operator(OPERATOR));
+    let command = command::routes(parts.hub.clone(), Arc::new(move |_| Ok(operator.clone())));
     Router::new()
         .route(METRICS, get(metrics))
         .route(HEALTH, get(health))
@@ -44,6 +50,7 @@ pub fn router(parts: Parts, guard: Arc<Guard>) -> Router {
         .fallback(unknown_path)
         .with_state(parts)
         .merge(publish)
+        .merge(command)
         .layer(middleware::from_fn_with_state(guard, check))
 }
 

@@ -1,6 +1,5 @@
 //! From the configuration to what each part of the daemon is told: the parts do not know how a file is written.
 
-use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
@@ -11,8 +10,7 @@ use crate::dialect::Dialect;
 use crate::folders::Env;
 use crate::hub::history::Bounds;
 use crate::hub::log::Limits;
-use crate::hub::settings::{Lag, Settings};
-use crate::hub::template::{BadParams, Template};
+use crate::hub::settings::Lag;
 use crate::identity::Auth;
 use crate::plugin::find::Places;
 use crate::plugin::plan::Wanted;
@@ -53,7 +51,8 @@ pub fn shard_count(server: &schema::Server) -> usize {
     }
 }
 
-pub fn server(config: &schema::Config, max_connections: usize) -> server::Config {
+/// What the listeners are told. `state` is a folder of the daemon's own, for the ingest socket where its default cannot be.
+pub fn server(config: &schema::Config, max_connections: usize, state: &Path) -> server::Config {
     let endpoint = |endpoint: &schema::Endpoint| server::EndpointConfig {
         listen: endpoint.listen.as_ref().map(ToString::to_string),
         endpoint: self::endpoint(endpoint),
@@ -67,6 +66,16 @@ pub fn server(config: &schema::Config, max_connections: usize) -> server::Config
         header_timeout: config.hub.header_timeout.0,
         compression: if config.hub.compression.level == 0 { Compression::Off } else { Compression::On },
         certificate: None,
+        cors: config.server.cors.clone(),
+        ingest: ingest(&config.ingest, state),
+    }
+}
+
+fn ingest(ingest: &schema::Ingest, state: &Path) -> Vec<PathBuf> {
+    match ingest.socket.to_str() {
+        Some("") => Vec::new(),
+        Some(schema::DEFAULT_SOCKET) => vec![schema::DEFAULT_SOCKET.into(), state.join("ingest.sock")],
+        _ => vec![ingest.socket.clone()],
     }
 }
 
@@ -103,24 +112,6 @@ pub fn max_connections(hub: &schema::Hub) -> usize {
         tracing::warn!(wanted, possible, "hub.max_connections is capped: raise the descriptor limit (LimitNOFILE=)");
     }
     usize::try_from(wanted.min(possible)).unwrap_or(usize::MAX)
-}
-
-/// The settings of a declared stream.
-pub fn declared(hub: &schema::Hub, stream: &schema::DeclaredStream) -> Result<Settings, BadParams> {
-    let template = Template::parse(&stream.template)?;
-    let limits = limits(hub, &stream.history, stream.max_topics, stream.max_records);
-    Ok(Settings {
-        visible: stream.visible,
-        needs_identity: stream.auth == schema::Auth::Required,
-        private: stream.private,
-        template,
-        lag: lag(stream.lag),
-        limits,
-        listen_buffer: bytes(hub.listen_buffer.0),
-        broadcast: stream.broadcast.iter().cloned().collect::<BTreeSet<String>>(),
-        dedup: stream.dedup.0,
-        ..Settings::default()
-    })
 }
 
 /// What the supervisor is asked for; `settings` have been checked by the plugin's schema.
@@ -215,7 +206,13 @@ fn secret_file(secret: &schema::Secret, env: &Env) -> Result<PathBuf, String> {
     }
 }
 
-fn limits(hub: &schema::Hub, history: &schema::HistoryOverride, topics: Option<u32>, records: Option<u32>) -> Limits {
+/// The bounds of what a stream keeps.
+pub fn limits(
+    hub: &schema::Hub,
+    history: &schema::HistoryOverride,
+    topics: Option<u32>,
+    records: Option<u32>,
+) -> Limits {
     let default = &hub.history;
     Limits {
         history: Bounds {
@@ -232,13 +229,13 @@ pub fn rate(per_second: u32, burst: u32) -> Rate {
     Rate { per_second: NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN), burst }
 }
 
-fn lag(lag: schema::Lag) -> Lag {
+pub fn lag(lag: schema::Lag) -> Lag {
     match lag {
         schema::Lag::Resync => Lag::Resync,
         schema::Lag::Disconnect => Lag::Disconnect,
     }
 }
 
-fn bytes(size: u64) -> usize {
+pub fn bytes(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
 }

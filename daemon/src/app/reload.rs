@@ -17,6 +17,7 @@ use crate::metrics;
 use crate::plugin::plan::Change;
 use crate::plugin::reload::Prepared;
 use crate::plugin::{Problem, Supervisor};
+use crate::server::listen::ListenError;
 use crate::server::{self, tls::Certificate};
 
 /// Streams and broadcasters that are ready to take the place of the present ones.
@@ -58,11 +59,10 @@ impl App {
     fn try_reload(&mut self, text: &str) -> Result<Done, Diagnostics> {
         let loaded = config::Config::from_text(&self.around.source, text)?;
         let document = &loaded.document;
-        let at_address = |message: String| {
-            Diagnostics::about(
-                document,
-                vec![Diagnostic::of_value(code::UNUSABLE_ADDRESS, document, "/server/listen", message)],
-            )
+        let at_address = |error: ListenError| {
+            let pointer = format!("/{}", error.key().replace('.', "/"));
+            let unusable = Diagnostic::of_value(code::UNUSABLE_ADDRESS, document, &pointer, error.to_string());
+            Diagnostics::about(document, vec![unusable])
         };
         let at_admin = |message: String| {
             Diagnostics::about(
@@ -74,8 +74,8 @@ impl App {
         let trust = trust::prepare(&loaded, &self.around.source.env)?;
         let limit = parts::max_connections(&loaded.config.hub);
         let certificate = certificate(&loaded, &self.around.source.env)?;
-        let server = self.server.prepare(server::Config { certificate, ..parts::server(&loaded.config, limit) });
-        let server = server.map_err(|error| at_address(error.to_string()))?;
+        let served = parts::server(&loaded.config, limit, &self.folders.state);
+        let server = self.server.prepare(server::Config { certificate, ..served }).map_err(at_address)?;
         let admin = admin(&loaded.config, &self.around.source.env).map_err(at_admin)?;
         let admin = self.admin.prepare(admin).map_err(|error| at_admin(error.to_string()))?;
         let changes = commit(&self.supervisor, &self.hub, broadcasters)
@@ -116,11 +116,11 @@ pub fn prepare(supervisor: &Supervisor, loaded: &Loaded) -> Result<Broadcasters,
     let mut found = Vec::new();
     let mut declared = Vec::new();
     for (name, stream) in &config.streams {
-        match parts::declared(&config.hub, stream) {
+        match super::declared::settings(&config.hub, stream, &loaded.folder) {
             Ok(settings) => declared.push((name.clone(), settings)),
-            Err(bad) => {
-                let pointer = format!("/streams/{name}/template");
-                found.push(Diagnostic::of_value(code::WRONG_FORMAT, document, &pointer, bad.to_string()));
+            Err(wrong) => {
+                let pointer = format!("/streams/{name}/{}", wrong.key);
+                found.push(Diagnostic::of_value(wrong.code, document, &pointer, wrong.message));
             }
         }
     }

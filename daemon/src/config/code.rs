@@ -24,6 +24,7 @@ codes! {
     YES_OR_NO = "C012", "An environment variable that switches a broadcaster is neither yes nor no.";
     PLUGIN_REFUSES = "C013", "The plugin itself refuses a value of its settings.";
     UNUSABLE_PLUGIN = "C014", "The plugin's file is not there, or is not a plugin that this daemon can use.";
+    UNUSABLE_SCHEMA = "C015", "A schema file is not there, is no JSON Schema, or asks for what would not be checked.";
     NAME = "C020", "A stream or broadcaster has a name outside the grammar of names.";
     RESERVED_NAME = "C021", "The name belongs to the daemon itself.";
     NAME_TAKEN = "C022", "A broadcaster and a declared stream have the same name; a stream has one source.";

@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod hub;
+pub mod ingest;
 pub mod server;
 pub mod streams;
 
@@ -12,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 pub use auth::{Jwt, PublishRate, ServiceToken, Trust};
 pub use hub::{History, Hub, Ping};
+pub use ingest::{DEFAULT_SOCKET, Ingest};
 pub use server::{Admin, Auth, Backend, Dialect, Endpoint, Secret, Server, Tls};
-pub use streams::{Broadcaster, DeclaredStream, HistoryOverride, Lag, Restart, StreamOverride};
+pub use streams::{Broadcaster, DeclaredStream, HistoryOverride, Lag, Restart, SchemaMode, StreamOverride};
 
 /// The whole configuration. Every key is optional but `plugin` of a broadcaster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +29,8 @@ pub struct Config {
     pub auth: Trust,
     /// Limits of connections, of what is kept and of what may wait.
     pub hub: Hub,
+    /// Where programs of this machine write events to, one JSON object a line.
+    pub ingest: Ingest,
     /// What is logged, and how.
     pub log: Log,
     /// Where plugins are looked for.

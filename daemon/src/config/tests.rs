@@ -138,7 +138,7 @@ fn the_shipped_file_shows_the_defaults_and_one_example() {
 
 #[test]
 fn the_shipped_file_names_every_setting() {
-    fn names(schema: json_schema::Schema<'_>, found: &mut Vec<String>) {
+    fn names(schema: Schema<'_>, found: &mut Vec<String>) {
         for variant in schema.variants() {
             for key in variant.properties().into_iter().flat_map(Map::keys) {
                 found.push(key.clone());
@@ -149,7 +149,7 @@ fn the_shipped_file_names_every_setting() {
         }
     }
     let mut found = Vec::new();
-    names(json_schema::Schema::new(&SCHEMA), &mut found);
+    names(Schema::new(&SCHEMA), &mut found);
     assert!(found.len() > 60, "the schema was not walked");
     for name in found {
         assert!(SHIPPED.contains(&name), "config.toml does not mention `{name}`");
@@ -158,7 +158,7 @@ fn the_shipped_file_names_every_setting() {
 
 #[test]
 fn the_schema_asks_nothing_the_checker_leaves_out() {
-    assert_eq!(json_schema::Schema::new(&SCHEMA).unsupported(), [""; 0]);
+    assert_eq!(Schema::new(&SCHEMA).unsupported(), [""; 0]);
 }
 
 #[test]

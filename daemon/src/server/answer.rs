@@ -42,8 +42,17 @@ impl Denied {
         format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
     }
 
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The code and the sentence.
+    pub fn error(&self) -> Value {
+        json!({"code": self.code, "message": self.message})
+    }
+
     fn body(&self) -> Value {
-        json!({"error": {"code": self.code, "message": self.message}})
+        json!({"error": self.error()})
     }
 
     /// There is no room now; the client may come back.

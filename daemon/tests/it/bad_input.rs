@@ -131,6 +131,7 @@ fn every_unusable_configuration_is_refused_with_its_reason() {
             "config-refused-by-plugin",
             b"[broadcasters.bad]\nplugin = \"faulty\"\nsettings = { mode = \"invalid_settings\" }\n",
         ),
+        ("config-schema", b"[streams.ticks]\nschema = \"gone.json\"\n"),
         ("config-large", &[b'#'; 1024 * 1024 + 1][..]),
         ("config-no-keys", b"[auth]\njwt = { keys = \"plugins\" }\n"),
         ("config-keys-missing", b"[auth]\njwt = { keys = \"jwks.json\" }\n"),

@@ -10,6 +10,7 @@ use broadcastd::dialect::Dialect;
 use broadcastd::event::Draft;
 use broadcastd::hub::Hub;
 use broadcastd::hub::settings::Settings;
+use broadcastd::identity::Verifier;
 use broadcastd::rate::Rate;
 use broadcastd::server::{self, Config, EndpointConfig, Server};
 use broadcastd::shard;
@@ -30,6 +31,8 @@ pub struct House {
     pub hub: Arc<Hub>,
     pub server: Server,
     pub shards: Vec<shard::Handle>,
+    /// Trusts nobody until a test says whom.
+    pub verifier: Arc<Verifier>,
     /// The runtime's thread ends when this is dropped.
     _stop: oneshot::Sender<()>,
 }
@@ -42,6 +45,8 @@ pub fn config() -> Config {
         listen: vec!["127.0.0.1:0".into()],
         endpoints: vec![endpoint],
         origins: vec![],
+        cors: vec![],
+        ingest: vec![],
         max_connections: 100,
         max_per_ip: 100,
         header_timeout: Duration::from_secs(10),
@@ -75,12 +80,13 @@ impl House {
         hub.declare("ticks", Settings::default());
         hub.declare("bars", Settings::default())
             .set_source(broadcastd::hub::settings::Source::Absent("broadcaster stopped".into()));
-        let shards: Vec<_> =
-            (0..2).map(|index| shard::Handle::start(index, shard, hub.clone(), Arc::default()).unwrap()).collect();
+        let verifier = Arc::<Verifier>::default();
+        let start = |index| shard::Handle::start(index, shard, hub.clone(), verifier.clone()).unwrap();
+        let shards: Vec<_> = (0..2).map(start).collect();
         let inboxes = shards.iter().map(|shard| shard.inbox.clone()).collect();
-        let parts = server::Parts { hub: hub.clone(), shards: inboxes, verifier: Arc::default() };
+        let parts = server::Parts { hub: hub.clone(), shards: inboxes, verifier: verifier.clone() };
         let server = Server::start(config, parts, runtime).unwrap();
-        Self { hub, server, shards, _stop: stop }
+        Self { hub, server, shards, verifier, _stop: stop }
     }
 
     pub fn address(&self) -> String {

@@ -17,22 +17,28 @@ mod bad_reload;
 mod broadcasters;
 mod clients;
 mod closing;
+mod commands;
 mod documents;
 mod echo;
 mod encrypted;
 mod events;
 mod foreign;
 mod fuzzing;
+mod generator;
 mod handshake;
 mod house;
 mod http;
 mod identity;
 mod ingest;
+mod ingest_lines;
+mod ingest_rights;
+mod ingest_socket;
 mod inputs;
 mod lifecycle;
 mod limits;
 mod main_job;
 mod needs;
+mod payloads;
 mod process;
 mod raw;
 mod real_trades;
@@ -59,19 +65,25 @@ fn main() -> ExitCode {
         broadcasters::tests(),
         clients::tests(),
         closing::tests(),
+        commands::tests(),
         documents::tests(),
         encrypted::tests(),
         events::tests(),
         identity::tests(),
         foreign::tests(),
         fuzzing::tests(),
+        generator::tests(),
         handshake::tests(),
         ingest::tests(),
+        ingest_lines::tests(),
+        ingest_rights::tests(),
+        ingest_socket::tests(),
         inputs::tests(),
         lifecycle::tests(),
         limits::tests(),
         main_job::tests(),
         needs::tests(),
+        payloads::tests(),
         process::tests(),
         real_trades::tests(),
         reload::tests(),

@@ -47,6 +47,7 @@ const LAYERS: &[&[&str]] = &[
     &["plugin", "shard"],
     &["identity"],
     &["hub", "dialect"],
+    &["json_schema"],
     &["event", "metrics", "rate", "systemd", "websocket"],
     &["memory"],
 ];
