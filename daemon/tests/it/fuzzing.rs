@@ -22,6 +22,8 @@ mod frame_decoder;
 mod handshake;
 #[path = "../../../fuzz/properties/ingest.rs"]
 mod ingest;
+#[path = "../../../fuzz/properties/ingest_socket.rs"]
+mod ingest_socket;
 #[path = "../../../fuzz/properties/token.rs"]
 mod token;
 #[path = "../../../fuzz/properties/topic.rs"]
@@ -37,6 +39,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(topics),
         needs::nothing(abi_inputs),
         needs::nothing(ingested_bodies),
+        needs::nothing(ingested_lines),
         needs::nothing(every_property_has_a_target_and_seeds),
     ]
 }
@@ -76,6 +79,10 @@ fn abi_inputs() {
 
 fn ingested_bodies() {
     run("ingest", 20_000, ingest::check);
+}
+
+fn ingested_lines() {
+    run("ingest_socket", 20_000, ingest_socket::check);
 }
 
 fn every_property_has_a_target_and_seeds() {

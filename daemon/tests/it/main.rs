@@ -40,6 +40,7 @@ mod main_job;
 mod needs;
 mod payloads;
 mod process;
+mod publishing;
 mod raw;
 mod real_trades;
 mod reload;
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
         needs::tests(),
         payloads::tests(),
         process::tests(),
+        publishing::tests(),
         real_trades::tests(),
         reload::tests(),
         sanitized::tests(),

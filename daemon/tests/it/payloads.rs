@@ -60,10 +60,10 @@ fn a_payload_that_does_not_fit_is_refused_with_its_place() {
 
 fn unless_said_otherwise_it_is_accepted_counted_and_told_once() {
     let daemon = start(SCHEMA, "{}");
-    let odd = json!([{"type": "tick", "data": {"price": -1}}, {"type": "tick", "data": {"price": -2}}]);
+    let odd = json!([{"type": "tick", "data": {"price": -98765}}, {"type": "tick", "data": {"price": -2}}]);
     assert_eq!(told(&daemon, &odd), (202, json!([])));
     let line = daemon.wait_for_log("does not fit the stream's schema");
-    assert!(line.contains("\\\"symbol\\\" is missing") && !line.contains("-1"), "{line}");
+    assert!(line.contains("\\\"symbol\\\" is missing") && !line.contains("98765"), "{line}");
     assert_eq!(told(&daemon, &json!({"type": "halt"})).0, 202);
     daemon.wait_for_log("\\\"reason\\\" is missing");
     assert_eq!(daemon.metric("broadcastd_ingest_odd_total{stream=\"ticks\"}"), Some(3.0));
