@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod care;
+pub mod census;
 pub mod connection;
 pub mod encoding;
 pub mod fanout;
@@ -14,6 +15,7 @@ pub mod places;
 pub mod poll;
 pub mod rate;
 pub mod requests;
+pub mod rights;
 pub mod seats;
 pub mod standing;
 pub mod target;
@@ -38,7 +40,6 @@ use self::rate::Rate;
 use crate::dialect::{Loss, Reply, Request};
 use crate::event::LogId;
 use crate::hub::Hub;
-use crate::hub::settings::Source;
 use crate::hub::targets::Outlet;
 use crate::identity::Verifier;
 use crate::metrics;
@@ -229,7 +230,8 @@ impl<B: Backend> Shard<B> {
             Inbound::Source(log, seq, source) => self.tell_source(log, seq, &source),
             Inbound::Records(log, seq, records) => self.show_replaced_records(log, seq, &records),
             Inbound::Adopt(newcomer) => self.adopt(*newcomer),
-            Inbound::LogOut(user) => self.log_out(&user),
+            Inbound::LogOut(user) => _ = self.log_out(&user),
+            Inbound::Ask(ask) => self.answer_operator(ask),
             Inbound::Configure(config) => {
                 self.config = config;
                 self.connections.iter_mut().for_each(|(_, known)| known.set_max_message(config.max_message));
@@ -301,7 +303,7 @@ impl<B: Backend> Shard<B> {
             self.connections.remove(token);
             return;
         }
-        let client_id = format!("{}-{}-{number}", self.hub.epoch(), self.index);
+        let client_id = self.client_id(number);
         let streams = self.visible_streams(token);
         let heartbeat = self.config.ping_every;
         let connection = &mut self.connections[token];
@@ -317,29 +319,6 @@ impl<B: Backend> Shard<B> {
         connection.hear(&mut read_ahead, self.now);
         self.dirty.mark(connection, token);
         self.talking.push(token);
-    }
-
-    fn tell_source(&mut self, log: LogId, seq: u64, source: &Source) {
-        self.distribute(); // what came before is told before
-        self.read_history(log, seq);
-        let Some(routes) = self.groups.log(log) else { return };
-        let stream = routes.stream.name().clone();
-        for token in self.members_of(log, |_| true) {
-            let stream = self.called(token, log).unwrap_or_else(|| stream.clone());
-            let connection = &mut self.connections[token];
-            match source {
-                Source::Absent(reason) => connection.say(&Reply::NoSource { stream: &stream, reason }),
-                Source::Removed => {
-                    connection.say_last_losses(log, &stream, seq);
-                    connection.say(&Reply::NoSource { stream: &stream, reason: "the stream was removed" });
-                }
-                Source::Running | Source::Declared => connection.say(&Reply::SourceBack { stream: &stream }),
-            }
-            self.dirty.mark(connection, token);
-            if *source == Source::Removed {
-                self.forget_log(token, log);
-            }
-        }
     }
 
     /// Sends what waits, then looks after everybody who was touched in this turn.

@@ -2,6 +2,7 @@
 //! socket goes to a shard.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -45,8 +46,9 @@ struct Route {
     connections: Gauge,
 }
 
-/// A client that may come in: its endpoint, who it is, what it wants at once, its place, and the head of its answer.
+/// A client that may come in: where it is from, its endpoint, who it is, what it wants at once, its place, and the head of its answer.
 struct Entry {
+    peer: Option<IpAddr>,
     endpoint: Arc<Endpoint>,
     identity: Option<Arc<Identity>>,
     wishes: Vec<Command>,
@@ -84,7 +86,7 @@ impl Gate {
         }
         let wishes = if endpoint.dialect.is_framed() { Vec::new() } else { sse::wishes(request)? };
         let permit = self.limits.admit(arrival.peer, route.connections.clone()).map_err(crowded)?;
-        Ok(Entry { endpoint, identity, wishes, permit, head })
+        Ok(Entry { peer: arrival.peer, endpoint, identity, wishes, permit, head })
     }
 
     /// Who is there. A token that proves nothing lets nobody in, also where none is needed.
@@ -110,12 +112,12 @@ impl Gate {
 
     /// Gives the bare socket to its shard.
     fn hand_over(&self, entry: Entry, socket: io::Result<OwnedFd>, read_ahead: Vec<u8>) {
-        let Entry { endpoint, identity, wishes, permit, head } = entry;
+        let Entry { peer, endpoint, identity, wishes, permit, head } = entry;
         match socket {
             Ok(socket) => {
                 let shard = permit.shard();
                 let permit = Box::new(permit);
-                let newcomer = Newcomer { socket, head, read_ahead, endpoint, identity, wishes, permit };
+                let newcomer = Newcomer { socket, head, read_ahead, peer, endpoint, identity, wishes, permit };
                 self.shards[shard].hand(Inbound::Adopt(Box::new(newcomer)));
             }
             Err(error) => tracing::warn!(%error, "an upgraded socket could not be handed to a shard"),

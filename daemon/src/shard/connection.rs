@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,6 +60,8 @@ pub struct Connection {
     socket: OwnedFd,
     pub endpoint: Arc<Endpoint>,
     pub number: u64,
+    pub peer: Option<IpAddr>,
+    pub arrived_at: Instant,
     pub standing: Standing,
     /// Nothing is read of a client that only listens.
     decoder: Option<Decoder>,
@@ -72,6 +75,8 @@ pub struct Connection {
     pub pace: Pace,
     /// Logs whose events were dropped, each once, until the fresh snapshot that replaces them.
     pub lost: Vec<(LogId, Loss)>,
+    /// How often it could not take everything.
+    pub lagged: u64,
     pub is_dirty: bool,
     pub interest: Interest,
     heard_at: Instant,
@@ -91,6 +96,8 @@ impl Connection {
         Self {
             socket: newcomer.socket,
             number,
+            peer: newcomer.peer,
+            arrived_at: now,
             standing: Standing::new(newcomer.identity, newcomer.endpoint.auth, now),
             decoder: newcomer.endpoint.dialect.is_framed().then(|| Decoder::new(max_message)),
             places: Places::default(),
@@ -100,6 +107,7 @@ impl Connection {
             waiting: VecDeque::new(),
             pace: Pace::new(now),
             lost: Vec::new(),
+            lagged: 0,
             is_dirty: false,
             interest: Interest::Read,
             heard_at: now,

@@ -5,13 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::event::unix_now;
-use crate::hub::stream::Stream;
 use crate::identity::{Auth, Identity};
 
 /// How long a client may take to say who it is where that is required.
 const AUTH_TIMEOUT: Duration = Duration::from_secs(5);
-/// The log of a private stream that nobody hears.
-const NOBODY: &str = "";
 
 /// What a connection may do by who it is.
 #[derive(Debug)]
@@ -53,14 +50,6 @@ impl Standing {
         self.until = end_of(&identity, now);
         self.identity = Some(identity);
         true
-    }
-
-    /// Whose log of the stream the connection reads: its own of a private one, the only one of any other.
-    pub fn audience(&self, stream: &Stream) -> Arc<str> {
-        match &self.identity {
-            Some(identity) if stream.settings().private => identity.user().clone(),
-            _ => NOBODY.into(),
-        }
     }
 }
 
