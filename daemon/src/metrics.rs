@@ -33,6 +33,7 @@ pub const COUNTERS: &[(&str, &str)] = &[
     ("broadcastd_resumes_total", "Subscriptions that gave a position, by stream and outcome."),
     ("broadcastd_commands_total", "Commands of clients, by kind and outcome."),
     ("broadcastd_ingest_rejected_total", "Events from outside that were not accepted, by stream and reason."),
+    ("broadcastd_client_log_lines_total", "Log lines that clients sent, by what became of them."),
     ("broadcastd_broadcaster_errors_total", "Failures of a broadcaster, by reason."),
     ("broadcastd_broadcaster_restarts_total", "Times that a broadcaster was started again after a failure."),
     ("broadcastd_events_skipped_total", "Events that a broadcaster did not deliver because nobody listened."),
@@ -256,6 +257,13 @@ pub fn ingest_rejected(stream: &str, reason: &'static str, events: u64) {
     if events > 0 {
         counter!("broadcastd_ingest_rejected_total", "stream" => stream.to_owned(), "reason" => reason)
             .increment(events);
+    }
+}
+
+/// What became of log lines that clients sent.
+pub fn client_log(outcome: &'static str, lines: usize) {
+    if lines > 0 {
+        counter!("broadcastd_client_log_lines_total", "outcome" => outcome).increment(lines as u64);
     }
 }
 

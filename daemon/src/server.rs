@@ -1,11 +1,16 @@
 //! The side that clients see: listeners, endpoints, who gets in, and events that outside programs publish.
 
 pub mod answer;
+pub mod audit;
+pub mod caller;
+pub mod client_log;
 pub mod http;
 pub mod ingest;
 pub mod limits;
 pub mod listen;
 pub mod origin;
+pub mod query;
+pub mod reads;
 pub mod shares;
 pub mod sse;
 pub mod upgrade;
@@ -22,6 +27,10 @@ use self::upgrade::Gate;
 use crate::hub::Hub;
 use crate::identity::Verifier;
 use crate::shard::inbox::{Endpoint, Inbox};
+
+/// The routes that are no endpoints, as messages name them.
+const PATHS: [&str; 6] =
+    [reads::STREAMS, reads::STREAM, reads::SNAPSHOT, reads::HISTORY, ingest::PATH, client_log::PATH];
 
 /// What config says about the listeners and their endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,8 +78,12 @@ impl Server {
     /// Listens and hands every client to one of the shards. `runtime` serves what is HTTP.
     pub fn start(config: Config, parts: Parts, runtime: Handle) -> Result<Self, ListenError> {
         let gate = Gate::new(parts.shards, parts.verifier);
-        let routes = ingest::routes(parts.hub, ingest::Door::NeedsToken);
-        let router = Router::new().fallback(upgrade::open).with_state(gate.clone()).merge(routes);
+        let router = Router::new()
+            .fallback(upgrade::open)
+            .with_state(gate.clone())
+            .merge(ingest::routes(parts.hub.clone(), ingest::Door::NeedsToken))
+            .merge(reads::for_clients(parts.hub, gate.clone()))
+            .merge(client_log::for_clients(gate.clone()));
         let front = Front::new(router, config.header_timeout);
         let listeners = Listeners::new("server.listen", front.clone(), runtime);
         let server = Self { front, gate, listeners };

@@ -71,7 +71,7 @@ async fn publish(
     }
     let stream = declared(&ingest.hub, &name)?;
     let form = form(&headers)?;
-    let body = read_body(body, BODY_TIMEOUT).await?;
+    let body = read_body(body, MAX_BODY_BYTES, BODY_TIMEOUT).await?;
     let events = match form {
         Form::Json => batch::split_json(&body),
         Form::Lines => batch::split_lines(&body),
@@ -122,11 +122,12 @@ fn form(headers: &HeaderMap) -> Result<Form, Denied> {
     }
 }
 
-async fn read_body(body: Body, within: Duration) -> Result<Bytes, Denied> {
-    match tokio::time::timeout(within, to_bytes(body, MAX_BODY_BYTES)).await {
+/// A whole body of at most so many bytes.
+pub async fn read_body(body: Body, max_bytes: usize, within: Duration) -> Result<Bytes, Denied> {
+    match tokio::time::timeout(within, to_bytes(body, max_bytes)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(error)) if is_too_long(&error) => {
-            let message = format!("a request has at most {MAX_BODY_BYTES} bytes; send the events in several requests");
+            let message = format!("a request has at most {max_bytes} bytes; send it in several requests");
             Err(Denied::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message))
         }
         Ok(Err(error)) => {
@@ -169,7 +170,7 @@ mod tests {
 
     fn status_of(body: Body) -> Result<Bytes, StatusCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let read = runtime.block_on(read_body(body, Duration::from_millis(1)));
+        let read = runtime.block_on(read_body(body, MAX_BODY_BYTES, Duration::from_millis(1)));
         read.map_err(|denied| denied.into_response().status())
     }
 

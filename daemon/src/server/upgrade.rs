@@ -9,11 +9,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use metrics::Gauge;
 
 use super::answer::Denied;
+use super::caller::Caller;
 use super::http::{Arrival, Departure};
 use super::limits::{Crowded, Limits, Permit};
 use super::{EndpointConfig, origin, sse};
@@ -72,12 +73,31 @@ impl Gate {
         self.closed.store(true, Ordering::Relaxed);
     }
 
+    /// Who asks a plain question on a listener. Its token is looked at where some endpoint of the listener would look.
+    pub fn caller(&self, arrival: &Arrival, headers: &HeaderMap) -> Result<Caller, Denied> {
+        let rules = self.rules();
+        rules.check_origin(headers)?;
+        let endpoints: Vec<Arc<Endpoint>> = rules.at(arrival).map(|route| route.endpoint.clone()).collect();
+        let shown = bearer(headers).filter(|_| endpoints.iter().any(|endpoint| endpoint.auth != Auth::None));
+        let identity = shown.map(|token| self.verify(token)).transpose()?;
+        Caller::new(endpoints, identity)
+    }
+
+    /// Whether a page may ask at all; programs may.
+    pub fn check_origin(&self, headers: &HeaderMap) -> Result<(), Denied> {
+        self.rules().check_origin(headers)
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn admit(&self, arrival: &Arrival, request: &Request) -> Result<Entry, Denied> {
-        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let rules = self.rules();
         let route = rules.route(arrival, request.uri().path())?;
         let endpoint = route.endpoint.clone();
         let head = if endpoint.dialect.is_framed() { upgraded(request, endpoint.dialect)? } else { streamed(request)? };
-        rules.check_origin(request)?;
+        rules.check_origin(request.headers())?;
         let identity = self.identify(request, &endpoint)?;
         if self.closed.load(Ordering::Relaxed) {
             count::connection_refused("draining");
@@ -94,20 +114,22 @@ impl Gate {
         if endpoint.auth == Auth::None {
             return Ok(None);
         }
-        let denied = |message: String| {
-            count::connection_refused("identity");
-            Denied::unauthorized(message)
-        };
-        match bearer(request) {
-            Some(token) => {
-                let identity = self.verifier.verify(token, unix_now());
-                identity.map(Some).map_err(|rejected| denied(rejected.to_string()))
-            }
+        match bearer(request.headers()) {
+            Some(token) => self.verify(token).map(Some),
             None if endpoint.auth == Auth::Required && !endpoint.dialect.can_authenticate() => {
-                Err(denied("this path needs a token: send Authorization: Bearer TOKEN, or ?token=TOKEN".to_owned()))
+                count::connection_refused("identity");
+                let message = "this path needs a token: send Authorization: Bearer TOKEN, or ?token=TOKEN";
+                Err(Denied::unauthorized(message))
             }
             None => Ok(None),
         }
+    }
+
+    fn verify(&self, token: &str) -> Result<Arc<Identity>, Denied> {
+        self.verifier.verify(token, unix_now()).map_err(|rejected| {
+            count::connection_refused("identity");
+            Denied::unauthorized(rejected.to_string())
+        })
     }
 
     /// Gives the bare socket to its shard.
@@ -139,15 +161,20 @@ pub async fn open(
 }
 
 impl Rules {
-    fn route(&self, arrival: &Arrival, path: &str) -> Result<&Route, Denied> {
+    /// The endpoints of a listener.
+    fn at(&self, arrival: &Arrival) -> impl Iterator<Item = &Route> {
         let is_here = |route: &&Route| route.listener.as_deref().is_none_or(|listener| listener == &*arrival.listener);
-        let here: Vec<&Route> = self.routes.iter().filter(is_here).collect();
+        self.routes.iter().filter(is_here)
+    }
+
+    fn route(&self, arrival: &Arrival, path: &str) -> Result<&Route, Denied> {
+        let here: Vec<&Route> = self.at(arrival).collect();
         let Some(route) = here.iter().find(|route| route.endpoint.path == path) else {
             let mut paths: Vec<String> = here
                 .iter()
                 .map(|route| format!("{} ({})", route.endpoint.path, route.endpoint.dialect.name()))
                 .collect();
-            paths.push(super::ingest::PATH.to_owned());
+            paths.extend(super::PATHS.map(str::to_owned));
             let message = format!("nothing is at {path}; valid paths: {}", paths.join(", "));
             return Err(Denied::new(StatusCode::NOT_FOUND, "unknown_path", message));
         };
@@ -155,8 +182,8 @@ impl Rules {
     }
 
     /// Programs send no origin; a browser sends the page's, and a page from elsewhere must have been let in by name.
-    fn check_origin(&self, request: &Request) -> Result<(), Denied> {
-        for value in request.headers().get_all(header::ORIGIN) {
+    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Denied> {
+        for value in headers.get_all(header::ORIGIN) {
             let origin = value.to_str().unwrap_or("unreadable");
             if !origin::is_allowed(origin, &self.origins) {
                 count::connection_refused("origin");
@@ -230,7 +257,7 @@ fn streamed(request: &Request) -> Result<Vec<u8>, Denied> {
     Ok(dialect::sse::HEAD.to_vec())
 }
 
-fn bearer(request: &Request) -> Option<&str> {
-    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     value.strip_prefix("Bearer ")
 }

@@ -18,8 +18,8 @@ use crate::websocket::close;
 /// What a shard is asked, with the place for its answer. Whoever asked may have gone meanwhile.
 pub enum Ask {
     Connections(Wanted, Sender<Vec<Seen>>),
-    /// The connected users behind this one in order, at most so many, each with its connections.
-    Users(Option<Arc<str>>, usize, Sender<BTreeMap<Arc<str>, usize>>),
+    /// Connected users, in order, each with the number of its connections.
+    Users(Users, Sender<BTreeMap<Arc<str>, usize>>),
     /// Ends the connection of this number; whether there was one.
     Close(u64, Sender<bool>),
     /// Ends the connections of a user; how many that were.
@@ -35,6 +35,17 @@ pub struct Wanted {
     /// With a subscription that the pattern names, or that names the pattern.
     pub subscribed: Option<Pattern>,
     pub user: Option<Arc<str>>,
+}
+
+/// Which users are shown.
+#[derive(Clone, Debug)]
+pub enum Users {
+    One(Arc<str>),
+    /// So many of those behind this one, or of all.
+    Some {
+        behind: Option<Arc<str>>,
+        max: usize,
+    },
 }
 
 /// One connection, as operators see it.
@@ -67,7 +78,7 @@ impl<B: Backend> Shard<B> {
         // Nobody waits for an answer whose receiver is gone.
         match ask {
             Ask::Connections(wanted, answer) => _ = answer.send(self.seen(&wanted)),
-            Ask::Users(behind, max, answer) => _ = answer.send(self.users(behind, max)),
+            Ask::Users(wanted, answer) => _ = answer.send(self.users(wanted)),
             Ask::Close(number, answer) => _ = answer.send(self.close_one(number)),
             Ask::LogOut(user, answer) => _ = answer.send(self.log_out(&user)),
         }
@@ -129,14 +140,17 @@ impl<B: Backend> Shard<B> {
         })
     }
 
-    fn users(&self, behind: Option<Arc<str>>, max: usize) -> BTreeMap<Arc<str>, usize> {
+    fn users(&self, wanted: Users) -> BTreeMap<Arc<str>, usize> {
         let mut users: BTreeMap<Arc<str>, usize> = BTreeMap::new();
         let open = self.connections.iter().filter(|(_, connection)| connection.is_open());
         for identity in open.filter_map(|(_, connection)| connection.standing.identity()) {
             *users.entry(identity.user().clone()).or_default() += 1;
         }
-        let first = behind.map_or(Bound::Unbounded, Bound::Excluded);
-        users.range((first, Bound::Unbounded)).take(max).map(|(user, count)| (user.clone(), *count)).collect()
+        let (range, max) = match wanted {
+            Users::One(user) => ((Bound::Included(user.clone()), Bound::Included(user)), 1),
+            Users::Some { behind, max } => ((behind.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded), max),
+        };
+        users.range(range).take(max).map(|(user, count)| (user.clone(), *count)).collect()
     }
 
     fn close_one(&mut self, number: u64) -> bool {

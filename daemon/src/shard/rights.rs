@@ -18,8 +18,8 @@ pub struct Visitor<'a> {
     pub identity: Option<&'a Identity>,
 }
 
-/// Why a visitor may not read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why a visitor may not read; whoever is barred for several reasons is told the last of them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Barred {
     /// To the visitor there is no such stream.
     Hidden,
