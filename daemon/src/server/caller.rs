@@ -127,3 +127,63 @@ pub fn unknown_stream<'a>(name: &str, valid: impl Iterator<Item = &'a str>) -> D
     let message = format!("unknown stream \"{}\"; valid streams: {}", echo(name), valid.join(", "));
     Denied::new(StatusCode::NOT_FOUND, "unknown_stream", message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::Dialect;
+    use crate::hub::settings::Settings;
+
+    fn endpoint(auth: Auth, streams: &[&str]) -> Arc<Endpoint> {
+        let streams = streams.iter().map(|stream| (*stream).to_owned()).collect();
+        Arc::new(Endpoint { auth, streams, ..Endpoint::open("/v1/ws", Dialect::Native) })
+    }
+
+    fn hub() -> Arc<Hub> {
+        let hub = Hub::new("epoch");
+        hub.declare("bars", Settings::default());
+        hub.declare("mail", Settings { private: true, ..Settings::default() });
+        hub.declare("inner", Settings { visible: false, ..Settings::default() });
+        hub
+    }
+
+    /// The names that the caller is told of, each with whose log it would read.
+    fn told(endpoints: &[Arc<Endpoint>], user: Option<Identity>) -> Option<Vec<String>> {
+        let caller = Caller::new(endpoints.to_vec(), user.map(Arc::new)).ok()?;
+        let streams = caller.streams(&hub());
+        Some(streams.iter().map(|one| format!("{}/{}", one.stream.name(), one.audience)).collect())
+    }
+
+    #[test]
+    fn a_caller_is_told_what_an_endpoint_would_tell() {
+        let (none, optional, required) =
+            (endpoint(Auth::None, &["*"]), endpoint(Auth::Optional, &["*"]), endpoint(Auth::Required, &["*"]));
+        let user = || Some(Identity::of_user("u"));
+        let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(told(&[optional.clone()], None), names(&["bars/"]));
+        assert_eq!(told(&[optional.clone()], user()), names(&["bars/", "mail/u"]));
+        assert_eq!(told(&[none.clone()], user()), names(&["bars/"]), "a token is not looked at");
+        assert_eq!(told(&[required.clone()], None), None);
+        assert_eq!(told(&[required.clone()], user()), names(&["bars/", "mail/u"]));
+        assert_eq!(told(&[required, endpoint(Auth::None, &["mail"])], None), names(&[]));
+        assert_eq!(told(&[], user()), names(&[]), "a listener without endpoints shows nothing");
+        let operator = told(&[optional], Some(Identity::of_operator("admin")));
+        assert_eq!(operator, names(&["bars/", "inner/", "mail/admin"]));
+    }
+
+    #[test]
+    fn a_token_is_asked_for_only_where_it_would_help() {
+        let refused = |endpoints: &[Arc<Endpoint>], name: &str| {
+            let caller = Caller::new(endpoints.to_vec(), None).ok().unwrap();
+            let denied = caller.stream(&hub(), name).err().unwrap();
+            String::from_utf8(denied.into_bytes()).unwrap()
+        };
+        let optional = [endpoint(Auth::Optional, &["*"])];
+        let wanted = refused(&optional, "mail");
+        assert!(wanted.starts_with("HTTP/1.1 401") && wanted.contains("www-authenticate: Bearer"), "{wanted}");
+        assert!(refused(&[endpoint(Auth::None, &["*"])], "mail").starts_with("HTTP/1.1 403"));
+        let hidden = refused(&optional, "inner");
+        assert!(hidden.starts_with("HTTP/1.1 404"), "{hidden}");
+        assert_eq!(hidden.replace("inner", "other"), refused(&optional, "other"));
+    }
+}

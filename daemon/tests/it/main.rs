@@ -15,6 +15,7 @@ mod autobahn;
 mod bad_input;
 mod bad_reload;
 mod broadcasters;
+mod client_log;
 mod clients;
 mod closing;
 mod documents;
@@ -26,12 +27,14 @@ mod house;
 mod http;
 mod ingest;
 mod inputs;
+mod introspection;
 mod lifecycle;
 mod limits;
 mod main_job;
 mod needs;
 mod process;
 mod raw;
+mod reads;
 mod real_trades;
 mod reload;
 mod sanitized;
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         bad_input::tests(),
         bad_reload::tests(),
         broadcasters::tests(),
+        client_log::tests(),
         clients::tests(),
         closing::tests(),
         documents::tests(),
@@ -62,11 +66,13 @@ fn main() -> ExitCode {
         handshake::tests(),
         ingest::tests(),
         inputs::tests(),
+        introspection::tests(),
         lifecycle::tests(),
         limits::tests(),
         main_job::tests(),
         needs::tests(),
         process::tests(),
+        reads::tests(),
         real_trades::tests(),
         reload::tests(),
         sanitized::tests(),
