@@ -13,6 +13,7 @@ pub mod query;
 pub mod reads;
 pub mod shares;
 pub mod sse;
+pub mod tls;
 pub mod upgrade;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tokio::runtime::Handle;
 
 use self::http::Front;
 use self::listen::{ListenError, Listeners};
+use self::tls::Certificate;
 use self::upgrade::Gate;
 use crate::hub::Hub;
 use crate::identity::Verifier;
@@ -33,7 +35,7 @@ const PATHS: [&str; 6] =
     [reads::STREAMS, reads::STREAM, reads::SNAPSHOT, reads::HISTORY, ingest::PATH, client_log::PATH];
 
 /// What config says about the listeners and their endpoints.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// `127.0.0.1:8080`, `[::1]:0` or `unix:/run/broadcastd/http.sock`.
     pub listen: Vec<String>,
@@ -45,6 +47,8 @@ pub struct Config {
     pub max_per_ip: usize,
     /// How long a client may take to send the head of a request.
     pub header_timeout: Duration,
+    /// What TCP listeners encrypt with; in clear without.
+    pub certificate: Option<Arc<Certificate>>,
 }
 
 /// Which streams a path serves, how, and on which listener if not on all.
@@ -66,6 +70,7 @@ pub struct Server {
     front: Arc<Front>,
     gate: Arc<Gate>,
     listeners: Listeners,
+    runtime: Handle,
 }
 
 /// A new configuration whose addresses are bound already.
@@ -85,8 +90,8 @@ impl Server {
             .merge(reads::for_clients(parts.hub, gate.clone()))
             .merge(client_log::for_clients(gate.clone()));
         let front = Front::new(router, config.header_timeout);
-        let listeners = Listeners::new("server.listen", front.clone(), runtime);
-        let server = Self { front, gate, listeners };
+        let listeners = Listeners::new("server.listen", front.clone(), runtime.clone());
+        let server = Self { front, gate, listeners, runtime };
         let prepared = server.prepare(config)?;
         server.commit(prepared);
         Ok(server)
@@ -100,10 +105,15 @@ impl Server {
 
     /// The second half, which cannot fail. Connections keep their endpoints, also those of a listener that goes.
     pub fn commit(&self, prepared: Prepared) {
-        let Config { endpoints, origins, max_connections, max_per_ip, header_timeout, .. } = prepared.config;
+        let Config { endpoints, origins, max_connections, max_per_ip, header_timeout, certificate, .. } =
+            prepared.config;
         self.gate.set(&endpoints, &origins);
         self.gate.limits.set(max_connections, max_per_ip);
         self.front.set_header_timeout(header_timeout);
+        if let Some(certificate) = &certificate {
+            self.runtime.spawn(Certificate::keep_fresh(Arc::downgrade(certificate)));
+        }
+        self.front.set_certificate(certificate);
         self.front.set_max_per_address(max_per_ip);
         self.listeners.commit(prepared.listeners);
     }

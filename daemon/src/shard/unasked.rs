@@ -12,7 +12,6 @@ use crate::dialect::{About, Cause, Dialect, Loss, Record, Reply, Shown, Voice};
 use crate::event::{LogId, Position};
 use crate::hub::pattern::Pattern;
 use crate::hub::records::Snapshot;
-use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
 use crate::hub::{Subscribed, Wish};
 use crate::metrics;
@@ -42,30 +41,6 @@ struct Sight {
 }
 
 impl<B: Backend> Shard<B> {
-    /// The log's source came or went behind this number.
-    pub(super) fn tell_source(&mut self, log: LogId, seq: u64, source: &Source) {
-        self.distribute(); // what came before is told before
-        self.read_history(log, seq);
-        let Some(routes) = self.groups.log(log) else { return };
-        let stream = routes.stream.name().clone();
-        for token in self.members_of(log, |_| true) {
-            let stream = self.called(token, log).unwrap_or_else(|| stream.clone());
-            let connection = &mut self.connections[token];
-            match source {
-                Source::Absent(reason) => connection.say(&Reply::NoSource { stream: &stream, reason }),
-                Source::Removed => {
-                    connection.say_last_losses(log, &stream, seq);
-                    connection.say(&Reply::NoSource { stream: &stream, reason: "the stream was removed" });
-                }
-                Source::Running | Source::Declared => connection.say(&Reply::SourceBack { stream: &stream }),
-            }
-            self.dirty.mark(connection, token);
-            if *source == Source::Removed {
-                self.forget_log(token, log);
-            }
-        }
-    }
-
     /// A fresh snapshot for a connection that has taken everything else, in place of what was dropped.
     pub(super) fn resync(&mut self, token: usize) {
         let logs: Vec<LogId> = self.connections[token].lost.iter().map(|(log, _)| *log).collect();

@@ -142,15 +142,18 @@ fn streams_are_shown_with_figures() {
     house.publish("ticks", "AAPL", "{}");
     house.publish("ticks", "GOOGL", "{}");
     let ticks = get(&admin.address, "/v1/streams/ticks").json();
-    let expected = json!({
+    let mut expected = json!({
         "name": "ticks", "position": {"epoch": "e1", "seq": 2}, "source": "declared", "reason": null,
         "visible": true, "private": false, "topics": 2, "records": 0, "subscriptions": 0, "listeners": 0,
         "listen_bytes": 0,
         "history": {"events": 2, "bytes": 516, "max_events": 1000, "max_bytes": 16 << 20, "max_age_s": 300.0},
     });
-    assert_eq!(ticks, expected);
     let all = get(&admin.address, "/v1/streams").json();
     assert_eq!(all["streams"][1], expected);
+    expected["history"]["oldest"] = json!(1);
+    expected["topic_names"] = json!(["ticks:AAPL", "ticks:GOOGL"]);
+    expected["more_topics"] = json!(false);
+    assert_eq!(ticks, expected);
     assert_eq!(all["streams"][0]["source"], "absent");
     assert_eq!(all["streams"][0]["reason"], "broadcaster stopped");
     let unknown = get(&admin.address, "/v1/streams/nope");
