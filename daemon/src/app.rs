@@ -118,7 +118,12 @@ impl App {
         // Addresses are taken before broadcasters begin, since that may fail, and served after, so that the first client
         // finds every record.
         let listening = server.prepare(settings).map_err(StartError::Listen)?;
-        let admin_parts = admin::Parts { hub: hub.clone(), house: house.clone(), metrics: around.metrics.clone() };
+        let admin_parts = admin::Parts {
+            hub: hub.clone(),
+            shards: admin::Shards(inboxes.clone().into()),
+            house: house.clone(),
+            metrics: around.metrics.clone(),
+        };
         let admin_config = reload::admin(&config, &around.source.env).map_err(StartError::System)?;
         let admin = Admin::start(admin_config, admin_parts).map_err(StartError::Admin)?;
         reload::commit(&supervisor, &hub, broadcasters).map_err(|problems| {

@@ -38,6 +38,7 @@ pub const COUNTERS: &[(&str, &str)] = &[
         "broadcastd_ingest_odd_total",
         "Events from outside that do not fit the stream's schema and were accepted all the same.",
     ),
+    ("broadcastd_client_log_lines_total", "Log lines that clients sent, by what became of them."),
     ("broadcastd_broadcaster_errors_total", "Failures of a broadcaster, by reason."),
     ("broadcastd_broadcaster_restarts_total", "Times that a broadcaster was started again after a failure."),
     ("broadcastd_events_skipped_total", "Events that a broadcaster did not deliver because nobody listened."),
@@ -273,6 +274,13 @@ pub fn ingest_rejected(stream: &str, reason: &'static str, events: u64) {
 /// An event from outside does not fit its stream's schema, and is accepted.
 pub fn ingest_odd(stream: &str) {
     counter!("broadcastd_ingest_odd_total", "stream" => stream.to_owned()).increment(1);
+}
+
+/// What became of log lines that clients sent.
+pub fn client_log(outcome: &'static str, lines: usize) {
+    if lines > 0 {
+        counter!("broadcastd_client_log_lines_total", "outcome" => outcome).increment(lines as u64);
+    }
 }
 
 /// Connections of one endpoint; each connection counts for as long as it lives.

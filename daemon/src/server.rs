@@ -1,6 +1,9 @@
 //! The side that clients see: listeners, endpoints, who gets in, and what HTTP can do: publish and give commands.
 
 pub mod answer;
+pub mod audit;
+pub mod caller;
+pub mod client_log;
 pub mod command;
 pub mod cors;
 pub mod http;
@@ -8,6 +11,8 @@ pub mod ingest;
 pub mod limits;
 pub mod listen;
 pub mod origin;
+pub mod query;
+pub mod reads;
 pub mod shares;
 pub mod sse;
 pub mod tls;
@@ -21,16 +26,22 @@ use std::time::Duration;
 use axum::Router;
 use tokio::runtime::Handle;
 
+use self::answer::Denied;
 use self::cors::Cors;
 use self::http::Front;
 use self::ingest::socket::{self, IngestSocket};
 use self::listen::{ListenError, Listeners};
 use self::tls::Certificate;
+use self::token::Tokens;
 use self::upgrade::Gate;
 use crate::hub::Hub;
 use crate::identity::Verifier;
 use crate::shard::inbox::{Endpoint, Inbox};
 use crate::websocket::deflate::Compression;
+
+/// The routes that are no endpoints, as messages name them.
+const PATHS: [&str; 7] =
+    [reads::STREAMS, reads::STREAM, reads::SNAPSHOT, reads::HISTORY, ingest::PATH, command::PATH, client_log::PATH];
 
 /// What config says about the listeners and their endpoints.
 #[derive(Clone, Debug)]
@@ -47,6 +58,8 @@ pub struct Config {
     pub max_per_ip: usize,
     /// How long a client may take to send the head of a request.
     pub header_timeout: Duration,
+    /// The cookie that may bear a token.
+    pub cookie: Option<String>,
     /// Whether messages may be compressed for who offers it.
     pub compression: Compression,
     /// What TCP listeners encrypt with; in clear without.
@@ -73,6 +86,7 @@ pub struct Parts {
 pub struct Server {
     front: Arc<Front>,
     gate: Arc<Gate>,
+    tokens: Arc<Tokens>,
     cors: Arc<Cors>,
     listeners: Listeners,
     runtime: Handle,
@@ -91,13 +105,19 @@ impl Server {
     pub fn start(config: Config, parts: Parts, runtime: Handle) -> Result<Self, ListenError> {
         let ingest = IngestSocket::new(parts.hub.clone(), runtime.clone());
         let cors = Arc::<Cors>::default();
-        let publish = ingest::routes(parts.hub, ingest::Door::Tokens(parts.verifier.clone()));
-        let routes = cors::around(publish, cors.clone());
-        let gate = Gate::new(parts.shards, parts.verifier);
-        let router = Router::new().fallback(upgrade::open).with_state(gate.clone()).merge(routes);
+        let tokens = Arc::new(Tokens::new(parts.verifier));
+        let gate = Gate::new(parts.shards, tokens.clone());
+        let publish = ingest::routes(parts.hub.clone(), ingest::Door::Tokens(tokens.clone()));
+        let command = command::routes(parts.hub.clone(), command_caller(tokens.clone()));
+        let routes = publish.merge(command).merge(reads::for_clients(parts.hub, gate.clone()));
+        let router = Router::new()
+            .fallback(upgrade::open)
+            .with_state(gate.clone())
+            .merge(cors::around(routes, cors.clone()))
+            .merge(client_log::for_clients(gate.clone()));
         let front = Front::new(router, config.header_timeout);
         let listeners = Listeners::new("server.listen", front.clone(), runtime.clone());
-        let server = Self { front, gate, cors, listeners, ingest, runtime };
+        let server = Self { front, gate, tokens, cors, listeners, ingest, runtime };
         let prepared = server.prepare(config)?;
         server.commit(prepared);
         Ok(server)
@@ -115,6 +135,7 @@ impl Server {
         let Config { max_connections, max_per_ip, header_timeout, certificate, .. } = prepared.config;
         self.gate.set(&prepared.config.endpoints, &prepared.config.origins, prepared.config.compression);
         self.cors.set(&prepared.config.cors);
+        self.tokens.set_cookie(prepared.config.cookie.as_deref());
         self.gate.limits.set(max_connections, max_per_ip);
         self.front.set_header_timeout(header_timeout);
         if let Some(certificate) = &certificate {
@@ -147,4 +168,12 @@ impl Server {
         self.listeners.close();
         self.ingest.close();
     }
+}
+
+/// Commands need somebody who gives them, at every endpoint.
+fn command_caller(tokens: Arc<Tokens>) -> command::Caller {
+    Arc::new(move |head| {
+        let identity = tokens.identity(&head.headers, &head.uri)?;
+        identity.ok_or_else(|| Denied::unauthorized("commands need a token: send Authorization: Bearer TOKEN"))
+    })
 }

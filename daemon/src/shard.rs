@@ -4,6 +4,7 @@
 pub mod access;
 pub mod arrival;
 pub mod care;
+pub mod census;
 pub mod connection;
 pub mod encoding;
 pub mod fanout;
@@ -16,6 +17,7 @@ pub mod places;
 pub mod poll;
 pub mod rate;
 pub mod requests;
+pub mod rights;
 pub mod seats;
 pub mod standing;
 pub mod target;
@@ -237,7 +239,8 @@ impl<B: Backend> Shard<B> {
             Inbound::Source(log, seq, source) => self.tell_source(log, seq, &source),
             Inbound::Records(log, seq, records) => self.show_replaced_records(log, seq, &records),
             Inbound::Adopt(newcomer) => self.adopt(*newcomer),
-            Inbound::LogOut(user) => self.log_out(&user),
+            Inbound::LogOut(user) => _ = self.log_out(&user),
+            Inbound::Ask(ask) => self.answer_operator(ask),
             Inbound::Configure(config) => {
                 self.config = config;
                 self.connections.iter_mut().for_each(|(_, known)| known.configure(&config));

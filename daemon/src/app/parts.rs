@@ -67,6 +67,7 @@ pub fn server(config: &schema::Config, max_connections: usize, state: &Path) -> 
         compression: if config.hub.compression.level == 0 { Compression::Off } else { Compression::On },
         certificate: None,
         cors: config.server.cors.clone(),
+        cookie: config.auth.cookie.clone(),
         ingest: ingest(&config.ingest, state),
     }
 }

@@ -1,6 +1,7 @@
 //! One stream: numbers, history and records behind one short lock; publish and subscribe are one step each under it.
 
 mod broadcasters;
+pub mod reads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

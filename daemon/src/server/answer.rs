@@ -28,6 +28,12 @@ impl Denied {
         Self::new(StatusCode::UNAUTHORIZED, "authentication_required", message).with(header::WWW_AUTHENTICATE, "Bearer")
     }
 
+    /// The path is right and the method is not; `allowed` lists those that are.
+    pub fn wrong_method(allowed: &'static str) -> Self {
+        let message = format!("this path is asked with {allowed}");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).with(header::ALLOW, allowed)
+    }
+
     pub fn with(self, name: HeaderName, value: &'static str) -> Self {
         Self { header: Some((name, value)), ..self }
     }

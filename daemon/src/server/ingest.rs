@@ -14,7 +14,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::Response;
 use axum::routing::post;
 use http_body_util::BodyExt as _;
@@ -23,11 +23,10 @@ use self::attempt::Publisher;
 use self::batch::Batch;
 use self::lines::Lines;
 use super::answer::Denied;
-use crate::event::unix_now;
+use super::token::Tokens;
 use crate::hub::Hub;
 use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
-use crate::identity::Verifier;
 
 /// Where the route is, as messages name it.
 pub const PATH: &str = "POST /v1/streams/{stream}/publish";
@@ -48,7 +47,7 @@ pub enum Door {
     /// Whoever has come this far.
     Open,
     /// Who shows a token that these keys verify, to the topics that it names.
-    Tokens(Arc<Verifier>),
+    Tokens(Arc<Tokens>),
 }
 
 #[derive(Clone)]
@@ -72,15 +71,16 @@ pub fn routes(hub: Arc<Hub>, door: Door) -> Router {
 async fn publish(
     State(ingest): State<Ingest>,
     Path(name): Path<String>,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Denied> {
-    let publisher = ingest.door.publisher(&headers)?;
+    let publisher = ingest.door.publisher(&headers, &uri)?;
     let stream = ingest.stream(&name)?;
     let mut batch = Batch::new(&stream, &publisher);
     match form(&headers)? {
         Form::Json => {
-            let body = read_body(body, BODY_TIMEOUT).await?;
+            let body = read_body(body, MAX_BODY_BYTES, BODY_TIMEOUT).await?;
             batch.take_all(&batch::split(&body, &name)?).await;
             Ok(batch.answer())
         }
@@ -94,15 +94,13 @@ async fn only_post() -> Denied {
 }
 
 impl Door {
-    fn publisher(&self, headers: &HeaderMap) -> Result<Publisher, Denied> {
-        let Self::Tokens(verifier) = self else { return Ok(Publisher::Trusted) };
-        let token = bearer(headers).ok_or_else(|| {
+    fn publisher(&self, headers: &HeaderMap, uri: &Uri) -> Result<Publisher, Denied> {
+        let Self::Tokens(tokens) = self else { return Ok(Publisher::Trusted) };
+        let identity = tokens.identity(headers, uri)?.ok_or_else(|| {
             let message =
                 "publishing here needs a token: send Authorization: Bearer TOKEN, or publish on the admin listener";
             Denied::unauthorized(message)
         })?;
-        let identity = verifier.verify(token, unix_now());
-        let identity = identity.map_err(|rejected| Denied::unauthorized(rejected.to_string()))?;
         Ok(Publisher::Known(identity))
     }
 }
@@ -153,12 +151,6 @@ fn of_broadcaster(name: &str) -> String {
     )
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let mut values = headers.get_all(header::AUTHORIZATION).into_iter();
-    let (scheme, token) = values.next()?.to_str().ok()?.split_once(' ')?;
-    (scheme.eq_ignore_ascii_case("bearer") && values.next().is_none()).then_some(token.trim())
-}
-
 fn form(headers: &HeaderMap) -> Result<Form, Denied> {
     let said = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match said.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
@@ -202,11 +194,12 @@ async fn publish_lines(mut batch: Batch<'_>, mut body: Body, within: Duration) -
     }
 }
 
-async fn read_body(body: Body, within: Duration) -> Result<Bytes, Denied> {
-    match tokio::time::timeout(within, to_bytes(body, MAX_BODY_BYTES)).await {
+/// A whole body of at most so many bytes.
+pub async fn read_body(body: Body, max_bytes: usize, within: Duration) -> Result<Bytes, Denied> {
+    match tokio::time::timeout(within, to_bytes(body, max_bytes)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(error)) if is_too_long(&error) => {
-            let message = format!("a request has at most {MAX_BODY_BYTES} bytes; send the events in several requests");
+            let message = format!("a request has at most {max_bytes} bytes; send it in several requests");
             Err(Denied::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message))
         }
         Ok(Err(error)) => Err(unreadable(&error)),
@@ -252,7 +245,7 @@ mod tests {
 
     fn status_of(body: Body) -> Result<Bytes, StatusCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let read = runtime.block_on(read_body(body, Duration::from_millis(1)));
+        let read = runtime.block_on(read_body(body, MAX_BODY_BYTES, Duration::from_millis(1)));
         read.map_err(|denied| denied.into_response().status())
     }
 

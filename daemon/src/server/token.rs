@@ -1,9 +1,42 @@
 //! Where a request bears its token: in `Authorization: Bearer`, in `?token=`, or in a cookie that config names. Only the
 //! text is found here; a query is never logged, and no refusal repeats it.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 
 use super::answer::Denied;
+use crate::event::unix_now;
+use crate::identity::{Identity, Verifier};
+use crate::metrics as count;
+
+/// Who stands behind the tokens of requests.
+#[derive(Debug, Default)]
+pub struct Tokens {
+    verifier: Arc<Verifier>,
+    cookie: RwLock<Option<Arc<str>>>,
+}
+
+impl Tokens {
+    pub fn new(verifier: Arc<Verifier>) -> Self {
+        Self { verifier, cookie: RwLock::default() }
+    }
+
+    /// For requests from now on: the cookie that may bear a token.
+    pub fn set_cookie(&self, name: Option<&str>) {
+        *self.cookie.write().unwrap_or_else(PoisonError::into_inner) = name.map(Arc::from);
+    }
+
+    /// Whose request this is; `None` where no token is shown. One that proves nothing is refused, never passed over.
+    pub fn identity(&self, headers: &HeaderMap, uri: &Uri) -> Result<Option<Arc<Identity>>, Denied> {
+        let cookie = self.cookie.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(token) = find(headers, uri, cookie.as_deref())? else { return Ok(None) };
+        self.verifier.verify(&token, unix_now()).map(Some).map_err(|rejected| {
+            count::connection_refused("identity");
+            Denied::unauthorized(rejected.to_string())
+        })
+    }
+}
 
 /// The token of a request, or `None` for a client that shows none. It may stand in several places, but only the same
 /// one: of two different tokens nobody can say whose rights are meant.

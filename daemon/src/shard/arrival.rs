@@ -42,7 +42,7 @@ impl<B: Backend> Shard<B> {
     }
 
     fn greet(&mut self, token: usize, heartbeat: Duration) {
-        let client_id = format!("{}-{}-{}", self.hub.epoch(), self.index, self.connections[token].number);
+        let client_id = self.client_id(self.connections[token].number);
         let streams = self.visible_streams(token);
         let connection = &mut self.connections[token];
         let identity = connection.standing.identity().cloned();

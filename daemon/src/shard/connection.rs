@@ -4,6 +4,7 @@ mod sending;
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -62,6 +63,8 @@ pub struct Connection {
     line: Line,
     pub endpoint: Arc<Endpoint>,
     pub number: u64,
+    pub peer: Option<IpAddr>,
+    pub arrived_at: Instant,
     pub standing: Standing,
     /// Nothing is read of a client that only listens.
     decoder: Option<Decoder>,
@@ -77,6 +80,8 @@ pub struct Connection {
     pub pace: Pace,
     /// Logs whose events were dropped, each once, until the fresh snapshot that replaces them.
     pub lost: Vec<(LogId, Loss)>,
+    /// How often it could not take everything.
+    pub lagged: u64,
     pub is_dirty: bool,
     pub interest: Interest,
     heard_at: Instant,
@@ -96,6 +101,8 @@ impl Connection {
         Self {
             line: Line::new(newcomer.socket),
             number,
+            peer: newcomer.peer,
+            arrived_at: now,
             standing: Standing::new(newcomer.identity, newcomer.endpoint.auth, now),
             decoder: is_framed.then(|| Decoder::new(config.max_message).with(newcomer.compression)),
             deflation: (newcomer.compression == Compression::On).then_some(config.deflation),
@@ -106,6 +113,7 @@ impl Connection {
             waiting: VecDeque::new(),
             pace: Pace::new(now),
             lost: Vec::new(),
+            lagged: 0,
             is_dirty: false,
             interest: Interest::Read,
             heard_at: now,

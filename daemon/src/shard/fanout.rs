@@ -90,6 +90,7 @@ impl<B: Backend> Shard<B> {
     pub(super) fn lag(&mut self, token: usize, log: LogId, missed: Option<Loss>) {
         let Some(connection) = self.connections.get_mut(token) else { return };
         self.dirty.mark(connection, token); // it may have nothing waiting, and gets its snapshot at once
+        connection.lagged += 1;
         let is_subscribed = connection.patterns_of(log) > 0;
         let Some(routes) = self.groups.log(log).filter(|_| is_subscribed) else {
             // What waits came before it unsubscribed, and no snapshot can take its place.

@@ -7,6 +7,7 @@ mod tests;
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,7 @@ use std::time::Instant;
 
 use self::handover::{Bell, Handover};
 use super::Config;
+use super::census::Ask;
 use super::line::Socket;
 use super::poll::{ring, silence, wake_fd};
 use crate::dialect::{Command, Dialect};
@@ -66,6 +68,8 @@ pub struct Newcomer {
     pub head: Vec<u8>,
     /// Bytes of the client that came together with its request.
     pub read_ahead: Vec<u8>,
+    /// Where it comes from; `None` is a program on this machine, through a unix socket.
+    pub peer: Option<IpAddr>,
     pub endpoint: Arc<Endpoint>,
     pub identity: Option<Arc<Identity>>,
     /// What it asked for with its request.
@@ -81,7 +85,7 @@ impl Newcomer {
         let (socket, permit) = (Socket::from(socket.into()), Box::new(()));
         let (head, read_ahead, wishes) = (Vec::new(), Vec::new(), Vec::new());
         let compression = Compression::Off;
-        Self { socket, head, read_ahead, endpoint, identity: None, wishes, compression, permit }
+        Self { socket, head, read_ahead, peer: None, endpoint, identity: None, wishes, compression, permit }
     }
 }
 
@@ -94,6 +98,8 @@ pub enum Inbound {
     Adopt(Box<Newcomer>),
     /// The user's connections end.
     LogOut(Arc<str>),
+    /// An operator wants to know, or to end, something.
+    Ask(Ask),
     /// From here on each connection is granted this.
     Configure(Config),
     /// End all connections, spread until the deadline, then the thread.
@@ -139,6 +145,11 @@ impl Inbox {
 
     pub fn ring(&self) {
         self.queue.ring();
+    }
+
+    /// The bytes of events that wait for the shard.
+    pub fn queued_bytes(&self) -> usize {
+        self.queue.queued_bytes()
     }
 
     /// The shard is about to wait; whoever hands something over from now on rings. Whether it may really wait.

@@ -5,13 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::event::unix_now;
-use crate::hub::stream::Stream;
 use crate::identity::{Auth, Identity};
 
 /// How long a client may take to say who it is where that is required.
 const AUTH_TIMEOUT: Duration = Duration::from_secs(5);
-/// The log of a private stream that nobody hears.
-const NOBODY: &str = "";
 
 /// What a connection may do by who it is.
 #[derive(Debug)]
@@ -54,12 +51,6 @@ impl Standing {
         self.identity = Some(identity);
         true
     }
-
-    /// Whose log of the stream the connection reads: its own of a private one, the only one of any other.
-    pub fn audience(&self, stream: &Stream) -> Arc<str> {
-        let own = self.identity.as_ref().and_then(|identity| identity.audience());
-        own.filter(|_| stream.settings().private).cloned().unwrap_or_else(|| NOBODY.into())
-    }
 }
 
 fn end_of(identity: &Identity, now: Instant) -> Option<Instant> {
@@ -70,24 +61,15 @@ fn end_of(identity: &Identity, now: Instant) -> Option<Instant> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::Hub;
-    use crate::hub::settings::Settings;
 
     #[test]
-    fn only_a_user_has_a_log_of_its_own_and_nobody_takes_over_anothers_connection() {
-        let hub = Hub::new("epoch");
-        let private = hub.declare("user", Settings { private: true, ..Settings::default() });
-        let public = hub.declare("bars", Settings::default());
+    fn nobody_takes_over_anothers_connection() {
         let now = Instant::now();
         let user = Arc::new(Identity::of_user("user-1"));
         let operator = Arc::new(Identity::of_operator("user-1"));
-        let audience = |identity: &Arc<Identity>, stream: &Stream| {
-            Standing::new(Some(identity.clone()), Auth::Optional, now).audience(stream).to_string()
-        };
-        assert_eq!((audience(&user, &private), audience(&user, &public)), ("user-1".to_owned(), NOBODY.to_owned()));
-        assert_eq!(audience(&operator, &private), NOBODY, "an operator of the same name is somebody else");
-        let mut standing = Standing::new(Some(operator), Auth::Optional, now);
-        assert!(!standing.take_up(user.clone(), now) && standing.audience(&private).is_empty());
+        let mut standing = Standing::new(Some(operator.clone()), Auth::Optional, now);
+        assert!(!standing.take_up(user.clone(), now), "an operator of the same name is somebody else");
+        assert_eq!(standing.identity(), Some(&operator));
         assert!(Standing::new(None, Auth::Required, now).take_up(user, now));
     }
 }

@@ -18,7 +18,7 @@ use crate::metrics;
 
 /// The hub's snapshot, as dialects show it.
 #[derive(Debug)]
-pub(super) struct Show<'a>(pub &'a Snapshot);
+pub struct Show<'a>(pub &'a Snapshot);
 
 impl Shown for Show<'_> {
     fn collections(&self) -> Vec<(Arc<str>, Bytes)> {

@@ -160,7 +160,7 @@ fn a_body_has_a_longest_length() {
     assert_eq!(ingest.told(JSON, &body(MAX_BODY_BYTES)), accepted(1, 1));
     let (status, told) = ingest.told(JSON, &body(MAX_BODY_BYTES + 1));
     assert_eq!((status, &told["error"]["code"]), (413, &json!("payload_too_large")));
-    assert_eq!(told["error"]["message"], "a request has at most 8388608 bytes; send the events in several requests");
+    assert_eq!(told["error"]["message"], "a request has at most 8388608 bytes; send it in several requests");
 }
 
 fn too_many_events_are_refused_before_the_first() {

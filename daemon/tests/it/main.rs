@@ -15,6 +15,7 @@ mod autobahn;
 mod bad_input;
 mod bad_reload;
 mod broadcasters;
+mod client_log;
 mod clients;
 mod closing;
 mod commands;
@@ -34,6 +35,7 @@ mod ingest_lines;
 mod ingest_rights;
 mod ingest_socket;
 mod inputs;
+mod introspection;
 mod lifecycle;
 mod limits;
 mod main_job;
@@ -42,6 +44,7 @@ mod payloads;
 mod process;
 mod publishing;
 mod raw;
+mod reads;
 mod real_trades;
 mod reload;
 mod sanitized;
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         bad_input::tests(),
         bad_reload::tests(),
         broadcasters::tests(),
+        client_log::tests(),
         clients::tests(),
         closing::tests(),
         commands::tests(),
@@ -80,6 +84,7 @@ fn main() -> ExitCode {
         ingest_rights::tests(),
         ingest_socket::tests(),
         inputs::tests(),
+        introspection::tests(),
         lifecycle::tests(),
         limits::tests(),
         main_job::tests(),
@@ -87,6 +92,7 @@ fn main() -> ExitCode {
         payloads::tests(),
         process::tests(),
         publishing::tests(),
+        reads::tests(),
         real_trades::tests(),
         reload::tests(),
         sanitized::tests(),
