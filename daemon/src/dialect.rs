@@ -1,8 +1,11 @@
 //! What all dialects have in common: the commands a client can give and the replies it can get. A dialect is pure: text
 //! in, commands out; events and replies in, text out.
 
+pub mod fastws;
+pub mod members;
 pub mod native;
 pub mod sse;
+pub mod user;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +22,8 @@ pub enum Dialect {
     Native,
     /// The native messages as server-sent events.
     Sse,
+    Fastws(fastws::Revision),
+    User,
 }
 
 impl Dialect {
@@ -26,6 +31,8 @@ impl Dialect {
         match self {
             Self::Native => "native",
             Self::Sse => "sse",
+            Self::Fastws(_) => "fastws",
+            Self::User => "user",
         }
     }
 
@@ -38,14 +45,15 @@ impl Dialect {
     pub fn subprotocols(self) -> &'static [&'static str] {
         match self {
             Self::Native => &[native::SUBPROTOCOL],
-            Self::Sse => &[],
+            Self::Sse | Self::Fastws(_) | Self::User => &[],
         }
     }
 
     /// What a connection asks for by being opened. `served` are the names of the endpoint's streams.
-    pub fn opening(self, _served: &[String]) -> Vec<Command> {
+    pub fn opening(self, served: &[String]) -> Vec<Command> {
         match self {
-            Self::Native | Self::Sse => Vec::new(),
+            Self::Native | Self::Sse | Self::Fastws(_) => Vec::new(),
+            Self::User => user::opening(served),
         }
     }
 
@@ -54,6 +62,8 @@ impl Dialect {
         match self {
             Self::Native => native::parse(text),
             Self::Sse => Vec::new(),
+            Self::Fastws(revision) => fastws::parse(text, revision),
+            Self::User => user::parse(),
         }
     }
 
@@ -62,20 +72,24 @@ impl Dialect {
         match self {
             Self::Native => Said::Texts(vec![native::reply(reply, unix_ns)]),
             Self::Sse => Said::Texts(vec![sse::reply(reply, unix_ns)]),
+            Self::Fastws(revision) => fastws::reply(reply, revision),
+            Self::User => user::reply(reply, unix_ns),
         }
     }
 
     /// Whether a subscription begins with what there is, unless config says otherwise.
     pub fn begins_with_snapshot(self) -> bool {
         match self {
-            Self::Native | Self::Sse => true,
+            Self::Native | Self::Sse | Self::User => true,
+            Self::Fastws(_) => false,
         }
     }
 
     /// The client's own spelling of a topic, where events have to repeat it.
-    pub fn spelled_topic(self, _target: &Target) -> Option<Arc<str>> {
+    pub fn spelled_topic(self, target: &Target) -> Option<Arc<str>> {
         match self {
-            Self::Native | Self::Sse => None,
+            Self::Native | Self::Sse | Self::User => None,
+            Self::Fastws(revision) => fastws::spelled_topic(target, revision).map(Arc::from),
         }
     }
 
@@ -83,7 +97,7 @@ impl Dialect {
     pub fn can_authenticate(self) -> bool {
         match self {
             Self::Native => true,
-            Self::Sse => false,
+            Self::Sse | Self::Fastws(_) | Self::User => false,
         }
     }
 
@@ -92,6 +106,23 @@ impl Dialect {
     pub fn can_resync(self) -> bool {
         match self {
             Self::Native | Self::Sse => true,
+            Self::Fastws(_) | Self::User => false,
+        }
+    }
+
+    /// Whether leaving what one is not subscribed to is done already, and no mistake.
+    pub fn may_leave_twice(self) -> bool {
+        match self {
+            Self::Native | Self::Sse | Self::User => false,
+            Self::Fastws(_) => true,
+        }
+    }
+
+    /// What a handshake without a valid token is answered, where the dialect's clients know a wording of their own.
+    pub fn unauthorized(self) -> Option<&'static str> {
+        match self {
+            Self::Native | Self::Sse | Self::Fastws(_) => None,
+            Self::User => Some(user::UNAUTHORIZED),
         }
     }
 }
@@ -125,6 +156,8 @@ impl Voice {
         is_common.then_some(Format(match self.dialect {
             Dialect::Native => 0,
             Dialect::Sse => 1,
+            Dialect::Fastws(_) => 2,
+            Dialect::User => 3,
         }))
     }
 
@@ -133,6 +166,8 @@ impl Voice {
         match self.dialect {
             Dialect::Native => native::event(event),
             Dialect::Sse => sse::event(event),
+            Dialect::Fastws(_) => fastws::event(event, self),
+            Dialect::User => user::event(event),
         }
     }
 }
