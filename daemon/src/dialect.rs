@@ -4,6 +4,7 @@
 pub mod fastws;
 pub mod members;
 pub mod native;
+mod refusal;
 pub mod sse;
 pub mod user;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+pub use self::refusal::{Code, Refusal};
 use crate::event::{Event, Format, Position};
 
 /// A wire format.
@@ -22,7 +24,9 @@ pub enum Dialect {
     Native,
     /// The native messages as server-sent events.
     Sse,
+    /// Routes: `bars.subscribe`, `bars.update`.
     Fastws(fastws::Revision),
+    /// The connection is the subscription to what is the user's own.
     User,
 }
 
@@ -110,20 +114,14 @@ impl Dialect {
         }
     }
 
-    /// Whether leaving what one is not subscribed to is done already, and no mistake.
-    pub fn may_leave_twice(self) -> bool {
-        match self {
-            Self::Native | Self::Sse | Self::User => false,
-            Self::Fastws(_) => true,
-        }
+    /// Whether a client may leave what it is not subscribed to.
+    pub fn may_leave_nothing(self) -> bool {
+        matches!(self, Self::Fastws(_))
     }
 
     /// What a handshake without a valid token is answered, where the dialect's clients know a wording of their own.
     pub fn unauthorized(self) -> Option<&'static str> {
-        match self {
-            Self::Native | Self::Sse | Self::Fastws(_) => None,
-            Self::User => Some(user::UNAUTHORIZED),
-        }
+        (self == Self::User).then_some(user::UNAUTHORIZED)
     }
 }
 
@@ -156,8 +154,8 @@ impl Voice {
         is_common.then_some(Format(match self.dialect {
             Dialect::Native => 0,
             Dialect::Sse => 1,
-            Dialect::Fastws(_) => 2,
-            Dialect::User => 3,
+            Dialect::Fastws(_) => 4,
+            Dialect::User => 5,
         }))
     }
 
@@ -244,66 +242,6 @@ impl Target {
                 Some([only]) => Some(only),
                 _ => None,
             },
-        }
-    }
-}
-
-/// Why a request was not carried out: a code for programs, a sentence for people.
-#[derive(Debug)]
-pub struct Refusal {
-    pub code: Code,
-    pub message: String,
-    pub stream: Option<String>,
-    /// What would have done, where that can be listed.
-    pub valid: Vec<Arc<str>>,
-    /// After what time the same request may be carried out, where it is only a matter of time.
-    pub retry: Option<Duration>,
-    pub id: RequestId,
-}
-
-impl Refusal {
-    pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), stream: None, valid: Vec::new(), retry: None, id: None }
-    }
-
-    /// The same, about a stream.
-    pub fn about(self, stream: &str) -> Self {
-        Self { stream: Some(stream.to_owned()), ..self }
-    }
-}
-
-/// The error codes of the native protocol, which every dialect maps to its own words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
-    InvalidJson,
-    InvalidMessage,
-    UnknownType,
-    MissingStream,
-    UnknownStream,
-    InvalidParams,
-    AuthenticationRequired,
-    Forbidden,
-    NotSubscribed,
-    RateLimited,
-    TooManySubscriptions,
-    Internal,
-}
-
-impl Code {
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::InvalidJson => "invalid_json",
-            Self::InvalidMessage => "invalid_message",
-            Self::UnknownType => "unknown_type",
-            Self::MissingStream => "missing_stream",
-            Self::UnknownStream => "unknown_stream",
-            Self::InvalidParams => "invalid_params",
-            Self::AuthenticationRequired => "authentication_required",
-            Self::Forbidden => "forbidden",
-            Self::NotSubscribed => "not_subscribed",
-            Self::RateLimited => "rate_limited",
-            Self::TooManySubscriptions => "too_many_subscriptions",
-            Self::Internal => "internal",
         }
     }
 }

@@ -40,6 +40,7 @@ codes! {
     EXPOSED = "C033", "The admin listener is open to other machines without a token.";
     UNUSABLE_ADDRESS = "C034", "An address cannot be listened on: it is taken, not this machine's, or not allowed.";
     IGNORED = "C040", "Something that looks like configuration has no effect.";
+    UNFIT = "C041", "A setting of an endpoint does not fit the dialect that is spoken there.";
 }
 
 #[cfg(test)]

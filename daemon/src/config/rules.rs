@@ -1,5 +1,7 @@
 //! What a schema cannot say: names, listeners, endpoints and addresses that must fit each other.
 
+mod dialects;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
@@ -28,8 +30,15 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// document, and no rule speaks about values that are not the operator's.
 pub fn check(document: &Document, config: &Config, faults: &[String]) -> Vec<Diagnostic> {
     let rules = Rules { document, config, faults };
-    let found =
-        [rules.names(), rules.listening(), rules.circles(), rules.addresses(), rules.endpoints(), rules.values()];
+    let found = [
+        rules.names(),
+        rules.listening(),
+        rules.circles(),
+        rules.addresses(),
+        rules.endpoints(),
+        rules.dialects(),
+        rules.values(),
+    ];
     found.concat()
 }
 
