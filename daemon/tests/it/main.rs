@@ -40,6 +40,7 @@ mod slow;
 mod stumbling;
 mod supervision;
 mod tidy;
+mod transcripts;
 mod unit;
 
 use std::process::ExitCode;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         stumbling::tests(),
         supervision::tests(),
         tidy::tests(),
+        transcripts::tests(),
         unit::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()

@@ -68,11 +68,8 @@ fn read(text: &str, revision: Revision) -> Result<Request, Mistake> {
         Revision::A => nested(payload),
         Revision::C => flat(payload),
     };
-    let target = Target::Params {
-        stream: stream.to_owned(),
-        params: params.ok_or(INVALID)?,
-        spelled: Some(payload.to_owned()),
-    };
+    let target =
+        Target::Params { stream: stream.to_owned(), params: params.ok_or(INVALID)?, spelled: Some(payload.to_owned()) };
     let command = match operation {
         SUBSCRIBE => Command::Subscribe { target, since: None },
         _ => Command::Unsubscribe(target),

@@ -4,7 +4,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
-use crate::dialect::{About, Begins, Cause, Code, Command, Dialect, Record, Refusal, Reply, Said, Shown, Target, Voice};
+use crate::dialect::{
+    About, Begins, Cause, Code, Command, Dialect, Record, Refusal, Reply, Said, Shown, Target, Voice,
+};
 use crate::event::{Event, LogId, Position};
 use crate::memory::Memory;
 
@@ -70,7 +72,11 @@ fn event(kind: &str, payload: &'static str, voice: &Voice) -> String {
 #[test]
 fn a_subscription_is_a_route_and_a_payload() {
     let rows = [
-        (Revision::A, r#"{"symbol":"AAPL","params":{"resolution":"5"}}"#, vec![("resolution", "5"), ("symbol", "AAPL")]),
+        (
+            Revision::A,
+            r#"{"symbol":"AAPL","params":{"resolution":"5"}}"#,
+            vec![("resolution", "5"), ("symbol", "AAPL")],
+        ),
         (Revision::A, r#"{"symbol":"AAPL"}"#, vec![("symbol", "AAPL")]),
         (Revision::A, r#"{"symbol":"AAPL","params":null,"since":7}"#, vec![("symbol", "AAPL")]),
         (Revision::A, r#"{"symbol":"AAPL","params":{"resolution":null,"symbol":"MSFT"}}"#, vec![("symbol", "AAPL")]),
@@ -163,7 +169,9 @@ fn every_reply_has_its_words_or_none() {
     for revision in BOTH {
         let asked = match revision {
             Revision::A => target(r#"{"type":"candles.subscribe","payload":{"symbol":"AAPL"}}"#, revision),
-            Revision::C => target(r#"{"type":"candles.subscribe","payload":{"symbol":"AAPL","resolution":null}}"#, revision),
+            Revision::C => {
+                target(r#"{"type":"candles.subscribe","payload":{"symbol":"AAPL","resolution":null}}"#, revision)
+            }
         };
         let about = About { stream: "candles", topics: &topics, target: Some(&asked), session_id: None, id: &None };
         let unasked = About { target: None, ..about };

@@ -130,10 +130,7 @@ fn every_reply_has_its_words_or_none() {
                 r#"{"type":"CONNECTED","message":"WebSocket connection established","timestamp":"2026-01-17T10:00:00.123456789Z"}"#,
             ],
         ),
-        (
-            Reply::LoggedOut,
-            &[r#"{"type":"USER_LOGOUT","timestamp":"2026-01-17T10:00:00.123456789Z","data":{}}"#],
-        ),
+        (Reply::LoggedOut, &[r#"{"type":"USER_LOGOUT","timestamp":"2026-01-17T10:00:00.123456789Z","data":{}}"#]),
         (update(Cause::Asked), &status),
         (update(Cause::Resync), &status),
         (Reply::Authenticated { user: "u", expires_unix_ns: None, id: &None }, &[]),
