@@ -13,7 +13,7 @@ use broadcastd::shard::inbox::{Endpoint, Inbound, Newcomer};
 use serde_json::Value;
 use tungstenite::handshake::server::{Request, Response};
 
-use super::{Clerk, Running, run};
+use super::{Clerk, run};
 use crate::house::{self, House, config, open, shard_config};
 use crate::http::{self, PATIENCE};
 use crate::process::Daemon;
