@@ -47,6 +47,7 @@ use crate::hub::targets::Outlet;
 use crate::identity::Verifier;
 use crate::metrics;
 use crate::rate::Rate;
+use crate::websocket::close;
 
 /// One read takes at most this much; the buffer is shared by all connections of the shard.
 const READ_BYTES: usize = 64 << 10;
@@ -319,7 +320,16 @@ impl<B: Backend> Shard<B> {
             self.dirty.mark(connection, token);
             if *source == Source::Removed {
                 self.forget_log(token, log);
+                self.part_without_words(token);
             }
+        }
+    }
+
+    /// A client that was not told of its subscription's end would wait for ever; it has to come back, and begins anew.
+    fn part_without_words(&mut self, token: usize) {
+        let connection = &mut self.connections[token];
+        if !connection.dialect().can_resync() {
+            connection.close(close::TRY_AGAIN, "the stream was removed; come back later", self.now);
         }
     }
 

@@ -43,6 +43,7 @@ codes! {
     SAME_TOKEN = "C036", "Two programs have the same token.";
     UNUSABLE_KEYS = "C037", "The keys or the secret of `auth.jwt` cannot be read or used.";
     IGNORED = "C040", "Something that looks like configuration has no effect.";
+    UNFIT = "C041", "A setting of an endpoint does not fit the dialect that is spoken there.";
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What a schema cannot say: names, listeners, endpoints and addresses that must fit each other.
 
+mod dialects;
 mod identity;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +37,7 @@ pub fn check(document: &Document, config: &Config, faults: &[String]) -> Vec<Dia
         rules.circles(),
         rules.addresses(),
         rules.endpoints(),
+        rules.dialects(),
         rules.identity(),
         rules.values(),
     ];

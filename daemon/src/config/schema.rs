@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use auth::{Jwt, PublishRate, ServiceToken, Trust};
 pub use hub::{History, Hub, Ping};
 pub use ingest::{DEFAULT_SOCKET, Ingest};
-pub use server::{Admin, Auth, Backend, Dialect, Endpoint, Secret, Server, Tls};
+pub use server::{Admin, Auth, Backend, Dialect, Endpoint, Revision, Secret, Server, Tls};
 pub use streams::{Broadcaster, DeclaredStream, HistoryOverride, Lag, Restart, SchemaMode, StreamOverride};
 
 /// The whole configuration. Every key is optional but `plugin` of a broadcaster.

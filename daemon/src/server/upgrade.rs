@@ -120,11 +120,12 @@ impl Gate {
         if endpoint.auth == Auth::None {
             return Ok(None);
         }
-        let identity = self.tokens.identity(request.headers(), request.uri())?;
+        let identity = self.tokens.identity(request.headers(), request.uri());
+        let identity = identity.map_err(|denied| denied.worded(endpoint.dialect.unauthorized()))?;
         if identity.is_none() && endpoint.auth == Auth::Required && !endpoint.dialect.can_authenticate() {
             count::connection_refused("identity");
             let message = "this path needs a token: send Authorization: Bearer TOKEN, or ?token=TOKEN";
-            return Err(Denied::unauthorized(message));
+            return Err(Denied::unauthorized(message).worded(endpoint.dialect.unauthorized()));
         }
         Ok(identity)
     }

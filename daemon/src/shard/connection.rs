@@ -264,10 +264,15 @@ impl Connection {
             return;
         }
         match self.dialect().reply(reply, unix_now()) {
-            Said::Texts(texts) if texts.is_empty() => {}
-            Said::Texts(texts) => self.outbox.control(self.end_block(self.bytes_of(&texts))),
+            Said::Texts(texts) => self.say_texts(&texts),
             // Only what it has just said can have this answer.
             Said::Close { code, reason } => self.close(code, reason, self.heard_at),
+        }
+    }
+
+    fn say_texts(&mut self, texts: &[Vec<u8>]) {
+        if !texts.is_empty() {
+            self.outbox.control(self.end_block(self.bytes_of(texts)));
         }
     }
 
@@ -336,7 +341,12 @@ impl Connection {
         metrics::connection_ended(code);
         self.waiting.clear();
         self.outbox.drop_all();
-        last_words.iter().for_each(|reply| self.say(reply));
+        for reply in last_words {
+            // A dialect that would only close for it leaves that to the code, which tells more.
+            if let Said::Texts(texts) = self.dialect().reply(reply, unix_now()) {
+                self.say_texts(&texts);
+            }
+        }
         if self.dialect().is_framed() {
             self.outbox.control(frame::close(code, reason));
             self.stage = Stage::Closing(now + CLOSE_TIMEOUT);

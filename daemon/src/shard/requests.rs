@@ -166,7 +166,7 @@ impl<B: Backend> Shard<B> {
     fn unsubscribe(&mut self, token: usize, target: &Target, id: &RequestId) -> Result<(), Refusal> {
         let meant = self.resolve(token, target)?;
         let left = self.subscriptions_to(token, &meant);
-        if left.is_empty() {
+        if left.is_empty() && !meant.voice.dialect.may_leave_nothing() {
             let message = format!("not subscribed to {}", meant.patterns[0].text());
             return Err(refusal(target, Code::NotSubscribed, message));
         }

@@ -53,6 +53,7 @@ mod slow;
 mod stumbling;
 mod supervision;
 mod tidy;
+mod transcripts;
 mod unit;
 
 use std::process::ExitCode;
@@ -101,6 +102,7 @@ fn main() -> ExitCode {
         stumbling::tests(),
         supervision::tests(),
         tidy::tests(),
+        transcripts::tests(),
         unit::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()
