@@ -68,22 +68,23 @@ impl Compiled {
         }
     }
 
-    /// How many of the alternatives fit; when none does, what is wrong by the one that was probably meant: where no choice
-    /// was missed, and the mistake lies deepest.
+    /// How many of the alternatives fit; when none does, what is wrong by the one that was probably meant: where the mistake
+    /// lies deepest, and of those, where no choice was missed.
     fn alternatives(&self, branches: &[usize], value: &Value, at: &At<'_>) -> Result<usize, Misfit> {
         let misfits: Vec<Misfit> = branches.iter().filter_map(|branch| self.node(*branch, value, at).err()).collect();
         if misfits.len() < branches.len() {
             return Ok(branches.len() - misfits.len());
         }
-        let depth = |misfit: &Misfit| misfit.pointer.matches('/').count();
-        let meant = misfits.iter().filter(|misfit| !misfit.is_another).max_by_key(|misfit| depth(misfit));
-        Err(match (meant, misfits.as_slice()) {
-            (Some(misfit), _) | (None, [misfit]) => misfit.clone(),
-            (None, [first, others @ ..]) if others.iter().all(|other| other.pointer == first.pointer) => {
-                Misfit { rule: "is none of the values that are possible here".to_owned(), ..first.clone() }
+        let likeness = |misfit: &Misfit| (misfit.pointer.matches('/').count(), !misfit.is_another);
+        let Some(most) = misfits.iter().map(likeness).max() else { return Ok(0) };
+        let mut meant = misfits.into_iter().filter(|misfit| likeness(misfit) == most);
+        match (meant.next(), meant.next()) {
+            (Some(only), None) => Err(only),
+            (Some(first), Some(other)) if first.is_another && first.pointer == other.pointer => {
+                Err(Misfit { rule: "is none of the values that are possible here".to_owned(), ..first })
             }
-            _ => at.misfit("fits none of the alternatives"),
-        })
+            _ => Err(at.misfit("fits none of the alternatives")),
+        }
     }
 
     fn object(&self, node: &Node, object: &Map<String, Value>, at: &At<'_>) -> Result<(), Misfit> {
@@ -93,19 +94,29 @@ impl Compiled {
         if let Some(rule) = node.members.broken_by(object.len() as f64) {
             return Err(at.misfit(&format!("must have {rule} members")));
         }
+        // A choice that was missed says more than what else is wrong: another sort of object was meant.
+        let mut first = None;
         for (name, member) in object {
-            let below = At { above: Some(at), part: Part::Name(name) };
-            match (node.properties.get(name), node.additional) {
-                (Some(known), _) => self.node(*known, member, &below)?,
-                (None, Some(other)) if self.nodes[other].is_never => {
-                    let known: Vec<&str> = node.properties.keys().take(MAX_CHOICES).map(String::as_str).collect();
-                    return Err(below.misfit(&format!("no such member is known; there are: {}", known.join(", "))));
-                }
-                (None, Some(other)) => self.node(other, member, &below)?,
-                (None, None) => {}
+            match self.member(node, name, member, at) {
+                Err(misfit) if misfit.is_another => return Err(misfit),
+                Err(misfit) => _ = first.get_or_insert(misfit),
+                Ok(()) => {}
             }
         }
-        Ok(())
+        first.map_or(Ok(()), Err)
+    }
+
+    fn member(&self, node: &Node, name: &str, member: &Value, at: &At<'_>) -> Result<(), Misfit> {
+        let below = At { above: Some(at), part: Part::Name(name) };
+        match (node.properties.get(name), node.additional) {
+            (Some(known), _) => self.node(*known, member, &below),
+            (None, Some(other)) if self.nodes[other].is_never => {
+                let known: Vec<&str> = node.properties.keys().take(MAX_CHOICES).map(String::as_str).collect();
+                Err(below.misfit(&format!("no such member is known; there are: {}", known.join(", "))))
+            }
+            (None, Some(other)) => self.node(other, member, &below),
+            (None, None) => Ok(()),
+        }
     }
 
     fn array(&self, node: &Node, items: &[Value], at: &At<'_>) -> Result<(), Misfit> {
@@ -287,6 +298,8 @@ mod tests {
         assert_eq!(judge(&schema, &json!({"type": "b", "data": {"y": "1"}})), Ok(()));
         let wrong = judge(&schema, &json!({"type": "b", "data": {"y": 1}}));
         assert_eq!(wrong, Err(("/data/y".into(), "must be of type string, not integer".into())));
+        let elsewhere = judge(&schema, &json!({"type": "b", "data": {"x": 1}}));
+        assert_eq!(elsewhere, Err(("/data".into(), "\"y\" is missing".into())));
         let unknown = judge(&schema, &json!({"type": "c", "data": {"x": 1, "y": ""}}));
         assert_eq!(unknown, Err(("/type".into(), "is none of the values that are possible here".into())));
     }
