@@ -1,8 +1,12 @@
 //! What all dialects have in common: the commands a client can give and the replies it can get. A dialect is pure: text
 //! in, commands out; events and replies in, text out.
 
+mod json;
 pub mod native;
+mod refusal;
+pub mod spc;
 pub mod sse;
+pub mod streams;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+pub use self::refusal::{Code, Refusal};
 use crate::event::{Event, Format, Position};
 
 /// A wire format.
@@ -19,6 +24,10 @@ pub enum Dialect {
     Native,
     /// The native messages as server-sent events.
     Sse,
+    /// One connection per page, with subscriptions by stream and `session_id`.
+    Streams,
+    /// Statistical process control: characteristics by number, and acknowledgements for everybody.
+    Spc,
 }
 
 impl Dialect {
@@ -26,6 +35,8 @@ impl Dialect {
         match self {
             Self::Native => "native",
             Self::Sse => "sse",
+            Self::Streams => "streams",
+            Self::Spc => "spc",
         }
     }
 
@@ -38,22 +49,25 @@ impl Dialect {
     pub fn subprotocols(self) -> &'static [&'static str] {
         match self {
             Self::Native => &[native::SUBPROTOCOL],
-            Self::Sse => &[],
+            Self::Sse | Self::Streams | Self::Spc => &[],
         }
     }
 
     /// What a connection asks for by being opened. `served` are the names of the endpoint's streams.
-    pub fn opening(self, _served: &[String]) -> Vec<Command> {
+    pub fn opening(self, served: &[String]) -> Vec<Command> {
         match self {
-            Self::Native | Self::Sse => Vec::new(),
+            Self::Native | Self::Sse | Self::Streams => Vec::new(),
+            Self::Spc => spc::opening(served),
         }
     }
 
     /// The requests in one text message, in order.
-    pub fn parse(self, text: &str, _served: &[String]) -> Vec<Result<Request, Refusal>> {
+    pub fn parse(self, text: &str, served: &[String]) -> Vec<Result<Request, Refusal>> {
         match self {
             Self::Native => native::parse(text),
             Self::Sse => Vec::new(),
+            Self::Streams => vec![streams::parse(text)],
+            Self::Spc => vec![spc::parse(text, served)],
         }
     }
 
@@ -62,27 +76,30 @@ impl Dialect {
         match self {
             Self::Native => Said::Texts(vec![native::reply(reply, unix_ns)]),
             Self::Sse => Said::Texts(vec![sse::reply(reply, unix_ns)]),
+            Self::Streams => Said::Texts(vec![streams::reply(reply, unix_ns)]),
+            Self::Spc => Said::Texts(spc::reply(reply)),
         }
     }
 
     /// Whether a subscription begins with what there is, unless config says otherwise.
     pub fn begins_with_snapshot(self) -> bool {
         match self {
-            Self::Native | Self::Sse => true,
+            Self::Native | Self::Sse | Self::Streams => true,
+            Self::Spc => false,
         }
     }
 
     /// The client's own spelling of a topic, where events have to repeat it.
     pub fn spelled_topic(self, _target: &Target) -> Option<Arc<str>> {
         match self {
-            Self::Native | Self::Sse => None,
+            Self::Native | Self::Sse | Self::Streams | Self::Spc => None,
         }
     }
 
     /// Whether a client may say who it is after it has come in.
     pub fn can_authenticate(self) -> bool {
         match self {
-            Self::Native => true,
+            Self::Native | Self::Streams | Self::Spc => true,
             Self::Sse => false,
         }
     }
@@ -91,8 +108,19 @@ impl Dialect {
     /// begins anew.
     pub fn can_resync(self) -> bool {
         match self {
-            Self::Native | Self::Sse => true,
+            Self::Native | Self::Sse | Self::Streams => true,
+            Self::Spc => false,
         }
+    }
+
+    /// Whether parameters that the stream's template does not have are left out, instead of being refused.
+    pub fn overlooks_unknown_params(self) -> bool {
+        self == Self::Streams
+    }
+
+    /// Whether a client may leave what it is not subscribed to.
+    pub fn may_leave_nothing(self) -> bool {
+        self == Self::Spc
     }
 }
 
@@ -125,6 +153,8 @@ impl Voice {
         is_common.then_some(Format(match self.dialect {
             Dialect::Native => 0,
             Dialect::Sse => 1,
+            Dialect::Streams => 2,
+            Dialect::Spc => 3,
         }))
     }
 
@@ -133,6 +163,8 @@ impl Voice {
         match self.dialect {
             Dialect::Native => native::event(event),
             Dialect::Sse => sse::event(event),
+            Dialect::Streams => streams::event(event, self.alias.as_deref()),
+            Dialect::Spc => spc::event(event),
         }
     }
 }
@@ -190,6 +222,8 @@ pub enum Target {
     Parts { stream: String, parts: Vec<String>, spelled: Option<Box<RawValue>> },
     /// What a stream says to every subscriber, and nothing else of it.
     Root(String),
+    /// Whatever the client is subscribed to by this name of a stream; there is nothing to subscribe to in it.
+    Held(String),
 }
 
 impl Target {
@@ -197,78 +231,27 @@ impl Target {
     pub fn stream(&self) -> &str {
         match self {
             Self::Topic(topic) => topic.split_once(':').map_or(topic, |(stream, _)| stream),
-            Self::Params { stream, .. } | Self::Parts { stream, .. } | Self::Root(stream) => stream,
+            Self::Params { stream, .. } | Self::Parts { stream, .. } => stream,
+            Self::Root(stream) | Self::Held(stream) => stream,
+        }
+    }
+
+    /// What the client named, as it wrote it.
+    pub fn spelled(&self) -> Option<&RawValue> {
+        match self {
+            Self::Params { spelled, .. } | Self::Parts { spelled, .. } => spelled.as_deref(),
+            Self::Topic(_) | Self::Root(_) | Self::Held(_) => None,
         }
     }
 
     /// The clients' own trading session that the subscription is about, when it names exactly one.
     pub fn session_id(&self) -> Option<&str> {
         match self {
-            Self::Topic(_) | Self::Parts { .. } | Self::Root(_) => None,
+            Self::Topic(_) | Self::Parts { .. } | Self::Root(_) | Self::Held(_) => None,
             Self::Params { params, .. } => match params.get("session_id").map(Vec::as_slice) {
                 Some([only]) => Some(only),
                 _ => None,
             },
-        }
-    }
-}
-
-/// Why a request was not carried out: a code for programs, a sentence for people.
-#[derive(Debug)]
-pub struct Refusal {
-    pub code: Code,
-    pub message: String,
-    pub stream: Option<String>,
-    /// What would have done, where that can be listed.
-    pub valid: Vec<Arc<str>>,
-    /// After what time the same request may be carried out, where it is only a matter of time.
-    pub retry: Option<Duration>,
-    pub id: RequestId,
-}
-
-impl Refusal {
-    pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), stream: None, valid: Vec::new(), retry: None, id: None }
-    }
-
-    /// The same, about a stream.
-    pub fn about(self, stream: &str) -> Self {
-        Self { stream: Some(stream.to_owned()), ..self }
-    }
-}
-
-/// The error codes of the native protocol, which every dialect maps to its own words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
-    InvalidJson,
-    InvalidMessage,
-    UnknownType,
-    MissingStream,
-    UnknownStream,
-    InvalidParams,
-    AuthenticationRequired,
-    Forbidden,
-    NotSubscribed,
-    RateLimited,
-    TooManySubscriptions,
-    Internal,
-}
-
-impl Code {
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::InvalidJson => "invalid_json",
-            Self::InvalidMessage => "invalid_message",
-            Self::UnknownType => "unknown_type",
-            Self::MissingStream => "missing_stream",
-            Self::UnknownStream => "unknown_stream",
-            Self::InvalidParams => "invalid_params",
-            Self::AuthenticationRequired => "authentication_required",
-            Self::Forbidden => "forbidden",
-            Self::NotSubscribed => "not_subscribed",
-            Self::RateLimited => "rate_limited",
-            Self::TooManySubscriptions => "too_many_subscriptions",
-            Self::Internal => "internal",
         }
     }
 }
@@ -286,6 +269,8 @@ pub enum Reply<'a> {
     },
     Authenticated {
         user: &'a str,
+        /// The commands that it may give.
+        permissions: &'a [String],
         /// When its rights end, in nanoseconds since 1970.
         expires_unix_ns: Option<i64>,
         id: &'a RequestId,

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use self::connection::Connection;
+use self::connection::{Connection, Told};
 use self::groups::{Groups, Member};
 pub use self::handle::Handle;
 use self::inbox::{Inbound, Inbox, Newcomer};
@@ -308,9 +308,9 @@ impl<B: Backend> Shard<B> {
         let identity = connection.standing.identity().cloned();
         let user = identity.as_ref().map(|identity| &**identity.user());
         connection.say(&Reply::Connected { client_id: &client_id, heartbeat, streams: &streams, user });
-        let opening = connection.dialect().opening(&connection.endpoint.streams);
         self.watch_standing(token);
-        for command in opening.into_iter().chain(wishes) {
+        self.open(token);
+        for command in wishes {
             self.handle(token, Ok(Request { id: None, command }));
         }
         let connection = &mut self.connections[token];
@@ -323,22 +323,32 @@ impl<B: Backend> Shard<B> {
         self.distribute(); // what came before is told before
         self.read_history(log, seq);
         let Some(routes) = self.groups.log(log) else { return };
-        let stream = routes.stream.name().clone();
+        let name = routes.stream.name().clone();
+        let mut untold = 0;
         for token in self.members_of(log, |_| true) {
-            let stream = self.called(token, log).unwrap_or_else(|| stream.clone());
+            let stream = &*self.called(token, log).unwrap_or_else(|| name.clone());
             let connection = &mut self.connections[token];
-            match source {
-                Source::Absent(reason) => connection.say(&Reply::NoSource { stream: &stream, reason }),
+            let reply = match source {
+                Source::Absent(reason) => Reply::NoSource { stream, reason },
                 Source::Removed => {
-                    connection.say_last_losses(log, &stream, seq);
-                    connection.say(&Reply::NoSource { stream: &stream, reason: "the stream was removed" });
+                    connection.say_last_losses(log, stream, seq);
+                    Reply::NoSource { stream, reason: "the stream was removed" }
                 }
-                Source::Running | Source::Declared => connection.say(&Reply::SourceBack { stream: &stream }),
-            }
+                Source::Running | Source::Declared => Reply::SourceBack { stream },
+            };
+            untold += usize::from(connection.say(&reply) == Told::NoWords);
             self.dirty.mark(connection, token);
             if *source == Source::Removed {
                 self.forget_log(token, log);
             }
+        }
+        if untold > 0 {
+            tracing::info!(
+                stream = &*name,
+                ?source,
+                untold,
+                "connections whose dialect has no words for it were not told"
+            );
         }
     }
 

@@ -55,6 +55,13 @@ enum Stage {
     Gone,
 }
 
+/// Whether a client was told something, or could not be because its dialect has no words for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    Yes,
+    NoWords,
+}
+
 pub struct Connection {
     socket: OwnedFd,
     pub endpoint: Arc<Endpoint>,
@@ -222,18 +229,25 @@ impl Connection {
     }
 
     /// Says this, unless a close frame has been said: that is the last word.
-    pub fn say(&mut self, reply: &Reply<'_>) {
+    pub fn say(&mut self, reply: &Reply<'_>) -> Told {
         if !self.is_open() {
-            return;
+            return Told::Yes;
         }
         match self.dialect().reply(reply, unix_now()) {
-            Said::Texts(texts) if texts.is_empty() => {}
+            Said::Texts(texts) if texts.is_empty() => {
+                if let Reply::NoSource { stream, reason } = reply {
+                    metrics::no_source_untold(stream, self.dialect().name());
+                    tracing::debug!(stream, reason, path = self.endpoint.path, "a client is not told: no words for it");
+                }
+                return Told::NoWords;
+            }
             Said::Texts(texts) => {
                 self.outbox.control(self.end_block(encoding::texts(&texts, self.dialect(), &self.memory)))
             }
             // Only what it has just said can have this answer.
             Said::Close { code, reason } => self.close(code, reason, self.heard_at),
         }
+        Told::Yes
     }
 
     /// The text that shows records, for all connections of the dialect that are shown the same.
@@ -294,7 +308,9 @@ impl Connection {
         metrics::connection_ended(code);
         self.waiting.clear();
         self.outbox.drop_all();
-        last_words.iter().for_each(|reply| self.say(reply));
+        for reply in last_words {
+            self.say(reply);
+        }
         if self.dialect().is_framed() {
             self.outbox.control(frame::close(code, reason));
             self.stage = Stage::Closing(now + CLOSE_TIMEOUT);

@@ -63,6 +63,17 @@ impl<B: Backend> Shard<B> {
         }
     }
 
+    /// Carries out what the connection asks for by being opened, as soon as it is clear whether that is its right.
+    pub(super) fn open(&mut self, token: usize) {
+        let connection = &self.connections[token];
+        if connection.standing.must_say_who() {
+            return;
+        }
+        for command in connection.dialect().opening(&connection.endpoint.streams) {
+            self.handle(token, Ok(Request { id: None, command }));
+        }
+    }
+
     pub(super) fn handle(&mut self, token: usize, request: Result<Request, Refusal>) {
         if self.connections[token].standing.must_say_who()
             && !matches!(&request, Ok(Request { command: Command::Auth { .. }, .. }))
@@ -165,10 +176,13 @@ impl<B: Backend> Shard<B> {
 
     fn unsubscribe(&mut self, token: usize, target: &Target, id: &RequestId) -> Result<(), Refusal> {
         let meant = self.resolve(token, target)?;
-        let left = self.subscriptions_to(token, &meant);
-        if left.is_empty() {
-            let message = format!("not subscribed to {}", meant.patterns[0].text());
-            return Err(refusal(target, Code::NotSubscribed, message));
+        let left = match target {
+            Target::Held(_) => self.subscriptions_by_name(token, &meant),
+            _ => self.subscriptions_to(token, &meant),
+        };
+        if left.is_empty() && !meant.voice.dialect.may_leave_nothing() {
+            let named = meant.patterns.first().map_or(target.stream(), |pattern| pattern.text());
+            return Err(refusal(target, Code::NotSubscribed, format!("not subscribed to {named}")));
         }
         left.into_iter().for_each(|subscription| self.leave(token, subscription));
         let topics = meant.topics();

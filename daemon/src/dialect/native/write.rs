@@ -36,7 +36,7 @@ pub fn reply(reply: &Reply<'_>, unix_ns: i64) -> Vec<u8> {
             out.bytes(b"}");
             out.end_with(unix_ns, &None)
         }
-        Reply::Authenticated { user, expires_unix_ns, id } => {
+        Reply::Authenticated { user, expires_unix_ns, id, .. } => {
             let mut out = Message::begin("response", CONTROL_STREAM, None, 0);
             out.bytes(b"{\"status\":\"authenticated\"");
             out.field("user", user);
