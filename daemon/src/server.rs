@@ -8,6 +8,7 @@ pub mod listen;
 pub mod origin;
 pub mod shares;
 pub mod sse;
+pub mod state;
 pub mod upgrade;
 
 use std::sync::Arc;
@@ -69,8 +70,9 @@ impl Server {
     /// Listens and hands every client to one of the shards. `runtime` serves what is HTTP.
     pub fn start(config: Config, parts: Parts, runtime: Handle) -> Result<Self, ListenError> {
         let gate = Gate::new(parts.shards, parts.verifier);
-        let routes = ingest::routes(parts.hub, ingest::Door::NeedsToken);
-        let router = Router::new().fallback(upgrade::open).with_state(gate.clone()).merge(routes);
+        let state = state::routes(gate.clone(), parts.hub.clone());
+        let ingest = ingest::routes(parts.hub, ingest::Door::NeedsToken);
+        let router = Router::new().fallback(upgrade::open).with_state(gate.clone()).merge(state).merge(ingest);
         let front = Front::new(router, config.header_timeout);
         let listeners = Listeners::new("server.listen", front.clone(), runtime);
         let server = Self { front, gate, listeners };

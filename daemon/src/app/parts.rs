@@ -71,6 +71,8 @@ fn endpoint(endpoint: &schema::Endpoint) -> Endpoint {
     let dialect = match endpoint.dialect {
         schema::Dialect::Native => Dialect::Native,
         schema::Dialect::Sse => Dialect::Sse,
+        schema::Dialect::Streams => Dialect::Streams,
+        schema::Dialect::Spc => Dialect::Spc,
     };
     Endpoint {
         path: endpoint.path.clone(),

@@ -8,7 +8,7 @@ use super::{
     code,
     diagnostic::Diagnostic,
     document::{Document, pointer_to},
-    schema::{Auth, Config},
+    schema::{Auth, Config, Dialect, Endpoint},
     value::Address,
     words::nearest,
 };
@@ -167,7 +167,7 @@ impl Rules<'_> {
         let mut found = Vec::new();
         for (index, endpoint) in endpoints.iter().enumerate() {
             let at = |key: &str| format!("/server/endpoints/{index}/{key}");
-            let overlaps = |other: &&super::schema::Endpoint| {
+            let overlaps = |other: &&Endpoint| {
                 let both = other.listen.is_none() || endpoint.listen.is_none() || other.listen == endpoint.listen;
                 other.path == endpoint.path && both && self.sound(&at("path")) && self.sound(&at("listen"))
             };
@@ -188,21 +188,62 @@ impl Rules<'_> {
                 let refused = Diagnostic::of_value(code::NOT_AVAILABLE, self.document, &at("auth"), message);
                 found.push(refused.label("would let nobody in").help("say \"none\" or \"optional\""));
             }
-            for (nth, stream) in endpoint.streams.iter().enumerate().filter(|(_, stream)| *stream != "*") {
-                let known = || self.keys("/streams").chain(self.keys("/broadcasters")).chain(RESERVED);
-                if !known().any(|one| one == stream) {
-                    let pointer = at(&format!("streams/{nth}"));
-                    let message = format!("the endpoint `{}` offers `{stream}`, which nobody declares", endpoint.path);
-                    let unknown = Diagnostic::of_value(code::UNKNOWN_STREAM, self.document, &pointer, message);
-                    let unknown = unknown.label("no such stream");
-                    found.push(match nearest(stream, known()) {
-                        Some(near) => unknown.suggest("did you mean this?", format!("\"{near}\"")),
-                        None => unknown.help("name a stream or broadcaster, or \"*\" for all"),
-                    });
-                }
-            }
+            found.extend(self.served_streams(endpoint, &at("streams")));
+            found.extend(self.aliases(endpoint, &at("aliases")));
         }
         found
+    }
+
+    /// The streams that an endpoint offers exist, and are as many as its dialect can tell apart.
+    fn served_streams(&self, endpoint: &Endpoint, pointer: &str) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        let has_one = matches!(&endpoint.streams[..], [only] if only != "*");
+        if endpoint.dialect == Dialect::Spc && !has_one && self.sound(pointer) {
+            let message = format!("the endpoint `{}` of dialect \"spc\" must name exactly one stream", endpoint.path);
+            let written = self.document.value(pointer).map_or(pointer.trim_end_matches("/streams"), |_| pointer);
+            let many = Diagnostic::of_value(code::ONE_STREAM, self.document, written, message);
+            let help = "its clients have no names for streams; write streams = [\"alerts\"], and an endpoint for each";
+            found.push(many.label("not one stream").help(help));
+        }
+        for (nth, stream) in endpoint.streams.iter().enumerate().filter(|(_, stream)| *stream != "*") {
+            let message = format!("the endpoint `{}` offers `{stream}`, which nobody declares", endpoint.path);
+            let help = "name a stream or broadcaster, or \"*\" for all";
+            found.extend(self.unknown_stream((&format!("{pointer}/{nth}"), stream), message, help));
+        }
+        found
+    }
+
+    /// What clients call a stream beside its name leads to a stream, and hides none.
+    fn aliases(&self, endpoint: &Endpoint, pointer: &str) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        for (alias, stream) in &endpoint.aliases {
+            let pointer = pointer_to(pointer, alias);
+            if self.streams().any(|known| known == alias) {
+                let message = format!("the alias `{alias}` of the endpoint `{}` hides a stream", endpoint.path);
+                let hides = Diagnostic::of_key(code::SHADOWED_STREAM, self.document, &pointer, message);
+                found.push(hides.label("a stream has this name").help("choose another alias, or take it away"));
+            }
+            let message = format!("the alias `{alias}` stands for `{stream}`, which nobody declares");
+            found.extend(self.unknown_stream((&pointer, stream), message, "name a stream or broadcaster"));
+        }
+        found
+    }
+
+    fn unknown_stream(&self, (pointer, stream): (&str, &str), message: String, help: &str) -> Option<Diagnostic> {
+        if self.streams().any(|known| known == stream) {
+            return None;
+        }
+        let unknown = Diagnostic::of_value(code::UNKNOWN_STREAM, self.document, pointer, message);
+        let unknown = unknown.label("no such stream");
+        Some(match nearest(stream, self.streams()) {
+            Some(near) => unknown.suggest("did you mean this?", format!("\"{near}\"")),
+            None => unknown.help(help),
+        })
+    }
+
+    /// The names of all streams that there can be.
+    fn streams(&self) -> impl Iterator<Item = &str> {
+        self.keys("/streams").chain(self.keys("/broadcasters")).chain(RESERVED)
     }
 
     /// Settings whose text or relation has a rule of its own.

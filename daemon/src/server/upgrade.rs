@@ -70,6 +70,22 @@ impl Gate {
         self.closed.store(true, Ordering::Relaxed);
     }
 
+    /// The endpoint of a dialect on the listener of this request, whose path belongs to that dialect's endpoints.
+    pub fn endpoint_beside(
+        &self,
+        arrival: &Arrival,
+        request: &Request,
+        dialect: Dialect,
+    ) -> Result<Arc<Endpoint>, Denied> {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let route = match rules.here(arrival).find(|route| route.endpoint.dialect == dialect) {
+            Some(route) => route,
+            None => rules.route(arrival, request.uri().path())?,
+        };
+        rules.check_origin(request)?;
+        Ok(route.endpoint.clone())
+    }
+
     fn admit(&self, arrival: &Arrival, request: &Request) -> Result<Entry, Denied> {
         let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner).clone();
         let route = rules.route(arrival, request.uri().path())?;
@@ -138,8 +154,7 @@ pub async fn open(
 
 impl Rules {
     fn route(&self, arrival: &Arrival, path: &str) -> Result<&Route, Denied> {
-        let is_here = |route: &&Route| route.listener.as_deref().is_none_or(|listener| listener == &*arrival.listener);
-        let here: Vec<&Route> = self.routes.iter().filter(is_here).collect();
+        let here: Vec<&Route> = self.here(arrival).collect();
         let Some(route) = here.iter().find(|route| route.endpoint.path == path) else {
             let mut paths: Vec<String> = here
                 .iter()
@@ -150,6 +165,11 @@ impl Rules {
             return Err(Denied::new(StatusCode::NOT_FOUND, "unknown_path", message));
         };
         Ok(route)
+    }
+
+    fn here(&self, arrival: &Arrival) -> impl Iterator<Item = &Route> {
+        let is_here = |route: &&Route| route.listener.as_deref().is_none_or(|listener| listener == &*arrival.listener);
+        self.routes.iter().filter(is_here)
     }
 
     /// Programs send no origin; a browser sends the page's, and a page from elsewhere must have been let in by name.

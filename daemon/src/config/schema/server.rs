@@ -89,6 +89,10 @@ pub enum Dialect {
     Native,
     /// The native messages as server-sent events.
     Sse,
+    /// One connection per page: subscriptions by stream and `session_id`, and heartbeats.
+    Streams,
+    /// Statistical process control: characteristics by number. Wants exactly one stream, by name.
+    Spc,
 }
 
 /// Whether clients say who they are.

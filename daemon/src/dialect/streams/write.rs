@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::dialect::json::Object;
 use crate::dialect::{About, Code, Refusal, Reply, RequestId};
 use crate::event::Event;
@@ -68,6 +70,26 @@ pub fn reply(reply: &Reply<'_>, unix_ns: i64) -> Vec<u8> {
         Reply::Refused(refusal) => refused(refusal, unix_ns),
         Reply::LoggedOut => status("logged_out").time("timestamp", unix_ns).end(),
     }
+}
+
+/// What clients fetch when they have connected: lists of records, commas between.
+#[derive(Debug, Default)]
+pub struct State {
+    pub positions: Bytes,
+    pub active_signals: Bytes,
+    pub instances: Bytes,
+}
+
+/// The answer to `GET /api/state/snapshot`.
+pub fn state(state: &State, unix_ns: i64) -> Vec<u8> {
+    let lists = [
+        ("positions".into(), state.positions.clone()),
+        ("active_signals".into(), state.active_signals.clone()),
+        ("state_machine_state".into(), state.instances.clone()),
+    ];
+    let size = lists.iter().map(|(_, records)| records.len()).sum();
+    let data = Object::new(size).time("timestamp", unix_ns).lists(&lists).end();
+    Object::new(size).json("success", b"true").json("data", &data).end()
 }
 
 fn done(status: &str, about: &About<'_>, unix_ns: i64) -> Vec<u8> {
