@@ -37,9 +37,12 @@ mod reload;
 mod sanitized;
 mod server;
 mod slow;
+mod spc;
+mod streams;
 mod stumbling;
 mod supervision;
 mod tidy;
+mod transcript;
 mod unit;
 
 use std::process::ExitCode;
@@ -72,6 +75,8 @@ fn main() -> ExitCode {
         sanitized::tests(),
         server::tests(),
         slow::tests(),
+        spc::tests(),
+        streams::tests(),
         stumbling::tests(),
         supervision::tests(),
         tidy::tests(),
