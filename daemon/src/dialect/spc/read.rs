@@ -19,7 +19,7 @@ pub fn parse(text: &str, served: &[String]) -> Result<Request, Refusal> {
 fn read_command(fields: &Fields<'_>, served: &[String]) -> Result<Command, Refusal> {
     // Newer clients call it `action`; either does.
     let mut kinds = ["type", "action"].into_iter().filter_map(|name| value(fields, name));
-    let kind = match kinds.find(|kind| *kind != Value::from("")) {
+    let kind = match kinds.find(|kind| kind.as_str() != Some("")) {
         Some(Value::String(kind)) => kind,
         Some(other) => other.to_string(),
         None => return Err(invalid("Message must contain 'type' field")),
