@@ -97,7 +97,9 @@ impl App {
         let broadcasters = reload::prepare(&supervisor, &loaded).map_err(StartError::Config)?;
         let runtime = runtime()?;
         let inboxes: Vec<_> = shards.iter().map(|shard| shard.inbox.clone()).collect();
+        let certificate = reload::certificate(&loaded, &around.source.env).map_err(StartError::Config)?;
         let settings = parts::server(&config, parts::max_connections(&config.hub));
+        let settings = server::Config { certificate, ..settings };
         let closed = server::Config { listen: Vec::new(), ..settings.clone() };
         let served = server::Parts { hub: hub.clone(), shards: inboxes.clone(), verifier };
         let server = Server::start(closed, served, runtime.handle().clone());

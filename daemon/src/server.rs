@@ -9,6 +9,7 @@ pub mod origin;
 pub mod shares;
 pub mod sse;
 pub mod state;
+pub mod tls;
 pub mod upgrade;
 
 use std::sync::Arc;
@@ -19,13 +20,14 @@ use tokio::runtime::Handle;
 
 use self::http::Front;
 use self::listen::{ListenError, Listeners};
+use self::tls::Certificate;
 use self::upgrade::Gate;
 use crate::hub::Hub;
 use crate::identity::Verifier;
 use crate::shard::inbox::{Endpoint, Inbox};
 
 /// What config says about the listeners and their endpoints.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// `127.0.0.1:8080`, `[::1]:0` or `unix:/run/broadcastd/http.sock`.
     pub listen: Vec<String>,
@@ -37,6 +39,8 @@ pub struct Config {
     pub max_per_ip: usize,
     /// How long a client may take to send the head of a request.
     pub header_timeout: Duration,
+    /// What TCP listeners encrypt with; in clear without.
+    pub certificate: Option<Arc<Certificate>>,
 }
 
 /// Which streams a path serves, how, and on which listener if not on all.
@@ -58,6 +62,7 @@ pub struct Server {
     front: Arc<Front>,
     gate: Arc<Gate>,
     listeners: Listeners,
+    runtime: Handle,
 }
 
 /// A new configuration whose addresses are bound already.
@@ -74,8 +79,8 @@ impl Server {
         let ingest = ingest::routes(parts.hub, ingest::Door::NeedsToken);
         let router = Router::new().fallback(upgrade::open).with_state(gate.clone()).merge(state).merge(ingest);
         let front = Front::new(router, config.header_timeout);
-        let listeners = Listeners::new("server.listen", front.clone(), runtime);
-        let server = Self { front, gate, listeners };
+        let listeners = Listeners::new("server.listen", front.clone(), runtime.clone());
+        let server = Self { front, gate, listeners, runtime };
         let prepared = server.prepare(config)?;
         server.commit(prepared);
         Ok(server)
@@ -89,10 +94,15 @@ impl Server {
 
     /// The second half, which cannot fail. Connections keep their endpoints, also those of a listener that goes.
     pub fn commit(&self, prepared: Prepared) {
-        let Config { endpoints, origins, max_connections, max_per_ip, header_timeout, .. } = prepared.config;
+        let Config { endpoints, origins, max_connections, max_per_ip, header_timeout, certificate, .. } =
+            prepared.config;
         self.gate.set(&endpoints, &origins);
         self.gate.limits.set(max_connections, max_per_ip);
         self.front.set_header_timeout(header_timeout);
+        if let Some(certificate) = &certificate {
+            self.runtime.spawn(Certificate::keep_fresh(Arc::downgrade(certificate)));
+        }
+        self.front.set_certificate(certificate);
         self.front.set_max_per_address(max_per_ip);
         self.listeners.commit(prepared.listeners);
     }

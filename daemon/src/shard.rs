@@ -2,6 +2,7 @@
 //! connection and turn. It waits for nothing but its own poll.
 
 pub mod access;
+pub mod arrival;
 pub mod care;
 pub mod connection;
 pub mod encoding;
@@ -9,6 +10,7 @@ pub mod fanout;
 pub mod groups;
 pub mod handle;
 pub mod inbox;
+pub mod line;
 pub mod outbox;
 pub mod places;
 pub mod poll;
@@ -32,10 +34,10 @@ use slab::Slab;
 use self::connection::{Connection, Told};
 use self::groups::{Groups, Member};
 pub use self::handle::Handle;
-use self::inbox::{Inbound, Inbox, Newcomer};
+use self::inbox::{Inbound, Inbox};
 use self::poll::{Backend, Ready, Sink, WAKE_TOKEN};
 use self::rate::Rate;
-use crate::dialect::{Loss, Reply, Request};
+use crate::dialect::{Loss, Reply};
 use crate::event::LogId;
 use crate::hub::Hub;
 use crate::hub::settings::Source;
@@ -91,6 +93,8 @@ pub struct Shard<B> {
     /// When the oldest event of this turn was published.
     oldest: Option<Instant>,
     buffer: Vec<u8>,
+    /// What was received in clear, where it was encrypted.
+    clear: Vec<u8>,
     counters: metrics::Shard,
     index: usize,
     adopted: u64,
@@ -127,6 +131,7 @@ impl<B: Backend> Shard<B> {
             talking: Vec::new(),
             oldest: None,
             buffer: vec![0; READ_BYTES],
+            clear: Vec::new(),
             counters: metrics::Shard::new(index),
             index,
             adopted: 0,
@@ -196,7 +201,7 @@ impl<B: Backend> Shard<B> {
         match self.backend.receive(connection.fd(), &mut self.buffer) {
             Ok(0) => connection.lose(),
             Ok(count) => {
-                connection.hear(&mut self.buffer[..count], self.now);
+                connection.receive(&mut self.buffer[..count], &mut self.clear, self.now);
                 if !connection.waiting.is_empty() {
                     self.talking.push(socket.token);
                 }
@@ -289,36 +294,6 @@ impl<B: Backend> Shard<B> {
         tokens
     }
 
-    fn adopt(&mut self, mut newcomer: Newcomer) {
-        let mut read_ahead = std::mem::take(&mut newcomer.read_ahead);
-        let wishes = std::mem::take(&mut newcomer.wishes);
-        let number = self.adopted;
-        self.adopted += 1;
-        let connection = Connection::new(newcomer, number, self.config.max_message, self.hub.memory(), self.now);
-        let token = self.connections.insert(connection);
-        if let Err(error) = self.backend.add(self.connections[token].fd(), token) {
-            tracing::error!(shard = self.index, %error, "a connection could not be watched and is closed");
-            self.connections.remove(token);
-            return;
-        }
-        let client_id = format!("{}-{}-{number}", self.hub.epoch(), self.index);
-        let streams = self.visible_streams(token);
-        let heartbeat = self.config.ping_every;
-        let connection = &mut self.connections[token];
-        let identity = connection.standing.identity().cloned();
-        let user = identity.as_ref().map(|identity| &**identity.user());
-        connection.say(&Reply::Connected { client_id: &client_id, heartbeat, streams: &streams, user });
-        self.watch_standing(token);
-        self.open(token);
-        for command in wishes {
-            self.handle(token, Ok(Request { id: None, command }));
-        }
-        let connection = &mut self.connections[token];
-        connection.hear(&mut read_ahead, self.now);
-        self.dirty.mark(connection, token);
-        self.talking.push(token);
-    }
-
     fn tell_source(&mut self, log: LogId, seq: u64, source: &Source) {
         self.distribute(); // what came before is told before
         self.read_history(log, seq);
@@ -383,7 +358,7 @@ impl<B: Backend> Shard<B> {
             self.lag(token, log, None);
         }
         let connection = &mut self.connections[token];
-        let owes_snapshot = connection.outbox.is_empty() && !connection.lost.is_empty() && connection.is_open();
+        let owes_snapshot = connection.has_sent_all() && !connection.lost.is_empty() && connection.is_open();
         if owes_snapshot && connection.may_be_told(self.now) {
             self.resync(token);
         }
@@ -400,12 +375,6 @@ impl<B: Backend> Shard<B> {
                 self.dirty.mark(connection, token); // the next turn lets it go, when nobody has it on a list any more
             }
         }
-    }
-
-    fn let_go(&mut self, token: usize) {
-        self.forget_all(token);
-        let connection = self.connections.remove(token);
-        self.backend.remove(connection.fd());
     }
 
     fn is_drained(&self) -> bool {

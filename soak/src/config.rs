@@ -181,9 +181,10 @@ settings = {{ mode = \"flood\", interval_ms = 10_000 }}
         *self = Self { mode: WELL, ..in_force };
     }
 
-    /// A text that must be refused, made of a good one.
+    /// A text that must be refused, made of a good one. Never the same twice: the daemon takes a text that it has seen for
+    /// no news.
     pub fn bad_text(&self, folder: &Path, random: &mut fastrand::Rng) -> String {
-        let good = self.text(folder);
+        let good = format!("{}# {}\n", self.text(folder), random.u64(..));
         match random.u8(..6) {
             0 => good.replace("[hub]", "[hub"),
             1 => good.replace("outbox =", "outbocks ="),

@@ -64,7 +64,13 @@ pub fn server(config: &schema::Config, max_connections: usize) -> server::Config
         max_connections,
         max_per_ip: config.hub.max_per_ip as usize,
         header_timeout: config.hub.header_timeout.0,
+        certificate: None,
     }
+}
+
+/// The files of the certificate that clients shall see.
+pub fn tls(tls: &schema::Tls, env: &Env) -> Result<server::tls::Config, String> {
+    Ok(server::tls::Config { cert: tls.cert.clone(), key: secret_file(&tls.key, env)? })
 }
 
 fn endpoint(endpoint: &schema::Endpoint) -> Endpoint {
@@ -175,16 +181,7 @@ pub fn secret(secret: &schema::Secret, env: &Env) -> Result<String, String> {
         text.map_err(|error| format!("cannot read the secret in {}: {error}", path.display()))
     };
     let text = match secret {
-        schema::Secret::Credential(named) => {
-            let name = named.trim_start_matches("credential:");
-            let folder = env.get("CREDENTIALS_DIRECTORY").ok_or_else(|| {
-                format!(
-                    "\"{named}\" needs systemd's LoadCredential={name}:/path; elsewhere write {{ file = \"/path\" }}"
-                )
-            })?;
-            from_file(&Path::new(folder).join(name))?
-        }
-        schema::Secret::File(file) => from_file(&file.file)?,
+        schema::Secret::Credential(_) | schema::Secret::File(_) => from_file(&secret_file(secret, env)?)?,
         schema::Secret::Env(variable) => env
             .get(&variable.env)
             .cloned()
@@ -193,6 +190,26 @@ pub fn secret(secret: &schema::Secret, env: &Env) -> Result<String, String> {
     match text.trim() {
         "" => Err("the secret is empty".to_owned()),
         trimmed => Ok(trimmed.to_owned()),
+    }
+}
+
+/// Where a secret lies that has to be in a file, because it is read again when that changes.
+fn secret_file(secret: &schema::Secret, env: &Env) -> Result<PathBuf, String> {
+    match secret {
+        schema::Secret::File(file) => Ok(file.file.clone()),
+        schema::Secret::Credential(named) => {
+            let name = named.trim_start_matches("credential:");
+            let folder = env.get("CREDENTIALS_DIRECTORY").ok_or_else(|| {
+                format!(
+                    "\"{named}\" needs systemd's LoadCredential={name}:/path; elsewhere write {{ file = \"/path\" }}"
+                )
+            })?;
+            Ok(Path::new(folder).join(name))
+        }
+        schema::Secret::Env(variable) => Err(format!(
+            "this secret is a file; write {{ file = \"/path\" }} in place of the variable {}",
+            variable.env
+        )),
     }
 }
 

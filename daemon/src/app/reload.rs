@@ -1,5 +1,7 @@
 //! From one configuration to the next while everything runs: check all, make ready what is new, exchange, let go.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::{App, parts};
@@ -15,6 +17,7 @@ use crate::metrics;
 use crate::plugin::plan::Change;
 use crate::plugin::reload::Prepared;
 use crate::plugin::{Problem, Supervisor};
+use crate::server::{self, tls::Certificate};
 
 /// Streams and broadcasters that are ready to take the place of the present ones.
 pub struct Broadcasters {
@@ -69,7 +72,8 @@ impl App {
         };
         let broadcasters = prepare(&self.supervisor, &loaded)?;
         let limit = parts::max_connections(&loaded.config.hub);
-        let server = self.server.prepare(parts::server(&loaded.config, limit));
+        let certificate = certificate(&loaded, &self.around.source.env)?;
+        let server = self.server.prepare(server::Config { certificate, ..parts::server(&loaded.config, limit) });
         let server = server.map_err(|error| at_address(error.to_string()))?;
         let admin = admin(&loaded.config, &self.around.source.env).map_err(at_admin)?;
         let admin = self.admin.prepare(admin).map_err(|error| at_admin(error.to_string()))?;
@@ -166,6 +170,17 @@ pub fn diagnostics(document: &Document, problems: Vec<Problem>) -> Vec<Diagnosti
 pub fn admin(config: &schema::Config, env: &Env) -> Result<admin::Config, String> {
     let token = config.admin.token.as_ref().map(|token| parts::secret(token, env)).transpose()?;
     Ok(admin::Config { listen: config.admin.listen.to_string(), token: token.map(|text| admin::Token::new(&text)) })
+}
+
+/// The certificate that clients shall see, from its files.
+pub fn certificate(loaded: &Loaded, env: &Env) -> Result<Option<Arc<Certificate>>, Diagnostics> {
+    let Some(tls) = &loaded.config.server.tls else { return Ok(None) };
+    let read = |files: server::tls::Config| Certificate::read(&files).map_err(|error| error.to_string());
+    let certificate = parts::tls(tls, env).and_then(read).map_err(|message| {
+        let unusable = Diagnostic::of_value(code::UNUSABLE_ADDRESS, &loaded.document, "/server/tls", message);
+        Diagnostics::about(&loaded.document, vec![unusable])
+    })?;
+    Ok(Some(certificate))
 }
 
 /// A broadcaster's settings, checked by its plugin's schema, with the schema's defaults.

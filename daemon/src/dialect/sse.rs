@@ -19,7 +19,7 @@ pub fn event(event: &Event) -> Vec<u8> {
 
 pub fn reply(reply: &Reply<'_>, unix_ns: i64) -> Vec<u8> {
     let kind = match reply {
-        Reply::Refused(_) => "error",
+        Reply::Refused(_) => "refused", // a browser calls a broken line "error"
         Reply::FullUpdate { .. } => "full_update",
         Reply::Subscribed { .. } | Reply::Unsubscribed { .. } | Reply::Snapshot { .. } => "response",
         Reply::Streams { .. } | Reply::Authenticated { .. } => "response",

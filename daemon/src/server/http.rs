@@ -19,11 +19,15 @@ use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tower_service::Service as _;
 
 use super::answer::Denied;
 use super::shares::{Exhausted, Shares};
+use super::tls::Certificate;
 use crate::metrics as count;
+use crate::shard::line::{self, Socket};
 
 /// Connections that speak HTTP at once: those that become WebSockets leave in milliseconds, the rest ask now and then.
 /// Beyond it new ones wait in the kernel's queue, so that idle ones cannot take all descriptors.
@@ -48,18 +52,26 @@ pub struct Arrival {
 #[derive(Clone, Default)]
 pub struct Departure(Arc<Mutex<Option<Onward>>>);
 
-/// Takes the bare socket, and what the client has sent behind its request already.
-type Onward = Box<dyn FnOnce(io::Result<OwnedFd>, Vec<u8>) + Send>;
+/// Takes the bare socket.
+type Onward = Box<dyn FnOnce(io::Result<Bare>) + Send>;
+
+/// A socket without HTTP around it, and what the client has sent behind its request already.
+pub struct Bare {
+    pub socket: Socket,
+    pub read_ahead: Vec<u8>,
+}
 
 /// A socket that can go on without a runtime.
 pub trait Surrender {
-    fn surrender(self) -> io::Result<OwnedFd>;
+    /// `read_ahead` are bytes that were read from it already.
+    fn surrender(self, read_ahead: Vec<u8>) -> io::Result<Bare>;
 }
 
 /// Routes, and the room for connections that ask them.
 pub struct Front {
     router: Router,
     header_timeout: RwLock<Duration>,
+    certificate: RwLock<Option<Arc<Certificate>>>,
     room: Arc<Semaphore>,
     shares: Arc<Shares>,
 }
@@ -68,12 +80,23 @@ impl Front {
     pub fn new(router: Router, header_timeout: Duration) -> Arc<Self> {
         let room = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS));
         let shares = Shares::new(MAX_PER_ADDRESS);
-        Arc::new(Self { router, header_timeout: RwLock::new(header_timeout), room, shares })
+        Arc::new(Self {
+            router,
+            header_timeout: RwLock::new(header_timeout),
+            certificate: RwLock::default(),
+            room,
+            shares,
+        })
     }
 
     /// For connections from now on.
     pub fn set_header_timeout(&self, timeout: Duration) {
         *self.header_timeout.write().unwrap_or_else(PoisonError::into_inner) = timeout;
+    }
+
+    /// For TCP connections from now on.
+    pub fn set_certificate(&self, certificate: Option<Arc<Certificate>>) {
+        *self.certificate.write().unwrap_or_else(PoisonError::into_inner) = certificate;
     }
 
     /// For connections from now on; loopback is exempt.
@@ -89,6 +112,21 @@ impl Front {
     /// A place for one connection, as soon as there is one.
     pub async fn place(&self) -> OwnedSemaphorePermit {
         self.room.clone().acquire_owned().await.expect("the room is never closed")
+    }
+
+    /// Serves a connection over TCP, which is encrypted if there is a certificate.
+    pub async fn receive(self: Arc<Self>, socket: TcpStream, arrival: Arrival, place: OwnedSemaphorePermit) {
+        let certificate = self.certificate.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(certificate) = certificate else { return self.serve(socket, arrival, place).await };
+        let handshake = TlsAcceptor::from(certificate.acceptor()).accept(socket);
+        match tokio::time::timeout(self.header_timeout(), handshake).await {
+            Ok(Ok(socket)) => self.serve(socket, arrival, place).await,
+            Ok(Err(error)) => {
+                count::connection_refused("tls");
+                tracing::debug!(%error, ?arrival, "a client could not agree on encryption");
+            }
+            Err(_) => count::connection_refused("header_timeout"),
+        }
     }
 
     /// Answers requests until the connection ends, departs, or sends no head within the time-out.
@@ -120,7 +158,7 @@ impl Front {
         let ended = ended.await;
         if let Some(onward) = departure.take() {
             let parts = connection.into_parts();
-            onward(parts.io.into_inner().surrender(), parts.read_buf.into());
+            onward(parts.io.into_inner().surrender(parts.read_buf.into()));
         } else if let Err(error) = ended {
             if error.is_timeout() && !has_asked.load(Ordering::Relaxed) {
                 count::connection_refused("header_timeout");
@@ -137,7 +175,7 @@ impl Front {
 impl Departure {
     /// Ends HTTP here: no answer is given, `onward` gives its own. Never returns; a client that leaves meanwhile is known
     /// by its socket.
-    pub async fn leave(&self, onward: impl FnOnce(io::Result<OwnedFd>, Vec<u8>) + Send + 'static) -> ! {
+    pub async fn leave(&self, onward: impl FnOnce(io::Result<Bare>) + Send + 'static) -> ! {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(onward));
         std::future::pending().await
     }
@@ -152,16 +190,25 @@ impl Departure {
 }
 
 impl Surrender for TcpStream {
-    fn surrender(self) -> io::Result<OwnedFd> {
+    fn surrender(self, read_ahead: Vec<u8>) -> io::Result<Bare> {
         let socket = self.into_std()?;
         set_tcp_user_timeout(&socket, 0)?; // from here on the shard decides how long a client may lag
-        Ok(socket.into())
+        Ok(Bare { socket: Socket::from(OwnedFd::from(socket)), read_ahead })
     }
 }
 
 impl Surrender for UnixStream {
-    fn surrender(self) -> io::Result<OwnedFd> {
-        Ok(self.into_std()?.into())
+    fn surrender(self, read_ahead: Vec<u8>) -> io::Result<Bare> {
+        Ok(Bare { socket: Socket::from(OwnedFd::from(self.into_std()?)), read_ahead })
+    }
+}
+
+impl Surrender for TlsStream<TcpStream> {
+    fn surrender(self, mut read_ahead: Vec<u8>) -> io::Result<Bare> {
+        let (socket, mut session) = self.into_inner();
+        read_ahead.append(&mut line::take_clear(&mut session)?);
+        let bare = socket.surrender(read_ahead)?;
+        Ok(Bare { socket: Socket { tls: Some(Box::new(session)), ..bare.socket }, ..bare })
     }
 }
 

@@ -224,7 +224,7 @@ async fn accept_all(listener: Listener, name: Arc<str>, front: Arc<Front>) {
                 // What a client is slow for waits in its outbox, where it can be replaced, dropped and counted.
                 socket2::SockRef::from(&socket).set_tcp_notsent_lowat(MAX_UNSENT_IN_KERNEL)?;
                 let arrival = Arrival { listener: name.clone(), peer: Some(peer.ip().to_canonical()) };
-                tokio::spawn(front.clone().serve(socket, arrival, place));
+                tokio::spawn(front.clone().receive(socket, arrival, place));
                 Ok(())
             }),
             Listener::Unix(unix) => unix.accept().await.map(|(socket, _)| {

@@ -2,7 +2,6 @@
 //! socket goes to a shard.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -13,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use metrics::Gauge;
 
 use super::answer::Denied;
-use super::http::{Arrival, Departure};
+use super::http::{Arrival, Bare, Departure};
 use super::limits::{Crowded, Limits, Permit};
 use super::{EndpointConfig, origin, sse};
 use crate::dialect::{self, Command, Dialect};
@@ -125,10 +124,10 @@ impl Gate {
     }
 
     /// Gives the bare socket to its shard.
-    fn hand_over(&self, entry: Entry, socket: io::Result<OwnedFd>, read_ahead: Vec<u8>) {
+    fn hand_over(&self, entry: Entry, bare: io::Result<Bare>) {
         let Entry { endpoint, identity, wishes, permit, head } = entry;
-        match socket {
-            Ok(socket) => {
+        match bare {
+            Ok(Bare { socket, read_ahead }) => {
                 let shard = permit.shard();
                 let permit = Box::new(permit);
                 let newcomer = Newcomer { socket, head, read_ahead, endpoint, identity, wishes, permit };
@@ -147,7 +146,7 @@ pub async fn open(
     request: Request,
 ) -> Response {
     match gate.admit(&arrival, &request) {
-        Ok(entry) => departure.leave(move |socket, read_ahead| gate.hand_over(entry, socket, read_ahead)).await,
+        Ok(entry) => departure.leave(move |bare| gate.hand_over(entry, bare)).await,
         Err(refused) => refused.into_response(),
     }
 }

@@ -1,9 +1,9 @@
 //! One client: its socket, what it has said and not yet been answered, and what waits to be sent to it.
 
+mod sending;
+
 use std::any::Any;
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,10 @@ use bytes::Bytes;
 
 use super::encoding;
 use super::inbox::{Endpoint, Newcomer};
+use super::line::Line;
 use super::outbox::Outbox;
 use super::places::Places;
-use super::poll::{self, Interest, MAX_PIECES, Next, Sink};
+use super::poll::Interest;
 use super::rate::Pace;
 use super::standing::Standing;
 use crate::dialect::{Code, Dialect, Loss, Refusal, Reply, Request, Said, sse};
@@ -63,7 +64,7 @@ pub enum Told {
 }
 
 pub struct Connection {
-    socket: OwnedFd,
+    line: Line,
     pub endpoint: Arc<Endpoint>,
     pub number: u64,
     pub standing: Standing,
@@ -96,7 +97,7 @@ impl Connection {
             outbox.control(memory.hold(newcomer.head));
         }
         Self {
-            socket: newcomer.socket,
+            line: Line::new(newcomer.socket),
             number,
             standing: Standing::new(newcomer.identity, newcomer.endpoint.auth, now),
             decoder: newcomer.endpoint.dialect.is_framed().then(|| Decoder::new(max_message)),
@@ -142,14 +143,19 @@ impl Connection {
         match self.stage {
             Stage::Open => false,
             Stage::Closing(until) | Stage::Failing(until) => now >= until,
-            Stage::Closed(until) => self.outbox.is_empty() || now >= until,
+            Stage::Closed(until) => self.has_sent_all() || now >= until,
             Stage::Gone => true,
         }
     }
 
+    /// Whether the kernel has taken everything that there was to say.
+    pub fn has_sent_all(&self) -> bool {
+        self.outbox.is_empty() && !self.line.has_unsent()
+    }
+
     /// Whether something is due although the socket is quiet.
     pub fn needs_care(&self, now: Instant) -> bool {
-        !self.outbox.is_empty() || self.outbox.has_replaced() || !self.lost.is_empty() || self.is_finished(now)
+        !self.has_sent_all() || self.outbox.has_replaced() || !self.lost.is_empty() || self.is_finished(now)
     }
 
     /// A client is told at most once a second of what it could not take.
@@ -169,14 +175,25 @@ impl Connection {
     /// What the socket should be watched for. Nothing more is read while requests wait for their answers, or more than
     /// `bound` bytes of answers for the client: pings are answered without waiting.
     pub fn wanted_interest(&self, bound: usize) -> Interest {
-        match (self.waiting.is_empty() && self.outbox.asked_bytes() <= bound, self.outbox.is_empty()) {
+        match (self.waiting.is_empty() && self.outbox.asked_bytes() <= bound, self.has_sent_all()) {
             (true, true) => Interest::Read,
             (true, false) => Interest::ReadAndWrite,
             (false, _) => Interest::Write,
         }
     }
 
-    /// Takes in what came from the socket. Requests wait to be handled; protocol frames are answered here. After a close
+    /// Takes in what came from the socket; `clear` has room for what it decrypts to.
+    pub fn receive(&mut self, bytes: &mut [u8], clear: &mut Vec<u8>, now: Instant) {
+        match self.line.open(bytes, clear) {
+            Ok(bytes) => self.hear(bytes, now),
+            Err(error) => {
+                tracing::debug!(%error, "what a client sent cannot be decrypted");
+                self.lose();
+            }
+        }
+    }
+
+    /// Takes in what the client said. Requests wait to be handled; protocol frames are answered here. After a close
     /// frame of ours only the client's own counts.
     pub fn hear(&mut self, bytes: &mut [u8], now: Instant) {
         self.heard_at = now;
@@ -372,34 +389,6 @@ impl Connection {
     }
 }
 
-impl Sink for Connection {
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-
-    fn pieces<'a>(&'a self, room: &mut [IoSlice<'a>; MAX_PIECES]) -> usize {
-        self.outbox.slices(room)
-    }
-
-    fn sent(&mut self, outcome: io::Result<usize>) -> Next {
-        match outcome {
-            Ok(count) => {
-                self.outbox.sent(count);
-                if self.outbox.is_empty() && matches!(self.stage, Stage::Failing(_)) {
-                    poll::end_writing(self.socket.as_fd());
-                }
-                if self.outbox.bytes() > 0 && count > 0 { Next::Continue } else { Next::Stop }
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Next::Stop,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Next::Continue,
-            Err(_) => {
-                self.lose();
-                Next::Stop
-            }
-        }
-    }
-}
-
 fn binary_refused() -> Refusal {
     let message = "binary messages are not understood; send JSON as text".to_owned();
     Refusal::new(Code::InvalidMessage, message)
@@ -407,7 +396,7 @@ fn binary_refused() -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{ErrorKind, Read};
+    use std::io::{self, ErrorKind, Read};
     use std::os::unix::net::UnixStream;
 
     use slab::Slab;

@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use self::handover::{Bell, Handover};
 use super::Config;
+use super::line::Socket;
 use super::poll::{ring, silence, wake_fd};
 use crate::dialect::{Command, Dialect};
 use crate::event::{Event, LogId};
@@ -59,7 +60,7 @@ impl Endpoint {
 
 /// A socket that has been upgraded and now belongs to a shard.
 pub struct Newcomer {
-    pub socket: OwnedFd,
+    pub socket: Socket,
     /// The answer to its request, which is the first thing that it is sent.
     pub head: Vec<u8>,
     /// Bytes of the client that came together with its request.
@@ -75,7 +76,7 @@ pub struct Newcomer {
 impl Newcomer {
     /// Somebody unknown who has asked for nothing yet.
     pub fn over(socket: impl Into<OwnedFd>, endpoint: Arc<Endpoint>) -> Self {
-        let (socket, permit) = (socket.into(), Box::new(()));
+        let (socket, permit) = (Socket::from(socket.into()), Box::new(()));
         let (head, read_ahead, wishes) = (Vec::new(), Vec::new(), Vec::new());
         Self { socket, head, read_ahead, endpoint, identity: None, wishes, permit }
     }

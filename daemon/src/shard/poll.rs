@@ -35,6 +35,8 @@ pub enum Interest {
 /// Something that has bytes to send.
 pub trait Sink {
     fn fd(&self) -> BorrowedFd<'_>;
+    /// Comes before anything else of a turn.
+    fn prepare(&mut self);
     /// Puts the waiting pieces from the front on into the room there is, and returns how many these are.
     fn pieces<'a>(&'a self, room: &mut [IoSlice<'a>; MAX_PIECES]) -> usize;
     /// What became of them; whether to go on at once with what still waits.
@@ -118,6 +120,7 @@ impl Backend for Epoll {
     fn flush<S: Sink>(&mut self, sinks: &mut Slab<S>, dirty: &[usize]) {
         for &token in dirty {
             let Some(sink) = sinks.get_mut(token) else { continue };
+            sink.prepare();
             while sink.sent(send(sink)) == Next::Continue {}
         }
     }

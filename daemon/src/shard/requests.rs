@@ -63,17 +63,6 @@ impl<B: Backend> Shard<B> {
         }
     }
 
-    /// Carries out what the connection asks for by being opened, as soon as it is clear whether that is its right.
-    pub(super) fn open(&mut self, token: usize) {
-        let connection = &self.connections[token];
-        if connection.standing.must_say_who() {
-            return;
-        }
-        for command in connection.dialect().opening(&connection.endpoint.streams) {
-            self.handle(token, Ok(Request { id: None, command }));
-        }
-    }
-
     pub(super) fn handle(&mut self, token: usize, request: Result<Request, Refusal>) {
         if self.connections[token].standing.must_say_who()
             && !matches!(&request, Ok(Request { command: Command::Auth { .. }, .. }))

@@ -49,7 +49,7 @@ fn config() -> Config {
 }
 
 fn serve(newcomer: Newcomer) -> io::Result<()> {
-    let mut socket = TcpStream::from(newcomer.socket);
+    let mut socket = TcpStream::from(newcomer.socket.fd);
     socket.set_nonblocking(false)?;
     socket.write_all(&newcomer.head)?;
     let mut decoder = Decoder::new(MAX_MESSAGE);

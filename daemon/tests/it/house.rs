@@ -43,6 +43,7 @@ pub fn config() -> Config {
         max_connections: 100,
         max_per_ip: 100,
         header_timeout: Duration::from_secs(10),
+        certificate: None,
     }
 }
 

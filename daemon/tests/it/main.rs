@@ -19,6 +19,8 @@ mod clients;
 mod closing;
 mod documents;
 mod echo;
+mod encrypted;
+mod events;
 mod foreign;
 mod fuzzing;
 mod handshake;
@@ -60,6 +62,8 @@ fn main() -> ExitCode {
         clients::tests(),
         closing::tests(),
         documents::tests(),
+        encrypted::tests(),
+        events::tests(),
         foreign::tests(),
         fuzzing::tests(),
         handshake::tests(),

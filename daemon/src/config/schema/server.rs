@@ -25,6 +25,8 @@ pub struct Server {
         "x-rule": "an origin is scheme and host without a path, like \"https://example.com:8443\"; \"*\" is any"
     }))]
     pub origins: Vec<String>,
+    /// What TCP listeners encrypt with. Default: nothing, they are in clear.
+    pub tls: Option<Tls>,
     /// How long clients may take to leave when the daemon stops, up to 1h; default 10s.
     #[schemars(range(max = 3600))]
     pub drain: Duration,
@@ -36,6 +38,16 @@ pub struct Server {
     /// Which path speaks which dialect. Giving any replaces the default: the native dialect on
     /// /v1/ws, and the same as server-sent events on /v1/sse.
     pub endpoints: Vec<Endpoint>,
+}
+
+/// The files of a certificate; they are read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate and those that vouch for it, in PEM.
+    pub cert: PathBuf,
+    /// Its private key, in PEM: a file or a credential.
+    pub key: Secret,
 }
 
 /// How the shards wait for their sockets.
@@ -154,6 +166,7 @@ impl Default for Server {
         Self {
             listen: vec![loopback(8080), loopback(8000)],
             origins: Vec::new(),
+            tls: None,
             drain: Duration::from_secs(10),
             shards: 0,
             backend: Backend::Auto,

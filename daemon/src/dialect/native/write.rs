@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::SUBPROTOCOL;
 use crate::dialect::{About, Begins, Cause, Loss, Refusal, Reply, RequestId, Shown, Target};
@@ -24,17 +25,7 @@ pub fn event(event: &Event) -> Vec<u8> {
 pub fn reply(reply: &Reply<'_>, unix_ns: i64) -> Vec<u8> {
     match reply {
         Reply::Connected { client_id, heartbeat, streams, user } => {
-            let mut out = Message::begin("status", CONTROL_STREAM, None, 0);
-            out.bytes(b"{\"status\":\"connected\"");
-            out.field("client_id", client_id);
-            out.field("protocol", SUBPROTOCOL);
-            out.number(",\"heartbeat_s\":", heartbeat.as_secs());
-            out.names("streams", streams);
-            if let Some(user) = user {
-                out.field("user", user);
-            }
-            out.bytes(b"}");
-            out.end_with(unix_ns, &None)
+            connected(client_id, *heartbeat, streams, *user, unix_ns)
         }
         Reply::Authenticated { user, expires_unix_ns, id, .. } => {
             let mut out = Message::begin("response", CONTROL_STREAM, None, 0);
@@ -82,6 +73,20 @@ pub fn reply(reply: &Reply<'_>, unix_ns: i64) -> Vec<u8> {
             out.end_with(unix_ns, &None)
         }
     }
+}
+
+fn connected(client_id: &str, heartbeat: Duration, streams: &[Arc<str>], user: Option<&str>, unix_ns: i64) -> Vec<u8> {
+    let mut out = Message::begin("status", CONTROL_STREAM, None, 0);
+    out.bytes(b"{\"status\":\"connected\"");
+    out.field("client_id", client_id);
+    out.field("protocol", SUBPROTOCOL);
+    out.number(",\"heartbeat_s\":", heartbeat.as_secs());
+    out.names("streams", streams);
+    if let Some(user) = user {
+        out.field("user", user);
+    }
+    out.bytes(b"}");
+    out.end_with(unix_ns, &None)
 }
 
 fn subscribed(about: &About<'_>, position: &Position, begins: Begins, unix_ns: i64) -> Vec<u8> {

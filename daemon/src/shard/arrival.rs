@@ -1,0 +1,62 @@
+//! How a connection begins and ends.
+
+use std::time::Duration;
+
+use super::Shard;
+use super::connection::Connection;
+use super::inbox::Newcomer;
+use super::poll::{Backend, Sink as _};
+use crate::dialect::{Reply, Request};
+
+impl<B: Backend> Shard<B> {
+    /// Watches the newcomer's socket, greets, and does what it asked for by coming.
+    pub(super) fn adopt(&mut self, mut newcomer: Newcomer) {
+        let mut read_ahead = std::mem::take(&mut newcomer.read_ahead);
+        let wishes = std::mem::take(&mut newcomer.wishes);
+        let number = self.adopted;
+        self.adopted += 1;
+        let connection = Connection::new(newcomer, number, self.config.max_message, self.hub.memory(), self.now);
+        let token = self.connections.insert(connection);
+        if let Err(error) = self.backend.add(self.connections[token].fd(), token) {
+            tracing::error!(shard = self.index, %error, "a connection could not be watched and is closed");
+            self.connections.remove(token);
+            return;
+        }
+        self.greet(token, self.config.ping_every);
+        self.watch_standing(token);
+        self.open(token);
+        for command in wishes {
+            self.handle(token, Ok(Request { id: None, command }));
+        }
+        let connection = &mut self.connections[token];
+        connection.hear(&mut read_ahead, self.now);
+        self.dirty.mark(connection, token);
+        self.talking.push(token);
+    }
+
+    /// Carries out what the connection asks for by being opened, as soon as it is clear whether that is its right.
+    pub(super) fn open(&mut self, token: usize) {
+        let connection = &self.connections[token];
+        if connection.standing.must_say_who() {
+            return;
+        }
+        for command in connection.dialect().opening(&connection.endpoint.streams) {
+            self.handle(token, Ok(Request { id: None, command }));
+        }
+    }
+
+    pub(super) fn let_go(&mut self, token: usize) {
+        self.forget_all(token);
+        let connection = self.connections.remove(token);
+        self.backend.remove(connection.fd());
+    }
+
+    fn greet(&mut self, token: usize, heartbeat: Duration) {
+        let client_id = format!("{}-{}-{}", self.hub.epoch(), self.index, self.connections[token].number);
+        let streams = self.visible_streams(token);
+        let connection = &mut self.connections[token];
+        let identity = connection.standing.identity().cloned();
+        let user = identity.as_ref().map(|identity| &**identity.user());
+        connection.say(&Reply::Connected { client_id: &client_id, heartbeat, streams: &streams, user });
+    }
+}

@@ -1,0 +1,162 @@
+//! The way to one client: its socket, and what encrypts what goes over it.
+
+use std::io::{self, IoSlice, Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustls::ServerConnection;
+
+use super::outbox::Outbox;
+use super::poll::{self, MAX_PIECES};
+
+/// The most bytes that are encrypted ahead of the socket: what is encrypted can no longer be replaced or dropped.
+const MAX_ENCRYPTED: usize = 64 << 10;
+
+/// A socket that a shard can have, and the session that its handshake began, if it is encrypted.
+pub struct Socket {
+    pub fd: OwnedFd,
+    pub tls: Option<Box<ServerConnection>>,
+}
+
+impl From<OwnedFd> for Socket {
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd, tls: None }
+    }
+}
+
+pub struct Line {
+    fd: OwnedFd,
+    tls: Option<Box<Tls>>,
+}
+
+struct Tls {
+    session: ServerConnection,
+    /// Encrypted and not yet taken by the kernel.
+    unsent: Vec<u8>,
+    sent: usize,
+}
+
+impl Line {
+    pub fn new(socket: Socket) -> Self {
+        let tls = socket.tls.map(|session| Box::new(Tls { session: *session, unsent: Vec::new(), sent: 0 }));
+        Self { fd: socket.fd, tls }
+    }
+
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Whether something is on its way that is no longer in the outbox.
+    pub fn has_unsent(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.sent < tls.unsent.len())
+    }
+
+    /// What was received, in clear: the bytes themselves, or what they decrypt to, which may be nothing yet.
+    pub fn open<'b>(&mut self, received: &'b mut [u8], clear: &'b mut Vec<u8>) -> Result<&'b mut [u8], rustls::Error> {
+        match &mut self.tls {
+            None => Ok(received),
+            Some(tls) => {
+                clear.clear();
+                tls.open(received, clear)?;
+                Ok(clear)
+            }
+        }
+    }
+
+    /// Before the socket is offered something: encrypts as much of what waits as may be on its way.
+    pub fn load(&mut self, outbox: &mut Outbox) {
+        if let Some(tls) = &mut self.tls {
+            tls.load(outbox);
+        }
+    }
+
+    /// Puts what is to be sent next into the room there is, and returns how many pieces these are.
+    pub fn pieces<'a>(&'a self, outbox: &'a Outbox, room: &mut [IoSlice<'a>; MAX_PIECES]) -> usize {
+        match &self.tls {
+            None => outbox.slices(room),
+            Some(tls) if tls.sent < tls.unsent.len() => {
+                room[0] = IoSlice::new(&tls.unsent[tls.sent..]);
+                1
+            }
+            Some(_) => 0,
+        }
+    }
+
+    /// The kernel took this many bytes.
+    pub fn sent(&mut self, outbox: &mut Outbox, count: usize) {
+        match &mut self.tls {
+            None => outbox.sent(count),
+            Some(tls) => tls.sent(count),
+        }
+    }
+
+    /// Tells the other side that nothing more comes; what it sends is still read.
+    pub fn end_writing(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.session.send_close_notify();
+            tls.take_encrypted();
+            // The kernel takes these few bytes at once, or the client has stopped reading and misses nothing.
+            _ = rustix::net::send(&self.fd, &tls.unsent[tls.sent..], rustix::net::SendFlags::NOSIGNAL);
+            (tls.unsent, tls.sent) = (Vec::new(), 0);
+        }
+        poll::end_writing(self.fd.as_fd());
+    }
+}
+
+impl Tls {
+    fn open(&mut self, mut received: &[u8], clear: &mut Vec<u8>) -> Result<(), rustls::Error> {
+        while !received.is_empty() {
+            // Reading from memory fails only when what was decrypted before has not been taken, which is done below.
+            if self.session.read_tls(&mut received).is_err() {
+                return Err(rustls::Error::General("more was received than a session holds".to_owned()));
+            }
+            let outcome = self.session.process_new_packets();
+            // An error after some data leaves the data; nothing more to read is the end of what there is.
+            _ = self.session.reader().read_to_end(clear);
+            self.take_encrypted(); // answers of the protocol's own, such as an alert
+            outcome?;
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, outbox: &mut Outbox) {
+        if self.sent < self.unsent.len() {
+            return;
+        }
+        let mut room = [IoSlice::new(&[]); MAX_PIECES];
+        let count = outbox.slices(&mut room);
+        let mut taken = 0;
+        for piece in &room[..count] {
+            let piece = &piece[..piece.len().min(MAX_ENCRYPTED - taken)];
+            taken += self.session.writer().write(piece).unwrap_or(0);
+            if taken == MAX_ENCRYPTED {
+                break;
+            }
+        }
+        outbox.sent(taken);
+        self.take_encrypted();
+    }
+
+    fn take_encrypted(&mut self) {
+        while self.session.wants_write() {
+            // Writing into memory cannot fail.
+            _ = self.session.write_tls(&mut self.unsent);
+        }
+    }
+
+    fn sent(&mut self, count: usize) {
+        self.sent += count;
+        if self.sent == self.unsent.len() {
+            (self.unsent, self.sent) = (Vec::new(), 0);
+        }
+    }
+}
+
+/// What the session said before it came here: bytes of the client that were decrypted already.
+pub fn take_clear(session: &mut ServerConnection) -> io::Result<Vec<u8>> {
+    let mut clear = Vec::new();
+    match session.reader().read_to_end(&mut clear) {
+        Ok(_) => Ok(clear),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(clear),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,201 @@
+//! The real daemon behind TLS: what clients hear is the same, and the certificate changes without one noticing.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+
+use libtest_mimic::Trial;
+use rcgen::CertifiedKey;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde_json::{Value, json};
+use tungstenite::{Message, WebSocket};
+
+use crate::house::until;
+use crate::http;
+use crate::needs;
+use crate::process::Daemon;
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        needs::nothing(clients_hear_the_same_as_in_clear),
+        needs::nothing(what_is_large_arrives_whole),
+        needs::nothing(a_new_certificate_is_shown_to_who_comes_next),
+        needs::nothing(a_certificate_that_is_none_is_refused_or_left_alone),
+        needs::nothing(who_does_not_encrypt_is_turned_away_and_disturbs_nobody),
+        needs::nothing(server_sent_events_are_encrypted_too),
+    ]
+}
+
+type Encrypted = StreamOwned<ClientConnection, TcpStream>;
+
+/// A certificate for localhost in the files that `CONFIG` names.
+fn certify(folder: &Path) -> CertificateDer<'static> {
+    let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    replace(&folder.join("tls.key"), signing_key.serialize_pem().as_bytes());
+    replace(&folder.join("tls.crt"), cert.pem().as_bytes());
+    cert.der().clone()
+}
+
+/// As programs that renew certificates do: a new file renamed over the old one.
+fn replace(file: &Path, bytes: &[u8]) {
+    let new = file.with_extension("new");
+    std::fs::write(&new, bytes).unwrap();
+    std::fs::rename(new, file).unwrap();
+}
+
+fn config(folder: &Path) -> String {
+    let path = |name: &str| folder.join(name).display().to_string();
+    // The ports stand before it as `[server]` and `[admin]`.
+    format!(
+        "[streams.ticks]\nvisible = true\n[server.tls]\ncert = {:?}\nkey = {{ file = {:?} }}\n",
+        path("tls.crt"),
+        path("tls.key")
+    )
+}
+
+struct House {
+    daemon: Daemon,
+    certificate: CertificateDer<'static>,
+}
+
+impl House {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let certificate = certify(folder.path());
+        let config = config(folder.path());
+        Self { daemon: Daemon::start_in(folder, &config, &[]), certificate }
+    }
+
+    fn dial(&self, trusted: &CertificateDer<'static>) -> Result<Encrypted, rustls::Error> {
+        let mut roots = RootCertStore::empty();
+        roots.add(trusted.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_root_certificates(roots).with_no_client_auth();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut session = ClientConnection::new(Arc::new(config), name)?;
+        let mut socket = http::connect(&self.daemon.clients);
+        while session.is_handshaking() {
+            session.complete_io(&mut socket).map_err(|error| rustls::Error::General(error.to_string()))?;
+        }
+        Ok(StreamOwned::new(session, socket))
+    }
+
+    fn connect(&self) -> WebSocket<Encrypted> {
+        let stream = self.dial(&self.certificate).unwrap();
+        tungstenite::client("wss://localhost/v1/ws", stream).unwrap().0
+    }
+
+    fn subscriber(&self) -> WebSocket<Encrypted> {
+        let mut client = self.connect();
+        client.send(Message::text(r#"{"type":"subscribe","stream":"ticks"}"#)).unwrap();
+        let kinds: Vec<Value> = (0..3).map(|_| hear(&mut client)["type"].clone()).collect();
+        assert_eq!(kinds, ["status", "response", "full_update"]);
+        client
+    }
+
+    fn publish(&self, data: &Value) {
+        assert_eq!(self.daemon.publish("ticks", &json!({"type": "tick", "data": data})).status, 202);
+    }
+}
+
+fn hear(client: &mut WebSocket<Encrypted>) -> Value {
+    loop {
+        if let Message::Text(text) = client.read().unwrap() {
+            return serde_json::from_str(&text).unwrap();
+        }
+    }
+}
+
+fn clients_hear_the_same_as_in_clear() {
+    let house = House::start();
+    let mut clients: Vec<_> = (0..5).map(|_| house.subscriber()).collect();
+    for n in 0..200 {
+        house.publish(&json!({"n": n}));
+    }
+    for client in &mut clients {
+        assert!((0..200).all(|n| hear(client)["data"]["n"] == n));
+        client.send(Message::text(r#"{"type":"ping","id":1}"#)).unwrap();
+        assert_eq!(hear(client)["data"]["status"], "pong");
+        client.close(None).unwrap();
+        let closed = loop {
+            match client.read() {
+                Ok(Message::Close(_)) => break true,
+                Ok(_) => {}
+                Err(_) => break false,
+            }
+        };
+        assert!(closed);
+    }
+    until("all are gone", || {
+        house.daemon.metric(r#"broadcastd_connections{endpoint="/v1/ws",dialect="native"}"#) == Some(0.0)
+    });
+}
+
+fn what_is_large_arrives_whole() {
+    let house = House::start();
+    let mut client = house.subscriber();
+    for size in [16_383, 16_384, 16_385, 65_535, 65_536, 500_000] {
+        let text = "x".repeat(size);
+        house.publish(&json!({"text": text}));
+        assert_eq!(hear(&mut client)["data"]["text"], text, "{size}");
+        let asked = format!(r#"{{"type":"ping","id":1,"pad":"{}"}}"#, "y".repeat(size.min(60_000)));
+        client.send(Message::text(asked)).unwrap();
+        assert_eq!(hear(&mut client)["data"]["status"], "pong", "{size}");
+    }
+}
+
+fn a_new_certificate_is_shown_to_who_comes_next() {
+    let house = House::start();
+    let mut before = house.subscriber();
+    let fresh = certify(house.daemon.folder.path());
+    house.daemon.wait_for_log("the certificate was read again");
+    until("the new one is shown", || house.dial(&fresh).is_ok());
+    assert!(house.dial(&house.certificate).is_err(), "the old one is no longer shown");
+    house.publish(&json!({"n": 1}));
+    assert_eq!(hear(&mut before)["data"]["n"], 1, "who was there has not noticed");
+    replace(&house.daemon.folder.path().join("tls.crt"), b"no certificate");
+    house.daemon.wait_for_log("the one before stays");
+    assert!(house.dial(&fresh).is_ok());
+}
+
+fn a_certificate_that_is_none_is_refused_or_left_alone() {
+    let house = House::start();
+    let text = config(house.daemon.folder.path());
+    let refused = house.daemon.refuse(|| house.daemon.configure(&text.replace("tls.crt", "lost.crt")));
+    assert!(refused.contains("`server.tls.cert`") && refused.contains("lost.crt cannot be used"), "{refused}");
+    std::fs::write(house.daemon.folder.path().join("other.key"), "no key").unwrap();
+    let refused = house.daemon.refuse(|| house.daemon.configure(&text.replace("tls.key", "other.key")));
+    assert!(refused.contains("`server.tls.key`"), "{refused}");
+    assert!(house.dial(&house.certificate).is_ok(), "what runs goes on");
+    house.daemon.reload(|| house.daemon.configure("[streams.ticks]\nvisible = true\n"));
+    assert!(house.dial(&house.certificate).is_err());
+    assert_eq!(http::get(&house.daemon.clients, "/nowhere").status, 404, "it is in clear again");
+}
+
+fn who_does_not_encrypt_is_turned_away_and_disturbs_nobody() {
+    let house = House::start();
+    let mut client = house.subscriber();
+    for bytes in [&b"GET /v1/ws HTTP/1.1\r\n\r\n"[..], &[0x16, 3, 1, 0xff, 0xff], &[0; 100]] {
+        let mut socket = http::connect(&house.daemon.clients);
+        socket.write_all(bytes).unwrap();
+        socket.shutdown(std::net::Shutdown::Write).unwrap();
+        _ = socket.read_to_end(&mut Vec::new());
+    }
+    let refused = r#"broadcastd_connections_refused_total{reason="tls"}"#;
+    until("they are counted", || house.daemon.metric(refused) == Some(3.0));
+    house.publish(&json!({"n": 1}));
+    assert_eq!(hear(&mut client)["data"]["n"], 1);
+}
+
+fn server_sent_events_are_encrypted_too() {
+    let house = House::start();
+    let mut stream = house.dial(&house.certificate).unwrap();
+    stream.write_all(b"GET /v1/sse?topic=ticks HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line == "event: full_update"));
+    house.publish(&json!({"n": 7}));
+    assert!(lines.any(|line| line.starts_with("data: ") && line.contains(r#""n":7"#)));
+}
