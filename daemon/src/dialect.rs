@@ -1,12 +1,16 @@
 //! What all dialects have in common: the commands a client can give and the replies it can get. A dialect is pure: text
 //! in, commands out; events and replies in, text out.
 
+pub mod fastws;
 mod json;
+pub mod members;
 pub mod native;
 mod refusal;
 pub mod spc;
 pub mod sse;
 pub mod streams;
+pub mod user;
+mod voice;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +20,8 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 pub use self::refusal::{Code, Refusal};
-use crate::event::{Event, Format, Position};
+pub use self::voice::Voice;
+use crate::event::Position;
 
 /// A wire format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +33,10 @@ pub enum Dialect {
     Streams,
     /// Statistical process control: characteristics by number, and acknowledgements for everybody.
     Spc,
+    /// Routes: `bars.subscribe`, `bars.update`.
+    Fastws(fastws::Revision),
+    /// The connection is the subscription to what is the user's own.
+    User,
 }
 
 impl Dialect {
@@ -37,6 +46,8 @@ impl Dialect {
             Self::Sse => "sse",
             Self::Streams => "streams",
             Self::Spc => "spc",
+            Self::Fastws(_) => "fastws",
+            Self::User => "user",
         }
     }
 
@@ -49,14 +60,15 @@ impl Dialect {
     pub fn subprotocols(self) -> &'static [&'static str] {
         match self {
             Self::Native => &[native::SUBPROTOCOL],
-            Self::Sse | Self::Streams | Self::Spc => &[],
+            Self::Sse | Self::Streams | Self::Fastws(_) | Self::User | Self::Spc => &[],
         }
     }
 
     /// What a connection asks for by being opened. `served` are the names of the endpoint's streams.
     pub fn opening(self, served: &[String]) -> Vec<Command> {
         match self {
-            Self::Native | Self::Sse | Self::Streams => Vec::new(),
+            Self::Native | Self::Sse | Self::Streams | Self::Fastws(_) => Vec::new(),
+            Self::User => user::opening(served),
             Self::Spc => spc::opening(served),
         }
     }
@@ -68,6 +80,8 @@ impl Dialect {
             Self::Sse => Vec::new(),
             Self::Streams => vec![streams::parse(text)],
             Self::Spc => vec![spc::parse(text, served)],
+            Self::Fastws(revision) => fastws::parse(text, revision),
+            Self::User => user::parse(),
         }
     }
 
@@ -78,21 +92,24 @@ impl Dialect {
             Self::Sse => Said::Texts(vec![sse::reply(reply, unix_ns)]),
             Self::Streams => Said::Texts(vec![streams::reply(reply, unix_ns)]),
             Self::Spc => Said::Texts(spc::reply(reply)),
+            Self::Fastws(revision) => fastws::reply(reply, revision),
+            Self::User => user::reply(reply, unix_ns),
         }
     }
 
     /// Whether a subscription begins with what there is, unless config says otherwise.
     pub fn begins_with_snapshot(self) -> bool {
         match self {
-            Self::Native | Self::Sse | Self::Streams => true,
-            Self::Spc => false,
+            Self::Native | Self::Sse | Self::Streams | Self::User => true,
+            Self::Fastws(_) | Self::Spc => false,
         }
     }
 
     /// The client's own spelling of a topic, where events have to repeat it.
-    pub fn spelled_topic(self, _target: &Target) -> Option<Arc<str>> {
+    pub fn spelled_topic(self, target: &Target) -> Option<Arc<str>> {
         match self {
-            Self::Native | Self::Sse | Self::Streams | Self::Spc => None,
+            Self::Native | Self::Sse | Self::Streams | Self::User | Self::Spc => None,
+            Self::Fastws(revision) => fastws::spelled_topic(target, revision).map(Arc::from),
         }
     }
 
@@ -100,7 +117,7 @@ impl Dialect {
     pub fn can_authenticate(self) -> bool {
         match self {
             Self::Native | Self::Streams | Self::Spc => true,
-            Self::Sse => false,
+            Self::Sse | Self::Fastws(_) | Self::User => false,
         }
     }
 
@@ -109,7 +126,7 @@ impl Dialect {
     pub fn can_resync(self) -> bool {
         match self {
             Self::Native | Self::Sse | Self::Streams => true,
-            Self::Spc => false,
+            Self::Fastws(_) | Self::User | Self::Spc => false,
         }
     }
 
@@ -120,7 +137,12 @@ impl Dialect {
 
     /// Whether a client may leave what it is not subscribed to.
     pub fn may_leave_nothing(self) -> bool {
-        self == Self::Spc
+        matches!(self, Self::Fastws(_) | Self::Spc)
+    }
+
+    /// What a handshake without a valid token is answered, where the dialect's clients know a wording of their own.
+    pub fn unauthorized(self) -> Option<&'static str> {
+        (self == Self::User).then_some(user::UNAUTHORIZED)
     }
 }
 
@@ -129,44 +151,6 @@ impl Dialect {
 pub enum Said {
     Texts(Vec<Vec<u8>>),
     Close { code: u16, reason: &'static str },
-}
-
-/// How the events of a subscription are put into words: what their text depends on beside themselves.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Voice {
-    pub dialect: Dialect,
-    /// What the client calls the stream, where that is not its name.
-    pub alias: Option<Arc<str>>,
-    /// The client's own spelling of its topic, in dialects that repeat it with each event.
-    pub topic: Option<Arc<str>>,
-}
-
-impl Voice {
-    /// A dialect without any peculiarity of the client.
-    pub fn of(dialect: Dialect) -> Self {
-        Self { dialect, alias: None, topic: None }
-    }
-
-    /// Where an event keeps its text, if that is the same for all clients of the dialect.
-    pub fn format(&self) -> Option<Format> {
-        let is_common = self.alias.is_none() && self.topic.is_none();
-        is_common.then_some(Format(match self.dialect {
-            Dialect::Native => 0,
-            Dialect::Sse => 1,
-            Dialect::Streams => 2,
-            Dialect::Spc => 3,
-        }))
-    }
-
-    /// The event's text on the wire.
-    pub fn event(&self, event: &Event) -> Vec<u8> {
-        match self.dialect {
-            Dialect::Native => native::event(event),
-            Dialect::Sse => sse::event(event),
-            Dialect::Streams => streams::event(event, self.alias.as_deref()),
-            Dialect::Spc => spc::event(event),
-        }
-    }
 }
 
 /// The mark by which a client recognises the answer to its request: JSON as the client wrote it.

@@ -31,16 +31,15 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use self::connection::{Connection, Told};
+use self::connection::Connection;
 use self::groups::{Groups, Member};
 pub use self::handle::Handle;
 use self::inbox::{Inbound, Inbox};
 use self::poll::{Backend, Ready, Sink, WAKE_TOKEN};
 use self::rate::Rate;
-use crate::dialect::{Loss, Reply};
+use crate::dialect::Loss;
 use crate::event::LogId;
 use crate::hub::Hub;
-use crate::hub::settings::Source;
 use crate::hub::targets::Outlet;
 use crate::identity::Verifier;
 use crate::metrics;
@@ -292,39 +291,6 @@ impl<B: Backend> Shard<B> {
         tokens.sort_unstable();
         tokens.dedup();
         tokens
-    }
-
-    fn tell_source(&mut self, log: LogId, seq: u64, source: &Source) {
-        self.distribute(); // what came before is told before
-        self.read_history(log, seq);
-        let Some(routes) = self.groups.log(log) else { return };
-        let name = routes.stream.name().clone();
-        let mut untold = 0;
-        for token in self.members_of(log, |_| true) {
-            let stream = &*self.called(token, log).unwrap_or_else(|| name.clone());
-            let connection = &mut self.connections[token];
-            let reply = match source {
-                Source::Absent(reason) => Reply::NoSource { stream, reason },
-                Source::Removed => {
-                    connection.say_last_losses(log, stream, seq);
-                    Reply::NoSource { stream, reason: "the stream was removed" }
-                }
-                Source::Running | Source::Declared => Reply::SourceBack { stream },
-            };
-            untold += usize::from(connection.say(&reply) == Told::NoWords);
-            self.dirty.mark(connection, token);
-            if *source == Source::Removed {
-                self.forget_log(token, log);
-            }
-        }
-        if untold > 0 {
-            tracing::info!(
-                stream = &*name,
-                ?source,
-                untold,
-                "connections whose dialect has no words for it were not told"
-            );
-        }
     }
 
     /// Sends what waits, then looks after everybody who was touched in this turn.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::config::schema;
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, fastws};
 use crate::folders::Env;
 use crate::hub::history::Bounds;
 use crate::hub::log::Limits;
@@ -79,6 +79,11 @@ fn endpoint(endpoint: &schema::Endpoint) -> Endpoint {
         schema::Dialect::Sse => Dialect::Sse,
         schema::Dialect::Streams => Dialect::Streams,
         schema::Dialect::Spc => Dialect::Spc,
+        schema::Dialect::Fastws => Dialect::Fastws(match endpoint.revision {
+            schema::Revision::C => fastws::Revision::C,
+            schema::Revision::A | schema::Revision::Default => fastws::Revision::A,
+        }),
+        schema::Dialect::User => Dialect::User,
     };
     Endpoint {
         path: endpoint.path.clone(),

@@ -40,8 +40,8 @@ codes! {
     EXPOSED = "C033", "The admin listener is open to other machines without a token.";
     UNUSABLE_ADDRESS = "C034", "An address cannot be listened on: it is taken, not this machine's, or not allowed.";
     SHADOWED_STREAM = "C035", "An endpoint's alias has the name of a stream, which could not be reached any more.";
-    ONE_STREAM = "C036", "The endpoint's dialect has no names for streams, so it serves exactly one.";
     IGNORED = "C040", "Something that looks like configuration has no effect.";
+    UNFIT = "C041", "A setting of an endpoint does not fit the dialect that is spoken there.";
 }
 
 #[cfg(test)]

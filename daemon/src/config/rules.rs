@@ -1,5 +1,7 @@
 //! What a schema cannot say: names, listeners, endpoints and addresses that must fit each other.
 
+mod dialects;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
@@ -8,7 +10,7 @@ use super::{
     code,
     diagnostic::Diagnostic,
     document::{Document, pointer_to},
-    schema::{Auth, Config, Dialect, Endpoint},
+    schema::{Auth, Config, Endpoint},
     value::Address,
     words::nearest,
 };
@@ -28,8 +30,15 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// document, and no rule speaks about values that are not the operator's.
 pub fn check(document: &Document, config: &Config, faults: &[String]) -> Vec<Diagnostic> {
     let rules = Rules { document, config, faults };
-    let found =
-        [rules.names(), rules.listening(), rules.circles(), rules.addresses(), rules.endpoints(), rules.values()];
+    let found = [
+        rules.names(),
+        rules.listening(),
+        rules.circles(),
+        rules.addresses(),
+        rules.endpoints(),
+        rules.dialects(),
+        rules.values(),
+    ];
     found.concat()
 }
 
@@ -194,17 +203,9 @@ impl Rules<'_> {
         found
     }
 
-    /// The streams that an endpoint offers exist, and are as many as its dialect can tell apart.
+    /// The streams that an endpoint offers exist.
     fn served_streams(&self, endpoint: &Endpoint, pointer: &str) -> Vec<Diagnostic> {
         let mut found = Vec::new();
-        let has_one = matches!(&endpoint.streams[..], [only] if only != "*");
-        if endpoint.dialect == Dialect::Spc && !has_one && self.sound(pointer) {
-            let message = format!("the endpoint `{}` of dialect \"spc\" must name exactly one stream", endpoint.path);
-            let written = self.document.value(pointer).map_or(pointer.trim_end_matches("/streams"), |_| pointer);
-            let many = Diagnostic::of_value(code::ONE_STREAM, self.document, written, message);
-            let help = "its clients have no names for streams; write streams = [\"alerts\"], and an endpoint for each";
-            found.push(many.label("not one stream").help(help));
-        }
         for (nth, stream) in endpoint.streams.iter().enumerate().filter(|(_, stream)| *stream != "*") {
             let message = format!("the endpoint `{}` offers `{stream}`, which nobody declares", endpoint.path);
             let help = "name a stream or broadcaster, or \"*\" for all";

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use hub::{History, Hub, Ping};
-pub use server::{Admin, Auth, Backend, Dialect, Endpoint, Secret, Server, Tls};
+pub use server::{Admin, Auth, Backend, Dialect, Endpoint, Revision, Secret, Server, Tls};
 pub use streams::{Broadcaster, DeclaredStream, HistoryOverride, Lag, Restart, StreamOverride};
 
 /// The whole configuration. Every key is optional but `plugin` of a broadcaster.

@@ -122,11 +122,14 @@ fn an_empty_file_is_the_defaults() {
 }
 
 #[test]
-fn the_shipped_file_shows_the_defaults_and_one_example() {
+fn the_shipped_file_shows_the_defaults_and_the_bars_example() {
     let shipped = Config::shipped(&source(&[], &[])).unwrap();
     let mut config = shipped.config;
     let bars = config.broadcasters.remove("bars").unwrap();
     assert_eq!(config.streams.remove("ticks"), Some(DeclaredStream::default()));
+    let door = config.server.endpoints.pop().unwrap();
+    assert_eq!((&*door.path, door.dialect, &*door.streams), ("/api/v1/ws", Dialect::Fastws, &["bars".to_owned()][..]));
+    assert_eq!(door.auth, Auth::None);
     assert_eq!(config, Config::default(), "what the shipped file shows as default is none");
     assert_eq!(bars.plugin, "bars");
     assert_eq!(bars.env.as_deref(), Some("BAR_BROADCASTER"));

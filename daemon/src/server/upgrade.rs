@@ -109,7 +109,7 @@ impl Gate {
         }
         let denied = |message: String| {
             count::connection_refused("identity");
-            Denied::unauthorized(message)
+            Denied::unauthorized(message).worded(endpoint.dialect.unauthorized())
         };
         match bearer(request) {
             Some(token) => {

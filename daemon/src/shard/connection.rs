@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::encoding;
+use super::encoding::{self, Told};
 use super::inbox::{Endpoint, Newcomer};
 use super::line::Line;
 use super::outbox::Outbox;
@@ -54,13 +54,6 @@ enum Stage {
     Closed(Instant),
     /// The socket is of no more use.
     Gone,
-}
-
-/// Whether a client was told something, or could not be because its dialect has no words for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    Yes,
-    NoWords,
 }
 
 pub struct Connection {
@@ -258,13 +251,17 @@ impl Connection {
                 }
                 return Told::NoWords;
             }
-            Said::Texts(texts) => {
-                self.outbox.control(self.end_block(encoding::texts(&texts, self.dialect(), &self.memory)))
-            }
+            Said::Texts(texts) => self.say_texts(&texts),
             // Only what it has just said can have this answer.
             Said::Close { code, reason } => self.close(code, reason, self.heard_at),
         }
         Told::Yes
+    }
+
+    fn say_texts(&mut self, texts: &[Vec<u8>]) {
+        if !texts.is_empty() {
+            self.outbox.control(self.end_block(encoding::texts(texts, self.dialect(), &self.memory)));
+        }
     }
 
     /// The text that shows records, for all connections of the dialect that are shown the same.
@@ -326,7 +323,10 @@ impl Connection {
         self.waiting.clear();
         self.outbox.drop_all();
         for reply in last_words {
-            self.say(reply);
+            // A dialect that would only close for it leaves that to the code, which tells more.
+            if let Said::Texts(texts) = self.dialect().reply(reply, unix_now()) {
+                self.say_texts(&texts);
+            }
         }
         if self.dialect().is_framed() {
             self.outbox.control(frame::close(code, reason));

@@ -9,6 +9,13 @@ use crate::event::Event;
 use crate::memory::Memory;
 use crate::websocket::frame;
 
+/// Whether a client was told something, or could not be because its dialect has no words for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    Yes,
+    NoWords,
+}
+
 /// The event as this voice says it, kept with the event where all clients of the dialect get the same.
 pub fn event(event: &Event, voice: &Voice) -> Bytes {
     let encode = || texts(&[voice.event(event)], voice.dialect, event.charge.memory());

@@ -56,12 +56,12 @@ impl<B: Backend> Shard<B> {
         }
     }
 
-    /// Those of these patterns, which are sorted, that the connection is subscribed to by this name of the stream.
+    /// Those of these patterns, which are sorted, that the connection is subscribed to by this name of the stream and of the topic.
     pub(super) fn subscriptions_to(&self, token: usize, meant: &Meant) -> Vec<Subscription> {
         let is_meant = |subscription: &&Subscription| {
-            self.groups.get(subscription.group).is_some_and(|group| {
-                group.voice.alias == meant.voice.alias && meant.patterns.binary_search(&group.pattern).is_ok()
-            })
+            self.groups
+                .get(subscription.group)
+                .is_some_and(|group| group.voice == meant.voice && meant.patterns.binary_search(&group.pattern).is_ok())
         };
         self.connections[token].subscriptions.iter().filter(is_meant).copied().collect()
     }

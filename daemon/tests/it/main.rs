@@ -17,6 +17,7 @@ mod bad_reload;
 mod broadcasters;
 mod clients;
 mod closing;
+mod dialogue;
 mod documents;
 mod echo;
 mod encrypted;
@@ -44,7 +45,7 @@ mod streams;
 mod stumbling;
 mod supervision;
 mod tidy;
-mod transcript;
+mod transcripts;
 mod unit;
 
 use std::process::ExitCode;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         stumbling::tests(),
         supervision::tests(),
         tidy::tests(),
+        transcripts::tests(),
         unit::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()

@@ -9,10 +9,10 @@ use broadcastd::hub::settings::{Settings, Source};
 use libtest_mimic::Trial;
 use serde_json::json;
 
+use crate::dialogue::{self, Dialogue};
 use crate::house::{House, hear_json, say, shard_config};
 use crate::needs;
 use crate::process::Daemon;
-use crate::transcript::{self, Transcript};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -32,15 +32,15 @@ auth = "none"
 "#;
 
 fn everything_that_is_said() {
-    let endpoint = transcript::endpoint(PATH, Dialect::Spc, &["alerts"]);
-    let house = House::with(transcript::serving([endpoint]), shard_config());
+    let endpoint = dialogue::endpoint(PATH, Dialect::Spc, &["alerts"]);
+    let house = House::with(dialogue::serving([endpoint]), shard_config());
     let alerts = house.hub.declare("alerts", Settings::default());
     let publish = |kind: &str, topic: &str, payload: &str| {
         let draft = Draft { kind, topic, key: kind, payload: payload.as_bytes(), ..Draft::default() };
         alerts.publish(&draft, None).unwrap();
     };
     publish("control_limits", "1", r#"{"characteristic_id":1,"ucl":103.0}"#);
-    let mut client = Transcript::open(&house.address(), PATH);
+    let mut client = Dialogue::open(&house.address(), PATH);
     client.says(r#"{"type":"ping"}"#);
     client.hears();
     client.note("a violation is acknowledged");
@@ -92,7 +92,7 @@ fn everything_that_is_said() {
 fn what_is_not_told_is_counted() {
     let broadcaster = "[broadcasters.alerts]\nplugin = \"faulty\"\nenabled = false\n";
     let daemon = Daemon::start(&format!("{CONFIG}{broadcaster}"));
-    let mut client = transcript::open(&daemon.clients, PATH);
+    let mut client = dialogue::open(&daemon.clients, PATH);
     say(&mut client, r#"{"type":"subscribe","characteristic_ids":[1]}"#);
     assert_eq!(hear_json(&mut client), json!({"type": "subscribed", "characteristic_ids": [1]}));
     say(&mut client, r#"{"type":"ping"}"#);

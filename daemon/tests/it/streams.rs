@@ -14,11 +14,11 @@ use broadcastd::shard::inbox::Endpoint;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
+use crate::dialogue::{self, Dialogue};
 use crate::house::{House, hear_json, say, shard_config};
 use crate::http::{ask, get};
 use crate::needs;
 use crate::process::Daemon;
-use crate::transcript::{self, Transcript};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -37,12 +37,12 @@ const HEARTBEAT: &str = r#"{"type":"heartbeat","timestamp":"2026-01-05T10:00:30.
 
 fn endpoint() -> Endpoint {
     let aliases = [("session_update".to_owned(), "state_machines".to_owned())].into();
-    Endpoint { aliases, ..transcript::endpoint(PATH, Dialect::Streams, &["state_machines", "bars", "orders"]) }
+    Endpoint { aliases, ..dialogue::endpoint(PATH, Dialect::Streams, &["state_machines", "bars", "orders"]) }
 }
 
 /// A house with state machines, as their broadcaster declares them.
 fn house(endpoint: Endpoint) -> House {
-    let house = House::with(transcript::serving([endpoint]), shard_config());
+    let house = House::with(dialogue::serving([endpoint]), shard_config());
     let kinds = ["state_change", "instance_added", "instance_removed"];
     let collections = kinds.map(|kind| (kind.to_owned(), "instances".to_owned())).into();
     let template = Template::parse("{session_id}").unwrap();
@@ -67,7 +67,7 @@ fn change(house: &House, session_id: &str, state: &str) {
 
 fn everything_that_is_said() {
     let house = house(endpoint());
-    let mut page = Transcript::open(&house.address(), PATH);
+    let mut page = Dialogue::open(&house.address(), PATH);
     page.hears();
     page.says(SUBSCRIBE);
     page.hears();
@@ -117,7 +117,7 @@ fn everything_that_is_said() {
 /// The client's rules, run by node against what the daemon says.
 fn a_page_keeps_its_connection_for_ten_minutes() {
     let house = house(endpoint());
-    let mut page = transcript::open(&house.address(), PATH);
+    let mut page = dialogue::open(&house.address(), PATH);
     let connected = hear_json(&mut page);
     say(&mut page, SUBSCRIBE);
     let subscribed = [hear_json(&mut page), hear_json(&mut page)];
@@ -187,7 +187,7 @@ fn the_state_is_what_everybody_may_read() {
 }
 
 fn the_state_is_where_the_dialect_is() {
-    let mut config = transcript::serving([]);
+    let mut config = dialogue::serving([]);
     config.listen = vec!["127.0.0.1:0".into(), "localhost:0".into()];
     let native = Endpoint::open("/v1/ws", Dialect::Native);
     config.endpoints = vec![
@@ -227,7 +227,7 @@ visible = true
 
 fn a_relay_is_heard_and_its_state_is_fetched() {
     let daemon = Daemon::start(CONFIG);
-    let mut page = transcript::open(&daemon.clients, PATH);
+    let mut page = dialogue::open(&daemon.clients, PATH);
     assert_eq!(hear_json(&mut page)["status"], "connected");
     say(&mut page, r#"{"type":"subscribe","stream":"session_update","params":{"session_id":"exec_1"}}"#);
     assert_eq!(hear_json(&mut page)["status"], "subscribed");

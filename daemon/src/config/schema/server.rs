@@ -78,6 +78,9 @@ pub struct Endpoint {
     /// The wire format; default "native".
     #[serde(default)]
     pub dialect: Dialect,
+    /// What generation of clients comes here, where a dialect has several: fastws "a" (default) or "c". Default: "".
+    #[serde(default)]
+    pub revision: Revision,
     /// The streams that can be reached here, by name; "*" (default) is all visible ones.
     #[serde(default = "all_streams")]
     #[schemars(length(min = 1))]
@@ -105,6 +108,21 @@ pub enum Dialect {
     Streams,
     /// Statistical process control: characteristics by number. Wants exactly one stream, by name.
     Spc,
+    /// Routes such as bars.subscribe and bars.update.
+    Fastws,
+    /// The connection is the subscription to what is the user's own.
+    User,
+}
+
+/// A generation of clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Revision {
+    #[default]
+    #[serde(rename = "")]
+    Default,
+    A,
+    C,
 }
 
 /// Whether clients say who they are.
@@ -187,6 +205,7 @@ impl Default for Endpoint {
             path: "/v1/ws".to_owned(),
             listen: None,
             dialect: Dialect::Native,
+            revision: Revision::Default,
             streams: all_streams(),
             aliases: BTreeMap::new(),
             snapshot: None,

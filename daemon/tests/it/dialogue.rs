@@ -29,12 +29,12 @@ pub fn endpoint(path: &str, dialect: Dialect, streams: &[&str]) -> Endpoint {
     Endpoint { streams, snapshot: dialect.begins_with_snapshot(), ..Endpoint::open(path, dialect) }
 }
 
-pub struct Transcript {
+pub struct Dialogue {
     client: Client,
     lines: Vec<String>,
 }
 
-impl Transcript {
+impl Dialogue {
     pub fn open(address: &str, path: &str) -> Self {
         Self { client: open(address, path), lines: vec![format!("# a client connects to {path}")] }
     }
