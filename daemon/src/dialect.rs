@@ -2,11 +2,15 @@
 //! in, commands out; events and replies in, text out.
 
 pub mod fastws;
+mod json;
 pub mod members;
 pub mod native;
 mod refusal;
+pub mod spc;
 pub mod sse;
+pub mod streams;
 pub mod user;
+mod voice;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +20,8 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 pub use self::refusal::{Code, Refusal};
-use crate::event::{Event, Format, Position};
+pub use self::voice::Voice;
+use crate::event::Position;
 
 /// A wire format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,6 +29,10 @@ pub enum Dialect {
     Native,
     /// The native messages as server-sent events.
     Sse,
+    /// One connection per page, with subscriptions by stream and `session_id`.
+    Streams,
+    /// Statistical process control: characteristics by number, and acknowledgements for everybody.
+    Spc,
     /// Routes: `bars.subscribe`, `bars.update`.
     Fastws(fastws::Revision),
     /// The connection is the subscription to what is the user's own.
@@ -35,6 +44,8 @@ impl Dialect {
         match self {
             Self::Native => "native",
             Self::Sse => "sse",
+            Self::Streams => "streams",
+            Self::Spc => "spc",
             Self::Fastws(_) => "fastws",
             Self::User => "user",
         }
@@ -49,23 +60,26 @@ impl Dialect {
     pub fn subprotocols(self) -> &'static [&'static str] {
         match self {
             Self::Native => &[native::SUBPROTOCOL],
-            Self::Sse | Self::Fastws(_) | Self::User => &[],
+            Self::Sse | Self::Streams | Self::Fastws(_) | Self::User | Self::Spc => &[],
         }
     }
 
     /// What a connection asks for by being opened. `served` are the names of the endpoint's streams.
     pub fn opening(self, served: &[String]) -> Vec<Command> {
         match self {
-            Self::Native | Self::Sse | Self::Fastws(_) => Vec::new(),
+            Self::Native | Self::Sse | Self::Streams | Self::Fastws(_) => Vec::new(),
             Self::User => user::opening(served),
+            Self::Spc => spc::opening(served),
         }
     }
 
     /// The requests in one text message, in order.
-    pub fn parse(self, text: &str, _served: &[String]) -> Vec<Result<Request, Refusal>> {
+    pub fn parse(self, text: &str, served: &[String]) -> Vec<Result<Request, Refusal>> {
         match self {
             Self::Native => native::parse(text),
             Self::Sse => Vec::new(),
+            Self::Streams => vec![streams::parse(text)],
+            Self::Spc => vec![spc::parse(text, served)],
             Self::Fastws(revision) => fastws::parse(text, revision),
             Self::User => user::parse(),
         }
@@ -76,6 +90,8 @@ impl Dialect {
         match self {
             Self::Native => Said::Texts(vec![native::reply(reply, unix_ns)]),
             Self::Sse => Said::Texts(vec![sse::reply(reply, unix_ns)]),
+            Self::Streams => Said::Texts(vec![streams::reply(reply, unix_ns)]),
+            Self::Spc => Said::Texts(spc::reply(reply)),
             Self::Fastws(revision) => fastws::reply(reply, revision),
             Self::User => user::reply(reply, unix_ns),
         }
@@ -84,15 +100,15 @@ impl Dialect {
     /// Whether a subscription begins with what there is, unless config says otherwise.
     pub fn begins_with_snapshot(self) -> bool {
         match self {
-            Self::Native | Self::Sse | Self::User => true,
-            Self::Fastws(_) => false,
+            Self::Native | Self::Sse | Self::Streams | Self::User => true,
+            Self::Fastws(_) | Self::Spc => false,
         }
     }
 
     /// The client's own spelling of a topic, where events have to repeat it.
     pub fn spelled_topic(self, target: &Target) -> Option<Arc<str>> {
         match self {
-            Self::Native | Self::Sse | Self::User => None,
+            Self::Native | Self::Sse | Self::Streams | Self::User | Self::Spc => None,
             Self::Fastws(revision) => fastws::spelled_topic(target, revision).map(Arc::from),
         }
     }
@@ -100,7 +116,7 @@ impl Dialect {
     /// Whether a client may say who it is after it has come in.
     pub fn can_authenticate(self) -> bool {
         match self {
-            Self::Native => true,
+            Self::Native | Self::Streams | Self::Spc => true,
             Self::Sse | Self::Fastws(_) | Self::User => false,
         }
     }
@@ -109,14 +125,19 @@ impl Dialect {
     /// begins anew.
     pub fn can_resync(self) -> bool {
         match self {
-            Self::Native | Self::Sse => true,
-            Self::Fastws(_) | Self::User => false,
+            Self::Native | Self::Sse | Self::Streams => true,
+            Self::Fastws(_) | Self::User | Self::Spc => false,
         }
+    }
+
+    /// Whether parameters that the stream's template does not have are left out, instead of being refused.
+    pub fn overlooks_unknown_params(self) -> bool {
+        self == Self::Streams
     }
 
     /// Whether a client may leave what it is not subscribed to.
     pub fn may_leave_nothing(self) -> bool {
-        matches!(self, Self::Fastws(_))
+        matches!(self, Self::Fastws(_) | Self::Spc)
     }
 
     /// What a handshake without a valid token is answered, where the dialect's clients know a wording of their own.
@@ -130,44 +151,6 @@ impl Dialect {
 pub enum Said {
     Texts(Vec<Vec<u8>>),
     Close { code: u16, reason: &'static str },
-}
-
-/// How the events of a subscription are put into words: what their text depends on beside themselves.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Voice {
-    pub dialect: Dialect,
-    /// What the client calls the stream, where that is not its name.
-    pub alias: Option<Arc<str>>,
-    /// The client's own spelling of its topic, in dialects that repeat it with each event.
-    pub topic: Option<Arc<str>>,
-}
-
-impl Voice {
-    /// A dialect without any peculiarity of the client.
-    pub fn of(dialect: Dialect) -> Self {
-        Self { dialect, alias: None, topic: None }
-    }
-
-    /// Where an event keeps its text, if that is the same for all clients of the dialect.
-    pub fn format(&self) -> Option<Format> {
-        let is_common = self.alias.is_none() && self.topic.is_none();
-        is_common.then_some(Format(match self.dialect {
-            Dialect::Native => 0,
-            Dialect::Sse => 1,
-            Dialect::Fastws(_) => 4,
-            Dialect::User => 5,
-        }))
-    }
-
-    /// The event's text on the wire.
-    pub fn event(&self, event: &Event) -> Vec<u8> {
-        match self.dialect {
-            Dialect::Native => native::event(event),
-            Dialect::Sse => sse::event(event),
-            Dialect::Fastws(_) => fastws::event(event, self),
-            Dialect::User => user::event(event),
-        }
-    }
 }
 
 /// The mark by which a client recognises the answer to its request: JSON as the client wrote it.
@@ -223,6 +206,8 @@ pub enum Target {
     Parts { stream: String, parts: Vec<String>, spelled: Option<Box<RawValue>> },
     /// What a stream says to every subscriber, and nothing else of it.
     Root(String),
+    /// Whatever the client is subscribed to by this name of a stream; there is nothing to subscribe to in it.
+    Held(String),
 }
 
 impl Target {
@@ -230,14 +215,23 @@ impl Target {
     pub fn stream(&self) -> &str {
         match self {
             Self::Topic(topic) => topic.split_once(':').map_or(topic, |(stream, _)| stream),
-            Self::Params { stream, .. } | Self::Parts { stream, .. } | Self::Root(stream) => stream,
+            Self::Params { stream, .. } | Self::Parts { stream, .. } => stream,
+            Self::Root(stream) | Self::Held(stream) => stream,
+        }
+    }
+
+    /// What the client named, as it wrote it.
+    pub fn spelled(&self) -> Option<&RawValue> {
+        match self {
+            Self::Params { spelled, .. } | Self::Parts { spelled, .. } => spelled.as_deref(),
+            Self::Topic(_) | Self::Root(_) | Self::Held(_) => None,
         }
     }
 
     /// The clients' own trading session that the subscription is about, when it names exactly one.
     pub fn session_id(&self) -> Option<&str> {
         match self {
-            Self::Topic(_) | Self::Parts { .. } | Self::Root(_) => None,
+            Self::Topic(_) | Self::Parts { .. } | Self::Root(_) | Self::Held(_) => None,
             Self::Params { params, .. } => match params.get("session_id").map(Vec::as_slice) {
                 Some([only]) => Some(only),
                 _ => None,
@@ -259,6 +253,8 @@ pub enum Reply<'a> {
     },
     Authenticated {
         user: &'a str,
+        /// The commands that it may give.
+        permissions: &'a [String],
         /// When its rights end, in nanoseconds since 1970.
         expires_unix_ns: Option<i64>,
         id: &'a RequestId,

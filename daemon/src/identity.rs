@@ -129,6 +129,11 @@ impl Identity {
         self.is_operator() || self.grants.publishes.iter().any(|granted| granted.matches_topic(topic))
     }
 
+    /// The permissions that it was given by name.
+    pub fn permissions(&self) -> &[String] {
+        &self.grants.commands
+    }
+
     /// Whether it has this permission, such as `alerts.acknowledge`.
     pub fn may_command(&self, permission: &str) -> bool {
         self.is_operator() || self.grants.commands.iter().any(|granted| granted == permission)

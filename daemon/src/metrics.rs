@@ -25,6 +25,10 @@ pub const COUNTERS: &[(&str, &str)] = &[
     ("broadcastd_closes_total", "Connections that ended, by the close code sent or seen."),
     ("broadcastd_deliveries_total", "Events handed to connections, by stream and dialect."),
     ("broadcastd_delivered_bytes_total", "Bytes written to connections."),
+    (
+        "broadcastd_no_source_untold_total",
+        "Times that a connection was not told that a stream has no source, because its dialect has no words for it, by stream and dialect.",
+    ),
     ("broadcastd_lagged_total", "Times that a connection could not take everything, by stream and policy."),
     (
         "broadcastd_memory_relieved_total",
@@ -231,6 +235,11 @@ impl Deliveries {
 /// A connection could not take everything. Rare, so the handle is looked up.
 pub fn lagged(stream: &str, policy: &'static str) {
     counter!("broadcastd_lagged_total", "stream" => stream.to_owned(), "policy" => policy).increment(1);
+}
+
+/// A stream has no source, and a connection's dialect has no words to tell it.
+pub fn no_source_untold(stream: &str, dialect: &'static str) {
+    counter!("broadcastd_no_source_untold_total", "stream" => stream.to_owned(), "dialect" => dialect).increment(1);
 }
 
 /// What had to go because memory was short: an `outbox`, a `history`, or a `publish` that was refused.

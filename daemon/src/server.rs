@@ -15,6 +15,7 @@ pub mod query;
 pub mod reads;
 pub mod shares;
 pub mod sse;
+pub mod state;
 pub mod tls;
 pub mod token;
 pub mod upgrade;
@@ -107,6 +108,7 @@ impl Server {
         let cors = Arc::<Cors>::default();
         let tokens = Arc::new(Tokens::new(parts.verifier));
         let gate = Gate::new(parts.shards, tokens.clone());
+        let state = state::routes(gate.clone(), parts.hub.clone());
         let publish = ingest::routes(parts.hub.clone(), ingest::Door::Tokens(tokens.clone()));
         let command = command::routes(parts.hub.clone(), command_caller(tokens.clone()));
         let routes = publish.merge(command).merge(reads::for_clients(parts.hub, gate.clone()));
@@ -114,6 +116,7 @@ impl Server {
             .fallback(upgrade::open)
             .with_state(gate.clone())
             .merge(cors::around(routes, cors.clone()))
+            .merge(state)
             .merge(client_log::for_clients(gate.clone()));
         let front = Front::new(router, config.header_timeout);
         let listeners = Listeners::new("server.listen", front.clone(), runtime.clone());

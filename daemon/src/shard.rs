@@ -39,15 +39,13 @@ use self::groups::{Groups, Member};
 pub use self::handle::Handle;
 use self::inbox::{Inbound, Inbox};
 use self::poll::{Backend, Ready, Sink, WAKE_TOKEN};
-use crate::dialect::{Loss, Reply};
+use crate::dialect::Loss;
 use crate::event::LogId;
 use crate::hub::Hub;
-use crate::hub::settings::Source;
 use crate::hub::targets::Outlet;
 use crate::identity::Verifier;
 use crate::metrics;
 use crate::rate::Rate;
-use crate::websocket::close;
 
 /// One read takes at most this much; the buffer is shared by all connections of the shard.
 const READ_BYTES: usize = 64 << 10;
@@ -299,38 +297,6 @@ impl<B: Backend> Shard<B> {
         tokens.sort_unstable();
         tokens.dedup();
         tokens
-    }
-
-    fn tell_source(&mut self, log: LogId, seq: u64, source: &Source) {
-        self.distribute(); // what came before is told before
-        self.read_history(log, seq);
-        let Some(routes) = self.groups.log(log) else { return };
-        let stream = routes.stream.name().clone();
-        for token in self.members_of(log, |_| true) {
-            let stream = self.called(token, log).unwrap_or_else(|| stream.clone());
-            let connection = &mut self.connections[token];
-            match source {
-                Source::Absent(reason) => connection.say(&Reply::NoSource { stream: &stream, reason }),
-                Source::Removed => {
-                    connection.say_last_losses(log, &stream, seq);
-                    connection.say(&Reply::NoSource { stream: &stream, reason: "the stream was removed" });
-                }
-                Source::Running | Source::Declared => connection.say(&Reply::SourceBack { stream: &stream }),
-            }
-            self.dirty.mark(connection, token);
-            if *source == Source::Removed {
-                self.forget_log(token, log);
-                self.part_without_words(token);
-            }
-        }
-    }
-
-    /// A client that was not told of its subscription's end would wait for ever; it has to come back, and begins anew.
-    fn part_without_words(&mut self, token: usize) {
-        let connection = &mut self.connections[token];
-        if !connection.dialect().can_resync() {
-            connection.close(close::TRY_AGAIN, "the stream was removed; come back later", self.now);
-        }
     }
 
     /// Sends what waits, then looks after everybody who was touched in this turn.

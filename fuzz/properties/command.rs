@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use broadcastd::dialect::fastws::Revision;
-use broadcastd::dialect::{Command, Dialect, Refusal, Reply, Request, RequestId, Said, Target};
+use broadcastd::dialect::{About, Begins, Command, Dialect, Refusal, Reply, Request, RequestId, Said, Target};
 use broadcastd::event::Position;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -17,6 +17,8 @@ const MAX_ID: usize = 128;
 
 pub fn check(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
+    one_request_or_an_error(Dialect::Streams, text);
+    one_request_or_an_error(Dialect::Spc, text);
     for revision in [Revision::A, Revision::C] {
         is_one_route_or_closes(text, revision);
     }
@@ -29,6 +31,63 @@ pub fn check(input: &[u8]) {
             Err(refusal) => is_told(refusal),
         }
     }
+}
+
+/// A message of the small dialects is one request. Its answer repeats what the client named, and that means the same again.
+fn one_request_or_an_error(dialect: Dialect, text: &str) {
+    let requests = dialect.parse(text, &["alerts".to_owned()]);
+    let [request] = &requests[..] else { panic!("{requests:?}") };
+    match request {
+        Err(refusal) => {
+            let message = answer(dialect, &Reply::Refused(refusal));
+            assert_eq!((message["type"].get(), raw(&message, "id")), ("\"error\"", mark(&refusal.id)));
+        }
+        Ok(Request { id, command: Command::Subscribe { target, since: None } }) => {
+            let about = About { stream: target.stream(), topics: &[], target: Some(target), session_id: None, id };
+            let position = &Position { epoch: "e".into(), seq: 1 };
+            let reply = Reply::Subscribed { about, position, begins: Begins::Snapshot };
+            let mut message = answer(dialect, &reply);
+            assert_eq!(raw(&message, "id"), mark(id));
+            message.insert("type".to_owned(), RawValue::from_string("\"subscribe\"".to_owned()).expect("it is JSON"));
+            let message = serde_json::to_string(&message).expect("it was JSON");
+            let again = dialect.parse(&message, &["alerts".to_owned()]).remove(0);
+            let Ok(Request { command: Command::Subscribe { target: again, .. }, .. }) = again else {
+                panic!("{again:?}: {message}")
+            };
+            assert_eq!(named(&again), named(target));
+        }
+        Ok(Request { command, .. }) => {
+            let is_other = matches!(command, Command::Unsubscribe(_) | Command::Ping | Command::Auth { .. });
+            assert!(is_other, "{command:?}");
+        }
+    }
+}
+
+/// The fields of the only message that a reply becomes; each is proper JSON.
+fn answer(dialect: Dialect, reply: &Reply<'_>) -> BTreeMap<String, Box<RawValue>> {
+    let Said::Texts(texts) = dialect.reply(reply, 0) else { panic!("{reply:?} closes") };
+    let [text] = &texts[..] else { panic!("{texts:?}") };
+    let fields: BTreeMap<String, Box<RawValue>> =
+        serde_json::from_slice(text).unwrap_or_else(|error| panic!("{error}: {}", text.escape_ascii()));
+    for field in fields.values() {
+        serde_json::from_str::<Value>(field.get()).unwrap_or_else(|error| panic!("{error}: {field}"));
+    }
+    fields
+}
+
+fn raw<'a>(message: &'a BTreeMap<String, Box<RawValue>>, name: &str) -> Option<&'a str> {
+    message.get(name).map(|field| field.get())
+}
+
+fn named(target: &Target) -> (&str, Vec<(&str, &[String])>) {
+    let names = match target {
+        Target::Params { params, .. } => {
+            params.iter().map(|(name, values)| (name.as_str(), values.as_slice())).collect()
+        }
+        Target::Parts { parts, .. } => vec![("", parts.as_slice())],
+        other => panic!("{other:?}"),
+    };
+    (target.stream(), names)
 }
 
 /// A client of routes has said one thing, and names a symbol; or its connection ends with a reason that fits its frame.
@@ -122,7 +181,9 @@ fn meaning(request: &Request) -> Meaning<'_> {
     let (topic, params) = match target {
         Some(Target::Topic(topic)) => (Some(topic.as_str()), None),
         Some(Target::Params { stream, params, .. }) => (None, Some((stream.as_str(), params))),
-        Some(Target::Parts { .. } | Target::Root(_)) => panic!("the native dialect has no such target"),
+        Some(Target::Parts { .. } | Target::Root(_) | Target::Held(_)) => {
+            panic!("the native dialect has no such target")
+        }
         None => (None, None),
     };
     Meaning { kind: request.command.kind(), id: mark(&request.id), topic, params, since }
@@ -157,7 +218,7 @@ fn written(request: &Request) -> Option<String> {
             message["stream"] = stream.as_str().into();
             message["params"] = json!(params);
         }
-        Some(Target::Parts { .. } | Target::Root(_)) | None => {}
+        Some(Target::Parts { .. } | Target::Root(_) | Target::Held(_)) | None => {}
     }
     if let Some(since) = since {
         message["since"] = json!({"epoch": &*since.epoch, "seq": since.seq});

@@ -89,6 +89,8 @@ fn endpoint(endpoint: &schema::Endpoint) -> Endpoint {
     let dialect = match endpoint.dialect {
         schema::Dialect::Native => Dialect::Native,
         schema::Dialect::Sse => Dialect::Sse,
+        schema::Dialect::Streams => Dialect::Streams,
+        schema::Dialect::Spc => Dialect::Spc,
         schema::Dialect::Fastws => Dialect::Fastws(match endpoint.revision {
             schema::Revision::C => fastws::Revision::C,
             schema::Revision::A | schema::Revision::Default => fastws::Revision::A,

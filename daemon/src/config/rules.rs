@@ -11,7 +11,7 @@ use super::{
     code,
     diagnostic::Diagnostic,
     document::{Document, pointer_to},
-    schema::Config,
+    schema::{Config, Endpoint},
     value::Address,
     words::nearest,
 };
@@ -178,7 +178,7 @@ impl Rules<'_> {
         let mut found = Vec::new();
         for (index, endpoint) in endpoints.iter().enumerate() {
             let at = |key: &str| format!("/server/endpoints/{index}/{key}");
-            let overlaps = |other: &&super::schema::Endpoint| {
+            let overlaps = |other: &&Endpoint| {
                 let both = other.listen.is_none() || endpoint.listen.is_none() || other.listen == endpoint.listen;
                 other.path == endpoint.path && both && self.sound(&at("path")) && self.sound(&at("listen"))
             };
@@ -194,21 +194,54 @@ impl Rules<'_> {
                 let lost = Diagnostic::of_value(code::UNKNOWN_LISTENER, self.document, &at("listen"), message);
                 found.push(lost.label("nobody listens there").help("add it to `server.listen`"));
             }
-            for (nth, stream) in endpoint.streams.iter().enumerate().filter(|(_, stream)| *stream != "*") {
-                let known = || self.keys("/streams").chain(self.keys("/broadcasters")).chain(RESERVED);
-                if !known().any(|one| one == stream) {
-                    let pointer = at(&format!("streams/{nth}"));
-                    let message = format!("the endpoint `{}` offers `{stream}`, which nobody declares", endpoint.path);
-                    let unknown = Diagnostic::of_value(code::UNKNOWN_STREAM, self.document, &pointer, message);
-                    let unknown = unknown.label("no such stream");
-                    found.push(match nearest(stream, known()) {
-                        Some(near) => unknown.suggest("did you mean this?", format!("\"{near}\"")),
-                        None => unknown.help("name a stream or broadcaster, or \"*\" for all"),
-                    });
-                }
-            }
+            found.extend(self.served_streams(endpoint, &at("streams")));
+            found.extend(self.aliases(endpoint, &at("aliases")));
         }
         found
+    }
+
+    /// The streams that an endpoint offers exist.
+    fn served_streams(&self, endpoint: &Endpoint, pointer: &str) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        for (nth, stream) in endpoint.streams.iter().enumerate().filter(|(_, stream)| *stream != "*") {
+            let message = format!("the endpoint `{}` offers `{stream}`, which nobody declares", endpoint.path);
+            let help = "name a stream or broadcaster, or \"*\" for all";
+            found.extend(self.unknown_stream((&format!("{pointer}/{nth}"), stream), message, help));
+        }
+        found
+    }
+
+    /// What clients call a stream beside its name leads to a stream, and hides none.
+    fn aliases(&self, endpoint: &Endpoint, pointer: &str) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        for (alias, stream) in &endpoint.aliases {
+            let pointer = pointer_to(pointer, alias);
+            if self.streams().any(|known| known == alias) {
+                let message = format!("the alias `{alias}` of the endpoint `{}` hides a stream", endpoint.path);
+                let hides = Diagnostic::of_key(code::SHADOWED_STREAM, self.document, &pointer, message);
+                found.push(hides.label("a stream has this name").help("choose another alias, or take it away"));
+            }
+            let message = format!("the alias `{alias}` stands for `{stream}`, which nobody declares");
+            found.extend(self.unknown_stream((&pointer, stream), message, "name a stream or broadcaster"));
+        }
+        found
+    }
+
+    fn unknown_stream(&self, (pointer, stream): (&str, &str), message: String, help: &str) -> Option<Diagnostic> {
+        if self.streams().any(|known| known == stream) {
+            return None;
+        }
+        let unknown = Diagnostic::of_value(code::UNKNOWN_STREAM, self.document, pointer, message);
+        let unknown = unknown.label("no such stream");
+        Some(match nearest(stream, self.streams()) {
+            Some(near) => unknown.suggest("did you mean this?", format!("\"{near}\"")),
+            None => unknown.help(help),
+        })
+    }
+
+    /// The names of all streams that there can be.
+    fn streams(&self) -> impl Iterator<Item = &str> {
+        self.keys("/streams").chain(self.keys("/broadcasters")).chain(RESERVED)
     }
 
     /// Settings whose text or relation has a rule of its own.

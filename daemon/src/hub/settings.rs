@@ -34,6 +34,13 @@ pub struct Settings {
     pub payloads: Arc<Payloads>,
 }
 
+impl Settings {
+    /// Whether a client may read it without saying who it is.
+    pub fn is_for_everybody(&self) -> bool {
+        self.visible && !self.private
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

@@ -56,7 +56,7 @@ impl Template {
     }
 
     /// The full texts of the topics or patterns that these parameters name: one, or several where a parameter has
-    /// several values. A missing parameter takes its default, and is a wildcard without one.
+    /// several values; none where it has no value. A missing parameter takes its default, and is a wildcard without one.
     pub fn topics(&self, stream: &str, params: &Params) -> Result<Vec<String>, BadParams> {
         if let Some(unknown) = params.keys().find(|name| !self.parts.iter().any(|part| part.is_named(name))) {
             return Err(BadParams(self.unknown_parameter(stream, unknown)));
@@ -65,8 +65,8 @@ impl Template {
         for part in &self.parts {
             topics = extend_each(&topics, &part.values(params, &self.aliases))?;
         }
-        let only_wildcards = topics.iter().all(|topic| topic.split(':').skip(1).all(|part| part == "*"));
-        Ok(if only_wildcards { vec![stream.to_owned()] } else { topics })
+        let is_wild = |topic: &String| topic.split(':').skip(1).all(|part| part == "*");
+        Ok(if !topics.is_empty() && topics.iter().all(is_wild) { vec![stream.to_owned()] } else { topics })
     }
 
     /// The parameters' names, in the template's order.
@@ -163,6 +163,7 @@ mod tests {
     #[test]
     fn several_values_are_several_topics() {
         assert_eq!(topics("{id}", &[("id", &["1", "2"])]).unwrap(), ["bars:1", "bars:2"]);
+        assert!(topics("{id}", &[("id", &[])]).unwrap().is_empty(), "no value is not any value");
         let many: Vec<String> = (0..=MAX_TOPICS).map(|n| n.to_string()).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert_eq!(topics("{id}", &[("id", &many[1..])]).unwrap().len(), MAX_TOPICS);

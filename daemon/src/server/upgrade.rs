@@ -95,6 +95,22 @@ impl Gate {
         self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The endpoint of a dialect on the listener of this request, whose path belongs to that dialect's endpoints.
+    pub fn endpoint_beside(
+        &self,
+        arrival: &Arrival,
+        request: &Request,
+        dialect: Dialect,
+    ) -> Result<Arc<Endpoint>, Denied> {
+        let rules = self.rules();
+        let route = match rules.at(arrival).find(|route| route.endpoint.dialect == dialect) {
+            Some(route) => route,
+            None => rules.route(arrival, request.uri().path())?,
+        };
+        rules.check_origin(request.headers())?;
+        Ok(route.endpoint.clone())
+    }
+
     fn admit(&self, arrival: &Arrival, request: &Request) -> Result<Entry, Denied> {
         let rules = self.rules();
         let route = rules.route(arrival, request.uri().path())?;

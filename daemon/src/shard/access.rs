@@ -26,9 +26,14 @@ impl<B: Backend> Shard<B> {
             return Ok(());
         }
         let (user, expires_unix_ns) = (&**identity.user(), identity.expires_unix_ns());
-        connection.say(&Reply::Authenticated { user, expires_unix_ns, id });
+        let permissions = identity.permissions();
+        connection.say(&Reply::Authenticated { user, permissions, expires_unix_ns, id });
+        let has_nothing = connection.subscriptions.is_empty();
         self.watch_standing(token);
         self.take_back_rights(token);
+        if has_nothing {
+            self.open(token);
+        }
         Ok(())
     }
 

@@ -24,15 +24,25 @@ impl<B: Backend> Shard<B> {
         }
         self.greet(token, self.config.ping_every);
         self.watch_standing(token);
-        let connection = &mut self.connections[token];
-        let opening = connection.dialect().opening(&connection.endpoint.streams);
-        for command in opening.into_iter().chain(wishes) {
+        self.open(token);
+        for command in wishes {
             self.handle(token, Ok(Request { id: None, command }));
         }
         let connection = &mut self.connections[token];
         connection.hear(&mut read_ahead, self.now);
         self.dirty.mark(connection, token);
         self.talking.push(token);
+    }
+
+    /// Carries out what the connection asks for by being opened, as soon as it is clear whether that is its right.
+    pub(super) fn open(&mut self, token: usize) {
+        let connection = &self.connections[token];
+        if connection.standing.must_say_who() {
+            return;
+        }
+        for command in connection.dialect().opening(&connection.endpoint.streams) {
+            self.handle(token, Ok(Request { id: None, command }));
+        }
     }
 
     pub(super) fn let_go(&mut self, token: usize) {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Config;
-use super::encoding::{self, Deflation, Form};
+use super::encoding::{self, Deflation, Form, Told};
 use super::inbox::{Endpoint, Newcomer};
 use super::line::Line;
 use super::outbox::Outbox;
@@ -259,15 +259,23 @@ impl Connection {
     }
 
     /// Says this, unless a close frame has been said: that is the last word.
-    pub fn say(&mut self, reply: &Reply<'_>) {
+    pub fn say(&mut self, reply: &Reply<'_>) -> Told {
         if !self.is_open() {
-            return;
+            return Told::Yes;
         }
         match self.dialect().reply(reply, unix_now()) {
+            Said::Texts(texts) if texts.is_empty() => {
+                if let Reply::NoSource { stream, reason } = reply {
+                    metrics::no_source_untold(stream, self.dialect().name());
+                    tracing::debug!(stream, reason, path = self.endpoint.path, "a client is not told: no words for it");
+                }
+                return Told::NoWords;
+            }
             Said::Texts(texts) => self.say_texts(&texts),
             // Only what it has just said can have this answer.
             Said::Close { code, reason } => self.close(code, reason, self.heard_at),
         }
+        Told::Yes
     }
 
     fn say_texts(&mut self, texts: &[Vec<u8>]) {

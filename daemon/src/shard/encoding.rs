@@ -12,6 +12,13 @@ use crate::websocket::frame;
 /// Marks the forms of an event that are compressed.
 const DEFLATED: u8 = 0x80;
 
+/// Whether a client was told something, or could not be because its dialect has no words for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    Yes,
+    NoWords,
+}
+
 /// How messages are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deflation {

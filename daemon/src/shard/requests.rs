@@ -165,10 +165,13 @@ impl<B: Backend> Shard<B> {
 
     fn unsubscribe(&mut self, token: usize, target: &Target, id: &RequestId) -> Result<(), Refusal> {
         let meant = self.resolve(token, target)?;
-        let left = self.subscriptions_to(token, &meant);
+        let left = match target {
+            Target::Held(_) => self.subscriptions_by_name(token, &meant),
+            _ => self.subscriptions_to(token, &meant),
+        };
         if left.is_empty() && !meant.voice.dialect.may_leave_nothing() {
-            let message = format!("not subscribed to {}", meant.patterns[0].text());
-            return Err(refusal(target, Code::NotSubscribed, message));
+            let named = meant.patterns.first().map_or(target.stream(), |pattern| pattern.text());
+            return Err(refusal(target, Code::NotSubscribed, format!("not subscribed to {named}")));
         }
         left.into_iter().for_each(|subscription| self.leave(token, subscription));
         let topics = meant.topics();

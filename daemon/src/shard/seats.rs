@@ -67,6 +67,16 @@ impl<B: Backend> Shard<B> {
         self.connections[token].subscriptions.iter().filter(is_meant).copied().collect()
     }
 
+    /// All that the connection is subscribed to by this name of the stream.
+    pub(super) fn subscriptions_by_name(&self, token: usize, meant: &Meant) -> Vec<Subscription> {
+        let is_meant = |subscription: &&Subscription| {
+            self.groups.get(subscription.group).is_some_and(|group| {
+                group.form.voice.alias == meant.voice.alias && group.pattern.stream() == &**meant.stream.name()
+            })
+        };
+        self.connections[token].subscriptions.iter().filter(is_meant).copied().collect()
+    }
+
     /// What the client calls the stream of a log; its name if it has subscribed by that, too.
     pub(super) fn called(&self, token: usize, log: LogId) -> Option<Arc<str>> {
         let subscriptions = self.connections[token].subscriptions.iter().filter(|subscription| subscription.log == log);

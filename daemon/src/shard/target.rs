@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Shard;
 use super::poll::Backend;
 use super::rights::{Barred, Visitor};
-use crate::dialect::{About, Code, Refusal, RequestId, Target, Voice};
+use crate::dialect::{About, Code, Dialect, Refusal, RequestId, Target, Voice};
 use crate::event::Position;
 use crate::hub::Wish;
 use crate::hub::pattern::{Pattern, encode_part};
@@ -58,7 +58,7 @@ impl<B: Backend> Shard<B> {
         let stream = self.hub.stream(name).ok_or_else(|| self.unknown(token, target))?;
         let visitor = self.visitor(token);
         let audience = visitor.audience_of(&stream).map_err(|barred| self.barred(token, target, &barred))?;
-        let mut patterns = patterns(&stream.settings(), name, target)?;
+        let mut patterns = patterns((name, &stream.settings()), target, dialect)?;
         patterns.sort();
         patterns.dedup();
         visitor.check(&audience, &patterns).map_err(|barred| self.barred(token, target, &barred))?;
@@ -90,15 +90,20 @@ impl<B: Backend> Shard<B> {
     }
 }
 
-fn patterns(settings: &Settings, stream: &str, target: &Target) -> Result<Vec<Pattern>, Refusal> {
+fn patterns((stream, settings): (&str, &Settings), target: &Target, dialect: Dialect) -> Result<Vec<Pattern>, Refusal> {
     let bad = |message: String| refusal(target, Code::InvalidParams, message);
     let texts = match target {
+        Target::Held(_) => return Ok(Vec::new()),
         Target::Root(_) => return Ok(vec![Pattern::root(stream)]),
         Target::Topic(topic) => {
             vec![topic.split_once(':').map_or(stream.to_owned(), |(_, rest)| format!("{stream}:{rest}"))]
         }
         Target::Params { params, .. } => {
-            settings.template.topics(stream, params).map_err(|error| bad(error.to_string()))?
+            let mut params = params.clone();
+            if dialect.overlooks_unknown_params() {
+                params.retain(|name, _| settings.template.names().any(|known| known == name));
+            }
+            settings.template.topics(stream, &params).map_err(|error| bad(error.to_string()))?
         }
         Target::Parts { parts, .. } => {
             let topic = |part: &String| {

@@ -2,6 +2,8 @@
 
 mod memory;
 mod model;
+mod spc;
+mod streams;
 
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
@@ -65,7 +67,11 @@ impl House {
     }
 
     fn connect(&self) -> Client {
-        let (newcomer, client) = newcomer();
+        self.connect_at(Endpoint::open("/v1/ws", Dialect::Native))
+    }
+
+    fn connect_at(&self, endpoint: Endpoint) -> Client {
+        let (newcomer, client) = newcomer_at(endpoint);
         self.shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
         client
     }
@@ -79,10 +85,14 @@ impl House {
 }
 
 fn newcomer() -> (Newcomer, Client) {
+    newcomer_at(Endpoint::open("/v1/ws", Dialect::Native))
+}
+
+fn newcomer_at(endpoint: Endpoint) -> (Newcomer, Client) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
     ours.set_read_timeout(Some(PATIENCE)).unwrap();
-    let newcomer = Newcomer::over(OwnedFd::from(theirs), Endpoint::open("/v1/ws", Dialect::Native).into());
+    let newcomer = Newcomer::over(OwnedFd::from(theirs), endpoint.into());
     let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
     (newcomer, Client(WebSocket::from_raw_socket(ours, Role::Client, Some(config))))
 }

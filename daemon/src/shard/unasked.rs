@@ -1,5 +1,5 @@
-//! What a client is shown although it did not ask: records in place of what it lost, or of others that were replaced, and
-//! what newer events have replaced.
+//! What a client is told although it did not ask: whether a stream has a source, records in place of what it lost, or of
+//! others that were replaced, and what newer events have replaced.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,14 +7,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Shard;
+use super::encoding::Told;
 use super::poll::Backend;
 use crate::dialect::{About, Cause, Dialect, Loss, Record, Reply, Shown, Voice};
 use crate::event::{LogId, Position};
 use crate::hub::pattern::Pattern;
 use crate::hub::records::Snapshot;
+use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
 use crate::hub::{Subscribed, Wish};
 use crate::metrics;
+use crate::websocket::close;
 
 /// The hub's snapshot, as dialects show it.
 #[derive(Debug)]
@@ -42,6 +45,49 @@ struct Sight {
 }
 
 impl<B: Backend> Shard<B> {
+    /// The source of a log came or went behind this number.
+    pub(super) fn tell_source(&mut self, log: LogId, seq: u64, source: &Source) {
+        self.distribute(); // what came before is told before
+        self.read_history(log, seq);
+        let Some(routes) = self.groups.log(log) else { return };
+        let name = routes.stream.name().clone();
+        let mut untold = 0;
+        for token in self.members_of(log, |_| true) {
+            let stream = &*self.called(token, log).unwrap_or_else(|| name.clone());
+            let connection = &mut self.connections[token];
+            let reply = match source {
+                Source::Absent(reason) => Reply::NoSource { stream, reason },
+                Source::Removed => {
+                    connection.say_last_losses(log, stream, seq);
+                    Reply::NoSource { stream, reason: "the stream was removed" }
+                }
+                Source::Running | Source::Declared => Reply::SourceBack { stream },
+            };
+            untold += usize::from(connection.say(&reply) == Told::NoWords);
+            self.dirty.mark(connection, token);
+            if *source == Source::Removed {
+                self.forget_log(token, log);
+                self.part_without_words(token);
+            }
+        }
+        if untold > 0 {
+            tracing::info!(
+                stream = &*name,
+                ?source,
+                untold,
+                "connections whose dialect has no words for it were not told"
+            );
+        }
+    }
+
+    /// A client that was not told of its subscription's end would wait for ever; it has to come back, and begins anew.
+    fn part_without_words(&mut self, token: usize) {
+        let connection = &mut self.connections[token];
+        if !connection.dialect().can_resync() {
+            connection.close(close::TRY_AGAIN, "the stream was removed; come back later", self.now);
+        }
+    }
+
     /// A fresh snapshot for a connection that has taken everything else, in place of what was dropped.
     pub(super) fn resync(&mut self, token: usize) {
         let logs: Vec<LogId> = self.connections[token].lost.iter().map(|(log, _)| *log).collect();

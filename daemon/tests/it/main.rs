@@ -19,6 +19,7 @@ mod client_log;
 mod clients;
 mod closing;
 mod commands;
+mod dialogue;
 mod documents;
 mod echo;
 mod encrypted;
@@ -50,6 +51,8 @@ mod reload;
 mod sanitized;
 mod server;
 mod slow;
+mod spc;
+mod streams;
 mod stumbling;
 mod supervision;
 mod tidy;
@@ -99,6 +102,8 @@ fn main() -> ExitCode {
         sanitized::tests(),
         server::tests(),
         slow::tests(),
+        spc::tests(),
+        streams::tests(),
         stumbling::tests(),
         supervision::tests(),
         tidy::tests(),

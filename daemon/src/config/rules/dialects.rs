@@ -28,6 +28,12 @@ impl Rules<'_> {
             let message = format!("the endpoint `{path}` has a `revision`, which only the dialect `fastws` has");
             unfit(["revision", "path"], message, "of no meaning here", "leave it out, or say dialect = \"fastws\"");
         }
+        let has_one = matches!(&endpoint.streams[..], [only] if only != "*");
+        if endpoint.dialect == Dialect::Spc && !has_one {
+            let message = format!("the endpoint `{path}` must name one stream: its clients have no names for streams");
+            let help = "name it, as in streams = [\"alerts\"]; give each stream an endpoint of its own";
+            unfit(["streams", "dialect"], message, "not one stream", help);
+        }
         if endpoint.dialect == Dialect::User && endpoint.streams.iter().any(|stream| stream == "*") {
             let message = format!("the endpoint `{path}` must name its streams: each client hears all of them at once");
             unfit(["streams", "dialect"], message, "every visible stream", "name them, as in streams = [\"user\"]");

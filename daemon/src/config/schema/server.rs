@@ -111,6 +111,10 @@ pub enum Dialect {
     Native,
     /// The native messages as server-sent events.
     Sse,
+    /// One connection per page: subscriptions by stream and `session_id`, and heartbeats.
+    Streams,
+    /// Statistical process control: characteristics by number. Wants exactly one stream, by name.
+    Spc,
     /// Routes such as bars.subscribe and bars.update.
     Fastws,
     /// The connection is the subscription to what is the user's own.

@@ -183,7 +183,7 @@ fn every_reply_has_its_words_or_none() {
             (update(about, Cause::Asked), 2),
             (update(unasked, Cause::Resync), if revision == Revision::A { 2 } else { 0 }),
             (Reply::Connected { client_id: "c", heartbeat: Duration::ZERO, streams: &streams, user: None }, 0),
-            (Reply::Authenticated { user: "u", expires_unix_ns: None, id: &None }, 0),
+            (Reply::Authenticated { user: "u", permissions: &[], expires_unix_ns: None, id: &None }, 0),
             (Reply::Snapshot { about, position: &position }, 0),
             (Reply::Streams { streams: &streams, id: &None }, 0),
             (Reply::Pong { id: &None }, 0),

@@ -27,7 +27,7 @@ pub fn reply(reply: &Reply<'_>, unix_ns: i64) -> Vec<u8> {
         Reply::Connected { client_id, heartbeat, streams, user } => {
             connected(client_id, *heartbeat, streams, *user, unix_ns)
         }
-        Reply::Authenticated { user, expires_unix_ns, id } => {
+        Reply::Authenticated { user, expires_unix_ns, id, .. } => {
             let mut out = Message::begin("response", CONTROL_STREAM, None, 0);
             out.bytes(b"{\"status\":\"authenticated\"");
             out.field("user", user);

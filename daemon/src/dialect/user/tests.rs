@@ -133,7 +133,7 @@ fn every_reply_has_its_words_or_none() {
         (Reply::LoggedOut, &[r#"{"type":"USER_LOGOUT","timestamp":"2026-01-17T10:00:00.123456789Z","data":{}}"#]),
         (update(Cause::Asked), &status),
         (update(Cause::Resync), &status),
-        (Reply::Authenticated { user: "u", expires_unix_ns: None, id: &None }, &[]),
+        (Reply::Authenticated { user: "u", permissions: &[], expires_unix_ns: None, id: &None }, &[]),
         (Reply::Subscribed { about, position: &position, begins: Begins::Snapshot }, &[]),
         (Reply::Unsubscribed { about }, &[]),
         (Reply::Snapshot { about, position: &position }, &[]),

@@ -1,0 +1,48 @@
+//! The words for a subscription's events.
+
+use std::sync::Arc;
+
+use super::{Dialect, fastws, native, spc, sse, streams, user};
+use crate::event::{Event, Format};
+
+/// How the events of a subscription are put into words: what their text depends on beside themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Voice {
+    pub dialect: Dialect,
+    /// What the client calls the stream, where that is not its name.
+    pub alias: Option<Arc<str>>,
+    /// The client's own spelling of its topic, in dialects that repeat it with each event.
+    pub topic: Option<Arc<str>>,
+}
+
+impl Voice {
+    /// A dialect without any peculiarity of the client.
+    pub fn of(dialect: Dialect) -> Self {
+        Self { dialect, alias: None, topic: None }
+    }
+
+    /// Where an event keeps its text, if that is the same for all clients of the dialect.
+    pub fn format(&self) -> Option<Format> {
+        let is_common = self.alias.is_none() && self.topic.is_none();
+        is_common.then_some(Format(match self.dialect {
+            Dialect::Native => 0,
+            Dialect::Sse => 1,
+            Dialect::Streams => 2,
+            Dialect::Spc => 3,
+            Dialect::Fastws(_) => 4,
+            Dialect::User => 5,
+        }))
+    }
+
+    /// The event's text on the wire.
+    pub fn event(&self, event: &Event) -> Vec<u8> {
+        match self.dialect {
+            Dialect::Native => native::event(event),
+            Dialect::Sse => sse::event(event),
+            Dialect::Streams => streams::event(event, self.alias.as_deref()),
+            Dialect::Spc => spc::event(event),
+            Dialect::Fastws(_) => fastws::event(event, self),
+            Dialect::User => user::event(event),
+        }
+    }
+}
