@@ -174,6 +174,14 @@ pub enum Command {
     },
     Unsubscribe(Target),
     Snapshot(Target),
+    /// An event of the client's, as it wrote the message.
+    Publish(Box<RawValue>),
+    /// The client asks something of a broadcaster.
+    Ask {
+        stream: String,
+        command: String,
+        payload: Option<Box<RawValue>>,
+    },
     Streams,
     Ping,
     /// A command that the client may not give: why not.
@@ -188,6 +196,8 @@ impl Command {
             Self::Subscribe { .. } => "subscribe",
             Self::Unsubscribe(_) => "unsubscribe",
             Self::Snapshot(_) => "snapshot",
+            Self::Publish(_) => "publish",
+            Self::Ask { .. } => "command",
             Self::Streams => "streams",
             Self::Ping => "ping",
             Self::Denied(_) => "denied",
@@ -281,6 +291,18 @@ pub enum Reply<'a> {
     },
     Streams {
         streams: &'a [Arc<str>],
+        id: &'a RequestId,
+    },
+    /// An event of the client's was taken; where it is, unless its stream is private.
+    Accepted {
+        stream: &'a str,
+        position: Option<&'a Position>,
+        id: &'a RequestId,
+    },
+    /// A broadcaster did what it was asked, and says this, which is JSON.
+    Done {
+        stream: &'a str,
+        result: &'a [u8],
         id: &'a RequestId,
     },
     Pong {

@@ -14,6 +14,8 @@ pub mod server;
 pub mod plugin;
 pub mod shard;
 
+pub mod ingest;
+
 pub mod identity;
 
 pub mod dialect;

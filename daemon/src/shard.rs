@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod arrival;
+pub mod asks;
 pub mod care;
 pub mod census;
 pub mod connection;
@@ -238,6 +239,7 @@ impl<B: Backend> Shard<B> {
             Inbound::Source(log, seq, source) => self.tell_source(log, seq, &source),
             Inbound::Records(log, seq, records) => self.show_replaced_records(log, seq, &records),
             Inbound::Adopt(newcomer) => self.adopt(*newcomer),
+            Inbound::Answered(answered) => self.pass_on(*answered),
             Inbound::LogOut(user) => _ = self.log_out(&user),
             Inbound::Ask(ask) => self.answer_operator(ask),
             Inbound::Configure(config) => {

@@ -193,7 +193,8 @@ fn parts(command: &Command) -> (Option<&Target>, Option<&Position>) {
     match command {
         Command::Subscribe { target, since } => (Some(target), since.as_ref()),
         Command::Unsubscribe(target) | Command::Snapshot(target) => (Some(target), None),
-        Command::Auth { .. } | Command::Streams | Command::Ping | Command::Denied(_) => (None, None),
+        Command::Auth { .. } | Command::Publish(_) | Command::Ask { .. } => (None, None),
+        Command::Streams | Command::Ping | Command::Denied(_) => (None, None),
     }
 }
 
@@ -204,7 +205,7 @@ fn mark(id: &RequestId) -> Option<&str> {
 }
 
 fn written(request: &Request) -> Option<String> {
-    if matches!(request.command, Command::Denied(_)) {
+    if matches!(request.command, Command::Denied(_) | Command::Publish(_) | Command::Ask { .. }) {
         return None;
     }
     let mut message = json!({"type": request.command.kind()});

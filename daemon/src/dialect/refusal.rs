@@ -43,6 +43,7 @@ pub enum Code {
     NotSubscribed,
     RateLimited,
     TooManySubscriptions,
+    CommandFailed,
     Internal,
 }
 
@@ -60,6 +61,7 @@ impl Code {
             Self::NotSubscribed => "not_subscribed",
             Self::RateLimited => "rate_limited",
             Self::TooManySubscriptions => "too_many_subscriptions",
+            Self::CommandFailed => "command_failed",
             Self::Internal => "internal",
         }
     }

@@ -39,6 +39,8 @@ pub fn reply(reply: &Reply<'_>, unix_ns: i64) -> Said {
         }
         Reply::Refused(refusal) => refused(refusal),
         Reply::Authenticated { .. }
+        | Reply::Accepted { .. }
+        | Reply::Done { .. }
         | Reply::Subscribed { .. }
         | Reply::Unsubscribed { .. }
         | Reply::Snapshot { .. }

@@ -1,10 +1,8 @@
 //! Events from outside: over HTTP as one object, an array or lines of objects, and over a unix socket as lines; each is
 //! accepted or rejected alone.
 
-mod attempt;
 mod batch;
 mod lines;
-mod read;
 pub mod socket;
 pub mod talk;
 
@@ -19,14 +17,13 @@ use axum::response::Response;
 use axum::routing::post;
 use http_body_util::BodyExt as _;
 
-use self::attempt::Publisher;
 use self::batch::Batch;
 use self::lines::Lines;
 use super::answer::Denied;
 use super::token::Tokens;
 use crate::hub::Hub;
-use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
+use crate::ingest::{Foreign, Publisher, declared, known, of_broadcaster};
 
 /// Where the route is, as messages name it.
 pub const PATH: &str = "POST /v1/streams/{stream}/publish";
@@ -120,35 +117,6 @@ impl Ingest {
             Foreign::OfBroadcaster => Denied::new(StatusCode::FORBIDDEN, "forbidden", of_broadcaster(name)),
         })
     }
-}
-
-/// Why a stream takes no events from outside.
-enum Foreign {
-    Unknown,
-    OfBroadcaster,
-}
-
-fn declared(hub: &Hub, name: &str) -> Result<Arc<Stream>, Foreign> {
-    let stream = hub.stream(name).ok_or(Foreign::Unknown)?;
-    match stream.source() {
-        Source::Declared => Ok(stream),
-        Source::Removed => Err(Foreign::Unknown),
-        Source::Running | Source::Absent(_) => Err(Foreign::OfBroadcaster),
-    }
-}
-
-/// The streams that outside programs may publish to, in words.
-fn known(hub: &Hub) -> String {
-    let streams = hub.streams();
-    let declared = streams.iter().filter(|stream| stream.source() == Source::Declared);
-    let names: Vec<&str> = declared.map(|stream| &**stream.name()).collect();
-    if names.is_empty() { "none is declared".to_owned() } else { names.join(", ") }
-}
-
-fn of_broadcaster(name: &str) -> String {
-    format!(
-        "stream \"{name}\" belongs to the broadcaster of that name, which alone publishes to it; declare a stream of your own as [streams.NAME]"
-    )
 }
 
 fn form(headers: &HeaderMap) -> Result<Form, Denied> {

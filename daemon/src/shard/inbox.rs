@@ -19,8 +19,9 @@ use super::Config;
 use super::census::Ask;
 use super::line::Socket;
 use super::poll::{ring, silence, wake_fd};
-use crate::dialect::{Command, Dialect};
+use crate::dialect::{Command, Dialect, RequestId};
 use crate::event::{Event, LogId};
+use crate::hub::commands::Outcome;
 use crate::hub::records::Snapshot;
 use crate::hub::settings::Source;
 use crate::hub::targets::{Full, Outlet};
@@ -89,6 +90,16 @@ impl Newcomer {
     }
 }
 
+/// The answer to a command, and whose it is.
+pub struct Answered {
+    pub token: usize,
+    /// The connection's: another may have taken the place.
+    pub number: u64,
+    pub stream: String,
+    pub id: RequestId,
+    pub outcome: Outcome,
+}
+
 pub enum Inbound {
     Event(Arc<Event>),
     /// The log's source changed behind this number.
@@ -96,6 +107,8 @@ pub enum Inbound {
     /// The log shows these records since the change of this number.
     Records(LogId, u64, Snapshot),
     Adopt(Box<Newcomer>),
+    /// What became of a command of one of the shard's clients.
+    Answered(Box<Answered>),
     /// The user's connections end.
     LogOut(Arc<str>),
     /// An operator wants to know, or to end, something.

@@ -17,6 +17,8 @@ use crate::websocket::close;
 
 /// How many requests of one client are handled before the others have their turn.
 const MAX_ANSWERED_PER_TURN: usize = 32;
+/// What metrics call a request to a broadcaster.
+const ASKED: &str = "command";
 /// What metrics call a request that is no command.
 const UNREADABLE: &str = "unreadable";
 const NANOS_PER_MILLI: u128 = 1_000_000;
@@ -32,7 +34,14 @@ impl<B: Backend> Shard<B> {
                     break;
                 }
                 let Some(request) = connection.waiting.pop_front() else { break };
-                match connection.pace.admit(self.config.rate, self.now) {
+                // What a token may publish has a rate of its own.
+                let is_published = matches!(&request, Ok(Request { command: Command::Publish(_), .. }));
+                let is_known = connection.standing.identity().is_some();
+                let admitted = match is_published && is_known {
+                    true => Ok(()),
+                    false => connection.pace.admit(self.config.rate, self.now),
+                };
+                match admitted {
                     Ok(()) => self.handle(token, request),
                     Err(excess) => self.slow_down(token, request, excess),
                 }
@@ -78,6 +87,7 @@ impl<B: Backend> Shard<B> {
             }
         };
         match outcome {
+            Ok(()) if kind == ASKED => {} // what becomes of it is counted where it is known
             Ok(()) => metrics::command(kind, "ok"),
             Err(refusal) => {
                 metrics::command(kind, refusal.code.text());
@@ -101,6 +111,8 @@ impl<B: Backend> Shard<B> {
                 self.tell_losses(token);
                 self.snapshot(token, &target, id)
             }
+            Command::Publish(message) => self.publish(token, &message, id),
+            Command::Ask { stream, command, payload } => self.ask(token, (&stream, &command, payload.as_deref()), id),
             Command::Streams => {
                 let streams = self.visible_streams(token);
                 self.connections[token].say(&Reply::Streams { streams: &streams, id });

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 
+use broadcastd::websocket::deflate;
 use libtest_mimic::Trial;
 use rcgen::CertifiedKey;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -16,6 +17,7 @@ use crate::house::until;
 use crate::http;
 use crate::needs;
 use crate::process::Daemon;
+use crate::raw::{self, UPGRADE};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -25,6 +27,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(a_certificate_that_is_none_is_refused_or_left_alone),
         needs::nothing(who_does_not_encrypt_is_turned_away_and_disturbs_nobody),
         needs::nothing(server_sent_events_are_encrypted_too),
+        needs::nothing(a_thousand_hear_what_was_compressed_once_and_encrypted_for_each),
     ]
 }
 
@@ -198,4 +201,79 @@ fn server_sent_events_are_encrypted_too() {
     assert!(lines.any(|line| line == "event: full_update"));
     house.publish(&json!({"n": 7}));
     assert!(lines.any(|line| line.starts_with("data: ") && line.contains(r#""n":7"#)));
+}
+
+/// A client that reads frames by itself, as compressed ones.
+struct Compressed {
+    stream: Encrypted,
+    unread: Vec<u8>,
+}
+
+impl Compressed {
+    fn subscribe(house: &House) -> Self {
+        let mut stream = house.dial(&house.certificate).unwrap();
+        let offer = ("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits");
+        let head: String = UPGRADE.iter().chain([&offer]).map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        stream.write_all(format!("GET /v1/ws HTTP/1.1\r\nHost: localhost\r\n{head}\r\n").as_bytes()).unwrap();
+        let mut client = Self { stream, unread: Vec::new() };
+        while !client.unread.windows(4).any(|window| window == b"\r\n\r\n") {
+            client.read_more();
+        }
+        let end = client.unread.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+        let head = String::from_utf8(client.unread.drain(..end).collect()).unwrap();
+        assert!(head.contains("sec-websocket-extensions: permessage-deflate"), "{head}");
+        client.stream.write_all(&raw::frame(raw::TEXT, br#"{"type":"subscribe","stream":"ticks"}"#)).unwrap();
+        (0..3).for_each(|_| _ = client.message());
+        client
+    }
+
+    /// The next text, and whether it came compressed.
+    fn message(&mut self) -> (String, bool) {
+        const DEFLATED: u8 = 0x40;
+        loop {
+            let length = match self.unread.get(1) {
+                Some(126) if self.unread.len() >= 4 => {
+                    Some((4, usize::from(u16::from_be_bytes([self.unread[2], self.unread[3]]))))
+                }
+                Some(short @ 0..=125) => Some((2, usize::from(*short))),
+                _ => None,
+            };
+            let Some((header, length)) = length.filter(|(header, length)| self.unread.len() >= header + length) else {
+                self.read_more();
+                continue;
+            };
+            let first = self.unread[0];
+            let payload: Vec<u8> = self.unread.drain(..header + length).skip(header).collect();
+            let is_deflated = first & DEFLATED != 0;
+            let text = if is_deflated { deflate::inflate(&payload, 1 << 20).unwrap() } else { payload };
+            return (String::from_utf8(text).unwrap(), is_deflated);
+        }
+    }
+
+    fn read_more(&mut self) {
+        let mut piece = [0; 16 << 10];
+        let count = self.stream.read(&mut piece).unwrap();
+        assert!(count > 0, "the connection ended");
+        self.unread.extend_from_slice(&piece[..count]);
+    }
+}
+
+fn a_thousand_hear_what_was_compressed_once_and_encrypted_for_each() {
+    const EVENTS: usize = 20;
+    let house = House::start();
+    let mut clients: Vec<Compressed> = (0..1000).map(|_| Compressed::subscribe(&house)).collect();
+    for n in 0..EVENTS {
+        house.publish(&json!({"n": n, "text": format!("{n} again ").repeat(100)}));
+        house.publish(&json!({"n": n}));
+    }
+    for client in &mut clients {
+        for n in 0..EVENTS {
+            let (long, is_deflated) = client.message();
+            let long: Value = serde_json::from_str(&long).unwrap();
+            assert!(is_deflated && long["data"]["n"] == n && long["seq"] == 2 * n + 1);
+            let (short, is_deflated) = client.message();
+            let short: Value = serde_json::from_str(&short).unwrap();
+            assert!(!is_deflated && short["data"] == json!({"n": n}), "what is small is not compressed");
+        }
+    }
 }

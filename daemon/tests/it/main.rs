@@ -11,6 +11,7 @@
 mod abuse;
 mod accounting;
 mod admin;
+mod asks;
 mod autobahn;
 mod bad_input;
 mod bad_reload;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         abuse::tests(),
         accounting::tests(),
         admin::tests(),
+        asks::tests(),
         autobahn::tests(),
         bad_input::tests(),
         bad_reload::tests(),

@@ -45,6 +45,7 @@ const LAYERS: &[&[&str]] = &[
     &["admin"],
     &["server"],
     &["plugin", "shard"],
+    &["ingest"],
     &["identity"],
     &["hub", "dialect"],
     &["json_schema"],

@@ -28,6 +28,8 @@ pub fn reply(reply: &Reply<'_>, revision: Revision) -> Said {
         | Reply::Authenticated { .. }
         | Reply::Snapshot { .. }
         | Reply::Streams { .. }
+        | Reply::Accepted { .. }
+        | Reply::Done { .. }
         | Reply::Pong { .. }
         | Reply::Lagged { .. }
         | Reply::NoSource { .. }
@@ -45,7 +47,7 @@ fn refused(refusal: &Refusal) -> Said {
         Code::TooManySubscriptions => (close::POLICY, "more subscriptions than hub.max_subscriptions allows"),
         Code::AuthenticationRequired => (close::UNAUTHORIZED, "this stream needs a verified identity"),
         Code::Forbidden => (close::POLICY, "this identity may not read that"),
-        Code::Internal => (close::TRY_AGAIN, "the daemon could not do that; come back later"),
+        Code::CommandFailed | Code::Internal => (close::TRY_AGAIN, "the daemon could not do that; come back later"),
     };
     Said::Close { code, reason }
 }

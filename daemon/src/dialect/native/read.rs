@@ -26,7 +26,7 @@ pub fn parse(text: &str) -> Vec<Result<Request, Refusal>> {
                 requests.push(Err(Refusal::new(Code::InvalidMessage, message)));
                 return requests;
             }
-            Ok(object) => requests.push(parse_object(object.get())),
+            Ok(object) => requests.push(parse_object(object)),
             Err(error) => {
                 requests.push(Err(Refusal::new(Code::InvalidJson, format!("the message is not JSON: {error}"))));
                 return requests;
@@ -52,9 +52,13 @@ struct Wire<'a> {
     #[serde(borrow)]
     id: Option<&'a RawValue>,
     token: Option<Value>,
+    command: Option<Value>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
 }
 
-fn parse_object(text: &str) -> Result<Request, Refusal> {
+fn parse_object(whole: &RawValue) -> Result<Request, Refusal> {
+    let text = whole.get();
     if !text.starts_with('{') {
         return Err(Refusal::new(
             Code::InvalidMessage,
@@ -65,7 +69,7 @@ fn parse_object(text: &str) -> Result<Request, Refusal> {
         .map_err(|error| Refusal::new(Code::InvalidMessage, format!("the message cannot be read: {error}")))?;
     let id = read_id(wire.id)?;
     let stream = wire.stream.as_ref().and_then(Value::as_str).map(str::to_owned);
-    match read_command(&wire) {
+    match read_command(&wire, whole) {
         Ok(command) => Ok(Request { id, command }),
         Err((code, message)) => Err(Refusal { stream, id, ..Refusal::new(code, message) }),
     }
@@ -73,7 +77,7 @@ fn parse_object(text: &str) -> Result<Request, Refusal> {
 
 type Mistake = (Code, String);
 
-fn read_command(wire: &Wire<'_>) -> Result<Command, Mistake> {
+fn read_command(wire: &Wire<'_>, whole: &RawValue) -> Result<Command, Mistake> {
     let kind = match &wire.kind {
         Some(Value::String(kind)) => kind.as_str(),
         Some(_) => return Err((Code::InvalidMessage, "\"type\" must be a string".to_owned())),
@@ -86,10 +90,8 @@ fn read_command(wire: &Wire<'_>) -> Result<Command, Mistake> {
         "streams" => Ok(Command::Streams),
         "ping" => Ok(Command::Ping),
         "auth" => Ok(Command::Auth { token: read_token(wire)? }),
-        "command" | "publish" => {
-            let message = format!("\"{kind}\" needs a verified identity, and this endpoint takes none");
-            Err((Code::AuthenticationRequired, message))
-        }
+        "publish" => Ok(Command::Publish(whole.to_owned())),
+        "command" => read_ask(wire),
         unknown => {
             Err((Code::UnknownType, format!("unknown type \"{}\"; valid types: {TYPES}", unknown.escape_debug())))
         }
@@ -100,6 +102,20 @@ fn read_token(wire: &Wire<'_>) -> Result<String, Mistake> {
     match &wire.token {
         Some(Value::String(token)) if !token.is_empty() => Ok(token.clone()),
         _ => Err((Code::InvalidMessage, "\"token\" must be a string: the client's token".to_owned())),
+    }
+}
+
+fn read_ask(wire: &Wire<'_>) -> Result<Command, Mistake> {
+    match (&wire.stream, &wire.command) {
+        (None | Some(Value::Null), _) => {
+            Err((Code::MissingStream, "missing \"stream\": whose command it is".to_owned()))
+        }
+        (Some(Value::String(stream)), Some(Value::String(command))) => Ok(Command::Ask {
+            stream: stream.clone(),
+            command: command.clone(),
+            payload: wire.data.map(ToOwned::to_owned),
+        }),
+        _ => Err((Code::InvalidMessage, "\"stream\" and \"command\" must be strings".to_owned())),
     }
 }
 
@@ -248,9 +264,10 @@ mod tests {
                 "invalid_message: \"since\" must be {\"epoch\": \"…\", \"seq\": a whole number}, as a reply gave it",
             ),
             (r#"{"type":"ping","id":{}}"#, "invalid_message: \"id\" must be a string or a number of at most 128 bytes"),
+            (r#"{"type":"command","command":"ack"}"#, "missing_stream: missing \"stream\": whose command it is"),
             (
-                r#"{"type":"publish","topic":"ticks"}"#,
-                "authentication_required: \"publish\" needs a verified identity, and this endpoint takes none",
+                r#"{"type":"command","stream":"alerts","command":7}"#,
+                "invalid_message: \"stream\" and \"command\" must be strings",
             ),
         ];
         for (text, expected) in rows {

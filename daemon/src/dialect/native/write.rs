@@ -48,6 +48,27 @@ pub fn reply(reply: &Reply<'_>, unix_ns: i64) -> Vec<u8> {
             out.bytes(b"}");
             out.end_with(unix_ns, id)
         }
+        Reply::Accepted { stream, position, id } => {
+            let mut out = Message::begin("response", stream, None, 0);
+            out.bytes(b"{\"status\":\"accepted\"");
+            if let Some(position) = position {
+                out.field("epoch", &position.epoch);
+            }
+            out.bytes(b"}");
+            out.end_data(unix_ns);
+            if let Some(position) = position {
+                out.number(",\"seq\":", position.seq);
+            }
+            out.id(id);
+            out.end()
+        }
+        Reply::Done { stream, result, id } => {
+            let mut out = Message::begin("response", stream, None, result.len());
+            out.bytes(b"{\"status\":\"ok\",\"result\":");
+            out.bytes(result);
+            out.bytes(b"}");
+            out.end_with(unix_ns, id)
+        }
         Reply::Pong { id } => {
             let mut out = Message::begin("status", CONTROL_STREAM, None, 0);
             out.bytes(b"{\"status\":\"pong\"}");

@@ -30,7 +30,7 @@ pub fn reply(reply: &Reply<'_>) -> Vec<Vec<u8>> {
         }
         Reply::Connected { .. } | Reply::LoggedOut => Vec::new(),
         Reply::Lagged { .. } | Reply::NoSource { .. } | Reply::SourceBack { .. } => Vec::new(),
-        Reply::Snapshot { .. } | Reply::Streams { .. } => Vec::new(), // nobody can ask for them
+        Reply::Snapshot { .. } | Reply::Streams { .. } | Reply::Accepted { .. } | Reply::Done { .. } => Vec::new(), // nobody can ask for them
     }
 }
 

@@ -10,10 +10,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::super::answer::Denied;
-use super::attempt::{Code, Publisher, Rejection, fields, publish};
 use super::lines::{Line, Lines, MAX_LINE_BYTES};
 use crate::hub::Accepted;
 use crate::hub::stream::Stream;
+use crate::ingest::{Code, Publisher, Rejection, fields, publish};
 use crate::metrics;
 
 /// The events of one array. Lines may be more, because they are published as they come.

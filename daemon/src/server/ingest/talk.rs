@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::attempt::{Code, Publisher, Rejection, fields, publish};
 use super::lines::{Line, Lines, MAX_LINE_BYTES};
-use super::read::Fields;
-use super::{Foreign, declared, known, of_broadcaster};
 use crate::hub::Hub;
-use crate::hub::stream::Stream;
+use crate::ingest::read::Fields;
+use crate::ingest::{Code, Publisher, Rejection, fields, take};
 use crate::metrics;
 
 /// One producer's side of a connection. Whoever could open the socket may publish to every declared stream.
@@ -45,12 +43,6 @@ struct Error<'a> {
     pointer: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_ms: Option<u128>,
-}
-
-/// An accepted event: its stream, and its number in it.
-struct Taken {
-    stream: Arc<Stream>,
-    seq: u64,
 }
 
 impl Talk {
@@ -90,9 +82,10 @@ fn answer(hub: &Hub, line: &Line<'_>, out: &mut Vec<u8>) {
     };
     let id = read.as_ref().ok().and_then(Fields::id);
     let stream = read.as_ref().ok().and_then(|fields| fields.stream().ok());
-    match read.and_then(|fields| take(hub, &fields)) {
-        Ok(Taken { stream, seq }) => {
-            let position = (!stream.settings().private).then(|| Position { epoch: stream.epoch(), seq });
+    match read.and_then(|fields| take(hub, &fields, &Publisher::Trusted)) {
+        Ok(taken) => {
+            let position = taken.position();
+            let position = position.as_ref().map(|at| Position { epoch: &at.epoch, seq: at.seq });
             write(&Told { accepted: Some(true), position: Some(position), error: None, id: id.as_deref() }, out);
         }
         Err(Rejection { code, pointer, message, again }) => {
@@ -106,30 +99,6 @@ fn answer(hub: &Hub, line: &Line<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn take(hub: &Hub, fields: &Fields<'_>) -> Result<Taken, Rejection> {
-    let stream = named(hub, fields)?;
-    let event = fields.event(stream.name())?;
-    let accepted = publish(&stream, &event, &Publisher::Trusted)?;
-    Ok(Taken { stream, seq: accepted.seq })
-}
-
-/// The stream that an event names, if it takes events from outside.
-fn named(hub: &Hub, fields: &Fields<'_>) -> Result<Arc<Stream>, Rejection> {
-    let name = fields.stream()?;
-    let at_stream = |code, message| Rejection { pointer: "/stream".into(), ..Rejection::new(code, message) };
-    if name.is_empty() {
-        let message = format!("\"stream\" is missing; streams to publish to: {}", known(hub));
-        return Err(at_stream(Code::MissingStream, message));
-    }
-    declared(hub, &name).map_err(|foreign| match foreign {
-        Foreign::Unknown => {
-            let message = format!("unknown stream \"{}\"; streams to publish to: {}", name.escape_debug(), known(hub));
-            at_stream(Code::UnknownStream, message)
-        }
-        Foreign::OfBroadcaster => at_stream(Code::Forbidden, of_broadcaster(&name)),
-    })
-}
-
 fn write(told: &Told<'_>, out: &mut Vec<u8>) {
     serde_json::to_writer(&mut *out, told).expect("writing texts and numbers into memory cannot fail");
     out.push(b'\n');
@@ -141,6 +110,7 @@ mod tests {
 
     use super::*;
     use crate::hub::settings::{Settings, Source};
+    use crate::ingest::of_broadcaster;
 
     fn hub() -> Arc<Hub> {
         let hub = Hub::new("e1");

@@ -1,4 +1,6 @@
-//! One event into its stream, or why not: by any door, this is how an event from outside is taken in.
+//! One event from outside into its stream, or why not: by any door, this is how it is taken in.
+
+pub mod read;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -6,8 +8,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 
-use super::read::{Fields, Incoming, Mistake};
+use self::read::{Fields, Incoming, Mistake};
+use crate::event::Position;
+use crate::hub::Hub;
 use crate::hub::payloads::Verdict;
+use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
 use crate::hub::{Accepted, Refused};
 use crate::identity::Identity;
@@ -48,6 +53,58 @@ pub enum Code {
     Full,
     /// Its publisher was too fast: sent again later it may be accepted.
     RateLimited,
+}
+
+/// An accepted event: its stream, and its number in it.
+pub struct Taken {
+    pub stream: Arc<Stream>,
+    pub seq: u64,
+}
+
+impl Taken {
+    /// Where the event is; in a private stream nowhere that could be told: it has a numbering per audience.
+    pub fn position(&self) -> Option<Position> {
+        (!self.stream.settings().private).then(|| Position { epoch: self.stream.epoch().clone(), seq: self.seq })
+    }
+}
+
+/// Why a stream takes no events from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    Unknown,
+    OfBroadcaster,
+}
+
+/// Publishes one event to the stream that it names.
+pub fn take(hub: &Hub, fields: &Fields<'_>, publisher: &Publisher) -> Result<Taken, Rejection> {
+    let stream = named(hub, fields, publisher)?;
+    let event = fields.event(stream.name())?;
+    let accepted = publish(&stream, &event, publisher)?;
+    Ok(Taken { stream, seq: accepted.seq })
+}
+
+/// The stream of this name, if it takes events from outside.
+pub fn declared(hub: &Hub, name: &str) -> Result<Arc<Stream>, Foreign> {
+    let stream = hub.stream(name).ok_or(Foreign::Unknown)?;
+    match stream.source() {
+        Source::Declared => Ok(stream),
+        Source::Removed => Err(Foreign::Unknown),
+        Source::Running | Source::Absent(_) => Err(Foreign::OfBroadcaster),
+    }
+}
+
+/// The streams that outside programs may publish to, in words.
+pub fn known(hub: &Hub) -> String {
+    let streams = hub.streams();
+    let declared = streams.iter().filter(|stream| stream.source() == Source::Declared);
+    let names: Vec<&str> = declared.map(|stream| &**stream.name()).collect();
+    if names.is_empty() { "none is declared".to_owned() } else { names.join(", ") }
+}
+
+pub fn of_broadcaster(name: &str) -> String {
+    format!(
+        "stream \"{name}\" belongs to the broadcaster of that name, which alone publishes to it; declare a stream of your own as [streams.NAME]"
+    )
 }
 
 /// Publishes one event to a stream that takes events from outside.
@@ -138,6 +195,29 @@ impl Code {
             Self::RateLimited => "rate_limited",
         }
     }
+}
+
+/// The stream that an event names, if it takes events from outside. Who came with a token is not told which others there
+/// are.
+fn named(hub: &Hub, fields: &Fields<'_>, publisher: &Publisher) -> Result<Arc<Stream>, Rejection> {
+    let name = match fields.stream()? {
+        none if none.is_empty() => fields.stream_of_topic()?,
+        name => name,
+    };
+    let at_stream = |code, message| Rejection { pointer: "/stream".into(), ..Rejection::new(code, message) };
+    let others = match publisher {
+        Publisher::Trusted => format!("; streams to publish to: {}", known(hub)),
+        Publisher::Known(_) => String::new(),
+    };
+    if name.is_empty() {
+        return Err(at_stream(Code::MissingStream, format!("\"stream\" is missing{others}")));
+    }
+    declared(hub, &name).map_err(|foreign| match foreign {
+        Foreign::Unknown => {
+            at_stream(Code::UnknownStream, format!("unknown stream \"{}\"{others}", name.escape_debug()))
+        }
+        Foreign::OfBroadcaster => at_stream(Code::Forbidden, of_broadcaster(&name)),
+    })
 }
 
 fn pointer(refused: &Refused) -> &'static str {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::dialect::members::members;
 use crate::event::{Draft, timestamp};
 
 /// The longest text field in bytes: long enough for any name, short enough that tables of them stay small.
@@ -104,9 +105,29 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The same from a native message, where `type` says `publish`, `kind` what happened, `topic` names the stream, too, and
+    /// `id` is the mark of the request.
+    pub fn read_message(text: &'a RawValue) -> Result<Self, Mistake> {
+        let mut fields = Self::default();
+        for (name, value) in members(text.get().as_bytes()).unwrap_or_default() {
+            match name.as_str() {
+                "type" | "id" => {}
+                "kind" => fields.put("type", value),
+                name => fields.put(name, value),
+            }
+        }
+        fields.mistake.take().map_or(Ok(fields), Err)
+    }
+
     /// The stream that the event is for, if it says so.
     pub fn stream(&self) -> Result<Cow<'a, str>, Mistake> {
         self.text("stream")
+    }
+
+    /// The stream that the event's topic belongs to.
+    pub fn stream_of_topic(&self) -> Result<Cow<'a, str>, Mistake> {
+        let topic = self.text("topic")?;
+        Ok(topic.split_once(':').map_or(topic.clone(), |(stream, _)| stream.to_owned().into()))
     }
 
     /// What the publisher knows the event by, if it is one that can be.
