@@ -2,6 +2,7 @@
 
 mod memory;
 mod model;
+mod wordless;
 
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
