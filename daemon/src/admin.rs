@@ -1,9 +1,14 @@
 //! The side that operators see: metrics, health, what runs; on a listener, a thread and a runtime of its own, so that it
 //! answers also when everything else is busy.
 
+mod ask;
+pub mod connections;
+pub mod figures;
 pub mod guard;
 mod pages;
 mod process;
+pub mod streams;
+pub mod users;
 
 use std::fmt;
 use std::io;
@@ -17,6 +22,7 @@ use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
+pub use self::ask::Shards;
 use self::guard::Guard;
 pub use self::guard::Token;
 use crate::hub::Hub;
@@ -59,6 +65,7 @@ pub struct Readiness {
 #[derive(Clone)]
 pub struct Parts {
     pub hub: Arc<Hub>,
+    pub shards: Shards,
     pub house: Arc<dyn House>,
     pub metrics: PrometheusHandle,
 }

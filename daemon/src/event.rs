@@ -1,5 +1,7 @@
 //! The words everyone shares: an event, what a publisher hands in, positions and times.
 
+pub mod timestamp;
+
 use std::io::Write as _;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;

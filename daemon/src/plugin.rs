@@ -47,6 +47,7 @@ use self::timing::{Clock, Timing};
 use self::voice::Voice;
 use crate::hub::Hub;
 use crate::hub::settings::Settings;
+use crate::hub::signal::Signal;
 
 /// Where things are, and how long they may take.
 pub struct Config {
@@ -175,11 +176,11 @@ impl Supervisor {
         };
         Broadcaster::create(Shared {
             metrics: crate::metrics::Broadcaster::new(&desk.name),
+            signal: Signal::of(&desk.name).into(),
             desk: Arc::new(desk),
             library,
             timing: self.config.timing,
             saved: self.saved(),
-            signal: Arc::default(),
             inner: Mutex::new(Inner::new(wanted.settings.to_string(), wanted.restart)),
             is_stuck: AtomicBool::new(false),
         })

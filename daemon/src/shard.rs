@@ -4,6 +4,7 @@
 pub mod access;
 pub mod arrival;
 pub mod care;
+pub mod census;
 pub mod connection;
 pub mod encoding;
 pub mod fanout;
@@ -16,6 +17,7 @@ pub mod places;
 pub mod poll;
 pub mod rate;
 pub mod requests;
+pub mod rights;
 pub mod seats;
 pub mod standing;
 pub mod target;
@@ -32,11 +34,11 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use self::connection::Connection;
+use self::encoding::Deflation;
 use self::groups::{Groups, Member};
 pub use self::handle::Handle;
 use self::inbox::{Inbound, Inbox};
 use self::poll::{Backend, Ready, Sink, WAKE_TOKEN};
-use self::rate::Rate;
 use crate::dialect::{Loss, Reply};
 use crate::event::LogId;
 use crate::hub::Hub;
@@ -44,6 +46,7 @@ use crate::hub::settings::Source;
 use crate::hub::targets::Outlet;
 use crate::identity::Verifier;
 use crate::metrics;
+use crate::rate::Rate;
 use crate::websocket::close;
 
 /// One read takes at most this much; the buffer is shared by all connections of the shard.
@@ -65,6 +68,8 @@ pub struct Config {
     pub rate: Rate,
     /// Bytes of one message from a client.
     pub max_message: usize,
+    /// How messages are compressed for clients with which that was agreed on.
+    pub deflation: Deflation,
     pub ping_every: Duration,
     pub drop_after: Duration,
     /// The least time between two sends to a connection: what comes meanwhile goes together. Zero: every turn.
@@ -235,10 +240,11 @@ impl<B: Backend> Shard<B> {
             Inbound::Source(log, seq, source) => self.tell_source(log, seq, &source),
             Inbound::Records(log, seq, records) => self.show_replaced_records(log, seq, &records),
             Inbound::Adopt(newcomer) => self.adopt(*newcomer),
-            Inbound::LogOut(user) => self.log_out(&user),
+            Inbound::LogOut(user) => _ = self.log_out(&user),
+            Inbound::Ask(ask) => self.answer_operator(ask),
             Inbound::Configure(config) => {
                 self.config = config;
-                self.connections.iter_mut().for_each(|(_, known)| known.set_max_message(config.max_message));
+                self.connections.iter_mut().for_each(|(_, known)| known.configure(&config));
             }
             Inbound::Drain { deadline } => {
                 self.drain = Some(deadline);

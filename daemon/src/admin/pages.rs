@@ -12,11 +12,10 @@ use axum::routing::get;
 use serde_json::{Value, json};
 
 use super::guard::{Guard, check};
-use super::{Parts, Readiness, process};
-use crate::hub::settings::Source;
-use crate::hub::stream::Stream;
+use super::{Parts, Readiness, connections, figures, process, streams, users};
+use crate::identity::Identity;
 use crate::server::answer::Denied;
-use crate::server::ingest;
+use crate::server::{client_log, command, ingest, reads};
 
 /// Prometheus' text format, by its version.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -25,25 +24,55 @@ const HEALTH: &str = "/healthz";
 const READY: &str = "/readyz";
 const BROADCASTERS: &str = "/v1/broadcasters";
 const BROADCASTER: &str = "/v1/broadcasters/{name}";
-const STREAMS: &str = "/v1/streams";
-const STREAM: &str = "/v1/streams/{name}";
 /// What the answer to an unknown path names.
-const PATHS: [&str; 8] = [METRICS, HEALTH, READY, BROADCASTERS, BROADCASTER, STREAMS, STREAM, ingest::PATH];
+const PATHS: [&str; 21] = [
+    METRICS,
+    HEALTH,
+    READY,
+    BROADCASTERS,
+    BROADCASTER,
+    reads::STREAMS,
+    reads::STREAM,
+    reads::SNAPSHOT,
+    reads::HISTORY,
+    streams::SUBSCRIBERS,
+    streams::LISTENERS,
+    connections::CONNECTIONS,
+    connections::CONNECTION,
+    users::USERS,
+    users::USER,
+    users::LOGOUT,
+    figures::QUEUES,
+    figures::COUNTERS,
+    ingest::PATH,
+    command::PATH,
+    client_log::PATH,
+];
+/// What acts of whoever has come this far are known by.
+const OPERATOR: &str = "admin";
 
 pub fn router(parts: Parts, guard: Arc<Guard>) -> Router {
     let publish = ingest::routes(parts.hub.clone(), ingest::Door::Open);
+    let operator = Arc::new(Identity::of_operator(OPERATOR));
+    let command = command::routes(parts.hub.clone(), Arc::new(move |_| Ok(operator.clone())));
+    let reads = reads::for_operators(parts.hub.clone());
     Router::new()
         .route(METRICS, get(metrics))
         .route(HEALTH, get(health))
         .route(READY, get(ready))
         .route(BROADCASTERS, get(broadcasters))
         .route(BROADCASTER, get(broadcaster))
-        .route(STREAMS, get(streams))
-        .route(STREAM, get(stream))
+        .merge(streams::routes())
+        .merge(connections::routes())
+        .merge(users::routes())
+        .merge(figures::routes())
         .method_not_allowed_fallback(only_get)
         .fallback(unknown_path)
         .with_state(parts)
         .merge(publish)
+        .merge(command)
+        .merge(reads)
+        .merge(client_log::for_operators())
         .layer(middleware::from_fn_with_state(guard, check))
 }
 
@@ -79,21 +108,6 @@ async fn broadcaster(State(parts): State<Parts>, Path(name): Path<String>) -> Re
     }
 }
 
-async fn streams(State(parts): State<Parts>) -> Json<Value> {
-    let streams: Vec<Value> = parts.hub.streams().iter().map(|stream| describe(stream)).collect();
-    Json(json!({"streams": streams}))
-}
-
-async fn stream(State(parts): State<Parts>, Path(name): Path<String>) -> Result<Json<Value>, Denied> {
-    if let Some(found) = parts.hub.stream(&name) {
-        return Ok(Json(describe(&found)));
-    }
-    let streams = parts.hub.streams();
-    let valid: Vec<&str> = streams.iter().map(|stream| &**stream.name()).collect();
-    let message = format!("unknown stream \"{}\"; streams: {}", name.escape_debug(), valid.join(", "));
-    Err(Denied::new(StatusCode::NOT_FOUND, "unknown_stream", message))
-}
-
 async fn only_get() -> Denied {
     Denied::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this page is read with GET")
         .with(header::ALLOW, "GET, HEAD")
@@ -102,37 +116,4 @@ async fn only_get() -> Denied {
 async fn unknown_path(uri: Uri) -> Denied {
     let message = format!("nothing is at {}; valid paths: {}", uri.path(), PATHS.join(", "));
     Denied::new(StatusCode::NOT_FOUND, "unknown_path", message)
-}
-
-/// Counts and settings only; no topic, payload or user.
-fn describe(stream: &Stream) -> Value {
-    let settings = stream.settings();
-    let bounds = settings.limits.history;
-    let figures = stream.figures();
-    let (source, reason) = match &figures.source {
-        Source::Declared => ("declared", None),
-        Source::Running => ("running", None),
-        Source::Absent(reason) => ("absent", Some(&**reason)),
-        Source::Removed => ("removed", None),
-    };
-    json!({
-        "name": &**stream.name(),
-        "position": {"epoch": &**stream.epoch(), "seq": figures.seq},
-        "source": source,
-        "reason": reason,
-        "visible": figures.visible,
-        "private": figures.private,
-        "topics": figures.topics,
-        "records": figures.records,
-        "subscriptions": figures.subscriptions,
-        "listeners": figures.listeners,
-        "listen_bytes": figures.input_bytes,
-        "history": {
-            "events": figures.history_events,
-            "bytes": figures.history_bytes,
-            "max_events": bounds.events,
-            "max_bytes": bounds.bytes,
-            "max_age_s": bounds.age.as_secs_f64(),
-        },
-    })
 }

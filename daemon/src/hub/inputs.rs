@@ -32,6 +32,16 @@ impl PartialEq for Input {
 
 impl Eq for Input {}
 
+/// How far a listening broadcaster is behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub name: Arc<str>,
+    /// Inputs that wait to be handed to it.
+    pub waiting: usize,
+    /// Inputs that are kept until it has saved them.
+    pub unsaved: usize,
+}
+
 #[derive(Debug)]
 struct Listener {
     id: ListenerId,
@@ -86,6 +96,17 @@ impl Inputs {
 
     pub fn listeners(&self) -> usize {
         self.listeners.len()
+    }
+
+    /// How each listener stands.
+    pub fn standings(&self) -> Vec<Standing> {
+        let behind = |number: u64| self.kept.len() - self.kept.partition_point(|input| input.number <= number);
+        let standing = |listener: &Listener| Standing {
+            name: listener.signal.name().clone(),
+            waiting: behind(listener.read),
+            unsaved: behind(listener.saved),
+        };
+        self.listeners.iter().map(standing).collect()
     }
 
     pub fn bytes(&self) -> usize {

@@ -8,6 +8,7 @@ use super::history::{Bounds, History};
 use super::kinds::Kind;
 use super::pattern::{Pattern, canonical_topic};
 use super::records::{Record, Records, Snapshot};
+use super::stream::reads::Share;
 use super::targets::Targets;
 use super::{Common, Refused};
 use crate::event::{Draft, Encoded, Event, Flags, LogId};
@@ -90,6 +91,10 @@ impl Log {
 
     pub fn topic_count(&self) -> usize {
         self.topics.len()
+    }
+
+    pub fn topics(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.topics.keys()
     }
 
     /// Gives the draft its number, keeps it, updates the records and hands it to the shards that have a subscriber.
@@ -265,7 +270,8 @@ impl Log {
         records.put(&event.topic, collection, draft.key, record);
     }
 
-    fn reaches_back_to(&self, patterns: &[Pattern], since: u64) -> bool {
+    /// Whether everything behind `since` that the patterns name is still kept.
+    pub fn reaches_back_to(&self, patterns: &[Pattern], since: u64) -> bool {
         let gone_before = |topic: &str| self.topics.get(topic).is_none_or(|state| state.evicted <= since);
         if !gone_before(&self.stream) {
             return false;
@@ -274,6 +280,22 @@ impl Log {
             Some(topic) => gone_before(topic),
             None => self.topics.iter().all(|(topic, state)| state.evicted <= since || !pattern.matches(topic)),
         })
+    }
+
+    /// The first kept events behind `since` that the patterns name, and whether there are more.
+    pub fn some_of(&self, patterns: &[Pattern], since: u64, share: Share) -> (Vec<Arc<Event>>, bool) {
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        for event in self.history.after(since) {
+            if !patterns.iter().any(|pattern| pattern.matches(&event.topic)) {
+                continue;
+            }
+            bytes += event.payload.len();
+            if events.len() == share.events || (bytes > share.bytes && !events.is_empty()) {
+                return (events, true);
+            }
+            events.push(event.clone());
+        }
+        (events, false)
     }
 
     fn missed(&self, patterns: &[Pattern], since: u64) -> Vec<Arc<Event>> {

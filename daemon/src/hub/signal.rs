@@ -1,8 +1,8 @@
 //! How the hub wakes a broadcaster's thread: bits that say what to look at, never a queue that could fill.
 
 use std::ops::BitOr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 
 /// What a broadcaster should look at.
@@ -15,6 +15,7 @@ impl Wakes {
     pub const WRITABLE: Wakes = Wakes(4);
     pub const WAKE: Wakes = Wakes(8);
     pub const CONTROL: Wakes = Wakes(16);
+    pub const COMMAND: Wakes = Wakes(32);
 
     pub fn has(self, other: Wakes) -> bool {
         self.0 & other.0 != 0
@@ -32,11 +33,21 @@ impl BitOr for Wakes {
 /// Shared between the hub, which raises, and one thread, which takes. Raising never waits.
 #[derive(Debug, Default)]
 pub struct Signal {
+    name: Arc<str>,
     raised: AtomicU32,
     thread: OnceLock<Thread>,
 }
 
 impl Signal {
+    /// The signal of a broadcaster of this name.
+    pub fn of(name: &str) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     pub fn raise(&self, wakes: Wakes) {
         let before = self.raised.fetch_or(wakes.0, Ordering::Release);
         if before & wakes.0 != wakes.0

@@ -68,6 +68,10 @@ impl Targets {
         self.0.is_empty()
     }
 
+    pub fn subscriptions(&self) -> u64 {
+        self.0.iter().map(|target| target.interest.total()).sum()
+    }
+
     pub fn deliver(&mut self, event: &Arc<Event>) {
         for target in &mut self.0 {
             if target.behind.is_some() || !target.interest.reaches(&event.topic) {

@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// When a client that was turned away for want of room may ask again, in seconds: long enough to spread a crowd that
 /// comes back together, short enough that nobody gives up.
@@ -29,6 +29,12 @@ impl Denied {
         Self::new(StatusCode::UNAUTHORIZED, "authentication_required", message).with(header::WWW_AUTHENTICATE, "Bearer")
     }
 
+    /// The path is right and the method is not; `allowed` lists those that are.
+    pub fn wrong_method(allowed: &'static str) -> Self {
+        let message = format!("this path is asked with {allowed}");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).with(header::ALLOW, allowed)
+    }
+
     pub fn with(self, name: HeaderName, value: &'static str) -> Self {
         Self { header: Some((name, value)), ..self }
     }
@@ -48,8 +54,17 @@ impl Denied {
         format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
     }
 
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The code and the sentence.
+    pub fn error(&self) -> Value {
+        json!({"code": self.code, "message": self.message})
+    }
+
     fn body(&self) -> String {
-        let usual = || json!({"error": {"code": self.code, "message": self.message}}).to_string();
+        let usual = || json!({"error": self.error()}).to_string();
         self.body.map_or_else(usual, str::to_owned)
     }
 

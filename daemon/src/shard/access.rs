@@ -1,6 +1,5 @@
 //! Who may stay: a client says who it is, an identity ends, a user logs out.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::Shard;
@@ -67,16 +66,6 @@ impl<B: Backend> Shard<B> {
     /// When the next connection ends, if nothing else happens.
     pub(super) fn next_ending(&self) -> Option<Instant> {
         self.endings.first().map(|(until, _)| *until)
-    }
-
-    /// Ends the connections of a user.
-    pub(super) fn log_out(&mut self, user: &Arc<str>) {
-        for (token, connection) in &mut self.connections {
-            if connection.standing.identity().is_some_and(|identity| identity.user() == user) {
-                connection.close_with(&[Reply::LoggedOut], close::UNAUTHORIZED, "logged out", self.now);
-                self.dirty.mark(connection, token);
-            }
-        }
     }
 
     /// Leaves what a refreshed identity may no longer read.

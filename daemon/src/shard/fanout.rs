@@ -26,7 +26,7 @@ impl<B: Backend> Shard<B> {
         let mut merges: Vec<(usize, LogId)> = Vec::new();
         for id in &dirty {
             let Some(group) = self.groups.get(*id) else { continue };
-            let frames = group.frames();
+            let frames = group.frames(self.config.deflation);
             let mut joined = None;
             let mut delivered = 0;
             for member in &group.members {
@@ -69,7 +69,11 @@ impl<B: Backend> Shard<B> {
                 let Some(group) = self.groups.get(subscription.group) else { continue };
                 let start = group.members.get(subscription.seat).map_or(PAUSED, |member| member.start);
                 let newer = group.pending.iter().filter(|event| event.seq > start);
-                events.extend(newer.map(|event| (event.clone(), group.frame(event), group.voice.clone())));
+                events.extend(
+                    newer.map(|event| {
+                        (event.clone(), group.frame(event, self.config.deflation), group.form.voice.clone())
+                    }),
+                );
             }
             // Once by each name that the client uses for the stream or topic: it takes each for one of its own.
             events.sort_by(|(one, _, voice), (other, _, another)| (one.seq, voice).cmp(&(other.seq, another)));
@@ -88,6 +92,7 @@ impl<B: Backend> Shard<B> {
     pub(super) fn lag(&mut self, token: usize, log: LogId, missed: Option<Loss>) {
         let Some(connection) = self.connections.get_mut(token) else { return };
         self.dirty.mark(connection, token); // it may have nothing waiting, and gets its snapshot at once
+        connection.lagged += 1;
         let is_subscribed = connection.patterns_of(log) > 0;
         let Some(routes) = self.groups.log(log).filter(|_| is_subscribed) else {
             // What waits came before it unsubscribed, and no snapshot can take its place.

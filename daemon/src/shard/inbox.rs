@@ -7,6 +7,7 @@ mod tests;
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,7 @@ use std::time::Instant;
 
 use self::handover::{Bell, Handover};
 use super::Config;
+use super::census::Ask;
 use super::line::Socket;
 use super::poll::{ring, silence, wake_fd};
 use crate::dialect::{Command, Dialect};
@@ -23,6 +25,7 @@ use crate::hub::records::Snapshot;
 use crate::hub::settings::Source;
 use crate::hub::targets::{Full, Outlet};
 use crate::identity::{Auth, Identity};
+use crate::websocket::deflate::Compression;
 
 /// The bytes of events that may wait for a shard. Beyond it the shard re-reads the streams' histories.
 pub const MAX_QUEUED_BYTES: usize = 64 << 20;
@@ -65,10 +68,13 @@ pub struct Newcomer {
     pub head: Vec<u8>,
     /// Bytes of the client that came together with its request.
     pub read_ahead: Vec<u8>,
+    /// Where it comes from; `None` is a program on this machine, through a unix socket.
+    pub peer: Option<IpAddr>,
     pub endpoint: Arc<Endpoint>,
     pub identity: Option<Arc<Identity>>,
     /// What it asked for with its request.
     pub wishes: Vec<Command>,
+    pub compression: Compression,
     /// Kept for as long as the connection lives, then dropped: counts and limits hang on it.
     pub permit: Box<dyn Any + Send>,
 }
@@ -78,7 +84,8 @@ impl Newcomer {
     pub fn over(socket: impl Into<OwnedFd>, endpoint: Arc<Endpoint>) -> Self {
         let (socket, permit) = (Socket::from(socket.into()), Box::new(()));
         let (head, read_ahead, wishes) = (Vec::new(), Vec::new(), Vec::new());
-        Self { socket, head, read_ahead, endpoint, identity: None, wishes, permit }
+        let compression = Compression::Off;
+        Self { socket, head, read_ahead, peer: None, endpoint, identity: None, wishes, compression, permit }
     }
 }
 
@@ -91,6 +98,8 @@ pub enum Inbound {
     Adopt(Box<Newcomer>),
     /// The user's connections end.
     LogOut(Arc<str>),
+    /// An operator wants to know, or to end, something.
+    Ask(Ask),
     /// From here on each connection is granted this.
     Configure(Config),
     /// End all connections, spread until the deadline, then the thread.
@@ -136,6 +145,11 @@ impl Inbox {
 
     pub fn ring(&self) {
         self.queue.ring();
+    }
+
+    /// The bytes of events that wait for the shard.
+    pub fn queued_bytes(&self) -> usize {
+        self.queue.queued_bytes()
     }
 
     /// The shard is about to wait; whoever hands something over from now on rings. Whether it may really wait.

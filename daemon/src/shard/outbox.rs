@@ -55,6 +55,8 @@ pub struct Outbox {
     /// Pieces that were replaced or dropped and have no bytes any more.
     empty: usize,
     replaced: Vec<(LogId, Arc<str>, Loss)>,
+    /// Events that were replaced since the beginning, told or not.
+    replaced_ever: u64,
 }
 
 impl Outbox {
@@ -64,6 +66,11 @@ impl Outbox {
 
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// How many waiting events newer ones have replaced since the beginning.
+    pub fn replaced_ever(&self) -> u64 {
+        self.replaced_ever
     }
 
     /// Bytes that are not on their way yet.
@@ -290,6 +297,7 @@ impl Outbox {
     }
 
     fn note_replaced(&mut self, by: &Event, seq: u64) {
+        self.replaced_ever += 1;
         let loss = Loss { policy: "latest", events: 1, from: seq, to: seq };
         match self.replaced.iter_mut().find(|(known, _, _)| *known == by.log) {
             Some((_, _, known)) => known.widen(&loss),

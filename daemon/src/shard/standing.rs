@@ -5,13 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::event::unix_now;
-use crate::hub::stream::Stream;
 use crate::identity::{Auth, Identity};
 
 /// How long a client may take to say who it is where that is required.
 const AUTH_TIMEOUT: Duration = Duration::from_secs(5);
-/// The log of a private stream that nobody hears.
-const NOBODY: &str = "";
 
 /// What a connection may do by who it is.
 #[derive(Debug)]
@@ -47,24 +44,32 @@ impl Standing {
     /// Takes up an identity, or the same one for longer. Another user's is refused: what waits for the client is for the
     /// first. Whether it was taken.
     pub fn take_up(&mut self, identity: Arc<Identity>, now: Instant) -> bool {
-        if self.identity.as_ref().is_some_and(|known| known.user() != identity.user()) {
+        if self.identity.as_ref().is_some_and(|known| !known.is_same(&identity)) {
             return false;
         }
         self.until = end_of(&identity, now);
         self.identity = Some(identity);
         true
     }
-
-    /// Whose log of the stream the connection reads: its own of a private one, the only one of any other.
-    pub fn audience(&self, stream: &Stream) -> Arc<str> {
-        match &self.identity {
-            Some(identity) if stream.settings().private => identity.user().clone(),
-            _ => NOBODY.into(),
-        }
-    }
 }
 
 fn end_of(identity: &Identity, now: Instant) -> Option<Instant> {
     let left = identity.expires_unix_ns()?.saturating_sub(unix_now());
     Some(now + Duration::from_nanos(u64::try_from(left).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_takes_over_anothers_connection() {
+        let now = Instant::now();
+        let user = Arc::new(Identity::of_user("user-1"));
+        let operator = Arc::new(Identity::of_operator("user-1"));
+        let mut standing = Standing::new(Some(operator.clone()), Auth::Optional, now);
+        assert!(!standing.take_up(user.clone(), now), "an operator of the same name is somebody else");
+        assert_eq!(standing.identity(), Some(&operator));
+        assert!(Standing::new(None, Auth::Required, now).take_up(user, now));
+    }
 }

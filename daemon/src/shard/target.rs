@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::poll::Backend;
+use super::rights::{Barred, Visitor};
 use crate::dialect::{About, Code, Refusal, RequestId, Target, Voice};
 use crate::event::Position;
 use crate::hub::Wish;
@@ -39,8 +40,8 @@ impl<B: Backend> Shard<B> {
     /// The names that a client of this connection may subscribe to, as it may write them.
     pub(super) fn visible_streams(&self, token: usize) -> Vec<Arc<str>> {
         let connection = &self.connections[token];
-        let visible =
-            |stream: &Arc<Stream>| self.may_see(token, stream) && !self.lacks_identity(token, &stream.settings());
+        let visitor = self.visitor(token);
+        let visible = |stream: &Arc<Stream>| visitor.audience_of(stream).is_ok();
         let streams: Vec<Arc<Stream>> = self.hub.streams().into_iter().filter(visible).collect();
         let names = streams.iter().map(|stream| stream.name().clone());
         let aliases = connection.endpoint.aliases.iter();
@@ -54,24 +55,13 @@ impl<B: Backend> Shard<B> {
         let connection = &self.connections[token];
         let (called, dialect) = (target.stream(), connection.dialect());
         let name = connection.endpoint.name_of(called);
-        let stream = self.hub.stream(name).filter(|stream| self.may_see(token, stream));
-        let stream = stream.ok_or_else(|| self.unknown(token, target))?;
-        let settings = stream.settings();
-        if self.lacks_identity(token, &settings) {
-            let message = format!("stream \"{called}\" needs a verified identity");
-            return Err(refusal(target, Code::AuthenticationRequired, message));
-        }
-        let mut patterns = patterns(&settings, name, target)?;
+        let stream = self.hub.stream(name).ok_or_else(|| self.unknown(token, target))?;
+        let visitor = self.visitor(token);
+        let audience = visitor.audience_of(&stream).map_err(|barred| self.barred(token, target, &barred))?;
+        let mut patterns = patterns(&stream.settings(), name, target)?;
         patterns.sort();
         patterns.dedup();
-        let audience = connection.standing.audience(&stream);
-        if audience.is_empty()
-            && let Some(hidden) =
-                connection.standing.identity().and_then(|id| patterns.iter().find(|p| !id.may_read(p)))
-        {
-            let message = format!("this identity may not read {}", hidden.text());
-            return Err(refusal(target, Code::Forbidden, message));
-        }
+        visitor.check(&audience, &patterns).map_err(|barred| self.barred(token, target, &barred))?;
         let alias = (name != called).then(|| called.into());
         let voice = Voice { dialect, alias, topic: dialect.spelled_topic(target) };
         Ok(Meant { stream, patterns, audience, voice })
@@ -83,14 +73,20 @@ impl<B: Backend> Shard<B> {
         Refusal { valid, ..refusal(target, Code::UnknownStream, message) }
     }
 
-    fn may_see(&self, token: usize, stream: &Stream) -> bool {
-        let connection = &self.connections[token];
-        let is_operator = connection.standing.identity().is_some_and(|identity| identity.is_operator());
-        connection.endpoint.serves(stream.name()) && (stream.settings().visible || is_operator)
+    fn barred(&self, token: usize, target: &Target, barred: &Barred) -> Refusal {
+        let (code, message) = match barred {
+            Barred::Hidden => return self.unknown(token, target),
+            Barred::NeedsIdentity => {
+                (Code::AuthenticationRequired, format!("stream \"{}\" needs a verified identity", target.stream()))
+            }
+            Barred::Forbidden(hidden) => (Code::Forbidden, format!("this identity may not read {}", hidden.text())),
+        };
+        refusal(target, code, message)
     }
 
-    fn lacks_identity(&self, token: usize, settings: &Settings) -> bool {
-        settings.private && self.connections[token].standing.identity().is_none()
+    fn visitor(&self, token: usize) -> Visitor<'_> {
+        let connection = &self.connections[token];
+        Visitor { endpoint: &connection.endpoint, identity: connection.standing.identity().map(|known| &**known) }
     }
 }
 

@@ -6,10 +6,11 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use broadcastd::admin::guard::Token;
-use broadcastd::admin::{self, Admin, Parts, Readiness};
+use broadcastd::admin::{self, Admin, Parts, Readiness, Shards};
 use broadcastd::event::{Draft, Flags};
 use broadcastd::hub::Hub;
 use broadcastd::hub::settings::{Settings, Source};
+use broadcastd::shard::inbox::Inbox;
 use libtest_mimic::Trial;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
@@ -73,9 +74,19 @@ impl Running {
         Self::with(hub, admin::Config { listen: "127.0.0.1:0".into(), token: None })
     }
 
+    /// With the shards of a house.
+    pub fn over(hub: &Arc<Hub>, shards: Vec<Arc<Inbox>>) -> Self {
+        let config = admin::Config { listen: "127.0.0.1:0".into(), token: None };
+        Self::begin(config, |house| Parts { shards: Shards(shards.into()), ..parts(hub, house) })
+    }
+
     fn with(hub: &Arc<Hub>, config: admin::Config) -> Self {
+        Self::begin(config, |house| parts(hub, house))
+    }
+
+    fn begin(config: admin::Config, parts: impl FnOnce(Arc<Told>) -> Parts) -> Self {
         let house = Arc::new(Told(Mutex::new(Readiness { ready: true, reasons: vec![] })));
-        let admin = Admin::start(config, parts(hub, house.clone())).unwrap();
+        let admin = Admin::start(config, parts(house.clone())).unwrap();
         Self { address: admin.address(), admin: Some(admin), house }
     }
 }
@@ -89,7 +100,7 @@ impl Drop for Running {
 }
 
 fn parts(hub: &Arc<Hub>, house: Arc<Told>) -> Parts {
-    Parts { hub: hub.clone(), house, metrics: METRICS.clone() }
+    Parts { hub: hub.clone(), shards: Shards(Arc::new([])), house, metrics: METRICS.clone() }
 }
 
 fn alone() -> Running {
@@ -131,20 +142,23 @@ fn streams_are_shown_with_figures() {
     house.publish("ticks", "AAPL", "{}");
     house.publish("ticks", "GOOGL", "{}");
     let ticks = get(&admin.address, "/v1/streams/ticks").json();
-    let expected = json!({
+    let mut expected = json!({
         "name": "ticks", "position": {"epoch": "e1", "seq": 2}, "source": "declared", "reason": null,
         "visible": true, "private": false, "topics": 2, "records": 0, "subscriptions": 0, "listeners": 0,
         "listen_bytes": 0,
         "history": {"events": 2, "bytes": 516, "max_events": 1000, "max_bytes": 16 << 20, "max_age_s": 300.0},
     });
-    assert_eq!(ticks, expected);
     let all = get(&admin.address, "/v1/streams").json();
     assert_eq!(all["streams"][1], expected);
+    expected["history"]["oldest"] = json!(1);
+    expected["topic_names"] = json!(["ticks:AAPL", "ticks:GOOGL"]);
+    expected["more_topics"] = json!(false);
+    assert_eq!(ticks, expected);
     assert_eq!(all["streams"][0]["source"], "absent");
     assert_eq!(all["streams"][0]["reason"], "broadcaster stopped");
     let unknown = get(&admin.address, "/v1/streams/nope");
     assert_eq!(unknown.status, 404);
-    assert_eq!(unknown.json()["error"]["message"], r#"unknown stream "nope"; streams: bars, ticks"#);
+    assert_eq!(unknown.json()["error"]["message"], r#"unknown stream "nope"; valid streams: bars, ticks"#);
 }
 
 fn unknown_paths_and_methods_are_told_the_right_ones() {
@@ -153,7 +167,7 @@ fn unknown_paths_and_methods_are_told_the_right_ones() {
     assert_eq!(unknown.status, 404);
     assert_eq!(
         unknown.body,
-        r#"{"error":{"code":"unknown_path","message":"nothing is at /nope; valid paths: /metrics, /healthz, /readyz, /v1/broadcasters, /v1/broadcasters/{name}, /v1/streams, /v1/streams/{name}, POST /v1/streams/{stream}/publish"}}"#
+        r#"{"error":{"code":"unknown_path","message":"nothing is at /nope; valid paths: /metrics, /healthz, /readyz, /v1/broadcasters, /v1/broadcasters/{name}, /v1/streams, /v1/streams/{stream}, /v1/streams/{stream}/snapshot, /v1/streams/{stream}/history, /v1/streams/{stream}/subscribers, /v1/streams/{stream}/listeners, /v1/connections, /v1/connections/{id}, /v1/users, /v1/users/{id}, /v1/users/{id}/connections, /v1/queues, /v1/counters, POST /v1/streams/{stream}/publish, POST /v1/broadcasters/{broadcaster}/commands/{command}, POST /v1/log"}}"#
     );
     let wrong = post(&admin.address, "/v1/streams", "application/json", b"{}");
     assert_eq!((wrong.status, wrong.header("allow")), (405, Some("GET, HEAD")));

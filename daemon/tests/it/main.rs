@@ -15,25 +15,36 @@ mod autobahn;
 mod bad_input;
 mod bad_reload;
 mod broadcasters;
+mod client_log;
 mod clients;
 mod closing;
+mod commands;
 mod documents;
 mod echo;
 mod encrypted;
 mod events;
 mod foreign;
 mod fuzzing;
+mod generator;
 mod handshake;
 mod house;
 mod http;
+mod identity;
 mod ingest;
+mod ingest_lines;
+mod ingest_rights;
+mod ingest_socket;
 mod inputs;
+mod introspection;
 mod lifecycle;
 mod limits;
 mod main_job;
 mod needs;
+mod payloads;
 mod process;
+mod publishing;
 mod raw;
+mod reads;
 mod real_trades;
 mod reload;
 mod sanitized;
@@ -57,21 +68,32 @@ fn main() -> ExitCode {
         bad_input::tests(),
         bad_reload::tests(),
         broadcasters::tests(),
+        client_log::tests(),
         clients::tests(),
         closing::tests(),
+        commands::tests(),
         documents::tests(),
         encrypted::tests(),
         events::tests(),
+        identity::tests(),
         foreign::tests(),
         fuzzing::tests(),
+        generator::tests(),
         handshake::tests(),
         ingest::tests(),
+        ingest_lines::tests(),
+        ingest_rights::tests(),
+        ingest_socket::tests(),
         inputs::tests(),
+        introspection::tests(),
         lifecycle::tests(),
         limits::tests(),
         main_job::tests(),
         needs::tests(),
+        payloads::tests(),
         process::tests(),
+        publishing::tests(),
+        reads::tests(),
         real_trades::tests(),
         reload::tests(),
         sanitized::tests(),

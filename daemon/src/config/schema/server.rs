@@ -25,6 +25,13 @@ pub struct Server {
         "x-rule": "an origin is scheme and host without a path, like \"https://example.com:8443\"; \"*\" is any"
     }))]
     pub origins: Vec<String>,
+    /// Origins of web pages that may publish and read over HTTP, such as "https://example.com". Default: none.
+    #[schemars(extend("items" = {
+        "type": "string",
+        "pattern": r"^[a-z][a-z0-9+.-]*://[^/\s*]+$",
+        "x-rule": "an origin is scheme and host without a path, like \"https://example.com:8443\"; each is named"
+    }))]
+    pub cors: Vec<String>,
     /// What TCP listeners encrypt with. Default: nothing, they are in clear.
     pub tls: Option<Tls>,
     /// How long clients may take to leave when the daemon stops, up to 1h; default 10s.
@@ -180,6 +187,7 @@ impl Default for Server {
         Self {
             listen: vec![loopback(8080), loopback(8000)],
             origins: Vec::new(),
+            cors: Vec::new(),
             tls: None,
             drain: Duration::from_secs(10),
             shards: 0,

@@ -62,6 +62,11 @@ impl<T, B: Bell> Handover<T, B> {
         Ok(())
     }
 
+    /// What was handed over with a weight and has not been taken.
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes.load(Ordering::Relaxed)
+    }
+
     pub fn ring(&self) {
         if self.asleep.swap(false, Ordering::SeqCst) {
             self.bell.ring();

@@ -1,0 +1,99 @@
+//! What waits where, and what was counted since the start, in one look.
+
+use axum::extract::State;
+use axum::http::Uri;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Map, Value, json};
+
+use super::Parts;
+use super::streams::listening;
+use crate::server::answer::Denied;
+use crate::server::query::Params;
+use crate::shard::inbox::MAX_QUEUED_BYTES;
+
+pub const QUEUES: &str = "/v1/queues";
+pub const COUNTERS: &str = "/v1/counters";
+
+/// What the page of counters shows, each the sum over all labels of a metric: there is one place where things are counted.
+const COUNTED: &[(&str, &str)] = &[
+    ("broadcasts", "broadcastd_events_published_total"),
+    ("broadcasts_refused", "broadcastd_events_refused_total"),
+    ("broadcasts_repeated", "broadcastd_events_repeated_total"),
+    ("broadcasts_skipped", "broadcastd_events_skipped_total"),
+    ("broadcaster_errors", "broadcastd_broadcaster_errors_total"),
+    ("broadcaster_restarts", "broadcastd_broadcaster_restarts_total"),
+    ("bytes_sent", "broadcastd_delivered_bytes_total"),
+    ("client_log_lines", "broadcastd_client_log_lines_total"),
+    ("commands", "broadcastd_commands_total"),
+    ("connections", "broadcastd_connections"),
+    ("connections_ended", "broadcastd_closes_total"),
+    ("connections_refused", "broadcastd_connections_refused_total"),
+    ("lagged", "broadcastd_lagged_total"),
+    ("messages_sent", "broadcastd_deliveries_total"),
+    ("subscriptions", "broadcastd_subscriptions"),
+];
+
+pub fn routes() -> Router<Parts> {
+    Router::new().route(QUEUES, get(queues)).route(COUNTERS, get(counters))
+}
+
+/// What waits for each shard, and for each broadcaster that listens. No shard is asked.
+async fn queues(State(parts): State<Parts>, uri: Uri) -> Result<Json<Value>, Denied> {
+    Params::of(&uri, &[])?;
+    let shards = parts.shards.0.iter().enumerate();
+    let shards: Vec<Value> = shards
+        .map(|(index, inbox)| {
+            json!({"shard": index, "bytes": inbox.queued_bytes(), "max_bytes": MAX_QUEUED_BYTES, "turns": inbox.turns()})
+        })
+        .collect();
+    let streams = parts.hub.streams();
+    let listened = streams.iter().map(|stream| (stream, listening(stream)));
+    let inputs: Vec<Value> = listened
+        .filter(|(_, listeners)| !listeners.is_empty())
+        .map(|(stream, listeners)| {
+            let bytes = stream.figures().input_bytes;
+            let max = stream.settings().listen_buffer;
+            json!({"stream": &**stream.name(), "bytes": bytes, "max_bytes": max, "listeners": listeners})
+        })
+        .collect();
+    let memory = json!({"bytes": parts.hub.memory().used()});
+    Ok(Json(json!({"shards": shards, "inputs": inputs, "memory": memory})))
+}
+
+async fn counters(State(parts): State<Parts>, uri: Uri) -> Result<Json<Value>, Denied> {
+    Params::of(&uri, &[])?;
+    let text = parts.metrics.render();
+    let counted = COUNTED.iter().map(|(name, metric)| ((*name).to_owned(), json!(sum(&text, metric))));
+    let mut counted: Map<String, Value> = counted.collect();
+    let (taken, refused) = (sum(&text, COUNTED[0].1), sum(&text, COUNTED[1].1));
+    let tried = taken + refused;
+    counted.insert("success_rate".to_owned(), if tried > 0 { json!(taken as f64 / tried as f64) } else { Value::Null });
+    Ok(Json(Value::Object(counted)))
+}
+
+/// All series of a metric together; of none, nothing has happened.
+fn sum(text: &str, metric: &str) -> u64 {
+    let series = text.lines().filter_map(|line| line.strip_prefix(metric));
+    let values = series.filter(|rest| rest.starts_with([' ', '{'])).filter_map(|rest| rest.rsplit_once(' '));
+    values.filter_map(|(_, value)| value.parse::<f64>().ok()).sum::<f64>() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{COUNTERS, GAUGES};
+
+    #[test]
+    fn series_are_added_and_longer_names_are_others() {
+        let text = "# HELP a_total x\n# TYPE a_total counter\na_total{stream=\"a b\"} 2\na_total{stream=\"c\"} 3\na_total_more 7\n";
+        assert_eq!((sum(text, "a_total"), sum(text, "a"), sum(text, "b")), (5, 0, 0));
+        assert_eq!(sum("a_total 4\n", "a_total"), 4);
+    }
+
+    #[test]
+    fn everything_that_is_shown_is_counted_somewhere() {
+        let is_known = |metric: &str| COUNTERS.iter().chain(GAUGES).any(|(name, _)| *name == metric);
+        assert!(COUNTED.iter().all(|(_, metric)| is_known(metric)));
+    }
+}

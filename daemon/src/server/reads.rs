@@ -1,0 +1,266 @@
+//! Streams read with plain requests: what there is, the records of some topics, and the history page by page.
+
+mod log;
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use axum::routing::get;
+use axum::{Extension, Json, Router};
+use serde_json::{Value, json};
+
+use self::log::{Excerpt, history, snapshot};
+use super::answer::Denied;
+use super::audit;
+use super::caller::{Caller, Granted, unknown_stream};
+use super::http::Arrival;
+use super::query::{Params, invalid};
+use super::upgrade::Gate;
+use crate::hub::Hub;
+use crate::hub::pattern::Pattern;
+use crate::hub::settings::Source;
+use crate::hub::stream::Stream;
+use crate::hub::stream::reads::{Outline, Reader, Sight};
+
+pub const STREAMS: &str = "/v1/streams";
+pub const STREAM: &str = "/v1/streams/{stream}";
+pub const SNAPSHOT: &str = "/v1/streams/{stream}/snapshot";
+pub const HISTORY: &str = "/v1/streams/{stream}/history";
+/// The most topics that the page of a stream names: beyond it a list is no more read by anybody.
+pub const MAX_TOPIC_NAMES: usize = 1000;
+
+/// Whose log of a private stream an operator wants to see.
+const AUDIENCE: &str = "audience";
+
+/// Who may read on a listener.
+#[derive(Clone)]
+enum Door {
+    /// Whoever could come in by an endpoint, and what that would show.
+    Clients(Arc<Gate>),
+    /// Whoever has come this far.
+    Operators,
+}
+
+#[derive(Clone)]
+struct Reads {
+    hub: Arc<Hub>,
+    door: Door,
+}
+
+/// What came of a request, and a log that its caller may read.
+struct Opened {
+    granted: Granted,
+    reader: Reader,
+    patterns: Vec<Pattern>,
+    params: Params,
+}
+
+impl Opened {
+    fn sight(&self) -> Sight<'_> {
+        Sight { reader: self.reader, audience: &self.granted.audience }
+    }
+}
+
+/// The routes of the client listeners.
+pub fn for_clients(hub: Arc<Hub>, gate: Arc<Gate>) -> Router {
+    let reads = Reads { hub, door: Door::Clients(gate) };
+    let lists =
+        Router::new().route(STREAMS, get(streams).fallback(only_get)).route(STREAM, get(stream).fallback(only_get));
+    lists.with_state(reads.clone()).merge(of_logs(reads))
+}
+
+/// The routes that show payloads, for the admin listener, which has its own pages about streams.
+pub fn for_operators(hub: Arc<Hub>) -> Router {
+    of_logs(Reads { hub, door: Door::Operators })
+}
+
+fn of_logs(reads: Reads) -> Router {
+    let router = Router::new();
+    let router = router.route(SNAPSHOT, get(show).fallback(only_get)).route(HISTORY, get(page).fallback(only_get));
+    router.with_state(reads)
+}
+
+impl Reads {
+    /// Finds the log that a request is about, if whoever asks may read it.
+    fn open(&self, asked: &Asked, known: &[&str]) -> Result<Opened, Denied> {
+        match &self.door {
+            Door::Clients(gate) => {
+                let caller = gate.caller(&asked.arrival, &asked.headers, &asked.uri)?;
+                // First whether there is such a stream: a mistake in the rest must not tell of a hidden one.
+                caller.stream(&self.hub, &asked.name)?;
+                let params = Params::of(&asked.uri, known)?;
+                let patterns = params.patterns(&asked.name)?;
+                let granted = caller.part_of(&self.hub, &asked.name, &patterns)?;
+                Ok(Opened { granted, reader: reader(&caller), patterns, params })
+            }
+            Door::Operators => {
+                let stream = self.hub.stream(&asked.name).ok_or_else(|| self.unknown(&asked.name))?;
+                let params = Params::of(&asked.uri, &[known, &[AUDIENCE]].concat())?;
+                let patterns = params.patterns(&asked.name)?;
+                let audience = audience(&stream, params.one(AUDIENCE)?, &asked.arrival)?;
+                let granted = Granted { stream, audience };
+                Ok(Opened { granted, reader: Reader::Operator, patterns, params })
+            }
+        }
+    }
+
+    fn unknown(&self, name: &str) -> Denied {
+        let streams = self.hub.streams();
+        unknown_stream(name, streams.iter().map(|stream| &**stream.name()))
+    }
+}
+
+/// One request about a stream.
+struct Asked {
+    arrival: Arrival,
+    name: String,
+    headers: HeaderMap,
+    uri: Uri,
+}
+
+/// Whose log of a stream an operator reads. A private one is named on purpose, and that is noted.
+pub fn audience(stream: &Stream, named: Option<&str>, arrival: &Arrival) -> Result<Arc<str>, Denied> {
+    let name = stream.name();
+    match (stream.settings().private, named) {
+        (false, None) => Ok("".into()),
+        (true, Some(user)) => {
+            audit::note(arrival, "read a private log", user);
+            Ok(user.into())
+        }
+        (true, None) => {
+            Err(invalid(format!("stream \"{name}\" is private: say whose log of it is meant, ?{AUDIENCE}=USER")))
+        }
+        (false, Some(_)) => Err(invalid(format!("stream \"{name}\" is not private; leave \"{AUDIENCE}\" out"))),
+    }
+}
+
+async fn streams(
+    State(reads): State<Reads>,
+    Extension(arrival): Extension<Arrival>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Json<Value>, Denied> {
+    let Door::Clients(gate) = &reads.door else { return Err(reads.unknown("")) };
+    let caller = gate.caller(&arrival, &headers, &uri)?;
+    Params::of(&uri, &[])?;
+    let streams = caller.streams(&reads.hub);
+    let streams: Vec<Value> = streams.iter().filter_map(|granted| describe(&caller, granted)).collect();
+    Ok(Json(json!({"streams": streams})))
+}
+
+async fn stream(
+    State(reads): State<Reads>,
+    Extension(arrival): Extension<Arrival>,
+    name: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Json<Value>, Denied> {
+    let Door::Clients(gate) = &reads.door else { return Err(reads.unknown("")) };
+    let caller = gate.caller(&arrival, &headers, &uri)?;
+    let granted = caller.stream(&reads.hub, &text(name))?;
+    Params::of(&uri, &[])?;
+    let sight = Sight { reader: reader(&caller), audience: &granted.audience };
+    let all = granted.stream.topics(&sight);
+    let (Ok(all), Some(Value::Object(mut described))) = (all, describe(&caller, &granted)) else {
+        return Err(caller.stream(&reads.hub, "").err().unwrap_or_else(|| reads.unknown(""))); // removed meanwhile
+    };
+    let is_shown = |topic: &Arc<str>| {
+        let pattern = Pattern::parse(topic);
+        pattern.is_ok_and(|pattern| caller.may_read(&granted.stream, &[pattern]).is_ok())
+    };
+    described.extend(topic_names(all.into_iter().filter(is_shown).collect()));
+    Ok(Json(Value::Object(described)))
+}
+
+async fn show(
+    State(reads): State<Reads>,
+    Extension(arrival): Extension<Arrival>,
+    name: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Denied> {
+    let asked = Asked { arrival, name: text(name), headers, uri };
+    let opened = reads.open(&asked, &["topic"])?;
+    snapshot(&opened).map_err(|_| reads.unknown(&asked.name))
+}
+
+async fn page(
+    State(reads): State<Reads>,
+    Extension(arrival): Extension<Arrival>,
+    name: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Denied> {
+    let asked = Asked { arrival, name: text(name), headers, uri };
+    let opened = reads.open(&asked, &["topic", "since", "limit"])?;
+    let excerpt = Excerpt::of(&opened.params)?;
+    history(&opened, &excerpt).unwrap_or_else(|| Err(reads.unknown(&asked.name)))
+}
+
+/// What a caller may know of a stream: counts of all of it only to whoever may read all of it.
+fn describe(caller: &Caller, granted: &Granted) -> Option<Value> {
+    let stream = &granted.stream;
+    if caller.may_read(stream, &[Pattern::whole(stream.name())]).is_err() {
+        return Some(json!({"name": &**stream.name()}));
+    }
+    let outline = stream.outline(&Sight { reader: reader(caller), audience: &granted.audience }).ok()?;
+    Some(outlined(stream, &outline))
+}
+
+/// Counts and bounds of one log; no payload and no user.
+pub fn outlined(stream: &Stream, outline: &Outline) -> Value {
+    let bounds = stream.settings().limits.history;
+    let (source, reason) = source(&outline.source);
+    json!({
+        "name": &**stream.name(),
+        "position": {"epoch": &*outline.position.epoch, "seq": outline.position.seq},
+        "source": source,
+        "reason": reason,
+        "private": outline.private,
+        "topics": outline.topics,
+        "records": outline.records,
+        "subscriptions": outline.subscriptions,
+        "history": {
+            "events": outline.history_events,
+            "bytes": outline.history_bytes,
+            "oldest": outline.oldest,
+            "max_events": bounds.events,
+            "max_bytes": bounds.bytes,
+            "max_age_s": bounds.age.as_secs_f64(),
+        },
+    })
+}
+
+/// Where a stream's events come from, in a word, and why they do not.
+pub fn source(source: &Source) -> (&'static str, Option<&str>) {
+    match source {
+        Source::Declared => ("declared", None),
+        Source::Running => ("running", None),
+        Source::Absent(reason) => ("absent", Some(&**reason)),
+        Source::Removed => ("removed", None),
+    }
+}
+
+/// The first topics in order of their names, and whether there are more.
+pub fn topic_names(mut topics: Vec<Arc<str>>) -> [(String, Value); 2] {
+    let more = topics.len() > MAX_TOPIC_NAMES;
+    topics.sort_unstable();
+    let names: Vec<&str> = topics.iter().take(MAX_TOPIC_NAMES).map(|topic| &**topic).collect();
+    [("topic_names".to_owned(), json!(names)), ("more_topics".to_owned(), json!(more))]
+}
+
+/// A path that is no text names nothing.
+fn text(name: Result<Path<String>, PathRejection>) -> String {
+    name.map_or_else(|_| "\u{fffd}".to_owned(), |Path(name)| name)
+}
+
+fn reader(caller: &Caller) -> Reader {
+    if caller.is_operator() { Reader::Operator } else { Reader::Client }
+}
+
+async fn only_get() -> Denied {
+    Denied::wrong_method("GET, HEAD")
+}
