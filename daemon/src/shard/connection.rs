@@ -96,7 +96,7 @@ impl Connection {
     pub fn new(newcomer: Newcomer, number: u64, config: &Config, memory: &Arc<Memory>, now: Instant) -> Self {
         let (mut outbox, is_framed) = (Outbox::default(), newcomer.endpoint.dialect.is_framed());
         if !newcomer.head.is_empty() {
-            outbox.control(memory.hold(newcomer.head));
+            outbox.head(memory.hold(newcomer.head));
         }
         Self {
             line: Line::new(newcomer.socket),

@@ -38,12 +38,9 @@ pub struct Form {
 /// The event in this form, kept with the event where all clients of the dialect get the same.
 pub fn event(event: &Event, form: &Form, deflation: Deflation) -> Bytes {
     let memory = event.charge.memory();
-    let plain = || kept(event, &form.voice, 0, || frames(&[form.voice.event(event)], form.voice.dialect, memory));
-    if form.is_deflated {
-        kept(event, &form.voice, DEFLATED, || deflated(&plain(), deflation, memory))
-    } else {
-        plain()
-    }
+    // Before the other: who makes one form of an event holds its list, and would wait for itself.
+    let plain = kept(event, &form.voice, 0, || frames(&[form.voice.event(event)], form.voice.dialect, memory));
+    if form.is_deflated { kept(event, &form.voice, DEFLATED, || deflated(&plain, deflation, memory)) } else { plain }
 }
 
 /// Messages one behind the other, counted for as long as they wait anywhere.

@@ -4,6 +4,7 @@ mod memory;
 mod model;
 mod spc;
 mod streams;
+mod wordless;
 
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
