@@ -4,7 +4,6 @@ pub mod check;
 pub mod code;
 pub mod diagnostic;
 pub mod document;
-pub mod json_schema;
 pub mod overlay;
 pub mod reference;
 mod render;
@@ -15,7 +14,11 @@ pub mod value;
 pub mod watch;
 mod words;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::LazyLock};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
 
 use serde_json::{Map, Value};
 
@@ -23,7 +26,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Paint};
 pub use document::{Document, Origin};
 pub use schema::Config;
 
-use json_schema::Schema;
+use crate::json_schema::Schema;
 
 /// The configuration that holds, whole, only when there is no file.
 pub const SHIPPED: &str = include_str!("../../config.toml");
@@ -45,6 +48,8 @@ pub struct Source {
 pub struct Loaded {
     pub config: Config,
     pub document: Document,
+    /// The folder of the file: where files that it names without a folder lie.
+    pub folder: PathBuf,
     /// What does no harm but probably is not what was meant.
     pub warnings: Diagnostics,
 }
@@ -73,9 +78,10 @@ impl Config {
             Err(error) if found.is_empty() => found.push(Diagnostic::new(code::WRONG_FORMAT, error.to_string())),
             Err(_) => {}
         }
+        let folder = source.path.parent().unwrap_or(Path::new("")).to_owned();
         let warnings = Diagnostics::about(&document, overlay::ignored(&source.env, &sections()));
         match typed {
-            Ok(config) if found.is_empty() => Ok(Loaded { config, document, warnings }),
+            Ok(config) if found.is_empty() => Ok(Loaded { config, document, folder, warnings }),
             _ => Err(Diagnostics::about(&document, found)),
         }
     }

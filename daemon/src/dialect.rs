@@ -1,8 +1,12 @@
 //! What all dialects have in common: the commands a client can give and the replies it can get. A dialect is pure: text
 //! in, commands out; events and replies in, text out.
 
+pub mod fastws;
+pub mod members;
 pub mod native;
+mod refusal;
 pub mod sse;
+pub mod user;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+pub use self::refusal::{Code, Refusal};
 use crate::event::{Event, Format, Position};
 
 /// A wire format.
@@ -19,6 +24,10 @@ pub enum Dialect {
     Native,
     /// The native messages as server-sent events.
     Sse,
+    /// Routes: `bars.subscribe`, `bars.update`.
+    Fastws(fastws::Revision),
+    /// The connection is the subscription to what is the user's own.
+    User,
 }
 
 impl Dialect {
@@ -26,6 +35,8 @@ impl Dialect {
         match self {
             Self::Native => "native",
             Self::Sse => "sse",
+            Self::Fastws(_) => "fastws",
+            Self::User => "user",
         }
     }
 
@@ -38,14 +49,15 @@ impl Dialect {
     pub fn subprotocols(self) -> &'static [&'static str] {
         match self {
             Self::Native => &[native::SUBPROTOCOL],
-            Self::Sse => &[],
+            Self::Sse | Self::Fastws(_) | Self::User => &[],
         }
     }
 
     /// What a connection asks for by being opened. `served` are the names of the endpoint's streams.
-    pub fn opening(self, _served: &[String]) -> Vec<Command> {
+    pub fn opening(self, served: &[String]) -> Vec<Command> {
         match self {
-            Self::Native | Self::Sse => Vec::new(),
+            Self::Native | Self::Sse | Self::Fastws(_) => Vec::new(),
+            Self::User => user::opening(served),
         }
     }
 
@@ -54,6 +66,8 @@ impl Dialect {
         match self {
             Self::Native => native::parse(text),
             Self::Sse => Vec::new(),
+            Self::Fastws(revision) => fastws::parse(text, revision),
+            Self::User => user::parse(),
         }
     }
 
@@ -62,20 +76,24 @@ impl Dialect {
         match self {
             Self::Native => Said::Texts(vec![native::reply(reply, unix_ns)]),
             Self::Sse => Said::Texts(vec![sse::reply(reply, unix_ns)]),
+            Self::Fastws(revision) => fastws::reply(reply, revision),
+            Self::User => user::reply(reply, unix_ns),
         }
     }
 
     /// Whether a subscription begins with what there is, unless config says otherwise.
     pub fn begins_with_snapshot(self) -> bool {
         match self {
-            Self::Native | Self::Sse => true,
+            Self::Native | Self::Sse | Self::User => true,
+            Self::Fastws(_) => false,
         }
     }
 
     /// The client's own spelling of a topic, where events have to repeat it.
-    pub fn spelled_topic(self, _target: &Target) -> Option<Arc<str>> {
+    pub fn spelled_topic(self, target: &Target) -> Option<Arc<str>> {
         match self {
-            Self::Native | Self::Sse => None,
+            Self::Native | Self::Sse | Self::User => None,
+            Self::Fastws(revision) => fastws::spelled_topic(target, revision).map(Arc::from),
         }
     }
 
@@ -83,7 +101,7 @@ impl Dialect {
     pub fn can_authenticate(self) -> bool {
         match self {
             Self::Native => true,
-            Self::Sse => false,
+            Self::Sse | Self::Fastws(_) | Self::User => false,
         }
     }
 
@@ -92,7 +110,18 @@ impl Dialect {
     pub fn can_resync(self) -> bool {
         match self {
             Self::Native | Self::Sse => true,
+            Self::Fastws(_) | Self::User => false,
         }
+    }
+
+    /// Whether a client may leave what it is not subscribed to.
+    pub fn may_leave_nothing(self) -> bool {
+        matches!(self, Self::Fastws(_))
+    }
+
+    /// What a handshake without a valid token is answered, where the dialect's clients know a wording of their own.
+    pub fn unauthorized(self) -> Option<&'static str> {
+        (self == Self::User).then_some(user::UNAUTHORIZED)
     }
 }
 
@@ -125,6 +154,8 @@ impl Voice {
         is_common.then_some(Format(match self.dialect {
             Dialect::Native => 0,
             Dialect::Sse => 1,
+            Dialect::Fastws(_) => 4,
+            Dialect::User => 5,
         }))
     }
 
@@ -133,6 +164,8 @@ impl Voice {
         match self.dialect {
             Dialect::Native => native::event(event),
             Dialect::Sse => sse::event(event),
+            Dialect::Fastws(_) => fastws::event(event, self),
+            Dialect::User => user::event(event),
         }
     }
 }
@@ -209,66 +242,6 @@ impl Target {
                 Some([only]) => Some(only),
                 _ => None,
             },
-        }
-    }
-}
-
-/// Why a request was not carried out: a code for programs, a sentence for people.
-#[derive(Debug)]
-pub struct Refusal {
-    pub code: Code,
-    pub message: String,
-    pub stream: Option<String>,
-    /// What would have done, where that can be listed.
-    pub valid: Vec<Arc<str>>,
-    /// After what time the same request may be carried out, where it is only a matter of time.
-    pub retry: Option<Duration>,
-    pub id: RequestId,
-}
-
-impl Refusal {
-    pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), stream: None, valid: Vec::new(), retry: None, id: None }
-    }
-
-    /// The same, about a stream.
-    pub fn about(self, stream: &str) -> Self {
-        Self { stream: Some(stream.to_owned()), ..self }
-    }
-}
-
-/// The error codes of the native protocol, which every dialect maps to its own words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
-    InvalidJson,
-    InvalidMessage,
-    UnknownType,
-    MissingStream,
-    UnknownStream,
-    InvalidParams,
-    AuthenticationRequired,
-    Forbidden,
-    NotSubscribed,
-    RateLimited,
-    TooManySubscriptions,
-    Internal,
-}
-
-impl Code {
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::InvalidJson => "invalid_json",
-            Self::InvalidMessage => "invalid_message",
-            Self::UnknownType => "unknown_type",
-            Self::MissingStream => "missing_stream",
-            Self::UnknownStream => "unknown_stream",
-            Self::InvalidParams => "invalid_params",
-            Self::AuthenticationRequired => "authentication_required",
-            Self::Forbidden => "forbidden",
-            Self::NotSubscribed => "not_subscribed",
-            Self::RateLimited => "rate_limited",
-            Self::TooManySubscriptions => "too_many_subscriptions",
-            Self::Internal => "internal",
         }
     }
 }

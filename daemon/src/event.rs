@@ -1,5 +1,7 @@
 //! The words everyone shares: an event, what a publisher hands in, positions and times.
 
+pub mod timestamp;
+
 use std::io::Write as _;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -147,13 +149,25 @@ pub fn unix_now() -> i64 {
 
 /// Appends `2025-12-29T15:00:00.000Z` for a time in nanoseconds since 1970.
 pub fn write_timestamp(unix_ns: i64, out: &mut Vec<u8>) {
-    let millis = unix_ns.div_euclid(1_000_000);
-    let (days, of_day) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
+    let of_second = write_second(unix_ns, out);
+    write!(out, ".{:03}Z", of_second / 1_000_000).expect("writing into memory cannot fail");
+}
+
+/// The same with nine decimals.
+pub fn write_timestamp_in_nanos(unix_ns: i64, out: &mut Vec<u8>) {
+    let of_second = write_second(unix_ns, out);
+    write!(out, ".{of_second:09}Z").expect("writing into memory cannot fail");
+}
+
+/// Appends date and time to the second, and returns the nanoseconds that are left.
+fn write_second(unix_ns: i64, out: &mut Vec<u8>) -> i64 {
+    let (seconds, nanos) = (unix_ns.div_euclid(1_000_000_000), unix_ns.rem_euclid(1_000_000_000));
+    let (days, of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = civil_date(days);
-    let (hour, minute) = (of_day / 3_600_000, of_day / 60_000 % 60);
-    let (second, milli) = (of_day / 1000 % 60, of_day % 1000);
-    write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
         .expect("writing into memory cannot fail");
+    nanos
 }
 
 /// Year, month and day of a count of days since 1970-01-01, by the civil calendar (Howard Hinnant, "chrono-Compatible
@@ -186,6 +200,9 @@ mod tests {
         assert_eq!(timestamp(1_767_020_400_123_999_999), "2025-12-29T15:00:00.123Z");
         assert_eq!(timestamp(951_782_400_000_000_000), "2000-02-29T00:00:00.000Z");
         assert_eq!(timestamp(-1), "1969-12-31T23:59:59.999Z");
+        let mut out = Vec::new();
+        write_timestamp_in_nanos(1_767_020_400_023_000_009, &mut out);
+        assert_eq!(out, b"2025-12-29T15:00:00.023000009Z");
     }
 
     #[test]

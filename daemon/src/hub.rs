@@ -1,12 +1,14 @@
 //! The hub: streams by name. Publishing is synchronous and never waits for a subscriber; nothing here knows a socket, a
 //! library or a config file.
 
+pub mod commands;
 pub mod history;
 pub mod inputs;
 pub mod interest;
 pub mod kinds;
 pub mod log;
 pub mod pattern;
+pub mod payloads;
 pub mod records;
 pub mod repeats;
 pub mod settings;
@@ -25,6 +27,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use self::log::Answer;
 use self::pattern::Pattern;
 use self::settings::{Settings, Source};
+use self::signal::Signal;
 use self::stream::Stream;
 use crate::event::{LogId, Position};
 use crate::memory::Memory;
@@ -79,6 +82,7 @@ impl Hub {
         if let Some(stream) = removed {
             self.removed.fetch_add(1, Ordering::Relaxed);
             stream.set_source(Source::Removed);
+            stream.commands().remove();
         }
     }
 
@@ -129,12 +133,20 @@ impl Hub {
 #[derive(Debug, Default)]
 pub struct Common {
     log_ids: AtomicU64,
+    broadcasters: AtomicU64,
     pub memory: Arc<Memory>,
+    /// Raised when a command begins to wait and none did.
+    deadlines: Arc<Signal>,
 }
 
 impl Common {
     fn next_log_id(&self) -> LogId {
         LogId(self.log_ids.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Another number for each stream that may have a broadcaster; never 0.
+    fn next_broadcaster(&self) -> u64 {
+        self.broadcasters.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 

@@ -1,29 +1,42 @@
 //! Who a client is, and what it may do: made from a verified token and from nothing else.
 
-use std::fmt;
-use std::sync::Arc;
+mod claims;
+pub mod grants;
+mod jwt;
+pub mod keys;
+pub mod service;
 
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+pub use self::grants::Reads;
+
+use self::grants::Grants;
+use self::keys::Key;
+use self::service::{Allowance, Hash, Service};
 use crate::hub::pattern::Pattern;
+
+/// The longest token that is looked at: several times what a provider with many claims makes, and half of what the head
+/// of a request may hold.
+pub const MAX_TOKEN_BYTES: usize = 8 << 10;
 
 /// Somebody whose token was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     user: Arc<str>,
-    reads: Reads,
-    publishes: Vec<Pattern>,
-    commands: Vec<String>,
+    role: Role,
+    grants: Grants,
     expires_unix_ns: Option<i64>,
+    allowance: Option<Arc<Allowance>>,
 }
 
-/// What somebody may subscribe to; the log of its own of a private stream besides.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reads {
-    /// Every stream that clients may see.
-    Visible,
-    /// What one of these covers.
-    Only(Vec<Pattern>),
-    /// Every stream, also what only operators may see.
-    Everything,
+/// Names of users, services and operators are apart: the same name in two roles is two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    User,
+    Service,
+    Operator,
 }
 
 /// Whether clients of an endpoint say who they are.
@@ -41,29 +54,61 @@ pub enum Auth {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected(pub String);
 
+/// Whose tokens are trusted, and which claim names the user.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub keys: Vec<Key>,
+    /// What `aud` must name.
+    pub audience: Option<String>,
+    /// What `iss` must be.
+    pub issuer: Option<String>,
+    pub user_claim: String,
+    pub services: Vec<Service>,
+}
+
 /// Knows whose tokens to trust. Without keys it trusts nobody.
 #[derive(Debug, Default)]
-pub struct Verifier {}
+pub struct Verifier {
+    trust: RwLock<Arc<Trust>>,
+}
+
+/// What holds at the moment; it is replaced whole.
+#[derive(Debug, Default)]
+struct Trust {
+    config: Config,
+    /// Who the services of the configuration are, in the same order.
+    services: Vec<Arc<Identity>>,
+}
 
 impl Identity {
     /// A user who may read what is visible, and nothing else.
     pub fn of_user(user: &str) -> Self {
-        let user = user.into();
-        Self { user, reads: Reads::Visible, publishes: Vec::new(), commands: Vec::new(), expires_unix_ns: None }
+        let grants = Grants::of(Reads::Visible);
+        Self { user: user.into(), role: Role::User, grants, expires_unix_ns: None, allowance: None }
     }
 
     /// Somebody who runs the daemon, by the name that acts of his are known by.
     pub fn of_operator(name: &str) -> Self {
-        Self { reads: Reads::Everything, ..Self::of_user(name) }
+        Self { role: Role::Operator, grants: Grants::of(Reads::Everything), ..Self::of_user(name) }
     }
 
-    /// The audience of the private events that are for this client; the `user` of what it commands.
+    /// The name that its acts are known by: the `user` of what it commands.
     pub fn user(&self) -> &Arc<str> {
         &self.user
     }
 
+    /// Whose private events are for this client. Services and operators have none, whatever they are named.
+    pub fn audience(&self) -> Option<&Arc<str>> {
+        (self.role == Role::User).then_some(&self.user)
+    }
+
+    /// Whether both are the same user, the same service or the same operator, whatever their rights.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.role, &self.user) == (other.role, &other.user)
+    }
+
     pub fn is_operator(&self) -> bool {
-        self.reads == Reads::Everything
+        self.role == Role::Operator
     }
 
     /// When its rights end, in nanoseconds since 1970.
@@ -73,7 +118,7 @@ impl Identity {
 
     /// Whether a subscription to the pattern shows nothing that it may not see.
     pub fn may_read(&self, pattern: &Pattern) -> bool {
-        match &self.reads {
+        match &self.grants.reads {
             Reads::Visible | Reads::Everything => true,
             Reads::Only(granted) => granted.iter().any(|granted| granted.covers(pattern)),
         }
@@ -81,19 +126,81 @@ impl Identity {
 
     /// Whether it may publish to this topic, which is full and canonical.
     pub fn may_publish(&self, topic: &str) -> bool {
-        self.is_operator() || self.publishes.iter().any(|granted| granted.matches_topic(topic))
+        self.is_operator() || self.grants.publishes.iter().any(|granted| granted.matches_topic(topic))
     }
 
     /// Whether it has this permission, such as `alerts.acknowledge`.
     pub fn may_command(&self, permission: &str) -> bool {
-        self.is_operator() || self.commands.iter().any(|granted| granted == permission)
+        self.is_operator() || self.grants.commands.iter().any(|granted| granted == permission)
+    }
+
+    /// Counts so many events as published, or says after which time there is room for them. All connections with the same
+    /// service token count together; who has no rate configured is not held up.
+    pub fn admit(&self, events: u32, now: Instant) -> Result<(), Duration> {
+        self.allowance.as_ref().map_or(Ok(()), |allowance| allowance.admit(events, now))
     }
 }
 
 impl Verifier {
+    /// Trusts what this says from now on, and nothing else. A service that stays as it was keeps what it used of its rate.
+    pub fn set(&self, config: Config, now: Instant) {
+        let mut trust = self.trust.write().unwrap_or_else(PoisonError::into_inner);
+        let known = |service: &Service| {
+            let same = trust.config.services.iter().position(|old| old == service);
+            same.map(|index| trust.services[index].clone())
+        };
+        let identity = |service: &Service| known(service).unwrap_or_else(|| Arc::new(service.identity(now)));
+        let services = config.services.iter().map(identity).collect();
+        *trust = Arc::new(Trust { config, services });
+    }
+
     /// Whose token this is. The time is in nanoseconds since 1970.
-    pub fn verify(&self, _token: &str, _unix_ns: i64) -> Result<Arc<Identity>, Rejected> {
-        Err(Rejected("no keys are configured ([auth]), so no token can be checked".to_owned()))
+    pub fn verify(&self, token: &str, unix_ns: i64) -> Result<Arc<Identity>, Rejected> {
+        let trust = self.trust();
+        if trust.config.keys.is_empty() && trust.services.is_empty() {
+            return Err("no keys are configured ([auth]), so no token can be checked".into());
+        }
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(Rejected(format!("the token has more than {MAX_TOKEN_BYTES} bytes")));
+        }
+        if let Some(service) = trust.service(token) {
+            return Ok(service);
+        }
+        let claims = jwt::open(token, &trust.config.keys)?;
+        claims::identity(&claims, &trust.config, unix_ns).map(Arc::new)
+    }
+
+    /// Whether this was a service whose token has since been taken out of the configuration, or changed in any way.
+    pub fn is_revoked(&self, identity: &Arc<Identity>) -> bool {
+        identity.role == Role::Service && !self.trust().services.iter().any(|service| Arc::ptr_eq(service, identity))
+    }
+
+    fn trust(&self) -> Arc<Trust> {
+        self.trust.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Trust {
+    /// The service whose token this is. All are compared, so that the time does not say which came near.
+    fn service(&self, token: &str) -> Option<Arc<Identity>> {
+        let shown = Hash::of(token);
+        let both = self.config.services.iter().zip(&self.services);
+        both.fold(
+            None,
+            |found, (service, identity)| if service.token.is(&shown) { Some(identity.clone()) } else { found },
+        )
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { keys: Vec::new(), audience: None, issuer: None, user_claim: "sub".to_owned(), services: Vec::new() }
+    }
+}
+
+impl From<&str> for Rejected {
+    fn from(rule: &str) -> Self {
+        Self(rule.to_owned())
     }
 }
 
@@ -102,3 +209,6 @@ impl fmt::Display for Rejected {
         out.write_str(&self.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,8 +19,11 @@ pub mod identity;
 pub mod dialect;
 pub mod hub;
 
+pub mod json_schema;
+
 pub mod event;
 pub mod memory;
 pub mod metrics;
+pub mod rate;
 pub mod systemd;
 pub mod websocket;

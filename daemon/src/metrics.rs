@@ -32,7 +32,12 @@ pub const COUNTERS: &[(&str, &str)] = &[
     ),
     ("broadcastd_resumes_total", "Subscriptions that gave a position, by stream and outcome."),
     ("broadcastd_commands_total", "Commands of clients, by kind and outcome."),
+    ("broadcastd_replies_refused_total", "Answers of a broadcaster to commands that were not taken, by reason."),
     ("broadcastd_ingest_rejected_total", "Events from outside that were not accepted, by stream and reason."),
+    (
+        "broadcastd_ingest_odd_total",
+        "Events from outside that do not fit the stream's schema and were accepted all the same.",
+    ),
     ("broadcastd_client_log_lines_total", "Log lines that clients sent, by what became of them."),
     ("broadcastd_broadcaster_errors_total", "Failures of a broadcaster, by reason."),
     ("broadcastd_broadcaster_restarts_total", "Times that a broadcaster was started again after a failure."),
@@ -253,11 +258,22 @@ pub fn command(kind: &'static str, outcome: &'static str) {
     counter!("broadcastd_commands_total", "kind" => kind, "outcome" => outcome).increment(1);
 }
 
+/// An answer to a command was not taken. Rare, so the handle is looked up.
+pub fn reply_refused(broadcaster: &str, reason: &'static str) {
+    counter!("broadcastd_replies_refused_total", "broadcaster" => broadcaster.to_owned(), "reason" => reason)
+        .increment(1);
+}
+
 pub fn ingest_rejected(stream: &str, reason: &'static str, events: u64) {
     if events > 0 {
         counter!("broadcastd_ingest_rejected_total", "stream" => stream.to_owned(), "reason" => reason)
             .increment(events);
     }
+}
+
+/// An event from outside does not fit its stream's schema, and is accepted.
+pub fn ingest_odd(stream: &str) {
+    counter!("broadcastd_ingest_odd_total", "stream" => stream.to_owned()).increment(1);
 }
 
 /// What became of log lines that clients sent.

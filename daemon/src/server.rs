@@ -1,9 +1,11 @@
-//! The side that clients see: listeners, endpoints, who gets in, and events that outside programs publish.
+//! The side that clients see: listeners, endpoints, who gets in, and what HTTP can do: publish and give commands.
 
 pub mod answer;
 pub mod audit;
 pub mod caller;
 pub mod client_log;
+pub mod command;
+pub mod cors;
 pub mod http;
 pub mod ingest;
 pub mod limits;
@@ -14,25 +16,32 @@ pub mod reads;
 pub mod shares;
 pub mod sse;
 pub mod tls;
+pub mod token;
 pub mod upgrade;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use tokio::runtime::Handle;
 
+use self::answer::Denied;
+use self::cors::Cors;
 use self::http::Front;
+use self::ingest::socket::{self, IngestSocket};
 use self::listen::{ListenError, Listeners};
 use self::tls::Certificate;
+use self::token::Tokens;
 use self::upgrade::Gate;
 use crate::hub::Hub;
 use crate::identity::Verifier;
 use crate::shard::inbox::{Endpoint, Inbox};
+use crate::websocket::deflate::Compression;
 
 /// The routes that are no endpoints, as messages name them.
-const PATHS: [&str; 6] =
-    [reads::STREAMS, reads::STREAM, reads::SNAPSHOT, reads::HISTORY, ingest::PATH, client_log::PATH];
+const PATHS: [&str; 7] =
+    [reads::STREAMS, reads::STREAM, reads::SNAPSHOT, reads::HISTORY, ingest::PATH, command::PATH, client_log::PATH];
 
 /// What config says about the listeners and their endpoints.
 #[derive(Clone, Debug)]
@@ -42,13 +51,21 @@ pub struct Config {
     pub endpoints: Vec<EndpointConfig>,
     /// Origins of web pages that may connect, beside loopback ones; `*` is any.
     pub origins: Vec<String>,
+    /// Origins of web pages that may publish and read over HTTP.
+    pub cors: Vec<String>,
     pub max_connections: usize,
     /// WebSocket connections from one address, and as many that speak HTTP; loopback is exempt.
     pub max_per_ip: usize,
     /// How long a client may take to send the head of a request.
     pub header_timeout: Duration,
+    /// The cookie that may bear a token.
+    pub cookie: Option<String>,
+    /// Whether messages may be compressed for who offers it.
+    pub compression: Compression,
     /// What TCP listeners encrypt with; in clear without.
     pub certificate: Option<Arc<Certificate>>,
+    /// Where the ingest socket may be: the first path that can be bound is taken, none is no socket.
+    pub ingest: Vec<PathBuf>,
 }
 
 /// Which streams a path serves, how, and on which listener if not on all.
@@ -69,29 +86,38 @@ pub struct Parts {
 pub struct Server {
     front: Arc<Front>,
     gate: Arc<Gate>,
+    tokens: Arc<Tokens>,
+    cors: Arc<Cors>,
     listeners: Listeners,
     runtime: Handle,
+    ingest: IngestSocket,
 }
 
 /// A new configuration whose addresses are bound already.
 pub struct Prepared {
     config: Config,
     listeners: listen::Prepared,
+    ingest: socket::Prepared,
 }
 
 impl Server {
     /// Listens and hands every client to one of the shards. `runtime` serves what is HTTP.
     pub fn start(config: Config, parts: Parts, runtime: Handle) -> Result<Self, ListenError> {
-        let gate = Gate::new(parts.shards, parts.verifier);
+        let ingest = IngestSocket::new(parts.hub.clone(), runtime.clone());
+        let cors = Arc::<Cors>::default();
+        let tokens = Arc::new(Tokens::new(parts.verifier));
+        let gate = Gate::new(parts.shards, tokens.clone());
+        let publish = ingest::routes(parts.hub.clone(), ingest::Door::Tokens(tokens.clone()));
+        let command = command::routes(parts.hub.clone(), command_caller(tokens.clone()));
+        let routes = publish.merge(command).merge(reads::for_clients(parts.hub, gate.clone()));
         let router = Router::new()
             .fallback(upgrade::open)
             .with_state(gate.clone())
-            .merge(ingest::routes(parts.hub.clone(), ingest::Door::NeedsToken))
-            .merge(reads::for_clients(parts.hub, gate.clone()))
+            .merge(cors::around(routes, cors.clone()))
             .merge(client_log::for_clients(gate.clone()));
         let front = Front::new(router, config.header_timeout);
         let listeners = Listeners::new("server.listen", front.clone(), runtime.clone());
-        let server = Self { front, gate, listeners, runtime };
+        let server = Self { front, gate, tokens, cors, listeners, ingest, runtime };
         let prepared = server.prepare(config)?;
         server.commit(prepared);
         Ok(server)
@@ -100,14 +126,16 @@ impl Server {
     /// The first half of a reload: binds what is new. Whether it works or not, nothing that runs is touched.
     pub fn prepare(&self, config: Config) -> Result<Prepared, ListenError> {
         let listeners = self.listeners.prepare(&config.listen)?;
-        Ok(Prepared { config, listeners })
+        let ingest = self.ingest.prepare(&config.ingest)?;
+        Ok(Prepared { config, listeners, ingest })
     }
 
     /// The second half, which cannot fail. Connections keep their endpoints, also those of a listener that goes.
     pub fn commit(&self, prepared: Prepared) {
-        let Config { endpoints, origins, max_connections, max_per_ip, header_timeout, certificate, .. } =
-            prepared.config;
-        self.gate.set(&endpoints, &origins);
+        let Config { max_connections, max_per_ip, header_timeout, certificate, .. } = prepared.config;
+        self.gate.set(&prepared.config.endpoints, &prepared.config.origins, prepared.config.compression);
+        self.cors.set(&prepared.config.cors);
+        self.tokens.set_cookie(prepared.config.cookie.as_deref());
         self.gate.limits.set(max_connections, max_per_ip);
         self.front.set_header_timeout(header_timeout);
         if let Some(certificate) = &certificate {
@@ -116,11 +144,17 @@ impl Server {
         self.front.set_certificate(certificate);
         self.front.set_max_per_address(max_per_ip);
         self.listeners.commit(prepared.listeners);
+        self.ingest.commit(prepared.ingest);
     }
 
     /// The addresses as they were bound, with the port that the kernel chose where config says 0.
     pub fn addresses(&self) -> Vec<String> {
         self.listeners.addresses()
+    }
+
+    /// Where programs of this machine can write events to.
+    pub fn ingest_socket(&self) -> Option<PathBuf> {
+        self.ingest.path()
     }
 
     /// Whether every accept loop still runs.
@@ -132,5 +166,14 @@ impl Server {
     pub fn drain(&self) {
         self.gate.close();
         self.listeners.close();
+        self.ingest.close();
     }
+}
+
+/// Commands need somebody who gives them, at every endpoint.
+fn command_caller(tokens: Arc<Tokens>) -> command::Caller {
+    Arc::new(move |head| {
+        let identity = tokens.identity(&head.headers, &head.uri)?;
+        identity.ok_or_else(|| Denied::unauthorized("commands need a token: send Authorization: Bearer TOKEN"))
+    })
 }

@@ -34,11 +34,11 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use self::connection::Connection;
+use self::encoding::Deflation;
 use self::groups::{Groups, Member};
 pub use self::handle::Handle;
 use self::inbox::{Inbound, Inbox};
 use self::poll::{Backend, Ready, Sink, WAKE_TOKEN};
-use self::rate::Rate;
 use crate::dialect::{Loss, Reply};
 use crate::event::LogId;
 use crate::hub::Hub;
@@ -46,6 +46,8 @@ use crate::hub::settings::Source;
 use crate::hub::targets::Outlet;
 use crate::identity::Verifier;
 use crate::metrics;
+use crate::rate::Rate;
+use crate::websocket::close;
 
 /// One read takes at most this much; the buffer is shared by all connections of the shard.
 const READ_BYTES: usize = 64 << 10;
@@ -66,6 +68,8 @@ pub struct Config {
     pub rate: Rate,
     /// Bytes of one message from a client.
     pub max_message: usize,
+    /// How messages are compressed for clients with which that was agreed on.
+    pub deflation: Deflation,
     pub ping_every: Duration,
     pub drop_after: Duration,
     /// The least time between two sends to a connection: what comes meanwhile goes together. Zero: every turn.
@@ -240,7 +244,7 @@ impl<B: Backend> Shard<B> {
             Inbound::Ask(ask) => self.answer_operator(ask),
             Inbound::Configure(config) => {
                 self.config = config;
-                self.connections.iter_mut().for_each(|(_, known)| known.set_max_message(config.max_message));
+                self.connections.iter_mut().for_each(|(_, known)| known.configure(&config));
             }
             Inbound::Drain { deadline } => {
                 self.drain = Some(deadline);
@@ -316,7 +320,16 @@ impl<B: Backend> Shard<B> {
             self.dirty.mark(connection, token);
             if *source == Source::Removed {
                 self.forget_log(token, log);
+                self.part_without_words(token);
             }
+        }
+    }
+
+    /// A client that was not told of its subscription's end would wait for ever; it has to come back, and begins anew.
+    fn part_without_words(&mut self, token: usize) {
+        let connection = &mut self.connections[token];
+        if !connection.dialect().can_resync() {
+            connection.close(close::TRY_AGAIN, "the stream was removed; come back later", self.now);
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use broadcastd::dialect::fastws::Revision;
 use broadcastd::dialect::{Command, Dialect, Refusal, Reply, Request, RequestId, Said, Target};
 use broadcastd::event::Position;
 use serde::Deserialize;
@@ -16,6 +17,10 @@ const MAX_ID: usize = 128;
 
 pub fn check(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
+    for revision in [Revision::A, Revision::C] {
+        is_one_route_or_closes(text, revision);
+    }
+    is_ignored(text);
     let requests = Dialect::Native.parse(text, &[]);
     assert!((1..=MAX_ANSWERS).contains(&requests.len()), "{} answers", requests.len());
     for request in &requests {
@@ -24,6 +29,44 @@ pub fn check(input: &[u8]) {
             Err(refusal) => is_told(refusal),
         }
     }
+}
+
+/// A client of routes has said one thing, and names a symbol; or its connection ends with a reason that fits its frame.
+fn is_one_route_or_closes(text: &str, revision: Revision) {
+    const MAX_REASON: usize = 123;
+    let dialect = Dialect::Fastws(revision);
+    let mut requests = dialect.parse(text, &[]);
+    assert_eq!(requests.len(), 1);
+    let target = match requests.remove(0) {
+        Err(refusal) => match dialect.reply(&Reply::Refused(&refusal), 0) {
+            Said::Close { code: 1003, reason } if reason.len() <= MAX_REASON => return,
+            other => panic!("{other:?}"),
+        },
+        Ok(Request {
+            id: None,
+            command: Command::Subscribe { target, since: None } | Command::Unsubscribe(target),
+        }) => target,
+        Ok(other) => panic!("{other:?}"),
+    };
+    let Target::Params { stream, params, .. } = &target else { panic!("{target:?}") };
+    assert!(params["symbol"].len() == 1 && params.values().all(|values| values.len() == 1));
+    let Some(topic) = dialect.spelled_topic(&target) else { return assert_eq!(revision, Revision::A) };
+    let spelled: BTreeMap<String, String> =
+        serde_json::from_str(topic.strip_prefix(&format!("{stream}:")).expect("the route comes first"))
+            .unwrap_or_else(|error| panic!("{error}: {topic}"));
+    assert_eq!(spelled["symbol"], params["symbol"][0]);
+    let again = json!({"type": format!("{stream}.subscribe"), "payload": spelled}).to_string();
+    let Ok(Request { command: Command::Subscribe { target, .. }, .. }) = dialect.parse(&again, &[]).remove(0) else {
+        panic!("{again}")
+    };
+    assert_eq!(dialect.spelled_topic(&target), Some(topic), "what is spelled anew is the same");
+}
+
+/// Whatever a client says that is only told: it is counted, and not answered.
+fn is_ignored(text: &str) {
+    let requests = Dialect::User.parse(text, &["user".to_owned()]);
+    let [Err(refusal)] = &requests[..] else { panic!("{requests:?}") };
+    assert_eq!(Dialect::User.reply(&Reply::Refused(refusal), 0), Said::Texts(Vec::new()));
 }
 
 /// What every message of the daemon has.

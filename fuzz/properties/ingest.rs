@@ -1,9 +1,13 @@
-//! Whatever body is published over HTTP: each event of it is accepted or rejected with its place and reason, the answer is
-//! proper JSON, and so is what subscribers get.
+//! Whatever body is published over HTTP: each event of it is accepted or rejected with its place and reason, however the
+//! body was cut on its way; the answer is proper JSON, and so is what subscribers get.
 
 use std::cell::OnceCell;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Request, StatusCode};
 use broadcastd::dialect::{Dialect, Voice};
 use broadcastd::event::Position;
@@ -12,6 +16,7 @@ use broadcastd::hub::pattern::Pattern;
 use broadcastd::hub::settings::Settings;
 use broadcastd::hub::{Hub, Wish};
 use broadcastd::server::ingest::{Door, routes};
+use hyper::body::Frame;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -22,17 +27,20 @@ thread_local! {
     static RUNTIME: OnceCell<Runtime> = const { OnceCell::new() };
 }
 
-/// The first byte says whether the rest is one JSON text or lines of such.
+/// The first byte says whether the rest is one JSON text or lines of such, and how long the pieces are that it comes in.
 pub fn check(input: &[u8]) {
-    let Some((&form, body)) = input.split_first() else { return };
-    let form = if form % 2 == 0 { "application/json" } else { "application/x-ndjson" };
+    let Some((&first, body)) = input.split_first() else { return };
+    let form = if first % 2 == 0 { "application/json" } else { "application/x-ndjson" };
     let hub = Hub::new("epoch");
     let stream = hub.declare("ticks", Settings::default());
-    let (status, answer) = post(&hub, form, body);
+    let (status, answer) = post(&hub, form, body.chunks(1 + usize::from(first / 2)));
+    let whole = Hub::new("epoch");
+    whole.declare("ticks", Settings::default());
+    assert_eq!(post(&whole, form, body.chunks(body.len().max(1))), (status, answer.clone()), "it depends on the cuts");
     let Ok(outcome) = serde_json::from_slice::<Outcome>(&answer) else {
         return is_refused_whole(status, &answer, form == "application/json", body);
     };
-    let count = outcome.accepted + outcome.rejected.len();
+    let count = outcome.accepted + outcome.rejected.len() + outcome.more_rejected;
     assert_eq!(count, events_in(form, body));
     let expected = match (outcome.rejected.is_empty(), outcome.accepted) {
         (true, _) => StatusCode::ACCEPTED,
@@ -65,6 +73,8 @@ pub fn check(input: &[u8]) {
 struct Outcome {
     accepted: usize,
     rejected: Vec<Rejected>,
+    #[serde(default)]
+    more_rejected: usize,
     position: Seq,
 }
 
@@ -106,9 +116,22 @@ struct Message<'a> {
     seq: u64,
 }
 
-fn post(hub: &std::sync::Arc<Hub>, form: &str, body: &[u8]) -> (StatusCode, Vec<u8>) {
+/// A body that arrives piece by piece.
+struct Pieces(VecDeque<Bytes>);
+
+impl hyper::body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+    }
+}
+
+fn post<'a>(hub: &std::sync::Arc<Hub>, form: &str, pieces: impl Iterator<Item = &'a [u8]>) -> (StatusCode, Vec<u8>) {
     let request = Request::post("/v1/streams/ticks/publish").header("content-type", form);
-    let request = request.body(Body::from(body.to_vec())).expect("a proper request");
+    let body = Body::new(Pieces(pieces.map(Bytes::copy_from_slice).collect()));
+    let request = request.body(body).expect("a proper request");
     let mut routes = routes(hub.clone(), Door::Open);
     RUNTIME.with(|runtime| {
         let runtime = runtime.get_or_init(|| Builder::new_current_thread().enable_time().build().expect("a runtime"));

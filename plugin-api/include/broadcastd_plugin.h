@@ -60,6 +60,10 @@ typedef int32_t bcd_status;
 #define BCD_E_FAILED (-5)       /* the plugin could not do it; see fail() */
 #define BCD_E_UNSUPPORTED (-6)  /* this side does not know how */
 #define BCD_E_LIMIT (-7)        /* a bound of the daemon was reached; fail() or the log says which */
+/* For reply() only: why a command is refused. BCD_E_INVALID is one more. */
+#define BCD_E_NOT_FOUND (-8)    /* what the command names does not exist */
+#define BCD_E_CONFLICT (-9)     /* what it wants is at odds with how things are, such as to acknowledge twice */
+#define BCD_E_FORBIDDEN (-10)   /* the principal may not do this */
 
 typedef struct bcd_str {
     const char *ptr;   /* may be NULL when len is 0 */
@@ -182,6 +186,10 @@ typedef struct bcd_host_api {
     /* Subscriptions that a topic of the own stream (the part after the stream; empty = the root) reaches now. */
     int64_t (*demand)(bcd_host *host, bcd_str topic);
 
+    /* Answers a COMMAND, once and before its deadline: BCD_OK and the result, or a failure and {"message":…,
+     * "pointer":…}, as JSON of at most 1 MiB; nothing stands for null. BCD_E_INVALID: this instance was not asked, has
+     * answered already, or gives no JSON; BCD_E_LIMIT: too much; BCD_E_CLOSED: too late. An answer that is no JSON or
+     * too much is the last all the same: the caller is told that. */
     bcd_status (*reply)(bcd_host *host, uint64_t request, bcd_status status, bcd_bytes payload);
 
     /* First at `delay_ns` from now (0 or more), then every `interval_ns` (0 = once). Setting an id again replaces it. */

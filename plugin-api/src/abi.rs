@@ -60,6 +60,12 @@ pub const E_FAILED: Status = -5;
 pub const E_UNSUPPORTED: Status = -6;
 /// A bound of the daemon was reached.
 pub const E_LIMIT: Status = -7;
+/// An answer to a command: what it names does not exist.
+pub const E_NOT_FOUND: Status = -8;
+/// An answer to a command: what it wants is at odds with how things are.
+pub const E_CONFLICT: Status = -9;
+/// An answer to a command: the principal may not do this.
+pub const E_FORBIDDEN: Status = -10;
 
 /// `bcd_str`: text that is borrowed for the length of a call.
 ///

@@ -126,13 +126,14 @@ impl<'a> Context<'a> {
         let _not_set = self.host.timer_clear(id.0);
     }
 
-    /// Answers a command for which `on_command` said [`crate::Answer::Later`]. The failure: too late, or nobody asked.
+    /// Answers a command for which `on_command` said [`crate::Answer::Later`]. The failure: too late, answered before, or
+    /// nobody asked.
     pub fn reply(&mut self, request: RequestId, answer: Result<&impl Serialize, &Failure>) -> Result<(), Failure> {
         let status = match answer {
             Ok(value) => self.host.reply(request.0, abi::OK, &serde_json::to_vec(value)?),
             Err(failure) => self.host.refuse(request.0, failure),
         };
-        Failure::check(status, "answering a command")
+        Failure::check_reply(status)
     }
 
     /// All is well (again).

@@ -16,6 +16,12 @@ pub enum FailureKind {
     Limit,
     /// The instance is destroyed or being replaced.
     Closed,
+    /// An answer to a command: what it names does not exist.
+    NotFound,
+    /// An answer to a command: what it wants is at odds with how things are, such as to acknowledge twice.
+    Conflict,
+    /// An answer to a command: the principal may not do this.
+    Forbidden,
 }
 
 /// Why a call failed. The message is written for the operator: lower case, no full stop; it says the rule that was
@@ -73,7 +79,21 @@ impl Failure {
             FailureKind::Unsupported => abi::E_UNSUPPORTED,
             FailureKind::Limit => abi::E_LIMIT,
             FailureKind::Closed => abi::E_CLOSED,
+            FailureKind::NotFound => abi::E_NOT_FOUND,
+            FailureKind::Conflict => abi::E_CONFLICT,
+            FailureKind::Forbidden => abi::E_FORBIDDEN,
         }
+    }
+
+    /// Turns the host's answer to `reply` into a result.
+    pub(crate) fn check_reply(status: abi::Status) -> Result<(), Failure> {
+        let (kind, why) = match status {
+            abi::E_CLOSED => (FailureKind::Closed, "it comes too late, or the broadcaster is being replaced"),
+            abi::E_INVALID => (FailureKind::Invalid, "this broadcaster was not asked, or has answered already"),
+            abi::E_LIMIT => (FailureKind::Limit, "it has over 1 MiB"),
+            _ => return Failure::check(status, "answering a command"),
+        };
+        Err(Failure::of(kind, format!("an answer to a command was not taken: {why}")))
     }
 
     /// Turns a status of the host into a result; `what` is what was asked of it.

@@ -65,6 +65,15 @@ enum fault {
     HUGE_ARGUMENTS,     /* every text longer than memory can be */
     BAD_ARGUMENTS,      /* every text not UTF-8 */
     REPLY_TO_NOBODY,
+    /* at every command: reply() */
+    REPLY_TWICE,
+    REPLY_FROM_THREAD,  /* right: from a thread of its own */
+    REPLY_GARBAGE,      /* the result is not JSON */
+    REPLY_NULL,         /* the result is NULL with a length */
+    REPLY_HUGE,         /* a byte more than is taken */
+    REPLY_ODD_STATUS,   /* a failure that nobody knows, and a reason that is not JSON */
+    REPLY_TO_OTHERS,    /* first to the requests before and behind it */
+    /* at every timer: more of the other functions */
     ENDLESS_LOG,        /* lines of a mebibyte that are not UTF-8 */
     WRONG_METRICS,      /* kinds, names and labels that are none */
     NEGATIVE_TIMER,
@@ -297,10 +306,68 @@ static void timer(bcd_host *host) {
     }
 }
 
+static bcd_status reply(bcd_host *host, uint64_t request, bcd_status status, const char *ptr, size_t len) {
+    char *lent_payload = ptr == NULL ? NULL : lent(ptr, len);
+    bcd_bytes payload;
+    bcd_status taken;
+    payload.ptr = (const uint8_t *)lent_payload;
+    payload.len = len;
+    taken = host_api->reply(host, request, status, payload);
+    free(lent_payload);
+    return taken;
+}
+
+typedef struct asked {
+    bcd_host *host;
+    uint64_t request;
+} asked;
+
+static void *reply_elsewhere(void *context) {
+    asked *one = context;
+    reply(one->host, one->request, BCD_OK, NULL, 0);
+    free(one);
+    return NULL;
+}
+
+static void reply_from_thread(bcd_host *host, uint64_t request) {
+    pthread_t thread;
+    asked *one = malloc(sizeof *one);
+    if (one == NULL) abort();
+    one->host = host;
+    one->request = request;
+    if (pthread_create(&thread, NULL, reply_elsewhere, one) == 0) pthread_detach(thread);
+}
+
+static void reply_hugely(bcd_host *host, uint64_t request) {
+    char *text = malloc(MEBIBYTE + 1);
+    if (text == NULL) abort();
+    memset(text, '1', MEBIBYTE + 1);
+    reply(host, request, BCD_OK, text, MEBIBYTE + 1);
+    free(text);
+}
+
+static void command(bcd_host *host, uint64_t request) {
+    if (IS(REPLY_FROM_THREAD)) {
+        reply_from_thread(host, request);
+        return;
+    }
+    if (IS(REPLY_TO_OTHERS)) {
+        reply(host, request - 1, BCD_OK, "1", 1);
+        reply(host, request + 1, BCD_OK, "1", 1);
+    }
+    if (IS(REPLY_GARBAGE)) reply(host, request, BCD_OK, "\xff{", 2);
+    if (IS(REPLY_NULL)) reply(host, request, BCD_OK, NULL, 5);
+    if (IS(REPLY_HUGE)) reply_hugely(host, request);
+    if (IS(REPLY_ODD_STATUS)) reply(host, request, -4711, "\xff{", 2);
+    if (IS(REPLY_TWICE)) reply(host, request, BCD_OK, NULL, 0);
+    reply(host, request, BCD_OK, NULL, 0);
+}
+
 static bcd_status on_events(bcd_instance *self, const bcd_event *events, size_t count, size_t stride) {
     for (; count > 0; count--, events = (const bcd_event *)((const char *)events + stride)) {
         read_event(events);
         if (events->kind == BCD_EVENT_TIMER) timer(self->host);
+        if (events->kind == BCD_EVENT_COMMAND) command(self->host, events->id);
     }
     return IS(ODD_STATUS) ? -4711 : BCD_OK;
 }
@@ -336,7 +403,8 @@ BCD_EXPORT const bcd_plugin_api *broadcastd_plugin_v1(const bcd_host_api *api, b
         bcd_plugin_api known;
         void *added[4];
     } table = {{sizeof(bcd_plugin_api), BCD_ABI_MINOR, TEXT(ID), TEXT("1.0.0"), TEXT("Breaks the rules"),
-                TEXT("{\"type\":\"object\"}"), TEXT("{\"view\":\"log\",\"kinds\":{\"fault\":{\"schema\":true,\"collection\":\"faults\"}}}"),
+                TEXT("{\"type\":\"object\"}"), TEXT("{\"view\":\"log\",\"kinds\":{\"fault\":{\"schema\":true,\"collection\":\"faults\"}},"
+                     "\"commands\":{\"ask\":{\"schema\":true,\"permission\":\"ask\"}}}"),
                 1, 0, NULL, create, start, on_events, save_state, restore_state, NULL, destroy, NULL}, {0}};
     host_api = api;
     while (IS(HANG_IN_ENTRY)) nanosleep(&(struct timespec){1, 0}, NULL);

@@ -12,8 +12,9 @@ use broadcastd::dialect::Dialect;
 use broadcastd::event::Draft;
 use broadcastd::hub::Hub;
 use broadcastd::hub::settings::Settings;
+use broadcastd::shard::encoding::Deflation;
 use broadcastd::shard::inbox::{Endpoint, Inbound, Newcomer};
-use broadcastd::shard::rate::Rate;
+use broadcastd::rate::Rate;
 use broadcastd::shard::{Config, Handle};
 use broadcastd_bench::wire;
 
@@ -108,8 +109,9 @@ fn config() -> Config {
     Config {
         outbox: 1 << 20,
         max_subscriptions: 200,
-        rate: Rate { commands: NonZeroU32::MIN, burst: 100 },
+        rate: Rate { per_second: NonZeroU32::MIN, burst: 100 },
         max_message: 64 << 10,
+        deflation: Deflation { min_size: 512, level: 1 },
         ping_every: Duration::from_secs(30),
         drop_after: Duration::from_secs(90),
         flush: Duration::ZERO,

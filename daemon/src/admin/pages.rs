@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use super::guard::{Guard, check};
 use super::{Parts, Readiness, connections, figures, process, streams, users};
+use crate::identity::Identity;
 use crate::server::answer::Denied;
-use crate::server::{client_log, ingest, reads};
+use crate::server::{client_log, command, ingest, reads};
 
 /// Prometheus' text format, by its version.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -24,7 +25,7 @@ const READY: &str = "/readyz";
 const BROADCASTERS: &str = "/v1/broadcasters";
 const BROADCASTER: &str = "/v1/broadcasters/{name}";
 /// What the answer to an unknown path names.
-const PATHS: [&str; 20] = [
+const PATHS: [&str; 21] = [
     METRICS,
     HEALTH,
     READY,
@@ -44,11 +45,16 @@ const PATHS: [&str; 20] = [
     figures::QUEUES,
     figures::COUNTERS,
     ingest::PATH,
+    command::PATH,
     client_log::PATH,
 ];
+/// What acts of whoever has come this far are known by.
+const OPERATOR: &str = "admin";
 
 pub fn router(parts: Parts, guard: Arc<Guard>) -> Router {
     let publish = ingest::routes(parts.hub.clone(), ingest::Door::Open);
+    let operator = Arc::new(Identity::of_operator(OPERATOR));
+    let command = command::routes(parts.hub.clone(), Arc::new(move |_| Ok(operator.clone())));
     let reads = reads::for_operators(parts.hub.clone());
     Router::new()
         .route(METRICS, get(metrics))
@@ -64,6 +70,7 @@ pub fn router(parts: Parts, guard: Arc<Guard>) -> Router {
         .fallback(unknown_path)
         .with_state(parts)
         .merge(publish)
+        .merge(command)
         .merge(reads)
         .merge(client_log::for_operators())
         .layer(middleware::from_fn_with_state(guard, check))

@@ -1,24 +1,25 @@
 //! From the configuration to what each part of the daemon is told: the parts do not know how a file is written.
 
-use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::config::schema;
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, fastws};
 use crate::folders::Env;
 use crate::hub::history::Bounds;
 use crate::hub::log::Limits;
-use crate::hub::settings::{Lag, Settings};
-use crate::hub::template::{BadParams, Template};
+use crate::hub::settings::Lag;
 use crate::identity::Auth;
 use crate::plugin::find::Places;
 use crate::plugin::plan::Wanted;
 use crate::plugin::restart::Restart;
 use crate::plugin::stream::Overrides;
+use crate::rate::Rate;
+use crate::shard::encoding::Deflation;
 use crate::shard::inbox::Endpoint;
+use crate::websocket::deflate::Compression;
 use crate::{log, server, shard};
 
 /// Descriptors that are not connections: files, listeners, libraries, the admin listener's clients.
@@ -28,11 +29,9 @@ pub fn shard(hub: &schema::Hub) -> shard::Config {
     shard::Config {
         outbox: bytes(hub.outbox.0),
         max_subscriptions: hub.max_subscriptions as usize,
-        rate: shard::rate::Rate {
-            commands: NonZeroU32::new(hub.rate.commands).unwrap_or(NonZeroU32::MIN),
-            burst: hub.rate.burst,
-        },
+        rate: rate(hub.rate.commands, hub.rate.burst),
         max_message: bytes(hub.max_message.0),
+        deflation: Deflation { min_size: bytes(hub.compression.min_size.0), level: hub.compression.level },
         ping_every: hub.ping.every.0,
         drop_after: hub.ping.drop_after.0,
         flush: hub.flush.0,
@@ -52,7 +51,8 @@ pub fn shard_count(server: &schema::Server) -> usize {
     }
 }
 
-pub fn server(config: &schema::Config, max_connections: usize) -> server::Config {
+/// What the listeners are told. `state` is a folder of the daemon's own, for the ingest socket where its default cannot be.
+pub fn server(config: &schema::Config, max_connections: usize, state: &Path) -> server::Config {
     let endpoint = |endpoint: &schema::Endpoint| server::EndpointConfig {
         listen: endpoint.listen.as_ref().map(ToString::to_string),
         endpoint: self::endpoint(endpoint),
@@ -64,7 +64,19 @@ pub fn server(config: &schema::Config, max_connections: usize) -> server::Config
         max_connections,
         max_per_ip: config.hub.max_per_ip as usize,
         header_timeout: config.hub.header_timeout.0,
+        compression: if config.hub.compression.level == 0 { Compression::Off } else { Compression::On },
         certificate: None,
+        cors: config.server.cors.clone(),
+        cookie: config.auth.cookie.clone(),
+        ingest: ingest(&config.ingest, state),
+    }
+}
+
+fn ingest(ingest: &schema::Ingest, state: &Path) -> Vec<PathBuf> {
+    match ingest.socket.to_str() {
+        Some("") => Vec::new(),
+        Some(schema::DEFAULT_SOCKET) => vec![schema::DEFAULT_SOCKET.into(), state.join("ingest.sock")],
+        _ => vec![ingest.socket.clone()],
     }
 }
 
@@ -77,6 +89,11 @@ fn endpoint(endpoint: &schema::Endpoint) -> Endpoint {
     let dialect = match endpoint.dialect {
         schema::Dialect::Native => Dialect::Native,
         schema::Dialect::Sse => Dialect::Sse,
+        schema::Dialect::Fastws => Dialect::Fastws(match endpoint.revision {
+            schema::Revision::C => fastws::Revision::C,
+            schema::Revision::A | schema::Revision::Default => fastws::Revision::A,
+        }),
+        schema::Dialect::User => Dialect::User,
     };
     Endpoint {
         path: endpoint.path.clone(),
@@ -103,23 +120,6 @@ pub fn max_connections(hub: &schema::Hub) -> usize {
     usize::try_from(wanted.min(possible)).unwrap_or(usize::MAX)
 }
 
-/// The settings of a declared stream.
-pub fn declared(hub: &schema::Hub, stream: &schema::DeclaredStream) -> Result<Settings, BadParams> {
-    let template = Template::parse(&stream.template)?;
-    let limits = limits(hub, &stream.history, stream.max_topics, stream.max_records);
-    Ok(Settings {
-        visible: stream.visible,
-        private: stream.private,
-        template,
-        lag: lag(stream.lag),
-        limits,
-        listen_buffer: bytes(hub.listen_buffer.0),
-        broadcast: stream.broadcast.iter().cloned().collect::<BTreeSet<String>>(),
-        dedup: stream.dedup.0,
-        ..Settings::default()
-    })
-}
-
 /// What the supervisor is asked for; `settings` have been checked by the plugin's schema.
 pub fn wanted(hub: &schema::Hub, name: &str, broadcaster: &schema::Broadcaster, settings: Value) -> Wanted {
     let stream = &broadcaster.stream;
@@ -139,6 +139,7 @@ pub fn wanted(hub: &schema::Hub, name: &str, broadcaster: &schema::Broadcaster, 
         sha256: broadcaster.sha256.clone(),
         stream: Overrides {
             visible: stream.visible,
+            needs_identity: stream.auth.map(|auth| auth == schema::Auth::Required),
             lag: stream.lag.map(lag),
             history_events: Some(limits.history.events),
             history_bytes: Some(limits.history.bytes),
@@ -211,7 +212,13 @@ fn secret_file(secret: &schema::Secret, env: &Env) -> Result<PathBuf, String> {
     }
 }
 
-fn limits(hub: &schema::Hub, history: &schema::HistoryOverride, topics: Option<u32>, records: Option<u32>) -> Limits {
+/// The bounds of what a stream keeps.
+pub fn limits(
+    hub: &schema::Hub,
+    history: &schema::HistoryOverride,
+    topics: Option<u32>,
+    records: Option<u32>,
+) -> Limits {
     let default = &hub.history;
     Limits {
         history: Bounds {
@@ -224,13 +231,17 @@ fn limits(hub: &schema::Hub, history: &schema::HistoryOverride, topics: Option<u
     }
 }
 
-fn lag(lag: schema::Lag) -> Lag {
+pub fn rate(per_second: u32, burst: u32) -> Rate {
+    Rate { per_second: NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN), burst }
+}
+
+pub fn lag(lag: schema::Lag) -> Lag {
     match lag {
         schema::Lag::Resync => Lag::Resync,
         schema::Lag::Disconnect => Lag::Disconnect,
     }
 }
 
-fn bytes(size: u64) -> usize {
+pub fn bytes(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
 }

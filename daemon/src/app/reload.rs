@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{App, parts};
+use super::{App, parts, trust};
 use crate::admin;
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::document::Document;
@@ -17,6 +17,7 @@ use crate::metrics;
 use crate::plugin::plan::Change;
 use crate::plugin::reload::Prepared;
 use crate::plugin::{Problem, Supervisor};
+use crate::server::listen::ListenError;
 use crate::server::{self, tls::Certificate};
 
 /// Streams and broadcasters that are ready to take the place of the present ones.
@@ -58,11 +59,10 @@ impl App {
     fn try_reload(&mut self, text: &str) -> Result<Done, Diagnostics> {
         let loaded = config::Config::from_text(&self.around.source, text)?;
         let document = &loaded.document;
-        let at_address = |message: String| {
-            Diagnostics::about(
-                document,
-                vec![Diagnostic::of_value(code::UNUSABLE_ADDRESS, document, "/server/listen", message)],
-            )
+        let at_address = |error: ListenError| {
+            let pointer = format!("/{}", error.key().replace('.', "/"));
+            let unusable = Diagnostic::of_value(code::UNUSABLE_ADDRESS, document, &pointer, error.to_string());
+            Diagnostics::about(document, vec![unusable])
         };
         let at_admin = |message: String| {
             Diagnostics::about(
@@ -71,14 +71,16 @@ impl App {
             )
         };
         let broadcasters = prepare(&self.supervisor, &loaded)?;
+        let trust = trust::prepare(&loaded, &self.around.source.env)?;
         let limit = parts::max_connections(&loaded.config.hub);
         let certificate = certificate(&loaded, &self.around.source.env)?;
-        let server = self.server.prepare(server::Config { certificate, ..parts::server(&loaded.config, limit) });
-        let server = server.map_err(|error| at_address(error.to_string()))?;
+        let served = parts::server(&loaded.config, limit, &self.folders.state);
+        let server = self.server.prepare(server::Config { certificate, ..served }).map_err(at_address)?;
         let admin = admin(&loaded.config, &self.around.source.env).map_err(at_admin)?;
         let admin = self.admin.prepare(admin).map_err(|error| at_admin(error.to_string()))?;
         let changes = commit(&self.supervisor, &self.hub, broadcasters)
             .map_err(|problems| Diagnostics::about(document, diagnostics(document, problems)))?;
+        self.trust.commit(trust);
         self.server.commit(server);
         self.admin.commit(admin);
         self.hub.memory().set_bound(parts::memory(&loaded.config.hub));
@@ -114,11 +116,11 @@ pub fn prepare(supervisor: &Supervisor, loaded: &Loaded) -> Result<Broadcasters,
     let mut found = Vec::new();
     let mut declared = Vec::new();
     for (name, stream) in &config.streams {
-        match parts::declared(&config.hub, stream) {
+        match super::declared::settings(&config.hub, stream, &loaded.folder) {
             Ok(settings) => declared.push((name.clone(), settings)),
-            Err(bad) => {
-                let pointer = format!("/streams/{name}/template");
-                found.push(Diagnostic::of_value(code::WRONG_FORMAT, document, &pointer, bad.to_string()));
+            Err(wrong) => {
+                let pointer = format!("/streams/{name}/{}", wrong.key);
+                found.push(Diagnostic::of_value(wrong.code, document, &pointer, wrong.message));
             }
         }
     }

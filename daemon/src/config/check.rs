@@ -11,9 +11,10 @@ use super::{
     code,
     diagnostic::Diagnostic,
     document::{Document, dotted, pointer_to},
-    json_schema::{Schema, follows_format, measure, type_of},
+    value::{follows_format, measure},
     words::{a_type, nearest, one_of, shown},
 };
+use crate::json_schema::{Schema, type_of};
 
 /// How deep schemas may nest before checking stops: twice what TOML itself allows for values.
 const MAX_DEPTH: usize = 160;

@@ -24,6 +24,7 @@ codes! {
     YES_OR_NO = "C012", "An environment variable that switches a broadcaster is neither yes nor no.";
     PLUGIN_REFUSES = "C013", "The plugin itself refuses a value of its settings.";
     UNUSABLE_PLUGIN = "C014", "The plugin's file is not there, or is not a plugin that this daemon can use.";
+    UNUSABLE_SCHEMA = "C015", "A schema file is not there, is no JSON Schema, or asks for what would not be checked.";
     NAME = "C020", "A stream or broadcaster has a name outside the grammar of names.";
     RESERVED_NAME = "C021", "The name belongs to the daemon itself.";
     NAME_TAKEN = "C022", "A broadcaster and a declared stream have the same name; a stream has one source.";
@@ -32,14 +33,17 @@ codes! {
     PRIVATE_STREAM = "C025", "Listening to a private stream needs `allow_private = true`.";
     SAME_PATH = "C026", "Two endpoints claim the same path on the same listener.";
     UNKNOWN_LISTENER = "C027", "An endpoint names an address that `server.listen` does not have.";
-    NOT_AVAILABLE = "C028", "The value is planned, but this version does not have it.";
     SAME_ADDRESS = "C029", "The same address is listened on twice.";
     UNREADABLE = "C030", "The file is missing, not a file, or cannot be read.";
     NOT_UTF8 = "C031", "The file is not UTF-8 text.";
     TOO_LARGE = "C032", "The file is larger than a configuration can sensibly be.";
     EXPOSED = "C033", "The admin listener is open to other machines without a token.";
     UNUSABLE_ADDRESS = "C034", "An address cannot be listened on: it is taken, not this machine's, or not allowed.";
+    NO_KEYS = "C035", "An identity is asked for, but nothing is configured that could prove one.";
+    SAME_TOKEN = "C036", "Two programs have the same token.";
+    UNUSABLE_KEYS = "C037", "The keys or the secret of `auth.jwt` cannot be read or used.";
     IGNORED = "C040", "Something that looks like configuration has no effect.";
+    UNFIT = "C041", "A setting of an endpoint does not fit the dialect that is spoken there.";
 }
 
 #[cfg(test)]

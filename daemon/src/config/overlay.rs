@@ -8,9 +8,9 @@ use super::{
     code,
     diagnostic::Diagnostic,
     document::{At, Document, Origin, Place, pointer_to},
-    json_schema::{Schema, type_of},
     source::literal,
 };
+use crate::json_schema::{Schema, type_of};
 
 /// What every general override in the environment begins with.
 pub const PREFIX: &str = "BROADCASTD_";

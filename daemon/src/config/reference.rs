@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::json_schema::Schema;
 use super::value::{Duration, Size};
+use crate::json_schema::Schema;
 
 const INTRODUCTION: &str = "\
 # Configuration

@@ -48,7 +48,7 @@ impl Diagnostics {
         let level = if item.is_warning() { Level::WARNING } else { Level::ERROR };
         let title = level.primary_title(item.message.as_str()).id(item.code);
         let mut group = match (&item.at.origin, &item.at.span) {
-            (Origin::File, Some(span)) if is_secret(&item.pointer) => {
+            (Origin::File, Some(span)) if self.shows_a_secret(span.start) => {
                 // The line would show what should not have been written there; it must not spread into logs as well.
                 let (line, column) = self.line_column(span.start);
                 let header = Header::path(self.file.as_str()).line(line).char_column(column);
@@ -81,12 +81,24 @@ impl Diagnostics {
         for help in &item.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
-        let fix = item.suggestion.as_ref().map(|fix| {
+        let (shown, hidden): (Vec<_>, Vec<_>) =
+            item.suggestion.iter().partition(|fix| !self.shows_a_secret(fix.span.start));
+        for fix in hidden {
+            group = group.element(Level::HELP.message(format!("{} {}", fix.title, fix.replacement)));
+        }
+        let fix = shown.first().map(|fix| {
             let patch = Patch::new(fix.span.clone(), fix.replacement.as_str());
             let source = Snippet::source(self.text.as_str()).path(self.file.as_str()).patch(patch);
             Level::HELP.secondary_title(fix.title.as_str()).element(source)
         });
         [Some(group), fix].into_iter().flatten().collect()
+    }
+
+    /// Whether a secret was written on this line of the file where none may stand, which is a finding of its own.
+    fn shows_a_secret(&self, at: usize) -> bool {
+        let line = |at: usize| self.line_column(at).0;
+        let secrets = self.items.iter().filter(|item| is_secret(&item.pointer));
+        secrets.filter_map(|item| item.at.span.as_ref()).any(|span| line(span.start) == line(at))
     }
 
     /// What an override overrides, if the file says anything there.

@@ -1,5 +1,8 @@
 //! What a schema cannot say: names, listeners, endpoints and addresses that must fit each other.
 
+mod dialects;
+mod identity;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
@@ -8,7 +11,7 @@ use super::{
     code,
     diagnostic::Diagnostic,
     document::{Document, pointer_to},
-    schema::{Auth, Config},
+    schema::Config,
     value::Address,
     words::nearest,
 };
@@ -28,8 +31,16 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// document, and no rule speaks about values that are not the operator's.
 pub fn check(document: &Document, config: &Config, faults: &[String]) -> Vec<Diagnostic> {
     let rules = Rules { document, config, faults };
-    let found =
-        [rules.names(), rules.listening(), rules.circles(), rules.addresses(), rules.endpoints(), rules.values()];
+    let found = [
+        rules.names(),
+        rules.listening(),
+        rules.circles(),
+        rules.addresses(),
+        rules.endpoints(),
+        rules.dialects(),
+        rules.identity(),
+        rules.values(),
+    ];
     found.concat()
 }
 
@@ -182,11 +193,6 @@ impl Rules<'_> {
                 let message = format!("the endpoint's `listen` is `{address}`, but `server.listen` does not have it");
                 let lost = Diagnostic::of_value(code::UNKNOWN_LISTENER, self.document, &at("listen"), message);
                 found.push(lost.label("nobody listens there").help("add it to `server.listen`"));
-            }
-            if endpoint.auth == Auth::Required {
-                let message = "identity is not available in this version";
-                let refused = Diagnostic::of_value(code::NOT_AVAILABLE, self.document, &at("auth"), message);
-                found.push(refused.label("would let nobody in").help("say \"none\" or \"optional\""));
             }
             for (nth, stream) in endpoint.streams.iter().enumerate().filter(|(_, stream)| *stream != "*") {
                 let known = || self.keys("/streams").chain(self.keys("/broadcasters")).chain(RESERVED);

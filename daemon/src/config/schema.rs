@@ -1,6 +1,8 @@
 //! What config.toml may say: every setting with its unit, range and default.
 
+pub mod auth;
 pub mod hub;
+pub mod ingest;
 pub mod server;
 pub mod streams;
 
@@ -9,9 +11,11 @@ use std::{collections::BTreeMap, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use auth::{Jwt, PublishRate, ServiceToken, Trust};
 pub use hub::{History, Hub, Ping};
-pub use server::{Admin, Auth, Backend, Dialect, Endpoint, Secret, Server, Tls};
-pub use streams::{Broadcaster, DeclaredStream, HistoryOverride, Lag, Restart, StreamOverride};
+pub use ingest::{DEFAULT_SOCKET, Ingest};
+pub use server::{Admin, Auth, Backend, Dialect, Endpoint, Revision, Secret, Server, Tls};
+pub use streams::{Broadcaster, DeclaredStream, HistoryOverride, Lag, Restart, SchemaMode, StreamOverride};
 
 /// The whole configuration. Every key is optional but `plugin` of a broadcaster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,8 +25,12 @@ pub struct Config {
     pub server: Server,
     /// Metrics, health and state, on a listener of their own.
     pub admin: Admin,
+    /// Whose tokens say who a client is.
+    pub auth: Trust,
     /// Limits of connections, of what is kept and of what may wait.
     pub hub: Hub,
+    /// Where programs of this machine write events to, one JSON object a line.
+    pub ingest: Ingest,
     /// What is logged, and how.
     pub log: Log,
     /// Where plugins are looked for.

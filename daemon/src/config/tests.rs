@@ -122,11 +122,14 @@ fn an_empty_file_is_the_defaults() {
 }
 
 #[test]
-fn the_shipped_file_shows_the_defaults_and_one_example() {
+fn the_shipped_file_shows_the_defaults_and_the_bars_example() {
     let shipped = Config::shipped(&source(&[], &[])).unwrap();
     let mut config = shipped.config;
     let bars = config.broadcasters.remove("bars").unwrap();
     assert_eq!(config.streams.remove("ticks"), Some(DeclaredStream::default()));
+    let door = config.server.endpoints.pop().unwrap();
+    assert_eq!((&*door.path, door.dialect, &*door.streams), ("/api/v1/ws", Dialect::Fastws, &["bars".to_owned()][..]));
+    assert_eq!(door.auth, Auth::None);
     assert_eq!(config, Config::default(), "what the shipped file shows as default is none");
     assert_eq!(bars.plugin, "bars");
     assert_eq!(bars.env.as_deref(), Some("BAR_BROADCASTER"));
@@ -138,7 +141,7 @@ fn the_shipped_file_shows_the_defaults_and_one_example() {
 
 #[test]
 fn the_shipped_file_names_every_setting() {
-    fn names(schema: json_schema::Schema<'_>, found: &mut Vec<String>) {
+    fn names(schema: Schema<'_>, found: &mut Vec<String>) {
         for variant in schema.variants() {
             for key in variant.properties().into_iter().flat_map(Map::keys) {
                 found.push(key.clone());
@@ -149,7 +152,7 @@ fn the_shipped_file_names_every_setting() {
         }
     }
     let mut found = Vec::new();
-    names(json_schema::Schema::new(&SCHEMA), &mut found);
+    names(Schema::new(&SCHEMA), &mut found);
     assert!(found.len() > 60, "the schema was not walked");
     for name in found {
         assert!(SHIPPED.contains(&name), "config.toml does not mention `{name}`");
@@ -158,7 +161,7 @@ fn the_shipped_file_names_every_setting() {
 
 #[test]
 fn the_schema_asks_nothing_the_checker_leaves_out() {
-    assert_eq!(json_schema::Schema::new(&SCHEMA).unsupported(), [""; 0]);
+    assert_eq!(Schema::new(&SCHEMA).unsupported(), [""; 0]);
 }
 
 #[test]
@@ -314,11 +317,16 @@ fn a_value_can_be_moved_to_the_edge_of_its_range() {
             .max_message,
         Size(128)
     );
+    for edge in ["level = 0, min_size = \"0B\"", "level = 9, min_size = \"16MiB\""] {
+        load(&format!("[hub]\ncompression = {{ {edge} }}"));
+    }
     for over in [
         "[server]\nshards = 1025",
         "[hub]\nmax_connections = 0",
         "[hub]\nflush = \"1001ms\"",
         "[hub]\nmax_message = 127",
+        "[hub.compression]\nlevel = 10",
+        "[hub.compression]\nmin_size = 16_777_217",
     ] {
         let found = Config::from_text(&source(&[], &[]), over).unwrap_err();
         assert_eq!(found.items[0].code, code::OUT_OF_RANGE, "{over}");

@@ -196,6 +196,24 @@ impl fmt::Display for Address {
     }
 }
 
+/// A formatted text read as a number: seconds of a duration, bytes of a size. `None` for any other format.
+pub fn measure(format: &str, text: &str) -> Option<Result<f64, &'static str>> {
+    match format {
+        "duration" => Some(text.parse::<Duration>().map(Duration::as_seconds)),
+        "size" => Some(text.parse::<Size>().map(|size| size.0 as f64)),
+        _ => None,
+    }
+}
+
+/// Whether a text is written as its format asks; formats that are not ours say nothing.
+pub fn follows_format(format: &str, text: &str) -> Result<(), &'static str> {
+    match format {
+        "interval" => text.parse::<Interval>().map(drop),
+        "socket-address" => text.parse::<Address>().map(drop),
+        _ => measure(format, text).map_or(Ok(()), |read| read.map(drop)),
+    }
+}
+
 /// Splits `"1.5KiB rest"` into amount, unit and what follows.
 fn split_quantity(text: &str) -> Option<(&str, &str, &str)> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::commands::Declared;
 use super::log::Limits;
+use super::payloads::Payloads;
 use super::template::Template;
 
 /// What config and the plugin's declaration say about a stream.
@@ -12,6 +14,8 @@ use super::template::Template;
 pub struct Settings {
     /// Clients may subscribe.
     pub visible: bool,
+    /// Only clients with an identity may subscribe.
+    pub needs_identity: bool,
     pub private: bool,
     pub template: Template,
     pub lag: Lag,
@@ -20,24 +24,31 @@ pub struct Settings {
     pub listen_buffer: usize,
     /// Which collection the records of a kind belong to.
     pub collections: BTreeMap<String, String>,
+    /// What may be asked of the stream's broadcaster.
+    pub commands: Arc<Declared>,
     /// Private streams: kinds that may go to every audience at once.
     pub broadcast: BTreeSet<String>,
     /// How long a publish id is remembered.
     pub dedup: Duration,
+    /// What payloads from outside must look like. Whoever takes them in looks at them; the hub never does.
+    pub payloads: Arc<Payloads>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             visible: true,
+            needs_identity: false,
             private: false,
             template: Template::default(),
             lag: Lag::Resync,
             limits: Limits::default(),
             listen_buffer: 64 << 20,
             collections: BTreeMap::new(),
+            commands: Arc::default(),
             broadcast: BTreeSet::new(),
             dedup: Duration::from_secs(300),
+            payloads: Arc::default(),
         }
     }
 }

@@ -15,6 +15,7 @@ impl Wakes {
     pub const WRITABLE: Wakes = Wakes(4);
     pub const WAKE: Wakes = Wakes(8);
     pub const CONTROL: Wakes = Wakes(16);
+    pub const COMMAND: Wakes = Wakes(32);
 
     pub fn has(self, other: Wakes) -> bool {
         self.0 & other.0 != 0

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::commands::Commands;
 use super::inputs::Inputs;
 use super::interest::{Interest, MAX_PATTERNS};
 use super::kinds::Kinds;
@@ -28,6 +29,8 @@ pub struct Stream {
     epoch: Arc<str>,
     common: Arc<Common>,
     inner: Mutex<Inner>,
+    /// What is asked of the stream's broadcaster; it has a lock of its own.
+    commands: Arc<Commands>,
     counters: metrics::Stream,
 }
 
@@ -62,7 +65,8 @@ impl Stream {
             source: Source::Declared,
         };
         let counters = metrics::Stream::new(&name);
-        Arc::new(Self { name, epoch: epoch.clone(), common, inner: Mutex::new(inner), counters })
+        let commands = Commands::new(&name, common.clone());
+        Arc::new(Self { name, epoch: epoch.clone(), common, inner: Mutex::new(inner), commands, counters })
     }
 
     pub fn name(&self) -> &Arc<str> {
@@ -71,6 +75,10 @@ impl Stream {
 
     pub fn epoch(&self) -> &Arc<str> {
         &self.epoch
+    }
+
+    pub fn commands(&self) -> &Arc<Commands> {
+        &self.commands
     }
 
     pub fn settings(&self) -> Arc<Settings> {
@@ -87,6 +95,7 @@ impl Stream {
     }
 
     pub(super) fn apply(&self, settings: Settings) {
+        self.commands.declare(&settings.commands);
         let mut inner = self.lock();
         inner.kinds = Kinds::new(settings.collections.clone());
         let is_shut = settings.private != inner.settings.private || !settings.visible;

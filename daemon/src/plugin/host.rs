@@ -81,9 +81,9 @@ unsafe extern "C" fn demand(host: *mut HostHandle, topic: Str<'_>) -> i64 {
     })
 }
 
-/// There are no commands yet, so there is nothing to answer.
-unsafe extern "C" fn reply(host: *mut HostHandle, _request: u64, _status: Status, _payload: Bytes<'_>) -> Status {
-    enter(host, abi::E_CLOSED, |_| abi::E_UNSUPPORTED)
+unsafe extern "C" fn reply(host: *mut HostHandle, request: u64, status: Status, payload: Bytes<'_>) -> Status {
+    // What cannot be read is no JSON either, so that the request is settled by that.
+    enter(host, abi::E_CLOSED, |port| port.reply(request, status, payload.get().unwrap_or(b"\xff")))
 }
 
 unsafe extern "C" fn timer_set(host: *mut HostHandle, id: u64, delay_ns: i64, interval_ns: i64) -> Status {

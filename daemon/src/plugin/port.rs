@@ -1,5 +1,7 @@
 //! The daemon's side of one plugin instance: what its calls arrive at. Everything here may be called from any thread.
 
+mod commands;
+
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::{self, ThreadId};
@@ -13,6 +15,7 @@ use super::timing::Clock;
 use super::voice::Voice;
 use crate::event::Flags;
 use crate::hub::Refused;
+use crate::hub::commands::Seat;
 use crate::hub::signal::{Signal, Wakes};
 use crate::hub::stream::Stream;
 
@@ -90,6 +93,8 @@ pub struct Port {
     timers: Mutex<Timers>,
     health: Mutex<Health>,
     metrics: RwLock<Vec<Arc<Cell>>>,
+    /// Where it answers commands, once it has begun.
+    seat: OnceLock<Seat>,
 }
 
 impl Port {
@@ -107,6 +112,7 @@ impl Port {
             timers: Mutex::default(),
             health: Mutex::new(Health::Ok),
             metrics: RwLock::default(),
+            seat: OnceLock::new(),
         })
     }
 
@@ -323,6 +329,9 @@ impl Port {
             let _closed_stays =
                 self.gate.compare_exchange(Gate::Quiet as u8, Gate::Open as u8, Ordering::SeqCst, Ordering::SeqCst);
             self.pay_writable();
+        }
+        if gate == Gate::Closed {
+            self.leave_office();
         }
     }
 

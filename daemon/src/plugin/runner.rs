@@ -172,6 +172,7 @@ impl Runner {
         if let Some(stream) = self.shared.desk.stream.get().cloned() {
             self.tell_records(&stream)?;
             stream.set_owner(&self.shared.signal);
+            self.port.take_office(&stream);
         }
         self.shared.lock().since = Some(now);
         self.set_phase(Phase::Running);

@@ -1,11 +1,13 @@
 //! The stream of a broadcaster: what its plugin declares, and what the configuration says instead.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use broadcastd_plugin_api as api;
 
 use super::note::Unusable;
+use crate::hub::commands;
 use crate::hub::settings::{Lag, Settings};
 use crate::hub::template::Template;
 
@@ -13,6 +15,7 @@ use crate::hub::template::Template;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
     pub visible: Option<bool>,
+    pub needs_identity: Option<bool>,
     pub lag: Option<Lag>,
     pub history_events: Option<usize>,
     pub history_bytes: Option<usize>,
@@ -34,6 +37,10 @@ pub fn declaration(json: &str) -> Result<Option<api::StreamSpec>, Unusable> {
     };
     let spec: api::StreamSpec = serde_json::from_str(json).map_err(|error| wrong(error.to_string()))?;
     Template::parse(&spec.template).map_err(|error| wrong(error.to_string()))?;
+    for (name, command) in &spec.commands {
+        let shape = commands::Shape::new(&command.schema);
+        shape.map_err(|unusable| wrong(format!("the schema of command \"{name}\" cannot be checked: {unusable}")))?;
+    }
     Ok(Some(spec))
 }
 
@@ -53,16 +60,25 @@ pub fn settings(spec: &api::StreamSpec, defaults: &Settings, overrides: &Overrid
     // The template was checked when the declaration was read.
     let template = Template::parse(&spec.template).unwrap_or_default().with_aliases(spec.aliases.clone());
     let collections = spec.kinds.iter().filter_map(|(kind, spec)| Some((kind.clone(), spec.collection.clone()?)));
+    // So were the schemas of its commands.
+    let command = |spec: &api::CommandSpec| {
+        let shape = commands::Shape::new(&spec.schema).ok()?;
+        Some(commands::Spec { shape, permission: spec.permission.clone() })
+    };
+    let commands = spec.commands.iter().filter_map(|(name, spec)| Some((name.clone(), command(spec)?))).collect();
     Settings {
         visible: overrides.visible.unwrap_or(true),
+        needs_identity: overrides.needs_identity.unwrap_or(defaults.needs_identity),
         private: spec.private,
         template,
         lag: overrides.lag.unwrap_or(declared),
         limits,
         listen_buffer: overrides.listen_buffer.unwrap_or(defaults.listen_buffer),
         collections: collections.collect(),
+        commands: Arc::new(commands),
         broadcast: overrides.broadcast.clone().unwrap_or_default(),
         dedup: overrides.dedup.unwrap_or(defaults.dedup),
+        payloads: defaults.payloads.clone(),
     }
 }
 
@@ -81,6 +97,9 @@ mod tests {
         let overrides =
             Overrides { lag: Some(Lag::Resync), max_topics: Some(7), visible: Some(false), ..Overrides::default() };
         let configured = settings(&spec, &Settings::default(), &overrides);
+        assert!(!declared.needs_identity && !configured.needs_identity);
+        let closed = Overrides { needs_identity: Some(true), ..Overrides::default() };
+        assert!(settings(&spec, &Settings::default(), &closed).needs_identity);
         assert_eq!((configured.lag, configured.limits.max_topics, configured.visible), (Lag::Resync, 7, false));
         assert_eq!(configured.limits.max_records, Settings::default().limits.max_records);
     }
@@ -90,6 +109,8 @@ mod tests {
         let error = |json: &str| declaration(json).unwrap_err().to_string();
         assert!(error("{").starts_with("its declaration of a stream is wrong: EOF"));
         assert!(error("{\"lag\":\"wait\"}").contains("unknown variant `wait`"));
+        let unusable = error(r#"{"commands":{"list":{"schema":{"type":"nothing"},"permission":"p"}}}"#);
+        assert!(unusable.contains("the schema of command \"list\" cannot be checked: "), "{unusable}");
         assert!(error("{\"template\":\"{a b}\"}").contains("is no part of a template"));
         assert_eq!(declaration("").unwrap(), None);
     }

@@ -21,6 +21,7 @@ use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
 use crate::hub::targets::{Full, Outlet};
 
+mod commands;
 mod faulty;
 mod inputs;
 mod loading;

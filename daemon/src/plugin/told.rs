@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use broadcastd_plugin_api::abi::{self, Bytes, Str};
 
+use crate::hub::commands::Asked;
 use crate::hub::inputs::Input;
 use crate::hub::pattern::Pattern;
 use crate::hub::stream::Stream;
+use crate::plugin::timing::nanos;
 
 /// One thing to tell.
 #[derive(Clone)]
@@ -27,6 +29,7 @@ pub enum Told {
         last: u64,
     },
     Records,
+    Command(Asked),
     Wake,
     Writable,
     Quiesce,
@@ -55,6 +58,14 @@ impl Told {
             Self::Message { from, input } => message(of(from, new(abi::EVENT_MESSAGE)), input),
             Self::Gap { from, first, last } => abi::Event { id: *first, seq: *last, ..of(from, new(abi::EVENT_GAP)) },
             Self::Records => new(abi::EVENT_RECORDS),
+            Self::Command(asked) => abi::Event {
+                id: asked.request,
+                r#type: Str::new(&asked.command),
+                principal: Str::new(&asked.principal),
+                payload: Bytes::new(&asked.payload),
+                value: nanos(asked.left),
+                ..new(abi::EVENT_COMMAND)
+            },
             Self::Wake => new(abi::EVENT_WAKE),
             Self::Writable => new(abi::EVENT_WRITABLE),
             Self::Quiesce => new(abi::EVENT_QUIESCE),

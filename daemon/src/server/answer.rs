@@ -1,6 +1,5 @@
 //! What the HTTP routes say when they refuse: a code for programs, a sentence for people.
 
-use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -16,14 +15,16 @@ pub struct Denied {
     code: &'static str,
     message: String,
     header: Option<(HeaderName, &'static str)>,
+    /// The whole body, where clients know another wording.
+    body: Option<&'static str>,
 }
 
 impl Denied {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), header: None }
+        Self { status, code, message: message.into(), header: None, body: None }
     }
 
-    /// Nobody is known by the token, or there is none. Clients of the `user` dialect know one wording.
+    /// Nobody is known by the token, or there is none.
     pub fn unauthorized(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "authentication_required", message).with(header::WWW_AUTHENTICATE, "Bearer")
     }
@@ -38,9 +39,14 @@ impl Denied {
         Self { header: Some((name, value)), ..self }
     }
 
+    /// The same with this body, if any.
+    pub fn worded(self, body: Option<&'static str>) -> Self {
+        Self { body, ..self }
+    }
+
     /// The whole answer, for a client that is sent away before it has asked.
     pub fn into_bytes(self) -> Vec<u8> {
-        let body = self.body().to_string();
+        let body = self.body();
         let mut head = format!("HTTP/1.1 {}\r\ncontent-type: application/json\r\nconnection: close\r\n", self.status);
         if let Some((name, value)) = &self.header {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -48,8 +54,18 @@ impl Denied {
         format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
     }
 
-    fn body(&self) -> Value {
-        json!({"error": {"code": self.code, "message": self.message}})
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The code and the sentence.
+    pub fn error(&self) -> Value {
+        json!({"code": self.code, "message": self.message})
+    }
+
+    fn body(&self) -> String {
+        let usual = || json!({"error": self.error()}).to_string();
+        self.body.map_or_else(usual, str::to_owned)
     }
 
     /// There is no room now; the client may come back.
@@ -60,7 +76,8 @@ impl Denied {
 
 impl IntoResponse for Denied {
     fn into_response(self) -> Response {
-        let mut answer = (self.status, Json(self.body())).into_response();
+        let json = [(header::CONTENT_TYPE, "application/json")];
+        let mut answer = (self.status, json, self.body()).into_response();
         if let Some((name, value)) = self.header {
             answer.headers_mut().insert(name, HeaderValue::from_static(value));
         }

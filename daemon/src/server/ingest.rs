@@ -1,8 +1,12 @@
-//! Events from outside over HTTP: one object, an array or lines of objects; each is accepted or rejected alone.
+//! Events from outside: over HTTP as one object, an array or lines of objects, and over a unix socket as lines; each is
+//! accepted or rejected alone.
 
+mod attempt;
 mod batch;
+mod lines;
 mod read;
-mod timestamp;
+pub mod socket;
+pub mod talk;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +14,16 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::Response;
 use axum::routing::post;
+use http_body_util::BodyExt as _;
 
+use self::attempt::Publisher;
 use self::batch::Batch;
+use self::lines::Lines;
 use super::answer::Denied;
+use super::token::Tokens;
 use crate::hub::Hub;
 use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
@@ -24,21 +32,22 @@ use crate::hub::stream::Stream;
 pub const PATH: &str = "POST /v1/streams/{stream}/publish";
 const ROUTE: &str = "/v1/streams/{stream}/publish";
 
-/// The bytes of one request: some 10,000 events of a usual size, and little enough to hold many requests at once.
+/// The bytes of a body that is one JSON text: some 10,000 events of a usual size, and little enough to hold many at once.
 pub const MAX_BODY_BYTES: usize = 8 << 20;
-/// How long a body may take to arrive: slow lines manage 8 MiB in it, and a stalled one does not keep its place for long.
+/// How long a body that is one JSON text may take to arrive, and how long lines may pause: slow lines manage 8 MiB in it,
+/// and a stalled one does not keep its place for long.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 const JSON: &str = "application/json";
 const LINES: &str = "application/x-ndjson";
 
 /// Who may publish on a listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Door {
     /// Whoever has come this far.
     Open,
-    /// Only who shows a token that may publish; there are none yet.
-    NeedsToken,
+    /// Who shows a token that these keys verify, to the topics that it names.
+    Tokens(Arc<Tokens>),
 }
 
 #[derive(Clone)]
@@ -62,23 +71,20 @@ pub fn routes(hub: Arc<Hub>, door: Door) -> Router {
 async fn publish(
     State(ingest): State<Ingest>,
     Path(name): Path<String>,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Denied> {
-    if ingest.door == Door::NeedsToken {
-        let message = "publishing here needs a token, and this daemon has none; publish on the admin listener";
-        return Err(Denied::new(StatusCode::UNAUTHORIZED, "authentication_required", message));
-    }
-    let stream = declared(&ingest.hub, &name)?;
-    let form = form(&headers)?;
-    let body = read_body(body, MAX_BODY_BYTES, BODY_TIMEOUT).await?;
-    let events = match form {
-        Form::Json => batch::split_json(&body),
-        Form::Lines => batch::split_lines(&body),
-    };
-    match events {
-        Ok(events) => Ok(Batch::new(&stream).publish(&events).await.answer()),
-        Err(unreadable) => Err(unreadable.refuse(stream.name())),
+    let publisher = ingest.door.publisher(&headers, &uri)?;
+    let stream = ingest.stream(&name)?;
+    let mut batch = Batch::new(&stream, &publisher);
+    match form(&headers)? {
+        Form::Json => {
+            let body = read_body(body, MAX_BODY_BYTES, BODY_TIMEOUT).await?;
+            batch.take_all(&batch::split(&body, &name)?).await;
+            Ok(batch.answer())
+        }
+        Form::Lines => Ok(publish_lines(batch, body, BODY_TIMEOUT).await),
     }
 }
 
@@ -87,27 +93,62 @@ async fn only_post() -> Denied {
         .with(header::ALLOW, "POST")
 }
 
-/// The stream, if outside programs may publish to it.
-fn declared(hub: &Hub, name: &str) -> Result<Arc<Stream>, Denied> {
-    let stream = hub.stream(name).filter(|stream| stream.source() != Source::Removed);
-    let Some(stream) = stream else {
-        let streams = hub.streams();
-        let valid: Vec<&str> = streams
-            .iter()
-            .filter(|stream| stream.source() == Source::Declared)
-            .map(|stream| &**stream.name())
-            .collect();
-        let known = if valid.is_empty() { "none is declared".to_owned() } else { valid.join(", ") };
-        let message = format!("unknown stream \"{}\"; streams to publish to: {known}", name.escape_debug());
-        return Err(Denied::new(StatusCode::NOT_FOUND, "unknown_stream", message));
-    };
-    if stream.source() != Source::Declared {
-        let message = format!(
-            "stream \"{name}\" belongs to the broadcaster of that name, which alone publishes to it; declare a stream of your own as [streams.NAME]"
-        );
-        return Err(Denied::new(StatusCode::FORBIDDEN, "forbidden", message));
+impl Door {
+    fn publisher(&self, headers: &HeaderMap, uri: &Uri) -> Result<Publisher, Denied> {
+        let Self::Tokens(tokens) = self else { return Ok(Publisher::Trusted) };
+        let identity = tokens.identity(headers, uri)?.ok_or_else(|| {
+            let message =
+                "publishing here needs a token: send Authorization: Bearer TOKEN, or publish on the admin listener";
+            Denied::unauthorized(message)
+        })?;
+        Ok(Publisher::Known(identity))
     }
-    Ok(stream)
+}
+
+impl Ingest {
+    /// The stream, if outside programs may publish to it. Who came with a token is not told which others there are.
+    fn stream(&self, name: &str) -> Result<Arc<Stream>, Denied> {
+        declared(&self.hub, name).map_err(|foreign| match foreign {
+            Foreign::Unknown => {
+                let valid = match self.door {
+                    Door::Open => format!("; streams to publish to: {}", known(&self.hub)),
+                    Door::Tokens(_) => String::new(),
+                };
+                let message = format!("unknown stream \"{}\"{valid}", name.escape_debug());
+                Denied::new(StatusCode::NOT_FOUND, "unknown_stream", message)
+            }
+            Foreign::OfBroadcaster => Denied::new(StatusCode::FORBIDDEN, "forbidden", of_broadcaster(name)),
+        })
+    }
+}
+
+/// Why a stream takes no events from outside.
+enum Foreign {
+    Unknown,
+    OfBroadcaster,
+}
+
+fn declared(hub: &Hub, name: &str) -> Result<Arc<Stream>, Foreign> {
+    let stream = hub.stream(name).ok_or(Foreign::Unknown)?;
+    match stream.source() {
+        Source::Declared => Ok(stream),
+        Source::Removed => Err(Foreign::Unknown),
+        Source::Running | Source::Absent(_) => Err(Foreign::OfBroadcaster),
+    }
+}
+
+/// The streams that outside programs may publish to, in words.
+fn known(hub: &Hub) -> String {
+    let streams = hub.streams();
+    let declared = streams.iter().filter(|stream| stream.source() == Source::Declared);
+    let names: Vec<&str> = declared.map(|stream| &**stream.name()).collect();
+    if names.is_empty() { "none is declared".to_owned() } else { names.join(", ") }
+}
+
+fn of_broadcaster(name: &str) -> String {
+    format!(
+        "stream \"{name}\" belongs to the broadcaster of that name, which alone publishes to it; declare a stream of your own as [streams.NAME]"
+    )
 }
 
 fn form(headers: &HeaderMap) -> Result<Form, Denied> {
@@ -122,6 +163,37 @@ fn form(headers: &HeaderMap) -> Result<Form, Denied> {
     }
 }
 
+/// Publishes lines as they arrive. No faster than they are published are they read, so that a client that is too fast
+/// has to wait.
+async fn publish_lines(mut batch: Batch<'_>, mut body: Body, within: Duration) -> Response {
+    let mut lines = Lines::default();
+    let broken = loop {
+        match tokio::time::timeout(within, body.frame()).await {
+            Ok(Some(Ok(frame))) => {
+                if let Ok(piece) = frame.into_data() {
+                    lines.push(&piece);
+                    batch.take_lines(&mut lines).await;
+                }
+            }
+            Ok(None) => break None,
+            Ok(Some(Err(error))) => break Some(unreadable(&error)),
+            Err(_) => break Some(late(within)),
+        }
+    };
+    match (broken, lines.rest()) {
+        (None, rest) => {
+            rest.into_iter().for_each(|rest| batch.take(rest));
+            batch.answer()
+        }
+        (Some(denied), rest) => {
+            if rest.is_some() {
+                batch.take_cut();
+            }
+            batch.answer_broken(&denied)
+        }
+    }
+}
+
 /// A whole body of at most so many bytes.
 pub async fn read_body(body: Body, max_bytes: usize, within: Duration) -> Result<Bytes, Denied> {
     match tokio::time::timeout(within, to_bytes(body, max_bytes)).await {
@@ -130,19 +202,22 @@ pub async fn read_body(body: Body, max_bytes: usize, within: Duration) -> Result
             let message = format!("a request has at most {max_bytes} bytes; send it in several requests");
             Err(Denied::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message))
         }
-        Ok(Err(error)) => {
-            let message = format!("the body could not be read: {error}");
-            Err(Denied::new(StatusCode::BAD_REQUEST, "unreadable_body", message))
-        }
-        Err(_) => {
-            let message = format!("the body did not arrive within {} seconds", within.as_secs());
-            Err(Denied::new(StatusCode::REQUEST_TIMEOUT, "timeout", message))
-        }
+        Ok(Err(error)) => Err(unreadable(&error)),
+        Err(_) => Err(late(within)),
     }
 }
 
 fn is_too_long(error: &axum::Error) -> bool {
     std::error::Error::source(error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+}
+
+fn unreadable(error: &axum::Error) -> Denied {
+    Denied::new(StatusCode::BAD_REQUEST, "unreadable_body", format!("the body could not be read: {error}"))
+}
+
+fn late(within: Duration) -> Denied {
+    let message = format!("nothing more of the body arrived within {} seconds", within.as_secs());
+    Denied::new(StatusCode::REQUEST_TIMEOUT, "timeout", message)
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 //! connections that came through it alone.
 
 use std::fmt;
+use std::fs::Permissions;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileTypeExt;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt as _};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +13,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::sockopt::set_tcp_user_timeout;
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -27,7 +30,7 @@ const QUEUE: i32 = 4096;
 /// for each client that stops reading; one joined piece is enough to keep a line busy.
 const MAX_UNSENT_IN_KERNEL: u32 = 64 << 10;
 /// How long an accept loop rests after a failure, such as too few descriptors: they do not come back by asking at once.
-const REST: Duration = Duration::from_millis(100);
+pub(super) const REST: Duration = Duration::from_millis(100);
 
 /// The open listeners of one front, in the order of config.
 pub struct Listeners {
@@ -47,10 +50,10 @@ struct Open {
 }
 
 /// An accept loop; it ends when this is dropped.
-struct Accepting(AbortHandle);
+pub(super) struct Accepting(AbortHandle);
 
 /// The file of a unix socket; it goes with its listener.
-struct SocketFile(PathBuf);
+pub struct SocketFile(PathBuf);
 
 enum Listener {
     Tcp(TcpListener),
@@ -132,6 +135,12 @@ impl Listeners {
     }
 }
 
+impl Accepting {
+    pub(super) fn new(accepting: AbortHandle) -> Self {
+        Self(accepting)
+    }
+}
+
 impl Drop for Accepting {
     fn drop(&mut self) {
         self.0.abort();
@@ -146,6 +155,15 @@ impl Drop for SocketFile {
 }
 
 impl ListenError {
+    pub(super) fn new(key: &'static str, address: &str, error: io::Error) -> Self {
+        Self { key, address: address.to_owned(), error }
+    }
+
+    /// The setting that has the address, as config writes it: `server.listen`.
+    pub fn key(&self) -> &'static str {
+        self.key
+    }
+
     pub fn kind(&self) -> ErrorKind {
         self.error.kind()
     }
@@ -178,11 +196,10 @@ impl std::error::Error for ListenError {}
 
 fn bind(address: &str) -> io::Result<Fresh> {
     if let Some(path) = address.strip_prefix(UNIX).filter(|path| path.starts_with('/')) {
-        let listener = bind_file(Path::new(path))?;
-        let file = Some(SocketFile(path.into()));
+        let (listener, file) = bind_file(Path::new(path), None)?;
         listener.set_nonblocking(true)?;
         let listener = Listener::Unix(UnixListener::from_std(listener)?);
-        return Ok(Fresh { address: address.to_owned(), bound: address.to_owned(), listener, file });
+        return Ok(Fresh { address: address.to_owned(), bound: address.to_owned(), listener, file: Some(file) });
     }
     if !address.contains(':') || address.starts_with(UNIX) {
         let message = "an address is HOST:PORT, like 127.0.0.1:8080, or unix:/PATH";
@@ -196,20 +213,32 @@ fn bind(address: &str) -> io::Result<Fresh> {
     Ok(Fresh { address: address.to_owned(), bound, listener, file: None })
 }
 
-/// A socket file that nobody answers at is left from a daemon that ended hard, and gives way.
-fn bind_file(path: &Path) -> io::Result<StdUnixListener> {
-    match StdUnixListener::bind(path) {
+/// Listens at a socket file, which has this mode before anybody can connect. A file that nobody answers at is left from a
+/// daemon that ended hard, and gives way.
+pub(super) fn bind_file(path: &Path, mode: Option<u32>) -> io::Result<(StdUnixListener, SocketFile)> {
+    match bind_free(path, mode) {
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
             let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
             let asked = std::os::unix::net::UnixStream::connect(path);
             if is_socket && asked.is_err_and(|asked| asked.kind() == ErrorKind::ConnectionRefused) {
                 std::fs::remove_file(path)?;
-                return StdUnixListener::bind(path);
+                return bind_free(path, mode);
             }
             Err(error)
         }
         bound => bound,
     }
+}
+
+fn bind_free(path: &Path, mode: Option<u32>) -> io::Result<(StdUnixListener, SocketFile)> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    let file = SocketFile(path.into());
+    if let Some(mode) = mode {
+        std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    }
+    socket.listen(QUEUE)?;
+    Ok((OwnedFd::from(socket).into(), file))
 }
 
 async fn accept_all(listener: Listener, name: Arc<str>, front: Arc<Front>) {
@@ -251,7 +280,7 @@ async fn accept_all(listener: Listener, name: Arc<str>, front: Arc<Front>) {
 }
 
 /// Says once that connections have to wait; they do so in the kernel's queue.
-fn tell(address: &str, error: &io::Error) {
+pub(super) fn tell(address: &str, error: &io::Error) {
     if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE)) {
         tracing::warn!(address, %error, "new connections wait: there are too few descriptors; raise their limit (LimitNOFILE=)");
     } else {

@@ -88,7 +88,7 @@ impl Reads {
     fn open(&self, asked: &Asked, known: &[&str]) -> Result<Opened, Denied> {
         match &self.door {
             Door::Clients(gate) => {
-                let caller = gate.caller(&asked.arrival, &asked.headers)?;
+                let caller = gate.caller(&asked.arrival, &asked.headers, &asked.uri)?;
                 // First whether there is such a stream: a mistake in the rest must not tell of a hidden one.
                 caller.stream(&self.hub, &asked.name)?;
                 let params = Params::of(&asked.uri, known)?;
@@ -144,7 +144,7 @@ async fn streams(
     uri: Uri,
 ) -> Result<Json<Value>, Denied> {
     let Door::Clients(gate) = &reads.door else { return Err(reads.unknown("")) };
-    let caller = gate.caller(&arrival, &headers)?;
+    let caller = gate.caller(&arrival, &headers, &uri)?;
     Params::of(&uri, &[])?;
     let streams = caller.streams(&reads.hub);
     let streams: Vec<Value> = streams.iter().filter_map(|granted| describe(&caller, granted)).collect();
@@ -159,7 +159,7 @@ async fn stream(
     uri: Uri,
 ) -> Result<Json<Value>, Denied> {
     let Door::Clients(gate) = &reads.door else { return Err(reads.unknown("")) };
-    let caller = gate.caller(&arrival, &headers)?;
+    let caller = gate.caller(&arrival, &headers, &uri)?;
     let granted = caller.stream(&reads.hub, &text(name))?;
     Params::of(&uri, &[])?;
     let sight = Sight { reader: reader(&caller), audience: &granted.audience };

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use metrics::Gauge;
 
@@ -16,18 +16,19 @@ use super::answer::Denied;
 use super::caller::Caller;
 use super::http::{Arrival, Bare, Departure};
 use super::limits::{Crowded, Limits, Permit};
+use super::token::Tokens;
 use super::{EndpointConfig, origin, sse};
 use crate::dialect::{self, Command, Dialect};
-use crate::event::unix_now;
-use crate::identity::{Auth, Identity, Verifier};
+use crate::identity::{Auth, Identity};
 use crate::metrics as count;
 use crate::shard::inbox::{Endpoint, Inbound, Inbox, Newcomer};
+use crate::websocket::deflate::Compression;
 use crate::websocket::handshake;
 
 /// Decides who becomes a connection of which shard.
 pub struct Gate {
     shards: Vec<Arc<Inbox>>,
-    verifier: Arc<Verifier>,
+    tokens: Arc<Tokens>,
     pub limits: Arc<Limits>,
     rules: RwLock<Arc<Rules>>,
     closed: AtomicBool,
@@ -38,6 +39,7 @@ pub struct Gate {
 struct Rules {
     routes: Vec<Route>,
     origins: Vec<String>,
+    compression: Compression,
 }
 
 struct Route {
@@ -54,16 +56,18 @@ struct Entry {
     wishes: Vec<Command>,
     permit: Permit,
     head: Vec<u8>,
+    compression: Compression,
 }
 
 impl Gate {
-    pub fn new(shards: Vec<Arc<Inbox>>, verifier: Arc<Verifier>) -> Arc<Self> {
+    pub fn new(shards: Vec<Arc<Inbox>>, tokens: Arc<Tokens>) -> Arc<Self> {
         let limits = Limits::new(shards.len());
-        Arc::new(Self { shards, verifier, limits, rules: RwLock::default(), closed: AtomicBool::new(false) })
+        Arc::new(Self { shards, tokens, limits, rules: RwLock::default(), closed: AtomicBool::new(false) })
     }
 
-    pub fn set(&self, endpoints: &[EndpointConfig], origins: &[String]) {
-        let rules = Rules { routes: endpoints.iter().map(Route::new).collect(), origins: origins.to_vec() };
+    pub fn set(&self, endpoints: &[EndpointConfig], origins: &[String], compression: Compression) {
+        let routes = endpoints.iter().map(Route::new).collect();
+        let rules = Rules { routes, origins: origins.to_vec(), compression };
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
     }
 
@@ -73,12 +77,12 @@ impl Gate {
     }
 
     /// Who asks a plain question on a listener. Its token is looked at where some endpoint of the listener would look.
-    pub fn caller(&self, arrival: &Arrival, headers: &HeaderMap) -> Result<Caller, Denied> {
+    pub fn caller(&self, arrival: &Arrival, headers: &HeaderMap, uri: &Uri) -> Result<Caller, Denied> {
         let rules = self.rules();
         rules.check_origin(headers)?;
         let endpoints: Vec<Arc<Endpoint>> = rules.at(arrival).map(|route| route.endpoint.clone()).collect();
-        let shown = bearer(headers).filter(|_| endpoints.iter().any(|endpoint| endpoint.auth != Auth::None));
-        let identity = shown.map(|token| self.verify(token)).transpose()?;
+        let is_looked_at = endpoints.iter().any(|endpoint| endpoint.auth != Auth::None);
+        let identity = if is_looked_at { self.tokens.identity(headers, uri)? } else { None };
         Caller::new(endpoints, identity)
     }
 
@@ -95,7 +99,10 @@ impl Gate {
         let rules = self.rules();
         let route = rules.route(arrival, request.uri().path())?;
         let endpoint = route.endpoint.clone();
-        let head = if endpoint.dialect.is_framed() { upgraded(request, endpoint.dialect)? } else { streamed(request)? };
+        let (head, compression) = match endpoint.dialect.is_framed() {
+            true => upgraded(request, endpoint.dialect, rules.compression)?,
+            false => (streamed(request)?, Compression::Off),
+        };
         rules.check_origin(request.headers())?;
         let identity = self.identify(request, &endpoint)?;
         if self.closed.load(Ordering::Relaxed) {
@@ -105,7 +112,7 @@ impl Gate {
         }
         let wishes = if endpoint.dialect.is_framed() { Vec::new() } else { sse::wishes(request)? };
         let permit = self.limits.admit(arrival.peer, route.connections.clone()).map_err(crowded)?;
-        Ok(Entry { peer: arrival.peer, endpoint, identity, wishes, permit, head })
+        Ok(Entry { peer: arrival.peer, endpoint, identity, wishes, permit, head, compression })
     }
 
     /// Who is there. A token that proves nothing lets nobody in, also where none is needed.
@@ -113,32 +120,25 @@ impl Gate {
         if endpoint.auth == Auth::None {
             return Ok(None);
         }
-        match bearer(request.headers()) {
-            Some(token) => self.verify(token).map(Some),
-            None if endpoint.auth == Auth::Required && !endpoint.dialect.can_authenticate() => {
-                count::connection_refused("identity");
-                let message = "this path needs a token: send Authorization: Bearer TOKEN, or ?token=TOKEN";
-                Err(Denied::unauthorized(message))
-            }
-            None => Ok(None),
-        }
-    }
-
-    fn verify(&self, token: &str) -> Result<Arc<Identity>, Denied> {
-        self.verifier.verify(token, unix_now()).map_err(|rejected| {
+        let identity = self.tokens.identity(request.headers(), request.uri());
+        let identity = identity.map_err(|denied| denied.worded(endpoint.dialect.unauthorized()))?;
+        if identity.is_none() && endpoint.auth == Auth::Required && !endpoint.dialect.can_authenticate() {
             count::connection_refused("identity");
-            Denied::unauthorized(rejected.to_string())
-        })
+            let message = "this path needs a token: send Authorization: Bearer TOKEN, or ?token=TOKEN";
+            return Err(Denied::unauthorized(message).worded(endpoint.dialect.unauthorized()));
+        }
+        Ok(identity)
     }
 
     /// Gives the bare socket to its shard.
     fn hand_over(&self, entry: Entry, bare: io::Result<Bare>) {
-        let Entry { peer, endpoint, identity, wishes, permit, head } = entry;
+        let Entry { peer, endpoint, identity, wishes, permit, head, compression } = entry;
         match bare {
             Ok(Bare { socket, read_ahead }) => {
                 let shard = permit.shard();
                 let permit = Box::new(permit);
-                let newcomer = Newcomer { socket, head, read_ahead, peer, endpoint, identity, wishes, permit };
+                let newcomer =
+                    Newcomer { socket, head, read_ahead, peer, endpoint, identity, wishes, compression, permit };
                 self.shards[shard].hand(Inbound::Adopt(Box::new(newcomer)));
             }
             Err(error) => tracing::warn!(%error, "an upgraded socket could not be handed to a shard"),
@@ -230,9 +230,9 @@ fn crowded(crowded: Crowded) -> Denied {
 }
 
 /// The answer that opens a WebSocket.
-fn upgraded(request: &Request, dialect: Dialect) -> Result<Vec<u8>, Denied> {
-    let offered = dialect.subprotocols();
-    let accepted = handshake::accept(request.method(), request.version(), request.headers(), offered)
+fn upgraded(request: &Request, dialect: Dialect, offered: Compression) -> Result<(Vec<u8>, Compression), Denied> {
+    let (method, version, headers) = (request.method(), request.version(), request.headers());
+    let accepted = handshake::accept(method, version, headers, dialect.subprotocols(), offered)
         .map_err(|refused| refused_handshake(&refused))?;
     let mut head = format!(
         "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: {}\r\n",
@@ -241,8 +241,11 @@ fn upgraded(request: &Request, dialect: Dialect) -> Result<Vec<u8>, Denied> {
     if let Some(subprotocol) = accepted.subprotocol {
         head.push_str(&format!("sec-websocket-protocol: {subprotocol}\r\n"));
     }
+    if let Some(extensions) = accepted.extensions {
+        head.push_str(&format!("sec-websocket-extensions: {extensions}\r\n"));
+    }
     head.push_str("\r\n");
-    Ok(head.into_bytes())
+    Ok((head.into_bytes(), accepted.compression()))
 }
 
 /// The answer that begins server-sent events.
@@ -254,9 +257,4 @@ fn streamed(request: &Request) -> Result<Vec<u8>, Denied> {
         return Err(denied.with(header::ALLOW, "GET"));
     }
     Ok(dialect::sse::HEAD.to_vec())
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    value.strip_prefix("Bearer ")
 }

@@ -15,7 +15,7 @@ impl<B: Backend> Shard<B> {
         let wishes = std::mem::take(&mut newcomer.wishes);
         let number = self.adopted;
         self.adopted += 1;
-        let connection = Connection::new(newcomer, number, self.config.max_message, self.hub.memory(), self.now);
+        let connection = Connection::new(newcomer, number, &self.config, self.hub.memory(), self.now);
         let token = self.connections.insert(connection);
         if let Err(error) = self.backend.add(self.connections[token].fd(), token) {
             tracing::error!(shard = self.index, %error, "a connection could not be watched and is closed");

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::encoding;
+use super::Config;
+use super::encoding::{self, Deflation, Form};
 use super::inbox::{Endpoint, Newcomer};
 use super::line::Line;
 use super::outbox::Outbox;
@@ -18,11 +19,12 @@ use super::places::Places;
 use super::poll::Interest;
 use super::rate::Pace;
 use super::standing::Standing;
-use crate::dialect::{Code, Dialect, Loss, Refusal, Reply, Request, Said, sse};
+use crate::dialect::{Code, Dialect, Loss, Refusal, Reply, Request, Said, Voice, sse};
 use crate::event::{Event, LogId, Position, unix_now};
 use crate::memory::Memory;
 use crate::metrics;
 use crate::websocket::close;
+use crate::websocket::deflate::Compression;
 use crate::websocket::frame::{self, Decoder, Input, Violation};
 
 /// How long a client may take to answer a close frame, or to take what waits before ours, before the socket is closed.
@@ -66,6 +68,8 @@ pub struct Connection {
     pub standing: Standing,
     /// Nothing is read of a client that only listens.
     decoder: Option<Decoder>,
+    /// How its messages are compressed, if that was agreed on.
+    pub deflation: Option<Deflation>,
     /// Where a client of server-sent events is in each log.
     places: Places,
     pub outbox: Outbox,
@@ -89,8 +93,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn new(newcomer: Newcomer, number: u64, max_message: usize, memory: &Arc<Memory>, now: Instant) -> Self {
-        let mut outbox = Outbox::default();
+    pub fn new(newcomer: Newcomer, number: u64, config: &Config, memory: &Arc<Memory>, now: Instant) -> Self {
+        let (mut outbox, is_framed) = (Outbox::default(), newcomer.endpoint.dialect.is_framed());
         if !newcomer.head.is_empty() {
             outbox.control(memory.hold(newcomer.head));
         }
@@ -100,7 +104,8 @@ impl Connection {
             peer: newcomer.peer,
             arrived_at: now,
             standing: Standing::new(newcomer.identity, newcomer.endpoint.auth, now),
-            decoder: newcomer.endpoint.dialect.is_framed().then(|| Decoder::new(max_message)),
+            decoder: is_framed.then(|| Decoder::new(config.max_message).with(newcomer.compression)),
+            deflation: (newcomer.compression == Compression::On).then_some(config.deflation),
             places: Places::default(),
             endpoint: newcomer.endpoint,
             outbox,
@@ -217,10 +222,17 @@ impl Connection {
         }
     }
 
-    pub fn set_max_message(&mut self, max_message: usize) {
+    /// From here on the connection is granted this.
+    pub fn configure(&mut self, config: &Config) {
         if let Some(decoder) = &mut self.decoder {
-            decoder.set_max_message(max_message);
+            decoder.set_max_message(config.max_message);
         }
+        self.deflation = self.deflation.map(|_| config.deflation);
+    }
+
+    /// The form in which the connection gets the events of a subscription.
+    pub fn form(&self, voice: &Voice) -> Form {
+        Form { voice: voice.clone(), is_deflated: self.deflation.is_some() }
     }
 
     /// Notes what the client will not get of a log, until the fresh snapshot that replaces it.
@@ -252,20 +264,30 @@ impl Connection {
             return;
         }
         match self.dialect().reply(reply, unix_now()) {
-            Said::Texts(texts) if texts.is_empty() => {}
-            Said::Texts(texts) => {
-                self.outbox.control(self.end_block(encoding::texts(&texts, self.dialect(), &self.memory)))
-            }
+            Said::Texts(texts) => self.say_texts(&texts),
             // Only what it has just said can have this answer.
             Said::Close { code, reason } => self.close(code, reason, self.heard_at),
+        }
+    }
+
+    fn say_texts(&mut self, texts: &[Vec<u8>]) {
+        if !texts.is_empty() {
+            self.outbox.control(self.end_block(self.bytes_of(texts)));
         }
     }
 
     /// The text that shows records, for all connections of the dialect that are shown the same.
     pub fn encode(&self, reply: &Reply<'_>) -> Bytes {
         match self.dialect().reply(reply, unix_now()) {
-            Said::Texts(texts) => encoding::texts(&texts, self.dialect(), &self.memory),
+            Said::Texts(texts) => self.bytes_of(&texts),
             Said::Close { .. } => Bytes::new(),
+        }
+    }
+
+    fn bytes_of(&self, texts: &[Vec<u8>]) -> Bytes {
+        match self.deflation {
+            Some(deflation) => encoding::deflated_frames(texts, self.dialect(), deflation, &self.memory),
+            None => encoding::frames(texts, self.dialect(), &self.memory),
         }
     }
 
@@ -319,7 +341,12 @@ impl Connection {
         metrics::connection_ended(code);
         self.waiting.clear();
         self.outbox.drop_all();
-        last_words.iter().for_each(|reply| self.say(reply));
+        for reply in last_words {
+            // A dialect that would only close for it leaves that to the code, which tells more.
+            if let Said::Texts(texts) = self.dialect().reply(reply, unix_now()) {
+                self.say_texts(&texts);
+            }
+        }
         if self.dialect().is_framed() {
             self.outbox.control(frame::close(code, reason));
             self.stage = Stage::Closing(now + CLOSE_TIMEOUT);
@@ -394,6 +421,7 @@ mod tests {
     use slab::Slab;
 
     use super::super::poll::{Backend, Epoll, wake_fd};
+    use super::super::tests::CONFIG;
     use super::*;
 
     /// A connection after `act` and one flush, and what its client reads of it.
@@ -401,7 +429,7 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let newcomer = Newcomer::over(ours, Endpoint::open("/v1/ws", Dialect::Native).into());
         let mut connections = Slab::new();
-        let token = connections.insert(Connection::new(newcomer, 0, 100, &Arc::default(), Instant::now()));
+        let token = connections.insert(Connection::new(newcomer, 0, &CONFIG, &Arc::default(), Instant::now()));
         act(&mut connections[token]);
         Epoll::new(&wake_fd().unwrap()).unwrap().flush(&mut connections, &[token]);
         theirs.set_nonblocking(true).unwrap();

@@ -8,7 +8,7 @@ use super::Shard;
 use super::connection::PAUSED;
 use super::groups::Group;
 use super::poll::Backend;
-use crate::dialect::Loss;
+use crate::dialect::{Loss, Voice};
 use crate::event::{Event, LogId};
 use crate::hub::settings::Lag;
 use crate::memory::Memory;
@@ -26,7 +26,7 @@ impl<B: Backend> Shard<B> {
         let mut merges: Vec<(usize, LogId)> = Vec::new();
         for id in &dirty {
             let Some(group) = self.groups.get(*id) else { continue };
-            let frames = group.frames();
+            let frames = group.frames(self.config.deflation);
             let mut joined = None;
             let mut delivered = 0;
             for member in &group.members {
@@ -64,16 +64,20 @@ impl<B: Backend> Shard<B> {
         merges.dedup();
         for (token, log) in merges {
             let Some(connection) = self.connections.get_mut(token) else { continue };
-            let mut events: Vec<(Arc<Event>, Bytes, Option<Arc<str>>)> = Vec::new();
+            let mut events: Vec<(Arc<Event>, Bytes, Voice)> = Vec::new();
             for subscription in connection.subscriptions.iter().filter(|subscription| subscription.log == log) {
                 let Some(group) = self.groups.get(subscription.group) else { continue };
                 let start = group.members.get(subscription.seat).map_or(PAUSED, |member| member.start);
                 let newer = group.pending.iter().filter(|event| event.seq > start);
-                events.extend(newer.map(|event| (event.clone(), group.frame(event), group.voice.alias.clone())));
+                events.extend(
+                    newer.map(|event| {
+                        (event.clone(), group.frame(event, self.config.deflation), group.form.voice.clone())
+                    }),
+                );
             }
-            // Once by each name that the client uses for the stream: it takes each for a stream of its own.
-            events.sort_by(|(one, _, alias), (other, _, another)| (one.seq, alias).cmp(&(other.seq, another)));
-            events.dedup_by(|(one, _, alias), (other, _, another)| (one.seq, alias) == (other.seq, another));
+            // Once by each name that the client uses for the stream or topic: it takes each for one of its own.
+            events.sort_by(|(one, _, voice), (other, _, another)| (one.seq, voice).cmp(&(other.seq, another)));
+            events.dedup_by(|(one, _, voice), (other, _, another)| (one.seq, &*voice) == (other.seq, &*another));
             events.iter().for_each(|(event, frame, _)| connection.deliver(event, frame));
             let first = connection.subscriptions.iter().find(|subscription| subscription.log == log);
             if let Some(group) = first.and_then(|first| self.groups.get(first.group)) {

@@ -25,6 +25,7 @@ use crate::hub::records::Snapshot;
 use crate::hub::settings::Source;
 use crate::hub::targets::{Full, Outlet};
 use crate::identity::{Auth, Identity};
+use crate::websocket::deflate::Compression;
 
 /// The bytes of events that may wait for a shard. Beyond it the shard re-reads the streams' histories.
 pub const MAX_QUEUED_BYTES: usize = 64 << 20;
@@ -73,6 +74,7 @@ pub struct Newcomer {
     pub identity: Option<Arc<Identity>>,
     /// What it asked for with its request.
     pub wishes: Vec<Command>,
+    pub compression: Compression,
     /// Kept for as long as the connection lives, then dropped: counts and limits hang on it.
     pub permit: Box<dyn Any + Send>,
 }
@@ -82,7 +84,8 @@ impl Newcomer {
     pub fn over(socket: impl Into<OwnedFd>, endpoint: Arc<Endpoint>) -> Self {
         let (socket, permit) = (Socket::from(socket.into()), Box::new(()));
         let (head, read_ahead, wishes) = (Vec::new(), Vec::new(), Vec::new());
-        Self { socket, head, read_ahead, peer: None, endpoint, identity: None, wishes, permit }
+        let compression = Compression::Off;
+        Self { socket, head, read_ahead, peer: None, endpoint, identity: None, wishes, compression, permit }
     }
 }
 

@@ -1,20 +1,12 @@
 //! How fast a client may give commands: so many a second, some at once, refused beyond, and closed if it does not care.
 
-use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
+
+use crate::rate::{Bucket, Rate};
 
 /// How many bursts of refused commands a client may have before it is closed. They are forgotten at the rate of its
 /// commands, so that a client of less than twice its rate is refused for ever, and a much faster one goes soon.
 const PATIENCE: u32 = 10;
-
-/// What every client is granted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// Commands a second.
-    pub commands: NonZeroU32,
-    /// Commands at once, after a pause.
-    pub burst: u32,
-}
 
 /// What one client has used of its rate.
 #[derive(Debug)]
@@ -35,46 +27,33 @@ pub enum Excess {
 impl Pace {
     /// A client that may give a whole burst of commands at once.
     pub fn new(now: Instant) -> Self {
-        Self { commands: Bucket { full_at: now }, refusals: Bucket { full_at: now } }
+        Self { commands: Bucket::full(now), refusals: Bucket::full(now) }
     }
 
     /// Counts one command, or one refusal if it came too early.
     pub fn admit(&mut self, rate: Rate, now: Instant) -> Result<(), Excess> {
-        let Err(wait) = self.commands.take(rate, now) else { return Ok(()) };
+        let Err(wait) = take_one(&mut self.commands, rate, now) else { return Ok(()) };
         let patience = Rate { burst: rate.burst.saturating_mul(PATIENCE), ..rate };
-        match self.refusals.take(patience, now) {
+        match take_one(&mut self.refusals, patience, now) {
             Ok(()) => Err(Excess::Later(wait)),
             Err(_) => Err(Excess::Abuse),
         }
     }
 }
 
-/// A token bucket that remembers when it would be full, and so needs no timer.
-#[derive(Debug)]
-struct Bucket {
-    full_at: Instant,
-}
-
-impl Bucket {
-    /// Takes one token; where there is none, the time until there is.
-    fn take(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
-        let each = Duration::from_secs(1) / rate.commands.get();
-        let whole = each * rate.burst;
-        self.full_at = self.full_at.clamp(now, now + whole); // empty at most: the rate may have been a slower one
-        let missing = (self.full_at + each - now).saturating_sub(whole);
-        if !missing.is_zero() {
-            return Err(missing);
-        }
-        self.full_at += each;
-        Ok(())
-    }
+/// The rate may have been a slower one a moment ago, which nobody has to serve out.
+fn take_one(bucket: &mut Bucket, rate: Rate, now: Instant) -> Result<(), Duration> {
+    bucket.forgive(rate, now);
+    bucket.take(rate, 1, now)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
 
-    const RATE: Rate = Rate { commands: NonZeroU32::new(50).unwrap(), burst: 100 };
+    const RATE: Rate = Rate { per_second: NonZeroU32::new(50).unwrap(), burst: 100 };
     const EACH: Duration = Duration::from_millis(20);
 
     /// How many commands are carried out at this moment; one more is refused.
@@ -132,7 +111,7 @@ mod tests {
         assert_eq!(admitted(&mut pace, RATE, start), 100);
         assert_eq!(admitted(&mut pace, Rate { burst: 150, ..RATE }, start), 50);
         assert!(pace.admit(Rate { burst: 10, ..RATE }, start).is_err());
-        let fast = Rate { commands: NonZeroU32::new(1000).unwrap(), burst: 10 };
+        let fast = Rate { per_second: NonZeroU32::new(1000).unwrap(), burst: 10 };
         let soon = Duration::from_millis(1);
         assert_eq!(pace.admit(fast, start), Err(Excess::Later(soon)), "nobody serves out the time of a slower rate");
         assert_eq!(admitted(&mut pace, fast, start + soon), 1);

@@ -53,7 +53,7 @@ impl<B: Backend> Shard<B> {
                 let retry = Duration::from_millis(wait.as_nanos().div_ceil(NANOS_PER_MILLI) as u64);
                 let message = format!(
                     "more than {} commands a second (hub.rate); try again in {} ms",
-                    self.config.rate.commands,
+                    self.config.rate.per_second,
                     retry.as_millis()
                 );
                 let refusal = Refusal { retry: Some(retry), id, ..Refusal::new(Code::RateLimited, message) };
@@ -166,7 +166,7 @@ impl<B: Backend> Shard<B> {
     fn unsubscribe(&mut self, token: usize, target: &Target, id: &RequestId) -> Result<(), Refusal> {
         let meant = self.resolve(token, target)?;
         let left = self.subscriptions_to(token, &meant);
-        if left.is_empty() {
+        if left.is_empty() && !meant.voice.dialect.may_leave_nothing() {
             let message = format!("not subscribed to {}", meant.patterns[0].text());
             return Err(refusal(target, Code::NotSubscribed, message));
         }
@@ -238,8 +238,9 @@ impl<B: Backend> Shard<B> {
         let connection = &mut self.connections[token];
         match &subscribed.answer {
             Answer::Recovered(events) => {
+                let form = connection.form(voice);
                 for event in events {
-                    connection.recover(event, &encoding::event(event, voice));
+                    connection.recover(event, &encoding::event(event, &form, self.config.deflation));
                 }
             }
             Answer::Snapshot(_) if cause == Cause::Asked && !connection.endpoint.snapshot => {}

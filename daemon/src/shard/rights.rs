@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::inbox::Endpoint;
 use crate::hub::pattern::Pattern;
-use crate::hub::settings::Settings;
 use crate::hub::stream::Stream;
 use crate::identity::Identity;
 
@@ -37,11 +36,13 @@ impl Visitor<'_> {
         if !self.endpoint.serves(stream.name()) || !(settings.visible || is_operator) {
             return Err(Barred::Hidden);
         }
-        match self.identity {
-            None if needs_identity(&settings) => Err(Barred::NeedsIdentity),
-            Some(identity) if settings.private => Ok(identity.user().clone()),
-            _ => Ok(EVERYBODY.into()),
+        if settings.private {
+            return self.identity.and_then(Identity::audience).cloned().ok_or(Barred::NeedsIdentity);
         }
+        if settings.needs_identity && self.identity.is_none() {
+            return Err(Barred::NeedsIdentity);
+        }
+        Ok(EVERYBODY.into())
     }
 
     /// Whether the log of this audience may be read by these patterns; what it is that may not. A log of its own is
@@ -53,15 +54,12 @@ impl Visitor<'_> {
     }
 }
 
-fn needs_identity(settings: &Settings) -> bool {
-    settings.private
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dialect::Dialect;
     use crate::hub::Hub;
+    use crate::hub::settings::Settings;
 
     fn stream(settings: Settings) -> Arc<Stream> {
         Hub::new("epoch").declare("bars", settings)
@@ -79,7 +77,9 @@ mod tests {
         let (all, own) = (|| Ok("".into()), |user: &str| Ok(user.into()));
         assert_eq!(told(Settings::default()), [all(), all(), all()]);
         let private = Settings { private: true, ..Settings::default() };
-        assert_eq!(told(private), [Err(Barred::NeedsIdentity), own("u"), own("admin")]);
+        assert_eq!(told(private), [Err(Barred::NeedsIdentity), own("u"), Err(Barred::NeedsIdentity)]);
+        let known = Settings { needs_identity: true, ..Settings::default() };
+        assert_eq!(told(known), [Err(Barred::NeedsIdentity), all(), all()]);
         let invisible = Settings { visible: false, ..Settings::default() };
         assert_eq!(told(invisible), [Err(Barred::Hidden), Err(Barred::Hidden), all()]);
     }

@@ -15,9 +15,10 @@ impl<B: Backend> Shard<B> {
     pub(super) fn seat(&mut self, token: usize, meant: &Meant, subscribed: &Subscribed) {
         let (log, start) = (subscribed.log, subscribed.position.seq);
         let home = Home { log, stream: &meant.stream, audience: &meant.audience };
+        let form = self.connections[token].form(&meant.voice);
         for pattern in &meant.patterns {
             let member = Member { connection: token, start };
-            let (group, seat) = self.groups.join(&home, pattern, &meant.voice, member);
+            let (group, seat) = self.groups.join(&home, pattern, &form, member);
             self.connections[token].subscriptions.push(Subscription { log, group, seat });
         }
     }
@@ -56,11 +57,11 @@ impl<B: Backend> Shard<B> {
         }
     }
 
-    /// Those of these patterns, which are sorted, that the connection is subscribed to by this name of the stream.
+    /// Those of these patterns, which are sorted, that the connection is subscribed to by this name of the stream and of the topic.
     pub(super) fn subscriptions_to(&self, token: usize, meant: &Meant) -> Vec<Subscription> {
         let is_meant = |subscription: &&Subscription| {
             self.groups.get(subscription.group).is_some_and(|group| {
-                group.voice.alias == meant.voice.alias && meant.patterns.binary_search(&group.pattern).is_ok()
+                group.form.voice == meant.voice && meant.patterns.binary_search(&group.pattern).is_ok()
             })
         };
         self.connections[token].subscriptions.iter().filter(is_meant).copied().collect()
@@ -69,7 +70,8 @@ impl<B: Backend> Shard<B> {
     /// What the client calls the stream of a log; its name if it has subscribed by that, too.
     pub(super) fn called(&self, token: usize, log: LogId) -> Option<Arc<str>> {
         let subscriptions = self.connections[token].subscriptions.iter().filter(|subscription| subscription.log == log);
-        let mut voices = subscriptions.filter_map(|subscription| Some(&self.groups.get(subscription.group)?.voice));
+        let mut voices =
+            subscriptions.filter_map(|subscription| Some(&self.groups.get(subscription.group)?.form.voice));
         let alias = voices.next()?.alias.clone();
         alias.filter(|_| voices.all(|voice| voice.alias.is_some()))
     }

@@ -44,7 +44,7 @@ impl Standing {
     /// Takes up an identity, or the same one for longer. Another user's is refused: what waits for the client is for the
     /// first. Whether it was taken.
     pub fn take_up(&mut self, identity: Arc<Identity>, now: Instant) -> bool {
-        if self.identity.as_ref().is_some_and(|known| known.user() != identity.user()) {
+        if self.identity.as_ref().is_some_and(|known| !known.is_same(&identity)) {
             return false;
         }
         self.until = end_of(&identity, now);
@@ -56,4 +56,20 @@ impl Standing {
 fn end_of(identity: &Identity, now: Instant) -> Option<Instant> {
     let left = identity.expires_unix_ns()?.saturating_sub(unix_now());
     Some(now + Duration::from_nanos(u64::try_from(left).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_takes_over_anothers_connection() {
+        let now = Instant::now();
+        let user = Arc::new(Identity::of_user("user-1"));
+        let operator = Arc::new(Identity::of_operator("user-1"));
+        let mut standing = Standing::new(Some(operator.clone()), Auth::Optional, now);
+        assert!(!standing.take_up(user.clone(), now), "an operator of the same name is somebody else");
+        assert_eq!(standing.identity(), Some(&operator));
+        assert!(Standing::new(None, Auth::Required, now).take_up(user, now));
+    }
 }

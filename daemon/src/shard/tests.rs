@@ -14,9 +14,9 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 
 use super::connection::Connection;
+use super::encoding::Deflation;
 use super::inbox::{Endpoint, Inbound, Inbox, Newcomer};
 use super::poll::Ready;
-use super::rate::Rate;
 use super::{Config, Handle};
 use crate::dialect::Dialect;
 use crate::event::{Draft, Flags};
@@ -29,15 +29,17 @@ use crate::hub::stream::Stream;
 use crate::hub::targets::Outlet;
 use crate::hub::template::Template;
 use crate::hub::{Hub, Wish};
+use crate::rate::Rate;
 
 /// What these tests are not about is not refused.
-const UNHURRIED: Rate = Rate { commands: NonZeroU32::new(1_000_000).unwrap(), burst: 1_000_000 };
+const UNHURRIED: Rate = Rate { per_second: NonZeroU32::new(1_000_000).unwrap(), burst: 1_000_000 };
 
-const CONFIG: Config = Config {
+pub(super) const CONFIG: Config = Config {
     outbox: 64 << 10,
     max_subscriptions: 20,
     rate: UNHURRIED,
     max_message: 16 << 10,
+    deflation: Deflation { min_size: 512, level: 1 },
     ping_every: Duration::from_secs(30),
     drop_after: Duration::from_secs(90),
     flush: Duration::ZERO,
@@ -725,7 +727,7 @@ fn nothing_older_follows_a_snapshot_although_the_inbox_was_full() {
 /// Three commands at once, and fifty a second.
 fn hurried() -> (super::Shard<super::poll::Epoll>, Client, Instant) {
     let (mut shard, _, client) = standing();
-    shard.config.rate = Rate { commands: NonZeroU32::new(50).unwrap(), burst: 3 };
+    shard.config.rate = Rate { per_second: NonZeroU32::new(50).unwrap(), burst: 3 };
     let rested = Instant::now() + Duration::from_secs(10);
     (shard, client, rested)
 }
@@ -830,7 +832,7 @@ fn one_turn_takes_so_much_from_the_inbox_and_answers_so_many_requests() {
 fn a_connection_has_so_long_to_answer_a_close_and_is_told_so_often() {
     let now = Instant::now();
     let second = Duration::from_secs(1);
-    let mut connection = Connection::new(newcomer().0, 0, 1000, &Arc::default(), now);
+    let mut connection = Connection::new(newcomer().0, 0, &CONFIG, &Arc::default(), now);
     assert!(connection.may_be_told(now));
     assert!(!connection.may_be_told(now + second - Duration::from_nanos(1)) && connection.may_be_told(now + second));
     connection.close(1001, "", now);

@@ -38,6 +38,7 @@ struct Sight {
     patterns: Vec<Pattern>,
     dialect: Dialect,
     alias: Option<Arc<str>>,
+    is_deflated: bool,
 }
 
 impl<B: Backend> Shard<B> {
@@ -75,7 +76,8 @@ impl<B: Backend> Shard<B> {
             if !connection.endpoint.snapshot && !connection.dialect().can_resync() {
                 continue; // it never saw what these replace
             }
-            let sight = Sight { patterns, dialect: connection.dialect(), alias };
+            let (dialect, is_deflated) = (connection.dialect(), connection.deflation.is_some());
+            let sight = Sight { patterns, dialect, alias, is_deflated };
             let frame = made.entry(sight).or_insert_with_key(|Sight { patterns, alias, .. }| {
                 let shown = &Show(&records.of(patterns));
                 let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();

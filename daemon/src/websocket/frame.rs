@@ -7,6 +7,7 @@ mod tests;
 use bytes::Bytes;
 
 use super::close;
+use super::deflate::{self, Compression};
 pub use decoder::{Decoder, Input};
 
 /// The longest payload of a control frame (RFC 6455 §5.5).
@@ -21,9 +22,10 @@ const MAX_SERVER_HEADER: usize = 10;
 const FIN: u8 = 0x80;
 const MASKED: u8 = 0x80;
 const OPCODE_BITS: u8 = 0x0f;
-/// No extension is negotiated yet. Permessage-deflate will make this a field of the decoder that spares RSV1 on the
-/// first frame of a data message.
+/// RSV1, which permessage-deflate takes for itself, and two that nobody has defined.
 const RESERVED_BITS: u8 = 0x70;
+/// RSV1 on the first frame of a message: the message is compressed (RFC 7692 §6).
+const DEFLATED: u8 = 0x40;
 /// A length byte of this value is followed by the length in 2 bytes.
 const LENGTH_16: u8 = 126;
 /// A length byte of this value is followed by the length in 8 bytes.
@@ -54,7 +56,11 @@ impl Opcode {
 
 /// Appends one unfragmented server frame to `out`. It is unmasked, so the same bytes serve every client.
 pub fn encode(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
-    out.push(FIN | opcode as u8);
+    put(FIN | opcode as u8, payload, out);
+}
+
+fn put(first: u8, payload: &[u8], out: &mut Vec<u8>) {
+    out.push(first);
     match payload.len() {
         length @ 0..=MAX_CONTROL => out.push(length as u8),
         length @ 126..=0xffff => {
@@ -71,28 +77,45 @@ pub fn encode(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
 
 /// A text frame; the caller vouches that `payload` is UTF-8.
 pub fn text(payload: &[u8]) -> Bytes {
-    frame(Opcode::Text, payload)
+    frame(FIN | Opcode::Text as u8, payload)
+}
+
+/// The same text as `text` makes a frame of, for clients that have agreed on compression; `None` if that would not be
+/// smaller: then the plain frame serves them, too. The caller vouches that `payload` is UTF-8.
+pub fn text_deflated(payload: &[u8], level: u8) -> Option<Bytes> {
+    let deflated = deflate::compress(payload, level);
+    (deflated.len() < payload.len()).then(|| frame(FIN | DEFLATED | Opcode::Text as u8, &deflated))
+}
+
+/// The payload of a whole frame of ours.
+pub fn payload(frame: &[u8]) -> &[u8] {
+    let header = match frame.get(1) {
+        Some(&LENGTH_16) => 4,
+        Some(&LENGTH_64) => MAX_SERVER_HEADER,
+        _ => 2,
+    };
+    frame.get(header..).unwrap_or_default()
 }
 
 /// A ping, its payload cut to what a control frame may carry.
 pub fn ping(payload: &[u8]) -> Bytes {
-    frame(Opcode::Ping, &payload[..payload.len().min(MAX_CONTROL)])
+    frame(FIN | Opcode::Ping as u8, &payload[..payload.len().min(MAX_CONTROL)])
 }
 
 /// The answer to a ping with the same payload, cut to what a control frame may carry.
 pub fn pong(payload: &[u8]) -> Bytes {
-    frame(Opcode::Pong, &payload[..payload.len().min(MAX_CONTROL)])
+    frame(FIN | Opcode::Pong as u8, &payload[..payload.len().min(MAX_CONTROL)])
 }
 
 /// A close frame, its reason cut at the last character that fits.
 pub fn close(code: u16, reason: &str) -> Bytes {
     let reason = &reason[..reason.floor_char_boundary(MAX_REASON)];
-    frame(Opcode::Close, &[&code.to_be_bytes(), reason.as_bytes()].concat())
+    frame(FIN | Opcode::Close as u8, &[&code.to_be_bytes(), reason.as_bytes()].concat())
 }
 
-fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
+fn frame(first: u8, payload: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(MAX_SERVER_HEADER + payload.len());
-    encode(opcode, payload, &mut out);
+    put(first, payload, &mut out);
     out.into()
 }
 
@@ -107,10 +130,18 @@ fn protocol_error(reason: &'static str) -> Violation {
     Violation { code: close::PROTOCOL_ERROR, reason }
 }
 
+/// How the payloads of a message are to be read; its first frame says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coding {
+    Plain,
+    Deflated,
+}
+
 /// The beginning of a client's frame, checked as far as one frame tells.
 #[derive(Debug)]
 struct Header {
     opcode: Opcode,
+    coding: Coding,
     fin: bool,
     key: [u8; 4],
     /// The bytes of the header itself, the masking key included.
@@ -122,13 +153,16 @@ struct Header {
 impl Header {
     /// `None` while `bytes` does not hold the whole header. Each byte is refused as soon as it is seen, hence a client
     /// is told the same however its bytes are cut.
-    fn parse(bytes: &[u8]) -> Result<Option<Header>, Violation> {
+    fn parse(bytes: &[u8], compression: Compression) -> Result<Option<Header>, Violation> {
         let Some(&first) = bytes.first() else { return Ok(None) };
-        if first & RESERVED_BITS != 0 {
-            return Err(protocol_error("reserved bit set without an extension"));
-        }
         let Some(opcode) = Opcode::from_bits(first & OPCODE_BITS) else {
             return Err(protocol_error("reserved opcode"));
+        };
+        let may_be_deflated = compression == Compression::On && matches!(opcode, Opcode::Text | Opcode::Binary);
+        let coding = match first & RESERVED_BITS {
+            0 => Coding::Plain,
+            DEFLATED if may_be_deflated => Coding::Deflated,
+            _ => return Err(protocol_error("reserved bit set without an extension")),
         };
         let fin = first & FIN != 0;
         if opcode.is_control() && !fin {
@@ -146,7 +180,7 @@ impl Header {
         let Some(&key) = bytes[key_at..].first_chunk() else { return Ok(None) };
         // A length beyond the address space is beyond every limit on messages, too.
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        Ok(Some(Header { opcode, fin, key, size: key_at + key.len(), length }))
+        Ok(Some(Header { opcode, coding, fin, key, size: key_at + key.len(), length }))
     }
 
     /// The bytes of the whole frame.

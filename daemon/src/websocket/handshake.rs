@@ -1,11 +1,15 @@
 //! The opening handshake of RFC 6455 §4.2: from a request's head to the answer that opens the connection, or to the refusal.
 
+mod extensions;
+
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use hyper::header::{self, AsHeaderName, HeaderMap, HeaderName};
 use hyper::{Method, StatusCode, Version};
 use sha1::{Digest, Sha1};
+
+use super::deflate::Compression;
 
 /// The only version of the protocol there is (RFC 6455 §4.1).
 const VERSION: &str = "13";
@@ -27,6 +31,15 @@ pub struct Accepted<'s> {
     pub accept_key: String,
     /// The value of `Sec-WebSocket-Protocol`; without one the header is left out.
     pub subprotocol: Option<&'s str>,
+    /// The value of `Sec-WebSocket-Extensions`, which agrees on compression; without one the header is left out.
+    pub extensions: Option<&'static str>,
+}
+
+impl Accepted<'_> {
+    /// What was agreed on with the client.
+    pub fn compression(&self) -> Compression {
+        if self.extensions.is_some() { Compression::On } else { Compression::Off }
+    }
 }
 
 /// What to answer instead.
@@ -39,12 +52,13 @@ pub struct Refusal {
 }
 
 /// Decides about a request. `offered` are the subprotocols that the endpoint speaks; of these the client gets the one
-/// it named first.
+/// it named first. Compression is agreed on only where it is on.
 pub fn accept<'s>(
     method: &Method,
     version: Version,
     headers: &HeaderMap,
     offered: &[&'s str],
+    compression: Compression,
 ) -> Result<Accepted<'s>, Refusal> {
     if method != Method::GET {
         return Err(Refusal {
@@ -83,7 +97,11 @@ pub fn accept<'s>(
     };
     let subprotocol = tokens(headers, header::SEC_WEBSOCKET_PROTOCOL)
         .find_map(|wanted| offered.iter().copied().find(|offer| *offer == wanted));
-    Ok(Accepted { accept_key: accept_key(key), subprotocol })
+    let extensions = match compression {
+        Compression::On => extensions::agree(headers),
+        Compression::Off => None,
+    };
+    Ok(Accepted { accept_key: accept_key(key), subprotocol, extensions })
 }
 
 fn bad_request(message: &'static str) -> Refusal {
@@ -154,7 +172,7 @@ mod tests {
     }
 
     fn ask(headers: &HeaderMap) -> Result<Accepted<'static>, Refusal> {
-        accept(&Method::GET, Version::HTTP_11, headers, &["one", "two"])
+        accept(&Method::GET, Version::HTTP_11, headers, &["one", "two"], Compression::On)
     }
 
     /// The good request with `name` said as `values`, not at all if there are none.
@@ -172,7 +190,8 @@ mod tests {
 
     #[test]
     fn the_example_of_the_rfc_is_accepted() {
-        assert_eq!(ask(&headers(GOOD)), Ok(Accepted { accept_key: ANSWER.to_owned(), subprotocol: None }));
+        let expected = Accepted { accept_key: ANSWER.to_owned(), subprotocol: None, extensions: None };
+        assert_eq!(ask(&headers(GOOD)), Ok(expected));
     }
 
     #[test]
@@ -231,11 +250,22 @@ mod tests {
     }
 
     #[test]
+    fn compression_is_agreed_on_where_it_is_on() {
+        let offer = ("sec-websocket-extensions", "permessage-deflate; client_max_window_bits");
+        let said = headers(GOOD.into_iter().chain([offer]));
+        let accept_with =
+            |compression| accept(&Method::GET, Version::HTTP_11, &said, &[], compression).unwrap().compression();
+        assert_eq!(accept_with(Compression::On), Compression::On);
+        assert_eq!(accept_with(Compression::Off), Compression::Off);
+        assert_eq!(ask(&headers(GOOD)).unwrap().compression(), Compression::Off, "it was not offered");
+    }
+
+    #[test]
     fn another_method_or_http_version_is_refused() {
-        let refusal = accept(&Method::POST, Version::HTTP_11, &headers(GOOD), &[]).unwrap_err();
+        let refusal = accept(&Method::POST, Version::HTTP_11, &headers(GOOD), &[], Compression::Off).unwrap_err();
         assert_eq!(refusal.status, StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(refusal.header, Some((header::ALLOW, "GET")));
-        let refusal = accept(&Method::GET, Version::HTTP_10, &headers(GOOD), &[]).unwrap_err();
+        let refusal = accept(&Method::GET, Version::HTTP_10, &headers(GOOD), &[], Compression::Off).unwrap_err();
         assert_eq!(refusal.status, StatusCode::BAD_REQUEST);
     }
 

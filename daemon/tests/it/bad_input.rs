@@ -118,6 +118,7 @@ fn every_unusable_configuration_is_refused_with_its_reason() {
     place.refuses("config-directory", &["--config", "plugins"]);
     place.refuses("config-below-a-file", &["--config", "config.toml/config.toml"]);
     place.refuses("config-no-file", &["--config", "/dev/null"]);
+    fs::write(place.0.path().join("short"), "seventeen letters").unwrap();
     for (name, text) in [
         ("config-no-text", &b"[server]\nlisten = \"\xff\xfe\"\n"[..]),
         ("config-syntax", b"[server\nlisten = 127.0.0.1\n"),
@@ -130,7 +131,19 @@ fn every_unusable_configuration_is_refused_with_its_reason() {
             "config-refused-by-plugin",
             b"[broadcasters.bad]\nplugin = \"faulty\"\nsettings = { mode = \"invalid_settings\" }\n",
         ),
+        ("config-schema", b"[streams.ticks]\nschema = \"gone.json\"\n"),
         ("config-large", &[b'#'; 1024 * 1024 + 1][..]),
+        ("config-no-keys", b"[auth]\njwt = { keys = \"plugins\" }\n"),
+        ("config-keys-missing", b"[auth]\njwt = { keys = \"jwks.json\" }\n"),
+        ("config-keys-broken", b"[auth]\njwt = { keys = \"config.toml\" }\n"),
+        ("config-keys-large", &[b"[auth]\njwt = { keys = \"config.toml\" }\n", &[b'#'; 64 << 10][..]].concat()),
+        ("config-secret-missing", b"[auth]\njwt = { secret = { env = \"NOWHERE\" } }\n"),
+        ("config-secret-short", b"[auth]\njwt = { secret = { file = \"short\" } }\n"),
+        (
+            "config-no-pattern",
+            b"[[auth.tokens]]\nname = \"ingest\"\npublish = [\"ticks\", \"*\"]\n\
+              sha256 = \"a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e\"\n",
+        ),
     ] {
         fs::write(&file, text).unwrap();
         place.refuses(name, &[]);

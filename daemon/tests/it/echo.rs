@@ -10,6 +10,7 @@ use broadcastd::hub::Hub;
 use broadcastd::server::{Config, Parts, Server};
 use broadcastd::shard::inbox::{Inbound, Inbox, Newcomer};
 use broadcastd::websocket::close;
+use broadcastd::websocket::deflate::{self, Compression};
 use broadcastd::websocket::frame::{self, Decoder, Input, Opcode, Violation};
 use tokio::sync::oneshot;
 
@@ -52,11 +53,12 @@ fn serve(newcomer: Newcomer) -> io::Result<()> {
     let mut socket = TcpStream::from(newcomer.socket.fd);
     socket.set_nonblocking(false)?;
     socket.write_all(&newcomer.head)?;
-    let mut decoder = Decoder::new(MAX_MESSAGE);
+    let compression = newcomer.compression;
+    let mut decoder = Decoder::new(MAX_MESSAGE).with(compression);
     let mut bytes = newcomer.read_ahead;
     loop {
         let mut answers = Vec::new();
-        let goes_on = echo(&mut decoder, &mut bytes, &mut answers);
+        let goes_on = echo(&mut decoder, compression, &mut bytes, &mut answers);
         socket.write_all(&answers)?;
         if !goes_on {
             // Closing the socket at once would let what the client still sends destroy the close frame on its way.
@@ -73,13 +75,13 @@ fn serve(newcomer: Newcomer) -> io::Result<()> {
 }
 
 /// Answers what the bytes complete; whether the connection goes on.
-fn echo(decoder: &mut Decoder, bytes: &mut [u8], answers: &mut Vec<u8>) -> bool {
+fn echo(decoder: &mut Decoder, compression: Compression, bytes: &mut [u8], answers: &mut Vec<u8>) -> bool {
     let mut rest = bytes;
     loop {
         match decoder.next(&mut rest) {
             Ok(None) => return true,
-            Ok(Some(Input::Text(text))) => frame::encode(Opcode::Text, text.as_bytes(), answers),
-            Ok(Some(Input::Binary(payload))) => frame::encode(Opcode::Binary, payload, answers),
+            Ok(Some(Input::Text(text))) => say(Opcode::Text, text.as_bytes(), compression, answers),
+            Ok(Some(Input::Binary(payload))) => say(Opcode::Binary, payload, compression, answers),
             Ok(Some(Input::Ping(payload))) => answers.extend(frame::pong(payload)),
             Ok(Some(Input::Pong(_))) => {}
             Ok(Some(Input::Close { code, .. })) => {
@@ -92,4 +94,15 @@ fn echo(decoder: &mut Decoder, bytes: &mut [u8], answers: &mut Vec<u8>) -> bool 
             }
         }
     }
+}
+
+/// The suite wants every answer compressed where that was agreed on, also those that grow by it.
+fn say(opcode: Opcode, payload: &[u8], compression: Compression, answers: &mut Vec<u8>) {
+    const DEFLATED: u8 = 0x40;
+    if compression == Compression::Off {
+        return frame::encode(opcode, payload, answers);
+    }
+    let begin = answers.len();
+    frame::encode(opcode, &deflate::compress(payload, 1), answers);
+    answers[begin] |= DEFLATED;
 }

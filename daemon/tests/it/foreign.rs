@@ -1,5 +1,7 @@
 //! Clients that others wrote do the same with the real daemon and see the same: `ws`, Chromium and tungstenite.
 
+mod originals;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -25,6 +27,11 @@ pub fn tests() -> Vec<Trial> {
         needs::program("node-ws", ws_sees_what_it_should),
         needs::program("chromium-headless-shell", chromium_sees_what_it_should),
         needs::nothing(tungstenite_sees_what_it_should),
+        needs::program("node-ws", originals::the_printed_bars_client_runs_in_node),
+        needs::program("chromium-headless-shell", originals::the_printed_bars_client_runs_in_chromium),
+        needs::program("node-ws", originals::two_users_hear_their_own_and_nothing_else),
+        needs::nothing(originals::who_shows_no_valid_token_is_refused_before_the_upgrade),
+        needs::nothing(originals::a_flood_of_what_is_ignored_ends_the_connection),
     ]
 }
 

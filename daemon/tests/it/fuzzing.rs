@@ -22,6 +22,10 @@ mod frame_decoder;
 mod handshake;
 #[path = "../../../fuzz/properties/ingest.rs"]
 mod ingest;
+#[path = "../../../fuzz/properties/ingest_socket.rs"]
+mod ingest_socket;
+#[path = "../../../fuzz/properties/token.rs"]
+mod token;
 #[path = "../../../fuzz/properties/topic.rs"]
 mod topic;
 
@@ -31,9 +35,11 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(handshakes),
         needs::nothing(commands),
         needs::nothing(configurations),
+        needs::nothing(tokens),
         needs::nothing(topics),
         needs::nothing(abi_inputs),
         needs::nothing(ingested_bodies),
+        needs::nothing(ingested_lines),
         needs::nothing(every_property_has_a_target_and_seeds),
     ]
 }
@@ -59,6 +65,10 @@ fn configurations() {
     run("config", 5_000, config::check); // each is read, checked and shown whole
 }
 
+fn tokens() {
+    run("token", 20_000, token::check);
+}
+
 fn topics() {
     run("topic", 50_000, topic::check);
 }
@@ -69,6 +79,10 @@ fn abi_inputs() {
 
 fn ingested_bodies() {
     run("ingest", 20_000, ingest::check);
+}
+
+fn ingested_lines() {
+    run("ingest_socket", 20_000, ingest_socket::check);
 }
 
 fn every_property_has_a_target_and_seeds() {

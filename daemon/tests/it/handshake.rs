@@ -146,7 +146,8 @@ fn subprotocols_and_extensions() -> Vec<Row> {
         Row::with("subprotocols of others", &[(PROTOCOL, "chat, BROADCASTD.V1")], 101).lacks(PROTOCOL),
         Row::with("an empty list of subprotocols", &[(PROTOCOL, "")], 101).lacks(PROTOCOL),
         Row::with("a list of commas", &[(PROTOCOL, ",,")], 101).lacks(PROTOCOL),
-        Row::with("compression", &[(EXTENSIONS, offered)], 101).lacks(EXTENSIONS),
+        Row::with("compression", &[(EXTENSIONS, offered)], 101)
+            .says(EXTENSIONS, "permessage-deflate; server_no_context_takeover; client_no_context_takeover"),
         Row::with("an unknown extension", &[(EXTENSIONS, "x-nobody")], 101).lacks(EXTENSIONS),
         Row::with("extensions that are none", &[(EXTENSIONS, ";;=\"")], 101).lacks(EXTENSIONS),
         Row::with("extensions twice", &[(EXTENSIONS, "a"), (EXTENSIONS, "b")], 101).lacks(EXTENSIONS),

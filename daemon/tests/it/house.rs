@@ -10,10 +10,13 @@ use broadcastd::dialect::Dialect;
 use broadcastd::event::Draft;
 use broadcastd::hub::Hub;
 use broadcastd::hub::settings::Settings;
+use broadcastd::identity::Verifier;
+use broadcastd::rate::Rate;
 use broadcastd::server::{self, Config, EndpointConfig, Server};
 use broadcastd::shard;
+use broadcastd::shard::encoding::Deflation;
 use broadcastd::shard::inbox::Endpoint;
-use broadcastd::shard::rate::Rate;
+use broadcastd::websocket::deflate::Compression;
 use serde_json::Value;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -28,6 +31,8 @@ pub struct House {
     pub hub: Arc<Hub>,
     pub server: Server,
     pub shards: Vec<shard::Handle>,
+    /// Trusts nobody until a test says whom.
+    pub verifier: Arc<Verifier>,
     /// The runtime's thread ends when this is dropped.
     _stop: oneshot::Sender<()>,
 }
@@ -40,9 +45,13 @@ pub fn config() -> Config {
         listen: vec!["127.0.0.1:0".into()],
         endpoints: vec![endpoint],
         origins: vec![],
+        cors: vec![],
+        ingest: vec![],
         max_connections: 100,
         max_per_ip: 100,
         header_timeout: Duration::from_secs(10),
+        cookie: None,
+        compression: Compression::On,
         certificate: None,
     }
 }
@@ -52,8 +61,9 @@ pub fn shard_config() -> shard::Config {
         flush: Duration::ZERO,
         outbox: 1 << 20,
         max_subscriptions: 200,
-        rate: Rate { commands: NonZeroU32::new(50).unwrap(), burst: 100 },
+        rate: Rate { per_second: NonZeroU32::new(50).unwrap(), burst: 100 },
         max_message: 64 << 10,
+        deflation: Deflation { min_size: 512, level: 1 },
         ping_every: Duration::from_secs(30),
         drop_after: Duration::from_secs(90),
     }
@@ -71,12 +81,13 @@ impl House {
         hub.declare("ticks", Settings::default());
         hub.declare("bars", Settings::default())
             .set_source(broadcastd::hub::settings::Source::Absent("broadcaster stopped".into()));
-        let shards: Vec<_> =
-            (0..2).map(|index| shard::Handle::start(index, shard, hub.clone(), Arc::default()).unwrap()).collect();
+        let verifier = Arc::<Verifier>::default();
+        let start = |index| shard::Handle::start(index, shard, hub.clone(), verifier.clone()).unwrap();
+        let shards: Vec<_> = (0..2).map(start).collect();
         let inboxes = shards.iter().map(|shard| shard.inbox.clone()).collect();
-        let parts = server::Parts { hub: hub.clone(), shards: inboxes, verifier: Arc::default() };
+        let parts = server::Parts { hub: hub.clone(), shards: inboxes, verifier: verifier.clone() };
         let server = Server::start(config, parts, runtime).unwrap();
-        Self { hub, server, shards, _stop: stop }
+        Self { hub, server, shards, verifier, _stop: stop }
     }
 
     pub fn address(&self) -> String {

@@ -83,7 +83,7 @@ fn every_event_stands_alone() {
     let rejected = json!([
         {"index": 1, "pointer": "", "error": "an event is a JSON object, like {\"type\":\"tick\",\"data\":{}}"},
         {"index": 2, "pointer": "/topic", "error": "a topic of this stream begins with \"ticks:\", and a part follows"},
-        {"index": 3, "pointer": "/price", "error": "unknown field \"price\"; an event has: topic, type, data, key, record, audience, session_id, timestamp, id"},
+        {"index": 3, "pointer": "/price", "error": "unknown field \"price\"; an event has: stream, topic, type, data, key, record, audience, session_id, timestamp, id"},
         {"index": 4, "pointer": "/topic", "error": "\"ticks:*\" is not a topic's one spelling; percent-encode : * % inside a part"},
         {"index": 6, "pointer": "/audience", "error": "the event has an audience, but the stream is not private; set private = true, or leave it out"},
     ]);
@@ -165,7 +165,7 @@ fn a_body_has_a_longest_length() {
 
 fn too_many_events_are_refused_before_the_first() {
     let ingest = Ingest::start();
-    let (status, told) = ingest.told(LINES, &"{\"type\":\"a\"}\n".repeat(100_001));
+    let (status, told) = ingest.told(JSON, &format!("[{}{{}}]", "{\"type\":\"a\"},".repeat(100_000)));
     assert_eq!((status, &told["error"]["code"]), (413, &json!("too_many_events")));
     assert_eq!(ingest.ticks.figures().seq, 0);
 }
@@ -213,10 +213,11 @@ fn client_listeners_need_a_token() {
     let house = House::start();
     let refused = post(&house.address(), "/v1/streams/ticks/publish", JSON, br#"{"type":"a"}"#);
     assert_eq!(
-        (refused.status, refused.body.as_str()),
+        (refused.status, refused.header("www-authenticate"), refused.body.as_str()),
         (
             401,
-            r#"{"error":{"code":"authentication_required","message":"publishing here needs a token, and this daemon has none; publish on the admin listener"}}"#
+            Some("Bearer"),
+            r#"{"error":{"code":"authentication_required","message":"publishing here needs a token: send Authorization: Bearer TOKEN, or publish on the admin listener"}}"#
         )
     );
     assert_eq!(post(&house.address(), "/v1/streams/nope/publish", "", b"").status, 401, "no name is given away");

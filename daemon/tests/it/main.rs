@@ -18,23 +18,31 @@ mod broadcasters;
 mod client_log;
 mod clients;
 mod closing;
+mod commands;
 mod documents;
 mod echo;
 mod encrypted;
 mod events;
 mod foreign;
 mod fuzzing;
+mod generator;
 mod handshake;
 mod house;
 mod http;
+mod identity;
 mod ingest;
+mod ingest_lines;
+mod ingest_rights;
+mod ingest_socket;
 mod inputs;
 mod introspection;
 mod lifecycle;
 mod limits;
 mod main_job;
 mod needs;
+mod payloads;
 mod process;
+mod publishing;
 mod raw;
 mod reads;
 mod real_trades;
@@ -45,6 +53,7 @@ mod slow;
 mod stumbling;
 mod supervision;
 mod tidy;
+mod transcripts;
 mod unit;
 
 use std::process::ExitCode;
@@ -62,20 +71,28 @@ fn main() -> ExitCode {
         client_log::tests(),
         clients::tests(),
         closing::tests(),
+        commands::tests(),
         documents::tests(),
         encrypted::tests(),
         events::tests(),
+        identity::tests(),
         foreign::tests(),
         fuzzing::tests(),
+        generator::tests(),
         handshake::tests(),
         ingest::tests(),
+        ingest_lines::tests(),
+        ingest_rights::tests(),
+        ingest_socket::tests(),
         inputs::tests(),
         introspection::tests(),
         lifecycle::tests(),
         limits::tests(),
         main_job::tests(),
         needs::tests(),
+        payloads::tests(),
         process::tests(),
+        publishing::tests(),
         reads::tests(),
         real_trades::tests(),
         reload::tests(),
@@ -85,6 +102,7 @@ fn main() -> ExitCode {
         stumbling::tests(),
         supervision::tests(),
         tidy::tests(),
+        transcripts::tests(),
         unit::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()

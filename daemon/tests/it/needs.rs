@@ -21,6 +21,7 @@ const REQUIRE: &str = "BROADCASTD_TEST_REQUIRE";
 /// Every other need is a program that is looked for in `PATH`.
 const LIBRARIES: &[(&str, &str, &[&str])] = &[
     ("node-ws", "node", &["-e", "require('ws')"]),
+    ("node-typescript", "node", &["-e", "require('typescript')"]),
     ("python3-kosoku", "python3", &["-c", "import kosoku"]),
     ("python3-websockets", "python3", &["-c", "import websockets"]),
     ("libasan", "sh", &["-c", "test -e \"$(gcc -print-file-name=libasan.so)\""]),

@@ -47,7 +47,8 @@ const LAYERS: &[&[&str]] = &[
     &["plugin", "shard"],
     &["identity"],
     &["hub", "dialect"],
-    &["event", "metrics", "systemd", "websocket"],
+    &["json_schema"],
+    &["event", "metrics", "rate", "systemd", "websocket"],
     &["memory"],
 ];
 

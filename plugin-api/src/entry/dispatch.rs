@@ -46,10 +46,10 @@ fn on_command<B: Broadcaster>(
     let replied = match broadcaster.on_command(command, &mut cx) {
         Ok(Answer::Later) => Ok(()),
         Ok(Answer::Now(value)) => cx.reply(request, Ok(&value)),
-        Err(failure) => Failure::check(host.refuse(request.0, &failure), "answering a command"),
+        Err(failure) => Failure::check_reply(host.refuse(request.0, &failure)),
     };
     if let Err(failure) = replied {
-        tracing::warn!(command = command.name, %failure, "the answer came too late");
+        tracing::warn!(command = command.name, %failure, "not answered");
     }
     Ok(())
 }

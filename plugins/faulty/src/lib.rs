@@ -1,18 +1,20 @@
 //! A plugin that misbehaves on purpose.
 #![forbid(unsafe_code)]
 
+mod command;
 mod settings;
 mod wrong;
 
 use std::time::Duration;
 
 use broadcastd_plugin_api::{
-    Answer, Broadcaster, Command, Context, Demand, Failure, Gap, Message, PublishError, Reconfigured, StreamSpec,
-    TimerId, Worker, export_plugin,
+    Answer, Broadcaster, Command, Context, Demand, Failure, Gap, Message, PublishError, Reconfigured, RequestId,
+    StreamSpec, TimerId, Worker, export_plugin,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::command::Rest;
 use self::settings::{Config, Mode, Moment, go_wrong};
 
 const TICK: TimerId = TimerId(1);
@@ -25,7 +27,8 @@ struct Count {
 struct Faulty {
     config: Config,
     count: u64,
-    worker: Worker<()>,
+    /// Its jobs go wrong, or answer a command.
+    worker: Worker<Option<RequestId>>,
 }
 
 impl Broadcaster for Faulty {
@@ -33,7 +36,8 @@ impl Broadcaster for Faulty {
     const STATE_VERSION: u32 = 1;
 
     fn stream() -> Option<StreamSpec> {
-        Some(StreamSpec::new("").view("log").kind::<Count>("count").collected("counts").command::<()>("poke", "poke"))
+        let spec = StreamSpec::new("").view("log").kind::<Count>("count").collected("counts");
+        Some(command::declare(spec))
     }
 
     fn validate(config: &Config) -> Result<(), Failure> {
@@ -57,7 +61,11 @@ impl Broadcaster for Faulty {
         cx.timer_every(TICK, interval, interval)
     }
 
-    fn on_timer(&mut self, _: TimerId, cx: &mut Context<'_>) -> Result<(), Failure> {
+    fn on_timer(&mut self, timer: TimerId, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if let Some(request) = timer.0.checked_sub(command::FIRST_ANSWER) {
+            command::answer(RequestId(request), cx);
+            return Ok(());
+        }
         self.config.meet(Moment::Timer)?;
         self.count += 1;
         self.elsewhere(cx);
@@ -89,14 +97,25 @@ impl Broadcaster for Faulty {
         self.publish(cx).map_err(|error| Failure::new(error.to_string()))
     }
 
-    fn on_command(&mut self, _: &Command<'_>, _: &mut Context<'_>) -> Result<Answer, Failure> {
+    fn on_command(&mut self, command: &Command<'_>, cx: &mut Context<'_>) -> Result<Answer, Failure> {
         self.config.meet(Moment::Command)?;
-        Ok(Answer::Now(serde_json::json!({"count": self.count})))
+        if command.name == "poke" {
+            return Ok(Answer::Now(serde_json::json!({"count": self.count})));
+        }
+        let (answer, rest) = command::carry_out(command, cx)?;
+        if let Rest::Job(request) = rest {
+            self.worker.run(move || Some(request)).map_err(|error| Failure::new(error.to_string()))?;
+        }
+        Ok(answer)
     }
 
-    fn on_wake(&mut self, _: &mut Context<'_>) -> Result<(), Failure> {
-        for panicked in self.worker.done().into_iter().filter_map(Result::err) {
-            tracing::warn!(%panicked, "a job ended on purpose");
+    fn on_wake(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        for done in self.worker.done() {
+            match done {
+                Ok(Some(request)) => command::answer(request, cx),
+                Ok(None) => {}
+                Err(panicked) => tracing::warn!(%panicked, "a job ended on purpose"),
+            }
         }
         self.config.meet(Moment::Wake)
     }
@@ -144,7 +163,13 @@ impl Faulty {
         let (mode, at) = (self.config.mode, self.config.at);
         let go_wrong = move || go_wrong(mode, at).unwrap_or_else(|error| tracing::warn!(%error, "failed on purpose"));
         match at {
-            Moment::Job => self.worker.run(go_wrong).unwrap_or_else(|error| tracing::warn!(%error, "no job")),
+            Moment::Job => self
+                .worker
+                .run(move || {
+                    go_wrong();
+                    None
+                })
+                .unwrap_or_else(|error| tracing::warn!(%error, "no job")),
             Moment::Wake => cx.waker().wake(),
             Moment::Thread => _ = std::thread::spawn(go_wrong),
             _ => {}

@@ -43,6 +43,8 @@ pub struct Hub {
     /// How long deliveries may be gathered, 0ms to 1s; default 0ms: every turn.
     #[schemars(range(max = 1))]
     pub flush: Duration,
+    /// What is compressed for WebSocket clients that offer it.
+    pub compression: Compression,
     /// Topics of one stream, 1 to 10 000 000; default 10 000.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_topics: u32,
@@ -75,6 +77,18 @@ pub struct Rate {
     pub burst: u32,
 }
 
+/// What is compressed for clients that offer it: each event once for all of them, where that makes it smaller.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Compression {
+    /// The smallest message that is compressed, 0B to 16MiB; default 512B.
+    #[schemars(range(max = 16_777_216))]
+    pub min_size: Size,
+    /// How hard it is tried, from 1, the fastest, to 9; 0 agrees on no compression with anybody; default 1.
+    #[schemars(range(min = 0, max = 9))]
+    pub level: u8,
+}
+
 /// What a stream keeps for those who come back; whichever bound is met first counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -105,6 +119,7 @@ impl Default for Hub {
             history: History::default(),
             listen_buffer: Size(64 << 20),
             flush: Duration::default(),
+            compression: Compression::default(),
             max_topics: 10_000,
             max_records: 100_000,
         }
@@ -120,6 +135,12 @@ impl Default for Ping {
 impl Default for Rate {
     fn default() -> Self {
         Self { commands: 50, burst: 100 }
+    }
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self { min_size: Size(512), level: 1 }
     }
 }
 

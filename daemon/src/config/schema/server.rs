@@ -25,6 +25,13 @@ pub struct Server {
         "x-rule": "an origin is scheme and host without a path, like \"https://example.com:8443\"; \"*\" is any"
     }))]
     pub origins: Vec<String>,
+    /// Origins of web pages that may publish and read over HTTP, such as "https://example.com". Default: none.
+    #[schemars(extend("items" = {
+        "type": "string",
+        "pattern": r"^[a-z][a-z0-9+.-]*://[^/\s*]+$",
+        "x-rule": "an origin is scheme and host without a path, like \"https://example.com:8443\"; each is named"
+    }))]
+    pub cors: Vec<String>,
     /// What TCP listeners encrypt with. Default: nothing, they are in clear.
     pub tls: Option<Tls>,
     /// How long clients may take to leave when the daemon stops, up to 1h; default 10s.
@@ -78,6 +85,9 @@ pub struct Endpoint {
     /// The wire format; default "native".
     #[serde(default)]
     pub dialect: Dialect,
+    /// What generation of clients comes here, where a dialect has several: fastws "a" (default) or "c". Default: "".
+    #[serde(default)]
+    pub revision: Revision,
     /// The streams that can be reached here, by name; "*" (default) is all visible ones.
     #[serde(default = "all_streams")]
     #[schemars(length(min = 1))]
@@ -101,6 +111,21 @@ pub enum Dialect {
     Native,
     /// The native messages as server-sent events.
     Sse,
+    /// Routes such as bars.subscribe and bars.update.
+    Fastws,
+    /// The connection is the subscription to what is the user's own.
+    User,
+}
+
+/// A generation of clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Revision {
+    #[default]
+    #[serde(rename = "")]
+    Default,
+    A,
+    C,
 }
 
 /// Whether clients say who they are.
@@ -162,6 +187,7 @@ impl Default for Server {
         Self {
             listen: vec![loopback(8080), loopback(8000)],
             origins: Vec::new(),
+            cors: Vec::new(),
             tls: None,
             drain: Duration::from_secs(10),
             shards: 0,
@@ -183,6 +209,7 @@ impl Default for Endpoint {
             path: "/v1/ws".to_owned(),
             listen: None,
             dialect: Dialect::Native,
+            revision: Revision::Default,
             streams: all_streams(),
             aliases: BTreeMap::new(),
             snapshot: None,

@@ -1,9 +1,12 @@
 //! `[streams.NAME]` and `[broadcasters.NAME]`: where events come from.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::server::Auth;
 use crate::config::value::{Duration, Interval, Size};
 
 /// A stream that outside programs publish to.
@@ -12,6 +15,8 @@ use crate::config::value::{Duration, Interval, Size};
 pub struct DeclaredStream {
     /// Whether clients may subscribe, too: a plain relay. Default false.
     pub visible: bool,
+    /// Whether a subscription needs an identity, which "required" says; default "optional".
+    pub auth: Auth,
     /// How params become a topic, such as "{symbol}:{resolution=1}". Default: none.
     pub template: String,
     /// What is kept; what is not said here is as in `hub.history`.
@@ -31,6 +36,24 @@ pub struct DeclaredStream {
     /// How long the `id` of a published event is remembered, so that a retry does no harm, up to 1d; default 5m.
     #[schemars(range(max = 86400))]
     pub dedup: Duration,
+    /// A JSON Schema file for the payloads (`data`), by a path from this file's folder; behind # a part of it, and in that
+    /// {kind} for the kind of the event: "events.json#/$defs/{kind}". Default: none.
+    pub schema: Option<String>,
+    /// What becomes of an event that does not fit, by kind, "*" for all others; default "warn".
+    pub schema_modes: BTreeMap<String, SchemaMode>,
+}
+
+/// What becomes of an event that does not fit the schema.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SchemaMode {
+    /// It is refused, with the place in it.
+    Enforce,
+    /// It is accepted and counted, and the first of its kind is told in the log.
+    #[default]
+    Warn,
+    /// Nobody looks.
+    Off,
 }
 
 /// What happens to a connection that cannot take everything.
@@ -111,6 +134,8 @@ pub struct StreamOverride {
     pub history: HistoryOverride,
     /// Whether clients may subscribe; default true.
     pub visible: Option<bool>,
+    /// Whether a subscription needs an identity, which "required" says; default "optional".
+    pub auth: Option<Auth>,
     /// What happens to a connection that cannot take everything; default as the plugin declares.
     pub lag: Option<Lag>,
     /// Topics, 1 to 10 000 000; default as in `hub.max_topics`.
@@ -139,6 +164,7 @@ impl Default for DeclaredStream {
     fn default() -> Self {
         Self {
             visible: false,
+            auth: Auth::default(),
             template: String::new(),
             history: HistoryOverride::default(),
             private: false,
@@ -147,6 +173,8 @@ impl Default for DeclaredStream {
             max_topics: None,
             max_records: None,
             dedup: Duration::from_secs(300),
+            schema: None,
+            schema_modes: BTreeMap::new(),
         }
     }
 }

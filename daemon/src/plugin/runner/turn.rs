@@ -10,7 +10,7 @@ use crate::hub::signal::Wakes;
 use crate::plugin::broadcaster::{Phase, Tenure, fault};
 use crate::plugin::inputs::Inputs;
 use crate::plugin::library::Instance;
-use crate::plugin::port::Fault;
+use crate::plugin::port::{Fault, Gate};
 use crate::plugin::saved::{Checkpoint, State};
 use crate::plugin::timing::nanos;
 use crate::plugin::told::{Moment, Told};
@@ -62,12 +62,24 @@ impl Runner {
             told.extend(changed.filter_map(|(pattern, count)| self.demand.changed(pattern, count, until)));
         }
         told.extend(self.demand.take_ended(now));
+        if wakes.has(Wakes::COMMAND) {
+            told.extend(self.commands());
+        }
         self.more |= wakes.has(Wakes::INPUT) || wakes.has(Wakes::WRITABLE);
         if self.more && !self.port.is_blocked() {
             let room = MAX_BATCH.saturating_sub(told.len()).max(1);
             self.more = self.with_inputs(|inputs| inputs.read(room, &mut told));
         }
         told
+    }
+
+    /// What is asked of it, unless somebody else may be asked soon: then it is looked up again when that is decided.
+    fn commands(&mut self) -> Vec<Told> {
+        if self.port.gate() == Gate::Open {
+            return self.port.take_commands().into_iter().map(Told::Command).collect();
+        }
+        self.pending = self.pending | Wakes::COMMAND;
+        Vec::new()
     }
 
     pub(super) fn tell(&mut self, told: &[Told]) -> Result<(), Fault> {

@@ -3,7 +3,7 @@
 use super::*;
 
 /// A house with the faulty plugin, compiled with one fault.
-fn house(fault: &str) -> House {
+pub(super) fn house(fault: &str) -> House {
     house_with(&[&format!("FAULT={fault}")])
 }
 

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use super::*;
 
 /// A house with the faulty Rust plugin, built by cargo as a user builds it.
-fn house() -> House {
+pub(super) fn house() -> House {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
@@ -23,11 +23,11 @@ fn house() -> House {
     house
 }
 
-fn in_mode(mode: &str) -> Wanted {
+pub(super) fn in_mode(mode: &str) -> Wanted {
     at(mode, "timer")
 }
 
-fn at(mode: &str, moment: &str) -> Wanted {
+pub(super) fn at(mode: &str, moment: &str) -> Wanted {
     // The clock runs as fast as the machine allows, so that every failure has to be within the window.
     let restart = restart::Restart { within: Duration::from_secs(1_000_000_000), ..restart::Restart::default() };
     Wanted { settings: json!({"mode": mode, "at": moment, "interval_ms": 100}), restart, ..wanted("a", "faulty", "") }

@@ -1,6 +1,7 @@
-//! The events of one request: split without copying, published in order, and what became of each.
+//! The events of one request: published in order, and what became of each.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -9,43 +10,44 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::super::answer::Denied;
-use super::read::{Mistake, read};
-use crate::hub::Refused;
+use super::attempt::{Code, Publisher, Rejection, fields, publish};
+use super::lines::{Line, Lines, MAX_LINE_BYTES};
+use crate::hub::Accepted;
 use crate::hub::stream::Stream;
 use crate::metrics;
 
-/// The events of one request: a rejected one costs some 50 bytes in the answer, so this bounds that, too.
+/// The events of one array. Lines may be more, because they are published as they come.
 pub const MAX_EVENTS: usize = 100_000;
+/// Rejected events that an answer tells of; how many more there were is told as a number. Each costs some 100 bytes.
+pub const MAX_TOLD: usize = 1000;
 /// Events that are published before other tasks of the thread have their turn: less than a millisecond of work.
 const EVENTS_PER_TURN: usize = 256;
-/// When to try again after the stream was full, in seconds: its listeners work through thousands of events in one.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
-/// What a rejected event says that was in order and found no room: sent again later it may be accepted.
-const FULL: &str = "full";
-
-/// One event's text, and where it is not even JSON, why.
-pub type Piece<'a> = Result<&'a RawValue, Mistake>;
-
-/// A body without events that could be told apart.
-#[derive(Debug)]
-pub enum Unreadable {
-    NotJson(String),
-    TooMany,
-}
 
 /// What becomes of the events of one request.
 pub struct Batch<'s> {
     stream: &'s Stream,
+    publisher: &'s Publisher,
+    /// Events so far.
+    count: usize,
     accepted: usize,
     seq: u64,
-    is_full: bool,
-    rejected: Vec<Rejected>,
+    /// There was no room for an event. The rest is not tried, so that no later event overtakes an earlier one.
+    stopped: Option<Stopped>,
+    forbidden: usize,
+    told: Vec<Rejected>,
+}
+
+/// Why no further event is tried, when one may be, and how many were meant.
+#[derive(Clone, Copy)]
+struct Stopped {
+    code: Code,
+    again: Duration,
+    events: usize,
 }
 
 #[derive(Serialize)]
 struct Rejected {
     index: usize,
-    /// Where in the event, as a JSON pointer; empty is the event itself.
     pointer: Cow<'static, str>,
     error: String,
 }
@@ -60,105 +62,150 @@ struct Position<'s> {
 struct Outcome<'s> {
     accepted: usize,
     rejected: &'s [Rejected],
+    #[serde(skip_serializing_if = "is_zero")]
+    more_rejected: usize,
     position: Option<Position<'s>>,
+    /// Why the body was not read to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<serde_json::Value>,
 }
 
-/// One object, or an array of events. The array is read whole before the first event is published.
-pub fn split_json(body: &[u8]) -> Result<Vec<Piece<'_>>, Unreadable> {
+/// One object, or an array of events: the texts of the events. Nothing is published before all of it was read.
+pub fn split<'a>(body: &'a [u8], stream: &str) -> Result<Vec<&'a RawValue>, Denied> {
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
-    let pieces: Vec<&RawValue> = if first == Some(&b'[') {
-        serde_json::from_slice(body).map_err(Unreadable::not_json)?
-    } else {
-        vec![serde_json::from_slice(body).map_err(Unreadable::not_json)?]
+    let events: Result<Vec<&RawValue>, _> = match first {
+        Some(b'[') => serde_json::from_slice(body),
+        _ => serde_json::from_slice(body).map(|one| vec![one]),
     };
-    if pieces.len() > MAX_EVENTS { Err(Unreadable::TooMany) } else { Ok(pieces.into_iter().map(Ok).collect()) }
-}
-
-/// One event a line; empty lines are none.
-pub fn split_lines(body: &[u8]) -> Result<Vec<Piece<'_>>, Unreadable> {
-    let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-    let pieces: Vec<Piece<'_>> =
-        lines.map(|line| serde_json::from_slice(line).map_err(|error| Mistake::not_json(&error))).collect();
-    if pieces.len() > MAX_EVENTS { Err(Unreadable::TooMany) } else { Ok(pieces) }
-}
-
-impl Unreadable {
-    fn not_json(error: serde_json::Error) -> Self {
-        Self::NotJson(error.to_string())
-    }
-
-    pub fn refuse(&self, stream: &str) -> Denied {
-        match self {
-            Self::NotJson(error) => {
-                metrics::ingest_rejected(stream, "invalid_json", 1);
-                let message = format!(
-                    "the body is neither one JSON object nor an array of them: {error}; for one object a line send Content-Type: application/x-ndjson"
-                );
-                Denied::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_json", message)
-            }
-            Self::TooMany => {
-                let message = format!("a request has at most {MAX_EVENTS} events; send them in several requests");
-                Denied::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_events", message)
-            }
+    match events {
+        Ok(events) if events.len() > MAX_EVENTS => {
+            let message = format!(
+                "an array has at most {MAX_EVENTS} events; send them in several requests, or as application/x-ndjson"
+            );
+            Err(Denied::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_events", message))
+        }
+        Ok(events) => Ok(events),
+        Err(error) => {
+            metrics::ingest_rejected(stream, "invalid_json", 1);
+            let message = format!(
+                "the body is neither one JSON object nor an array of them: {error}; for one object a line send Content-Type: application/x-ndjson"
+            );
+            Err(Denied::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_json", message))
         }
     }
 }
 
 impl<'s> Batch<'s> {
-    pub fn new(stream: &'s Stream) -> Self {
-        Self { stream, accepted: 0, seq: 0, is_full: false, rejected: Vec::new() }
+    pub fn new(stream: &'s Stream, publisher: &'s Publisher) -> Self {
+        Self { stream, publisher, count: 0, accepted: 0, seq: 0, stopped: None, forbidden: 0, told: vec![] }
     }
 
-    /// Publishes in order. Once the stream is full the rest is not tried, so that no later event overtakes an earlier one.
-    pub async fn publish(mut self, pieces: &[Piece<'_>]) -> Self {
-        for (index, piece) in pieces.iter().enumerate() {
-            if index > 0 && index.is_multiple_of(EVENTS_PER_TURN) {
-                tokio::task::yield_now().await;
-            }
-            if let Err(mistake) = self.publish_one(piece) {
-                self.rejected.push(Rejected { index, pointer: mistake.pointer, error: mistake.error });
-            }
+    pub async fn take_all(&mut self, events: &[&RawValue]) {
+        for event in events {
+            self.take(Line::Text(event.get().as_bytes()));
+            self.give_way().await;
         }
-        self
     }
 
-    fn publish_one(&mut self, piece: &Piece<'_>) -> Result<(), Mistake> {
-        let text = piece.as_ref().map_err(Mistake::clone)?;
-        let event = read(text, self.stream.name())?;
-        if self.is_full {
-            return Err(full());
+    /// Takes the lines that are there whole.
+    pub async fn take_lines(&mut self, lines: &mut Lines) {
+        while let Some(line) = lines.next() {
+            self.take(line);
+            self.give_way().await;
         }
-        match self.stream.publish(&event.draft(), None) {
+    }
+
+    pub fn take(&mut self, line: Line<'_>) {
+        let outcome = match line {
+            Line::Text(text) => self.publish(text),
+            Line::TooLong => Err(Rejection::new(Code::TooLong, format!("a line has at most {MAX_LINE_BYTES} bytes"))),
+        };
+        match outcome {
             Ok(accepted) => {
                 self.accepted += 1;
                 self.seq = self.seq.max(accepted.seq);
-                Ok(())
             }
-            Err(Refused::Full | Refused::NoMemory) => {
-                self.is_full = true;
-                Err(full())
+            Err(rejection) => self.reject(rejection),
+        }
+        self.count += 1;
+    }
+
+    /// The next event was cut off: it cannot be taken, whatever it looks like.
+    pub fn take_cut(&mut self) {
+        self.reject(Rejection::new(Code::InvalidJson, "the body ended in the middle of this line; send it again"));
+        self.count += 1;
+    }
+
+    /// 202 all accepted, 207 some, 422 none, 403 none because none was allowed, 429 none for want of room. The rejected
+    /// ones that say `full` or `rate_limited` can be sent again as they are.
+    pub fn answer(self) -> Response {
+        let status = match (self.count - self.accepted, self.accepted) {
+            (0, _) => StatusCode::ACCEPTED,
+            (_, 0) if self.stopped.is_some() => StatusCode::TOO_MANY_REQUESTS,
+            (rejected, 0) if rejected == self.forbidden => StatusCode::FORBIDDEN,
+            (_, 0) => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => StatusCode::MULTI_STATUS,
+        };
+        self.answer_with(status, None)
+    }
+
+    /// The body could not be read to its end; what became of the events before is told all the same.
+    pub fn answer_broken(self, denied: &Denied) -> Response {
+        self.answer_with(denied.status(), Some(denied.error()))
+    }
+
+    fn publish(&mut self, text: &[u8]) -> Result<Accepted, Rejection> {
+        let event = fields(text)?.event(self.stream.name())?;
+        if let Some(stopped) = self.stopped {
+            return Err(Rejection::new(stopped.code, ""));
+        }
+        publish(self.stream, &event, self.publisher)
+    }
+
+    fn reject(&mut self, rejection: Rejection) {
+        let Rejection { code, pointer, message, again } = rejection;
+        let error = match code {
+            Code::Full | Code::RateLimited => {
+                let first = Stopped { code, again: again.unwrap_or_default(), events: 0 };
+                self.stopped.get_or_insert(first).events += 1;
+                code.name().to_owned()
             }
-            Err(refused) => Err(Mistake { pointer: pointer(&refused).into(), error: refused.to_string() }),
+            Code::Forbidden => {
+                self.forbidden += 1;
+                code.name().to_owned()
+            }
+            _ => message,
+        };
+        if self.told.len() < MAX_TOLD {
+            self.told.push(Rejected { index: self.count, pointer, error });
         }
     }
 
-    /// 202 all accepted, 207 some, 422 none, 429 none because the stream is full. The rejected ones that say `full` can
-    /// be sent again as they are.
-    pub fn answer(self) -> Response {
-        let full = self.rejected.iter().filter(|rejected| rejected.error == FULL).count();
+    async fn give_way(&self) {
+        if self.count.is_multiple_of(EVENTS_PER_TURN) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn answer_with(self, status: StatusCode, error: Option<serde_json::Value>) -> Response {
+        let rejected = self.count - self.accepted;
         let name = self.stream.name();
-        metrics::ingest_rejected(name, "full", full as u64);
-        metrics::ingest_rejected(name, "invalid", (self.rejected.len() - full) as u64);
-        let status = match (self.rejected.is_empty(), self.accepted) {
-            (true, _) => StatusCode::ACCEPTED,
-            (false, 0) if self.is_full => StatusCode::TOO_MANY_REQUESTS,
-            (false, 0) => StatusCode::UNPROCESSABLE_ENTITY,
-            (false, _) => StatusCode::MULTI_STATUS,
+        let late = self.stopped.map_or(0, |stopped| stopped.events);
+        let reason = self.stopped.map_or("full", |stopped| stopped.code.name());
+        metrics::ingest_rejected(name, reason, late as u64);
+        metrics::ingest_rejected(name, "forbidden", self.forbidden as u64);
+        metrics::ingest_rejected(name, "invalid", (rejected - late - self.forbidden) as u64);
+        let outcome = Outcome {
+            accepted: self.accepted,
+            rejected: &self.told,
+            more_rejected: rejected - self.told.len(),
+            position: self.position(),
+            error,
         };
-        let outcome = Outcome { accepted: self.accepted, rejected: &self.rejected, position: self.position() };
         let mut answer = (status, Json(outcome)).into_response();
-        if self.is_full {
-            answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+        if let Some(Stopped { again, .. }) = self.stopped {
+            let seconds = again.as_secs() + u64::from(again.subsec_nanos() > 0);
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
         answer
     }
@@ -174,18 +221,9 @@ impl<'s> Batch<'s> {
     }
 }
 
-fn full() -> Mistake {
-    Mistake { pointer: "".into(), error: FULL.to_owned() }
-}
-
-fn pointer(refused: &Refused) -> &'static str {
-    match refused {
-        Refused::BadKind(_) => "/type",
-        Refused::BadTopic(_) | Refused::TooManyTopics(_) => "/topic",
-        Refused::TooManyRecords(_) => "/key",
-        Refused::TooManyAudiences(_) | Refused::NotPrivate => "/audience",
-        Refused::Full | Refused::NoMemory | Refused::Removed | Refused::OldCause(_) | Refused::TooManyPatterns(_) => "",
-    }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it so")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 #[cfg(test)]
@@ -193,31 +231,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_is_one_object_an_array_or_lines() {
+    fn a_body_is_one_object_or_an_array() {
         let texts =
-            |pieces: Vec<Piece<'_>>| pieces.iter().map(|p| p.as_ref().unwrap().get().to_owned()).collect::<Vec<_>>();
-        assert_eq!(texts(split_json(b" {\"a\":1}\n").unwrap()), ["{\"a\":1}"]);
-        assert_eq!(texts(split_json(b"\n[{\"a\":1} , 7]").unwrap()), ["{\"a\":1}", "7"]);
-        assert_eq!(texts(split_lines(b"{}\r\n\n  \n{\"a\":2}").unwrap()), ["{}", "{\"a\":2}"]);
-        assert!(split_json(b"[]").unwrap().is_empty() && split_lines(b"\n").unwrap().is_empty());
+            |body: &'static [u8]| split(body, "ticks").unwrap().iter().map(|event| event.get()).collect::<Vec<_>>();
+        assert_eq!(texts(b" {\"a\":1}\n"), ["{\"a\":1}"]);
+        assert_eq!(texts(b"\n[{\"a\":1} , 7]"), ["{\"a\":1}", "7"]);
+        assert!(texts(b"[]").is_empty());
         for body in [&b""[..], b"{}{}", b"[{}", b"[{}]]", b"{\"a\":\xff}"] {
-            assert!(matches!(split_json(body), Err(Unreadable::NotJson(_))), "{body:?}");
+            let refused = split(body, "ticks").unwrap_err();
+            assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY, "{body:?}");
         }
     }
 
     #[test]
-    fn a_bad_line_stands_alone() {
-        let pieces = split_lines(b"{}\n{\n{}").unwrap();
-        assert!(pieces[0].is_ok() && pieces[1].is_err() && pieces[2].is_ok());
-    }
-
-    #[test]
-    fn the_number_of_events_is_bounded() {
-        let lines = "{}\n".repeat(MAX_EVENTS);
-        assert_eq!(split_lines(lines.as_bytes()).unwrap().len(), MAX_EVENTS);
-        assert!(matches!(split_lines(format!("{lines}{{}}").as_bytes()), Err(Unreadable::TooMany)));
+    fn the_number_of_events_of_an_array_is_bounded() {
         let array = |events: usize| format!("[{}{{}}]", "{},".repeat(events - 1));
-        assert_eq!(split_json(array(MAX_EVENTS).as_bytes()).unwrap().len(), MAX_EVENTS);
-        assert!(matches!(split_json(array(MAX_EVENTS + 1).as_bytes()), Err(Unreadable::TooMany)));
+        assert_eq!(split(array(MAX_EVENTS).as_bytes(), "ticks").unwrap().len(), MAX_EVENTS);
+        let refused = split(array(MAX_EVENTS + 1).as_bytes(), "ticks").unwrap_err();
+        assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
     }
 }

@@ -7,13 +7,13 @@ use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::timestamp;
-use crate::event::Draft;
+use crate::event::{Draft, timestamp};
 
 /// The longest text field in bytes: long enough for any name, short enough that tables of them stay small.
 const MAX_TEXT_BYTES: usize = 256;
 /// Every field that an event may have, with its pointer.
-const FIELDS: [(&str, &str); 9] = [
+const FIELDS: [(&str, &str); 10] = [
+    ("stream", "/stream"),
     ("topic", "/topic"),
     ("type", "/type"),
     ("data", "/data"),
@@ -48,31 +48,20 @@ pub struct Incoming<'a> {
     unix_ns: i64,
 }
 
-/// Reads an event that was sent to this stream.
-pub fn read<'a>(text: &'a RawValue, stream: &str) -> Result<Incoming<'a>, Mistake> {
-    let fields = Fields::read(text)?;
-    let kind = fields.text("type")?;
-    if kind.is_empty() {
-        return Err(mistake("/type", "\"type\" is missing; it says what happened"));
-    }
-    let event = Incoming {
-        topic: part_after(fields.text("topic")?, stream)?,
-        kind,
-        key: fields.text("key")?,
-        audience: fields.text("audience")?,
-        session_id: fields.text("session_id")?,
-        id: fields.text("id")?,
-        record: fields.object("record")?.unwrap_or_default(),
-        payload: fields.object("data")?.unwrap_or(NO_DATA),
-        unix_ns: read_timestamp(&fields.text("timestamp")?)?,
-    };
-    if !event.record.is_empty() && event.key.is_empty() {
-        return Err(mistake("/record", "a record belongs to a key; give \"key\", too"));
-    }
-    Ok(event)
-}
-
 impl Incoming<'_> {
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// The part after the stream; empty is the root topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    pub fn payload(&self) -> &[u8] {
+        self.payload
+    }
+
     pub fn draft(&self) -> Draft<'_> {
         Draft {
             kind: &self.kind,
@@ -96,15 +85,15 @@ impl Mistake {
 }
 
 /// The fields of one event, still as the client wrote them.
-#[derive(Default)]
-struct Fields<'a> {
+#[derive(Debug, Default)]
+pub struct Fields<'a> {
     values: [Option<&'a RawValue>; FIELDS.len()],
     /// The first field that an event does not have, or has already.
     mistake: Option<Mistake>,
 }
 
 impl<'a> Fields<'a> {
-    fn read(text: &'a RawValue) -> Result<Self, Mistake> {
+    pub fn read(text: &'a RawValue) -> Result<Self, Mistake> {
         if !text.get().starts_with('{') {
             return Err(mistake("", "an event is a JSON object, like {\"type\":\"tick\",\"data\":{}}"));
         }
@@ -113,6 +102,43 @@ impl<'a> Fields<'a> {
             Some(mistake) => Err(mistake),
             None => Ok(fields),
         }
+    }
+
+    /// The stream that the event is for, if it says so.
+    pub fn stream(&self) -> Result<Cow<'a, str>, Mistake> {
+        self.text("stream")
+    }
+
+    /// What the publisher knows the event by, if it is one that can be.
+    pub fn id(&self) -> Option<Cow<'a, str>> {
+        self.text("id").ok().filter(|id| !id.is_empty())
+    }
+
+    /// The event, which was sent to this stream.
+    pub fn event(&self, stream: &str) -> Result<Incoming<'a>, Mistake> {
+        let named = self.stream()?;
+        if !named.is_empty() && named != stream {
+            return Err(mistake("/stream", "the event is for another stream; send it there, or leave \"stream\" out"));
+        }
+        let kind = self.text("type")?;
+        if kind.is_empty() {
+            return Err(mistake("/type", "\"type\" is missing; it says what happened"));
+        }
+        let event = Incoming {
+            topic: part_after(self.text("topic")?, stream)?,
+            kind,
+            key: self.text("key")?,
+            audience: self.text("audience")?,
+            session_id: self.text("session_id")?,
+            id: self.text("id")?,
+            record: self.object("record")?.unwrap_or_default(),
+            payload: self.object("data")?.unwrap_or(NO_DATA),
+            unix_ns: read_timestamp(&self.text("timestamp")?)?,
+        };
+        if !event.record.is_empty() && event.key.is_empty() {
+            return Err(mistake("/record", "a record belongs to a key; give \"key\", too"));
+        }
+        Ok(event)
     }
 
     fn put(&mut self, name: &str, value: &'a RawValue) {
@@ -222,12 +248,12 @@ mod tests {
     use super::*;
 
     fn with<T>(text: &str, look: impl FnOnce(Result<Incoming<'_>, Mistake>) -> T) -> T {
-        look(read(serde_json::from_str(text).unwrap(), "ticks"))
+        look(Fields::read(serde_json::from_str(text).unwrap()).and_then(|fields| fields.event("ticks")))
     }
 
     #[test]
     fn a_whole_event_becomes_a_draft_without_a_copy() {
-        let text = r#"{"topic":"ticks:AAPL:1","type":"tick","data":{"p": 1},"key":"k","record":{"r":2},
+        let text = r#"{"stream":"ticks","topic":"ticks:AAPL:1","type":"tick","data":{"p": 1},"key":"k","record":{"r":2},
             "audience":"u","session_id":"s","timestamp":"1970-01-01T00:00:01Z","id":"7"}"#;
         with(text, |event| {
             let event = event.unwrap();
@@ -307,11 +333,16 @@ mod tests {
                 "/timestamp",
                 "\"timestamp\" must be RFC 3339 and after 1970, like 2025-12-29T15:00:00.000Z",
             ),
+            (
+                r#"{"type":"t","stream":"bars"}"#,
+                "/stream",
+                "the event is for another stream; send it there, or leave \"stream\" out",
+            ),
             (r#"{"type":"t","type":"u"}"#, "/type", "\"type\" is given twice"),
             (
                 r#"{"type":"t","a/b~":1,"kind":"u"}"#,
                 "/a~1b~0",
-                "unknown field \"a/b~\"; an event has: topic, type, data, key, record, audience, session_id, timestamp, id",
+                "unknown field \"a/b~\"; an event has: stream, topic, type, data, key, record, audience, session_id, timestamp, id",
             ),
         ];
         for (text, pointer, error) in rows {

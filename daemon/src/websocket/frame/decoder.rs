@@ -3,7 +3,8 @@
 use std::mem;
 use std::str;
 
-use super::{Header, Opcode, Violation, close, protocol_error, unmask};
+use super::deflate::{self, Compression, NotInflated};
+use super::{Coding, Header, Opcode, Violation, close, protocol_error, unmask};
 
 /// What a client sent, borrowed from the read buffer or, where it came in parts, from the decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,14 +22,16 @@ pub enum Input<'a> {
 
 const TOO_BIG: Violation = Violation { code: close::TOO_BIG, reason: "message too big" };
 const TEXT_NOT_UTF8: Violation = Violation { code: close::INVALID_TEXT, reason: "text is not utf-8" };
+/// What a message holds does not fit its kind (RFC 6455 §7.4.1), as when a text is not UTF-8.
+const MALFORMED: Violation = Violation { code: close::INVALID_TEXT, reason: "compressed message cannot be inflated" };
 
 /// Turns the bytes of one client into inputs, however they are cut.
 ///
 /// Ten thousand idle connections are the common case: between messages a decoder holds no heap, and a whole frame in
-/// the caller's read buffer is unmasked there and handed out from there.
+/// the caller's read buffer is unmasked there and, if it is not compressed, handed out from there.
 #[derive(Debug)]
 pub struct Decoder {
-    max_message: usize,
+    limits: Limits,
     pending: Pending,
     /// What the last input was borrowed from when it was not the read buffer; freed by the next call.
     lent: Vec<u8>,
@@ -36,14 +39,21 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder that refuses a message, all its fragments together, of more than `max_message` bytes.
+    /// A decoder that refuses a message, all its fragments together and inflated, of more than `max_message` bytes.
     pub fn new(max_message: usize) -> Decoder {
-        Decoder { max_message, pending: Pending::default(), lent: Vec::new(), ended: false }
+        let limits = Limits { max_message, compression: Compression::Off };
+        Decoder { limits, pending: Pending::default(), lent: Vec::new(), ended: false }
+    }
+
+    /// The same for a client with which this was agreed on.
+    pub fn with(mut self, compression: Compression) -> Decoder {
+        self.limits.compression = compression;
+        self
     }
 
     /// From the next frame on; what has come of a message counts.
     pub fn set_max_message(&mut self, max_message: usize) {
-        self.max_message = max_message;
+        self.limits.max_message = max_message;
     }
 
     /// Takes the next input off the front of `rest`; `None` means that more bytes are needed and `rest` is used up.
@@ -56,7 +66,7 @@ impl Decoder {
             *rest = &mut [];
             return Ok(None);
         }
-        let message = match self.pending.next_message(rest, self.max_message) {
+        let message = match self.pending.next_message(rest, self.limits) {
             Ok(Some(message)) => message,
             Ok(None) => return Ok(None),
             Err(violation) => {
@@ -91,10 +101,42 @@ impl Decoder {
     }
 }
 
+/// What a client may send.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    max_message: usize,
+    compression: Compression,
+}
+
+impl Limits {
+    /// The most payload bytes that the frames of a message may have together.
+    fn longest(self, coding: Coding) -> usize {
+        match coding {
+            Coding::Plain => self.max_message,
+            Coding::Deflated => deflate::longest_deflated(self.max_message),
+        }
+    }
+}
+
 /// A message, or the part of it that one frame carries, with the mask taken off.
 struct Message<'b> {
     opcode: Opcode,
+    coding: Coding,
     payload: Payload<'b>,
+}
+
+impl Message<'_> {
+    /// As the client meant it.
+    fn inflated(self, max_message: usize) -> Result<Self, Violation> {
+        if self.coding == Coding::Plain {
+            return Ok(self);
+        }
+        match deflate::inflate(self.payload.as_slice(), max_message) {
+            Ok(payload) => Ok(Message { payload: Payload::Copied(payload), ..self }),
+            Err(NotInflated::TooBig) => Err(TOO_BIG),
+            Err(NotInflated::Malformed) => Err(MALFORMED),
+        }
+    }
 }
 
 enum Payload<'b> {
@@ -118,21 +160,17 @@ struct Pending {
     frame: Vec<u8>,
     /// The payloads of the fragments so far.
     message: Vec<u8>,
-    /// The opcode of the first fragment; `None` between messages.
-    opened: Option<Opcode>,
+    /// What the first fragment said of the message; `None` between messages.
+    opened: Option<(Opcode, Coding)>,
     /// How much of a fragmented text is known to be whole characters.
     valid: usize,
 }
 
 impl Pending {
-    fn next_message<'b>(
-        &mut self,
-        rest: &mut &'b mut [u8],
-        max_message: usize,
-    ) -> Result<Option<Message<'b>>, Violation> {
-        while let Some((header, payload)) = self.next_frame(rest, max_message)? {
+    fn next_message<'b>(&mut self, rest: &mut &'b mut [u8], limits: Limits) -> Result<Option<Message<'b>>, Violation> {
+        while let Some((header, payload)) = self.next_frame(rest, limits)? {
             if let Some(message) = self.join(&header, payload)? {
-                return Ok(Some(message));
+                return message.inflated(limits.max_message).map(Some);
             }
         }
         Ok(None)
@@ -142,10 +180,10 @@ impl Pending {
     fn next_frame<'b>(
         &mut self,
         rest: &mut &'b mut [u8],
-        max_message: usize,
+        limits: Limits,
     ) -> Result<Option<(Header, Payload<'b>)>, Violation> {
         if self.frame.is_empty()
-            && let Some(header) = self.admit(rest, max_message)?
+            && let Some(header) = self.admit(rest, limits)?
             && header.end() <= rest.len()
         {
             let payload = &mut take_front(rest, header.end())[header.size..];
@@ -153,7 +191,7 @@ impl Pending {
             return Ok(Some((header, Payload::InPlace(payload))));
         }
         loop {
-            let header = self.admit(&self.frame, max_message)?;
+            let header = self.admit(&self.frame, limits)?;
             // How long the header is shows only in the header, so it is gathered byte by byte.
             let missing = header.as_ref().map_or(1, |header| header.end() - self.frame.len());
             if let Some(header) = header
@@ -173,32 +211,34 @@ impl Pending {
     }
 
     /// The header of the frame that `bytes` begin with, if it is whole and such a frame may come now.
-    fn admit(&self, bytes: &[u8], max_message: usize) -> Result<Option<Header>, Violation> {
-        let Some(header) = Header::parse(bytes)? else { return Ok(None) };
+    fn admit(&self, bytes: &[u8], limits: Limits) -> Result<Option<Header>, Violation> {
+        let Some(header) = Header::parse(bytes, limits.compression)? else { return Ok(None) };
         if header.opcode.is_control() {
             return Ok(Some(header));
         }
-        match (header.opcode, self.opened) {
-            (Opcode::Continuation, None) => Err(protocol_error("continuation of no message")),
-            (Opcode::Text | Opcode::Binary, Some(_)) => Err(protocol_error("new message before the last one ended")),
-            _ if header.length > max_message.saturating_sub(self.message.len()) => Err(TOO_BIG),
-            _ => Ok(Some(header)),
-        }
+        let coding = match (header.opcode, self.opened) {
+            (Opcode::Continuation, None) => return Err(protocol_error("continuation of no message")),
+            (Opcode::Continuation, Some((_, coding))) => coding,
+            (_, Some(_)) => return Err(protocol_error("new message before the last one ended")),
+            (_, None) => header.coding,
+        };
+        let is_too_big = header.length > limits.longest(coding).saturating_sub(self.message.len());
+        if is_too_big { Err(TOO_BIG) } else { Ok(Some(header)) }
     }
 
     /// What `payload` completes: itself, or the message it is the last fragment of.
     fn join<'b>(&mut self, header: &Header, payload: Payload<'b>) -> Result<Option<Message<'b>>, Violation> {
         let unfragmented = header.fin && self.opened.is_none();
         if unfragmented || header.opcode.is_control() {
-            return Ok(Some(Message { opcode: header.opcode, payload }));
+            return Ok(Some(Message { opcode: header.opcode, coding: header.coding, payload }));
         }
-        let opcode = *self.opened.get_or_insert(header.opcode);
+        let (opcode, coding) = *self.opened.get_or_insert((header.opcode, header.coding));
         self.message.extend_from_slice(payload.as_slice());
         if header.fin {
             let message = mem::take(self).message;
-            return Ok(Some(Message { opcode, payload: Payload::Copied(message) }));
+            return Ok(Some(Message { opcode, coding, payload: Payload::Copied(message) }));
         }
-        if opcode == Opcode::Text {
+        if (opcode, coding) == (Opcode::Text, Coding::Plain) {
             self.check_text()?;
         }
         Ok(None)

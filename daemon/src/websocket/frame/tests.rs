@@ -1,5 +1,7 @@
 //! Client frames in raw bytes and what becomes of them, however they are cut; and the same against a foreign client.
 
+mod deflated;
+
 use std::io::{self, Read, Write};
 
 use proptest::prelude::*;
@@ -37,8 +39,7 @@ impl From<Input<'_>> for Said {
     }
 }
 
-fn decode<'p>(max_message: usize, parts: impl IntoIterator<Item = &'p [u8]>) -> Vec<Said> {
-    let mut decoder = Decoder::new(max_message);
+fn decode<'p>(mut decoder: Decoder, parts: impl IntoIterator<Item = &'p [u8]>) -> Vec<Said> {
     let mut said = Vec::new();
     for part in parts {
         let mut part = part.to_vec();
@@ -291,14 +292,14 @@ fn limits() -> Vec<Case> {
 #[test]
 fn every_case_fed_whole() {
     for case in cases() {
-        assert!(decode(MAX_MESSAGE, [case.bytes.as_slice()]) == case.said, "{}", case.name);
+        assert!(decode(Decoder::new(MAX_MESSAGE), [case.bytes.as_slice()]) == case.said, "{}", case.name);
     }
 }
 
 #[test]
 fn every_case_fed_byte_by_byte() {
     for case in cases() {
-        assert!(decode(MAX_MESSAGE, case.bytes.chunks(1)) == case.said, "{}", case.name);
+        assert!(decode(Decoder::new(MAX_MESSAGE), case.bytes.chunks(1)) == case.said, "{}", case.name);
     }
 }
 
@@ -313,7 +314,7 @@ proptest! {
             let mut at: Vec<_> = cuts.iter().map(|cut| cut.index(case.bytes.len().min(40) + 1)).collect();
             at.extend(cuts.first().map(|cut| cut.index(case.bytes.len() + 1)));
             at.sort_unstable();
-            prop_assert!(decode(MAX_MESSAGE, cut(&case.bytes, &at)) == case.said, "{}", case.name);
+            prop_assert!(decode(Decoder::new(MAX_MESSAGE), cut(&case.bytes, &at)) == case.said, "{}", case.name);
         }
     }
 }
@@ -490,7 +491,7 @@ proptest! {
         client.flush().unwrap();
         let sent = &client.get_ref().outbound;
         let expected = [said, vec![Text("in three parts".into()), goodbye]].concat();
-        prop_assert!(decode(MAX_MESSAGE, sent.chunks(stride)) == expected);
+        prop_assert!(decode(Decoder::new(MAX_MESSAGE), sent.chunks(stride)) == expected);
     }
 
     #[test]

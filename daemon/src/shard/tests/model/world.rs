@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
+use super::super::super::encoding::Deflation;
 use super::super::super::inbox::{Endpoint, Inbound, Inbox, Newcomer};
 use super::super::super::poll::Backend;
-use super::super::super::rate::Rate;
 use super::super::super::{Config, Shard, TICK};
 use super::client::{Asked, Client, Wish};
 use super::kernel::{Kernel, Socket};
@@ -24,6 +24,7 @@ use crate::hub::history::Bounds;
 use crate::hub::log::Limits;
 use crate::hub::settings::{Lag, Settings, Source};
 use crate::hub::template::Template;
+use crate::rate::Rate;
 
 const NAMES: [&str; 2] = ["bars", "more"];
 const PARTS: [&str; 6] = ["", "A:1", "A:2", "B:1", "B:2", "C"];
@@ -381,9 +382,10 @@ fn config(rng: &mut Rng) -> Config {
         outbox: *rng.choice(&[0, 1000, 6000, 1 << 20]).unwrap(),
         max_subscriptions: 6,
         max_message: 1000,
+        deflation: Deflation { min_size: 512, level: 1 },
         ping_every: Duration::from_secs(1),
         drop_after: Duration::from_secs(1 << 20),
-        rate: Rate { commands: NonZeroU32::MAX, burst: u32::MAX },
+        rate: Rate { per_second: NonZeroU32::MAX, burst: u32::MAX },
         flush: *rng.choice(&[Duration::ZERO, Duration::ZERO, Duration::from_millis(300)]).unwrap(),
     }
 }

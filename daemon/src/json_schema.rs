@@ -1,8 +1,9 @@
-//! Finds the way through a JSON Schema: references, alternatives, and what stands below a key.
+//! JSON Schemas: the way through one, by references and alternatives and to what stands below a key; and `compiled`, which
+//! judges values.
+
+pub mod compiled;
 
 use serde_json::{Map, Value};
-
-use super::value::{Address, Duration, Interval, Size};
 
 /// How many references lead from one schema to the next before they are taken for a circle.
 const MAX_REFERENCES: usize = 32;
@@ -168,24 +169,6 @@ impl<'a> Schema<'a> {
                 branches.iter().for_each(|next| next.collect(found, depth + 1, wanted));
             }
         }
-    }
-}
-
-/// A formatted text read as a number: seconds of a duration, bytes of a size. `None` for any other format.
-pub fn measure(format: &str, text: &str) -> Option<Result<f64, &'static str>> {
-    match format {
-        "duration" => Some(text.parse::<Duration>().map(Duration::as_seconds)),
-        "size" => Some(text.parse::<Size>().map(|size| size.0 as f64)),
-        _ => None,
-    }
-}
-
-/// Whether a text is written as its format asks; formats that are not ours say nothing.
-pub fn follows_format(format: &str, text: &str) -> Result<(), &'static str> {
-    match format {
-        "interval" => text.parse::<Interval>().map(drop),
-        "socket-address" => text.parse::<Address>().map(drop),
-        _ => measure(format, text).map_or(Ok(()), |read| read.map(drop)),
     }
 }
 
