@@ -96,9 +96,8 @@ impl Caller {
                 "stream \"{name}\" needs a verified identity: send Authorization: Bearer TOKEN"
             )),
             Barred::NeedsIdentity => {
-                let message = format!(
-                    "stream \"{name}\" needs a verified identity, and no endpoint of this listener takes one for it"
-                );
+                let message =
+                    format!("stream \"{name}\" is for users who say who they are, at an endpoint that asks them");
                 Denied::new(StatusCode::FORBIDDEN, "forbidden", message)
             }
             Barred::Forbidden(hidden) => {
