@@ -1,5 +1,6 @@
 //! One client: its socket, what it has said and not yet been answered, and what waits to be sent to it.
 
+mod losses;
 mod sending;
 
 use std::any::Any;
@@ -31,8 +32,6 @@ use crate::websocket::frame::{self, Decoder, Input, Violation};
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a client of server-sent events hears something although there is nothing to say.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
-/// How often a client hears at most of what it could not take: replaced events, or a fresh snapshot for dropped ones.
-const TELL_EVERY: Duration = Duration::from_secs(1);
 /// The start of a subscription that gets nothing until a fresh snapshot has been sent.
 pub const PAUSED: u64 = u64::MAX;
 
@@ -164,15 +163,6 @@ impl Connection {
         !self.has_sent_all() || self.outbox.has_replaced() || !self.lost.is_empty() || self.is_finished(now)
     }
 
-    /// A client is told at most once a second of what it could not take.
-    pub fn may_be_told(&mut self, now: Instant) -> bool {
-        let may = self.told_at.is_none_or(|told| now.duration_since(told) >= TELL_EVERY);
-        if may {
-            self.told_at = Some(now);
-        }
-        may
-    }
-
     /// How many patterns of the log the connection is subscribed to.
     pub fn patterns_of(&self, log: LogId) -> usize {
         self.subscriptions.iter().filter(|subscription| subscription.log == log).count()
@@ -233,29 +223,6 @@ impl Connection {
     /// The form in which the connection gets the events of a subscription.
     pub fn form(&self, voice: &Voice) -> Form {
         Form { voice: voice.clone(), is_deflated: self.deflation.is_some() }
-    }
-
-    /// Notes what the client will not get of a log, until the fresh snapshot that replaces it.
-    pub fn miss(&mut self, log: LogId, loss: &Loss) {
-        match self.lost.iter_mut().find(|(known, _)| *known == log) {
-            Some((_, known)) => known.widen(loss),
-            None => self.lost.push((log, loss.clone())),
-        }
-    }
-
-    /// What the client has lost of a log: the caller tells it.
-    pub fn take_loss(&mut self, log: LogId) -> Option<Loss> {
-        let index = self.lost.iter().position(|(known, _)| *known == log)?;
-        Some(self.lost.swap_remove(index).1)
-    }
-
-    /// Says what the client has lost of a log that ends at this number: no snapshot will take its place.
-    pub fn say_last_losses(&mut self, log: LogId, stream: &str, seq: u64) {
-        let replaced = self.outbox.take_replaced_of(log);
-        let lost = self.take_loss(log).map(|loss| Loss { to: loss.to.max(seq), ..loss });
-        for loss in replaced.into_iter().chain(lost) {
-            self.say(&Reply::Lagged { stream, loss: &loss });
-        }
     }
 
     /// Says this, unless a close frame has been said: that is the last word.
