@@ -9,6 +9,7 @@ pub mod sse;
 pub mod user;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -168,6 +169,25 @@ impl Voice {
             Dialect::User => user::event(event),
         }
     }
+
+    /// Several events as one message; `messages` are their native texts. Only who reads native messages can ask for it.
+    pub fn batch(&self, newest: &Event, messages: &[&[u8]]) -> Vec<u8> {
+        match self.dialect {
+            Dialect::Sse => sse::batch(newest, messages),
+            Dialect::Native | Dialect::Fastws(_) | Dialect::User => native::batch(newest, messages),
+        }
+    }
+}
+
+/// Events are gathered for so many milliseconds: less is a message for each, and longer is no stream any more.
+const BATCH_MS: RangeInclusive<u64> = 1..=10_000;
+
+/// What a client is told whose wish for batches is none of these.
+pub const BATCH_MS_RULE: &str = "\"batch_ms\" must be a whole number of milliseconds from 1 to 10000";
+
+/// A client's wish for batches, if it is within bounds.
+pub fn batch_interval(millis: u64) -> Option<Duration> {
+    BATCH_MS.contains(&millis).then(|| Duration::from_millis(millis))
 }
 
 /// The mark by which a client recognises the answer to its request: JSON as the client wrote it.
@@ -188,6 +208,8 @@ pub enum Command {
     Subscribe {
         target: Target,
         since: Option<Position>,
+        /// For how long events are gathered, to come as one message.
+        batch: Option<Duration>,
     },
     Unsubscribe(Target),
     Snapshot(Target),

@@ -15,6 +15,7 @@ pub mod line;
 pub mod outbox;
 pub mod places;
 pub mod poll;
+pub mod portion;
 pub mod rate;
 pub mod requests;
 pub mod rights;
@@ -188,8 +189,9 @@ impl<B: Backend> Shard<B> {
         }
         let may_sleep = self.inbox.fall_asleep(&self.receiver, &mut self.stash);
         if may_sleep && self.talking.is_empty() && self.dirty.0.is_empty() {
-            let ending = self.next_ending().map_or(TICK, |ending| ending.saturating_duration_since(now));
-            TICK.saturating_sub(now.duration_since(self.ticked_at)).min(ending)
+            let next = self.next_ending().into_iter().chain(self.groups.next_due()).min();
+            let next = next.map_or(TICK, |next| next.saturating_duration_since(now));
+            TICK.saturating_sub(now.duration_since(self.ticked_at)).min(next)
         } else {
             Duration::ZERO
         }
@@ -235,7 +237,7 @@ impl<B: Backend> Shard<B> {
         match inbound {
             Inbound::Event(event) => {
                 self.inbox.taken(&event);
-                self.groups.route(&event);
+                self.groups.route(&event, self.now);
             }
             Inbound::Source(log, seq, source) => self.tell_source(log, seq, &source),
             Inbound::Records(log, seq, records) => self.show_replaced_records(log, seq, &records),
@@ -285,7 +287,7 @@ impl<B: Backend> Shard<B> {
                 }
             }
             for event in &caught.events {
-                self.groups.route(event);
+                self.groups.route(event, self.now);
             }
             self.distribute();
         }
@@ -307,6 +309,7 @@ impl<B: Backend> Shard<B> {
         let Some(routes) = self.groups.log(log) else { return };
         let stream = routes.stream.name().clone();
         for token in self.members_of(log, |_| true) {
+            self.deliver_pending(token, log);
             let stream = self.called(token, log).unwrap_or_else(|| stream.clone());
             let connection = &mut self.connections[token];
             match source {
