@@ -16,6 +16,7 @@ pub mod line;
 pub mod outbox;
 pub mod places;
 pub mod poll;
+pub mod portion;
 pub mod rate;
 pub mod requests;
 pub mod rights;
@@ -187,8 +188,9 @@ impl<B: Backend> Shard<B> {
         }
         let may_sleep = self.inbox.fall_asleep(&self.receiver, &mut self.stash);
         if may_sleep && self.talking.is_empty() && self.dirty.0.is_empty() {
-            let ending = self.next_ending().map_or(TICK, |ending| ending.saturating_duration_since(now));
-            TICK.saturating_sub(now.duration_since(self.ticked_at)).min(ending)
+            let next = self.next_ending().into_iter().chain(self.groups.next_due()).min();
+            let next = next.map_or(TICK, |next| next.saturating_duration_since(now));
+            TICK.saturating_sub(now.duration_since(self.ticked_at)).min(next)
         } else {
             Duration::ZERO
         }
@@ -234,7 +236,7 @@ impl<B: Backend> Shard<B> {
         match inbound {
             Inbound::Event(event) => {
                 self.inbox.taken(&event);
-                self.groups.route(&event);
+                self.groups.route(&event, self.now);
             }
             Inbound::Source(log, seq, source) => self.tell_source(log, seq, &source),
             Inbound::Records(log, seq, records) => self.show_replaced_records(log, seq, &records),
@@ -285,7 +287,7 @@ impl<B: Backend> Shard<B> {
                 }
             }
             for event in &caught.events {
-                self.groups.route(event);
+                self.groups.route(event, self.now);
             }
             self.distribute();
         }

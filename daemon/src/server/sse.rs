@@ -4,7 +4,7 @@ use axum::extract::{Query, Request};
 use axum::http::StatusCode;
 
 use super::answer::Denied;
-use crate::dialect::{Command, Target, sse};
+use crate::dialect::{BATCH_MS_RULE, Command, Target, batch_interval, sse};
 
 /// The header by which a browser's EventSource says the last `id:` that it saw.
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -17,13 +17,17 @@ pub fn wishes(request: &Request) -> Result<Vec<Command>, Denied> {
     };
     let last = request.headers().get(LAST_EVENT_ID).and_then(|value| value.to_str().ok());
     let positions = sse::positions(last.unwrap_or_default());
+    let batch = match pairs.iter().find(|(name, _)| name == "batch_ms") {
+        None => None,
+        Some((_, text)) => Some(text.parse().ok().and_then(batch_interval).ok_or_else(|| refuse(BATCH_MS_RULE))?),
+    };
     let topics = pairs.into_iter().filter(|(name, _)| name == "topic").map(|(_, topic)| topic);
     let wishes: Vec<Command> = topics
         .map(|topic| {
             let target = Target::Topic(topic);
             let since = positions.iter().find(|(stream, _)| stream == target.stream());
             let since = since.map(|(_, position)| position.clone());
-            Command::Subscribe { target, since }
+            Command::Subscribe { target, since, batch }
         })
         .collect();
     if wishes.is_empty() {

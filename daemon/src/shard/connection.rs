@@ -128,7 +128,7 @@ impl Connection {
         self.endpoint.dialect
     }
 
-    /// Whether what all get alike can be queued as it is.
+    /// Whether single events can be queued as all get them alike: none waits that a newer one may replace.
     pub fn takes_joined(&self) -> bool {
         self.dialect().is_framed() && self.outbox.is_empty()
     }
@@ -221,8 +221,8 @@ impl Connection {
     }
 
     /// The form in which the connection gets the events of a subscription.
-    pub fn form(&self, voice: &Voice) -> Form {
-        Form { voice: voice.clone(), is_deflated: self.deflation.is_some() }
+    pub fn form(&self, voice: &Voice, batch: Option<Duration>) -> Form {
+        Form { voice: voice.clone(), is_deflated: self.deflation.is_some(), batch }
     }
 
     /// Says this, unless a close frame has been said: that is the last word.
@@ -285,6 +285,13 @@ impl Connection {
     pub fn deliver(&mut self, event: &Arc<Event>, frame: &Bytes) {
         self.places.reach(event.log, event.seq);
         self.outbox.event(self.end_block(frame.clone()), event);
+    }
+
+    /// The same for several events of one log, which wait, and go, together.
+    pub fn deliver_joined(&mut self, bytes: &Bytes, events: &[Arc<Event>]) {
+        let Some(newest) = events.last() else { return };
+        self.places.reach(newest.log, newest.seq);
+        self.outbox.joined(self.end_block(bytes.clone()), events);
     }
 
     /// From here on the client is at this number of a log, unless it hears no log's numbers.

@@ -134,7 +134,7 @@ impl Outbox {
         self.push(bytes, Origin::Event(event.clone()));
     }
 
-    /// Queues the joined frames of several events of one log, for a client that has nothing waiting.
+    /// Queues the bytes of several events of one log together. No newer event replaces any of them.
     pub fn joined(&mut self, bytes: Bytes, events: &[Arc<Event>]) {
         let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
         self.event_bytes += bytes.len();

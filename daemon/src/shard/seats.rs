@@ -15,7 +15,7 @@ impl<B: Backend> Shard<B> {
     pub(super) fn seat(&mut self, token: usize, meant: &Meant, subscribed: &Subscribed) {
         let (log, start) = (subscribed.log, subscribed.position.seq);
         let home = Home { log, stream: &meant.stream, audience: &meant.audience };
-        let form = self.connections[token].form(&meant.voice);
+        let form = self.connections[token].form(&meant.voice, meant.batch);
         for pattern in &meant.patterns {
             let member = Member { connection: token, start };
             let (group, seat) = self.groups.join(&home, pattern, &form, member);
@@ -24,6 +24,7 @@ impl<B: Backend> Shard<B> {
     }
 
     pub(super) fn leave(&mut self, token: usize, subscription: Subscription) {
+        self.deliver_pending(token, subscription.log); // it was published before, and is not lost
         self.connections[token].subscriptions.retain(|known| *known != subscription);
         if self.connections[token].patterns_of(subscription.log) == 0 {
             self.connections[token].lost.retain(|(log, _)| *log != subscription.log);

@@ -1,6 +1,7 @@
 //! What a client means by a target: a stream that it may read, its patterns there, and the words for its events.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Shard;
 use super::poll::Backend;
@@ -19,6 +20,8 @@ pub struct Meant {
     pub patterns: Vec<Pattern>,
     pub audience: Arc<str>,
     pub voice: Voice,
+    /// For how long a subscription gathers events.
+    pub batch: Option<Duration>,
 }
 
 impl Meant {
@@ -64,7 +67,7 @@ impl<B: Backend> Shard<B> {
         visitor.check(&audience, &patterns).map_err(|barred| self.barred(token, target, &barred))?;
         let alias = (name != called).then(|| called.into());
         let voice = Voice { dialect, alias, topic: dialect.spelled_topic(target) };
-        Ok(Meant { stream, patterns, audience, voice })
+        Ok(Meant { stream, patterns, audience, voice, batch: None })
     }
 
     pub(super) fn unknown(&self, token: usize, target: &Target) -> Refusal {

@@ -1,5 +1,6 @@
 //! A running shard against real sockets: what clients get, in which order, and what slow ones are told.
 
+mod batching;
 mod memory;
 mod model;
 mod spc;

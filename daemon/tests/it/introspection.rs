@@ -57,6 +57,7 @@ fn arrive(house: &House, shard: usize, user: Option<&str>, topics: &[&str]) -> U
     let wishes = topics.iter().map(|topic| broadcastd::dialect::Command::Subscribe {
         target: broadcastd::dialect::Target::Topic((*topic).to_owned()),
         since: None,
+        batch: None,
     });
     let identity = user.map(|user| Arc::new(Identity::of_user(user)));
     let newcomer = Newcomer { identity, wishes: wishes.collect(), ..Newcomer::over(ours, endpoint) };

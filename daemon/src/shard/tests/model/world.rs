@@ -290,7 +290,12 @@ impl World {
             _ => (r#""stream":"NAME""#, &[":*:1"]),
         };
         let patterns = parts.iter().map(|part| format!("{name}{part}")).collect();
-        Wish { line, fields: fields.replace("NAME", name), patterns }
+        let mut fields = fields.replace("NAME", name);
+        if self.rng.u32(..3) == 0 {
+            let batch_ms = self.rng.choice(&[1, 50, 300, 1500]).unwrap();
+            fields += &format!(r#","batch_ms":{batch_ms}"#); // a mere unknown field where nothing is subscribed to
+        }
+        Wish { line, fields, patterns }
     }
 
     fn connect(&mut self, name: usize, views: Vec<View>) -> Client {
