@@ -124,10 +124,9 @@ impl Supervisor {
         std::mem::replace(&mut *self.shown(), runs.chain(rests).collect())
     }
 
-    /// Tells of those that have no instance to tell of itself: newly disabled ones, and those that are gone.
+    /// Tells of those that have no instance that would: disabled ones that are new, and those that are gone.
     fn tell_of_others(&self, before: &BTreeMap<String, Shown>, disabled: &[Wanted]) {
-        let had_rested = |name: &str| before.get(name).is_some_and(|shown| shown.shared.is_none());
-        for wanted in disabled.iter().filter(|wanted| !had_rested(&wanted.name)) {
+        for wanted in disabled.iter().filter(|wanted| !before.contains_key(&wanted.name)) {
             (self.config.tell)(News::Changed(State::disabled(&wanted.name)));
         }
         let names: BTreeSet<String> = self.shown().keys().cloned().collect();
