@@ -2,6 +2,7 @@
 
 mod deadlines;
 mod declared;
+mod diary;
 mod house;
 mod parts;
 mod reload;
@@ -19,6 +20,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::runtime::{Builder, Runtime};
 
 use self::deadlines::Deadlines;
+use self::diary::Diary;
 use self::house::{House, Phase};
 use self::trust::Trust;
 use self::vigil::{Vigil, Watched};
@@ -84,6 +86,7 @@ pub struct App {
     server: Arc<Server>,
     admin: Admin,
     house: Arc<House>,
+    diary: Diary,
     runtime: Runtime,
     /// Answers commands that nobody else answers in time.
     _deadlines: Deadlines,
@@ -102,8 +105,10 @@ impl App {
         let verifier = trust.verifier().clone();
         let shards = start_shards(&config, &hub, &verifier)?;
         let deadlines = Deadlines::start(hub.clone()).map_err(|error| no_thread(&error))?;
-        let supervisor =
-            Arc::new(Supervisor::new(hub.clone(), supervisor_config(&config, &around.source.env, &folders)));
+        let diary = Diary::start(&hub, around.metrics.clone()).map_err(|error| no_thread(&error))?;
+        let supervised =
+            plugin::Config { tell: diary.tell(), ..supervisor_config(&config, &around.source.env, &folders) };
+        let supervisor = Arc::new(Supervisor::new(hub.clone(), supervised));
         let house = House::new(supervisor.clone());
         let broadcasters = reload::prepare(&supervisor, &loaded).map_err(StartError::Config)?;
         let runtime = runtime()?;
@@ -144,6 +149,7 @@ impl App {
             server,
             admin,
             house,
+            diary,
             runtime,
             _deadlines: deadlines,
             _vigil: vigil,
@@ -222,7 +228,9 @@ impl App {
         self.around.systemd.stopping();
         self.house.set_phase(Phase::Draining);
         tracing::info!(deadline_s = time.as_secs_f64(), "draining");
+        self.diary.draining(time);
         self.server.drain();
+        self.admin.drain();
         for shard in &self.shards {
             shard.drain(began + time.mul_f64(CLIENTS_PART));
         }
@@ -269,6 +277,7 @@ fn supervisor_config(config: &schema::Config, env: &Env, folders: &Folders) -> p
         stream_defaults: crate::hub::settings::Settings::default(),
         timing: Timing::default(),
         clock: Arc::new(SystemClock::default()),
+        tell: plugin::news::nobody(),
     }
 }
 

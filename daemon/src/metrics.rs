@@ -1,6 +1,8 @@
 //! Every metric once: its name, its help, and one function per happening. Handles are made when a thing starts, never on
 //! the way of an event. No topic, user, connection or client is ever a label.
 
+pub mod totals;
+
 use std::time::Duration;
 
 use metrics::{

@@ -43,7 +43,7 @@ fn one_request_or_an_error(dialect: Dialect, text: &str) {
             let message = answer(dialect, &Reply::Refused(refusal));
             assert_eq!((message["type"].get(), raw(&message, "id")), ("\"error\"", mark(&refusal.id)));
         }
-        Ok(Request { id, command: Command::Subscribe { target, since: None } }) => {
+        Ok(Request { id, command: Command::Subscribe { target, since: None, batch: None } }) => {
             let about = About { stream: target.stream(), topics: &[], target: Some(target), session_id: None, id };
             let position = &Position { epoch: "e".into(), seq: 1 };
             let reply = Reply::Subscribed { about, position, begins: Begins::Snapshot };

@@ -8,13 +8,14 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use serde_json::{Value, json};
 
 use super::guard::{Guard, check};
 use super::{Parts, Readiness, connections, figures, process, streams, users};
 use crate::identity::Identity;
 use crate::server::answer::Denied;
+use crate::server::upgrade::{self, Gate};
 use crate::server::{client_log, command, ingest, reads};
 
 /// Prometheus' text format, by its version.
@@ -25,7 +26,7 @@ const READY: &str = "/readyz";
 const BROADCASTERS: &str = "/v1/broadcasters";
 const BROADCASTER: &str = "/v1/broadcasters/{name}";
 /// What the answer to an unknown path names.
-const PATHS: [&str; 21] = [
+const PATHS: [&str; 23] = [
     METRICS,
     HEALTH,
     READY,
@@ -47,14 +48,24 @@ const PATHS: [&str; 21] = [
     ingest::PATH,
     command::PATH,
     client_log::PATH,
+    upgrade::OPERATORS_WEBSOCKET,
+    upgrade::OPERATORS_EVENTS,
 ];
-/// What acts of whoever has come this far are known by.
-const OPERATOR: &str = "admin";
 
-pub fn router(parts: Parts, guard: Arc<Guard>) -> Router {
+/// Who is let in, who becomes a connection, and who everybody is that came so far.
+pub struct Doors {
+    pub guard: Arc<Guard>,
+    pub gate: Arc<Gate>,
+    pub operator: Arc<Identity>,
+}
+
+pub fn router(parts: Parts, doors: Doors) -> Router {
     let publish = ingest::routes(parts.hub.clone(), ingest::Door::Open);
-    let operator = Arc::new(Identity::of_operator(OPERATOR));
+    let operator = doors.operator;
     let command = command::routes(parts.hub.clone(), Arc::new(move |_| Ok(operator.clone())));
+    let connections = [upgrade::OPERATORS_WEBSOCKET, upgrade::OPERATORS_EVENTS]
+        .into_iter()
+        .fold(Router::new(), |router, path| router.route(path, any(upgrade::open)));
     let reads = reads::for_operators(parts.hub.clone());
     Router::new()
         .route(METRICS, get(metrics))
@@ -73,7 +84,8 @@ pub fn router(parts: Parts, guard: Arc<Guard>) -> Router {
         .merge(command)
         .merge(reads)
         .merge(client_log::for_operators())
-        .layer(middleware::from_fn_with_state(guard, check))
+        .merge(connections.with_state(doors.gate))
+        .layer(middleware::from_fn_with_state(doors.guard, check))
 }
 
 async fn metrics(State(parts): State<Parts>) -> Response {

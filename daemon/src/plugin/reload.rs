@@ -1,6 +1,6 @@
 //! From one configuration to the next: everything new is made ready, then all is exchanged, then the old is let go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread;
 
@@ -10,6 +10,7 @@ use self::fresh::Fresh;
 use super::broadcaster::{Order, Phase};
 use super::inputs::Inputs;
 use super::library::Library;
+use super::news::{News, State};
 use super::plan::{Change, Wanted, circle, plan};
 use super::port::Fault;
 use super::saved::Checkpoint;
@@ -107,18 +108,31 @@ impl Supervisor {
         }
         self.declare_disabled(&prepared.disabled);
         running.extend(self.begin(&mut prepared));
-        self.show(&running, &prepared.disabled);
+        let before = self.show(&running, &prepared.disabled);
         self.retire(retired, &running, &prepared.disabled);
+        self.tell_of_others(&before, &prepared.disabled);
         Ok(changes)
     }
 
-    fn show(&self, running: &BTreeMap<String, Running>, disabled: &[Wanted]) {
+    /// Shows what there is from here on, and returns what was shown before.
+    fn show(&self, running: &BTreeMap<String, Running>, disabled: &[Wanted]) -> BTreeMap<String, Shown> {
         let runs = running.iter().map(|(name, one)| {
             let shared = Some(one.broadcaster.shared().clone());
             (name.clone(), Shown { wanted: one.wanted.clone(), shared })
         });
         let rests = disabled.iter().map(|wanted| (wanted.name.clone(), Shown { wanted: wanted.clone(), shared: None }));
-        *self.shown() = runs.chain(rests).collect();
+        std::mem::replace(&mut *self.shown(), runs.chain(rests).collect())
+    }
+
+    /// Tells of those that have no instance that would: disabled ones that are new, and those that are gone.
+    fn tell_of_others(&self, before: &BTreeMap<String, Shown>, disabled: &[Wanted]) {
+        for wanted in disabled.iter().filter(|wanted| !before.contains_key(&wanted.name)) {
+            (self.config.tell)(News::Changed(State::disabled(&wanted.name)));
+        }
+        let names: BTreeSet<String> = self.shown().keys().cloned().collect();
+        for name in before.keys().filter(|name| !names.contains(*name)) {
+            (self.config.tell)(News::Gone(name.clone()));
+        }
     }
 
     fn load(&self, mut wanted: Wanted) -> Result<Loaded, Problem> {

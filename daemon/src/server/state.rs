@@ -16,7 +16,7 @@ use crate::dialect::{Dialect, streams};
 use crate::event::unix_now;
 use crate::hub::log::Answer;
 use crate::hub::pattern::Pattern;
-use crate::hub::stream::Stream;
+use crate::hub::stream::{Stream, reads};
 use crate::hub::{Hub, Wish};
 use crate::identity::Auth;
 use crate::shard::inbox::Endpoint;
@@ -75,7 +75,12 @@ fn state(hub: &Hub, endpoint: &Endpoint) -> streams::State {
 fn records<'a>(streams: impl Iterator<Item = &'a Arc<Stream>>, is_meant: impl Fn(&str) -> bool) -> Bytes {
     let mut joined = BytesMut::new();
     for stream in streams {
-        let wish = Wish { patterns: &[Pattern::whole(stream.name())], audience: "", since: None };
+        let wish = Wish {
+            patterns: &[Pattern::whole(stream.name())],
+            audience: "",
+            since: None,
+            reader: reads::Reader::Client,
+        };
         // A stream that ends just now has no state any more.
         let Ok(Answer::Snapshot(snapshot)) = stream.answer(&wish).map(|answered| answered.answer) else { continue };
         let meant = snapshot.collections().into_iter().filter(|(name, records)| is_meant(name) && !records.is_empty());

@@ -103,14 +103,15 @@ mod tests {
     use crate::hub::log::Answer;
     use crate::hub::pattern::Pattern;
     use crate::hub::settings::Settings;
-    use crate::hub::{Hub, Wish};
+    use crate::hub::{Hub, Reader, Wish};
 
     fn published(payload: &str) -> Arc<Event> {
         let stream = Hub::new("epoch").declare("ticks", Settings::default());
         let draft = Draft { kind: "tick", payload: payload.as_bytes(), ..Draft::default() };
         stream.publish(&draft, None).unwrap();
         let since = Position { epoch: "epoch".into(), seq: 0 };
-        let wish = Wish { patterns: &[Pattern::whole("ticks")], audience: "", since: Some(&since) };
+        let wish =
+            Wish { patterns: &[Pattern::whole("ticks")], audience: "", reader: Reader::Client, since: Some(&since) };
         let Answer::Recovered(mut events) = stream.answer(&wish).unwrap().answer else { panic!() };
         events.remove(0)
     }

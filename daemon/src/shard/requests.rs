@@ -155,7 +155,7 @@ impl<B: Backend> Shard<B> {
         before.into_iter().for_each(|subscription| self.leave(token, subscription));
         self.seat(token, &meant, &subscribed);
         // What has been told of the stream before this one had a seat, it has not heard.
-        if !meant.stream.is_open(&meant.audience) {
+        if !meant.stream.is_open(&meant.audience, meant.reader) {
             self.forget_log(token, subscribed.log);
             return Err(self.unknown(token, target));
         }

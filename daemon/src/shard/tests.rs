@@ -32,7 +32,7 @@ use crate::hub::settings::{Lag, Settings, Source};
 use crate::hub::stream::Stream;
 use crate::hub::targets::Outlet;
 use crate::hub::template::Template;
-use crate::hub::{Hub, Wish};
+use crate::hub::{Hub, Reader, Wish};
 use crate::rate::Rate;
 
 /// What these tests are not about is not refused.
@@ -801,7 +801,7 @@ fn different_patterns_with_a_star_are_bounded_for_all_clients_together() {
     let outlet: Arc<dyn Outlet> = Inbox::new(7, usize::MAX).unwrap().0;
     let patterns: Vec<Pattern> =
         (0..MAX_PATTERNS).map(|number| Pattern::parse(&format!("bars:*:{number}")).unwrap()).collect();
-    bars.subscribe(&Wish { patterns: &patterns, audience: "", since: None }, &outlet).unwrap();
+    bars.subscribe(&Wish { patterns: &patterns, audience: "", reader: Reader::Client, since: None }, &outlet).unwrap();
     let mut client = house.greeted();
     client.say(&json!({"type": "subscribe", "topic": "bars:*:more", "id": 1}));
     let expected = r#"{"type":"error","stream":"bars","session_id":null,"data":{"code":"too_many_subscriptions","message":"the stream's subscribers use 1000 different patterns with * already; subscribe to topics, or to the whole stream"},"timestamp":"TIME","id":1}"#;

@@ -95,7 +95,8 @@ impl<B: Backend> Shard<B> {
         for log in logs {
             let Some(routes) = self.groups.log(log) else { continue };
             let (stream, audience) = (routes.stream.clone(), routes.audience.clone());
-            let wish = Wish { patterns: &self.patterns_of(token, log), audience: &audience, since: None };
+            let (patterns, reader) = (self.patterns_of(token, log), self.visitor(token).reader());
+            let wish = Wish { patterns: &patterns, audience: &audience, reader, since: None };
             let Ok(answered) = stream.answer(&wish) else { continue }; // its end is on its way here
             self.catch_up_to(token, &answered);
             let Some(loss) = self.connections[token].take_loss(log) else { continue }; // told with the stream's end

@@ -21,6 +21,7 @@ mod clients;
 mod closing;
 mod commands;
 mod dialogue;
+mod diary;
 mod documents;
 mod echo;
 mod encrypted;
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         clients::tests(),
         closing::tests(),
         commands::tests(),
+        diary::tests(),
         documents::tests(),
         encrypted::tests(),
         events::tests(),

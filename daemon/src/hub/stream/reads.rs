@@ -17,7 +17,7 @@ use crate::hub::settings::Source;
 pub enum Reader {
     /// Only what clients may see at this moment.
     Client,
-    /// Every log of every stream.
+    /// Every log of every stream; to subscribe to, what is no user's own.
     Operator,
 }
 
@@ -145,7 +145,7 @@ impl Inner {
     /// Reads a log as it is now. An audience that has none yet has nothing to show, and gets none by being asked for.
     fn read<R>(&mut self, sight: &Sight<'_>, stream: &Stream, read: impl FnOnce(&Log) -> R) -> Result<R, Refused> {
         let is_open = match sight.reader {
-            Reader::Client => self.is_open(sight.audience),
+            Reader::Client => self.is_open(sight.audience, sight.reader),
             Reader::Operator => self.source != Source::Removed,
         };
         if !is_open {
