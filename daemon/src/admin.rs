@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use self::guard::Guard;
 pub use self::guard::Token;
+use crate::describe::Catalogue;
 use crate::hub::Hub;
 use crate::server::http::Front;
 use crate::server::listen::{self, ListenError, Listeners};
@@ -60,6 +61,8 @@ pub struct Readiness {
 pub struct Parts {
     pub hub: Arc<Hub>,
     pub house: Arc<dyn House>,
+    /// What is told of streams and endpoints.
+    pub catalogue: Arc<Catalogue>,
     pub metrics: PrometheusHandle,
 }
 

@@ -20,6 +20,7 @@ use self::vigil::{Vigil, Watched};
 use crate::admin::{self, Admin};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::{self, Loaded, Paint, Source, schema};
+use crate::describe::{Catalogue, Declarations, Reader};
 use crate::folders::{Env, Folders};
 use crate::hub::Hub;
 use crate::log::Levels;
@@ -102,7 +103,8 @@ impl App {
         // Addresses are taken before broadcasters begin, since that may fail, and served after, so that the first client
         // finds every record.
         let listening = server.prepare(settings).map_err(StartError::Listen)?;
-        let admin_parts = admin::Parts { hub: hub.clone(), house: house.clone(), metrics: around.metrics.clone() };
+        let (catalogue, metrics) = (server.catalogue(), around.metrics.clone());
+        let admin_parts = admin::Parts { hub: hub.clone(), house: house.clone(), catalogue, metrics };
         let admin_config = reload::admin(&config, &around.source.env).map_err(StartError::System)?;
         let admin = Admin::start(admin_config, admin_parts).map_err(StartError::Admin)?;
         reload::commit(&supervisor, &hub, broadcasters).map_err(|problems| {
@@ -212,10 +214,22 @@ impl App {
 
 /// Loads every plugin and checks every setting, without running anything.
 pub fn check(source: &Source, loaded: &Loaded) -> Result<(), StartError> {
+    declarations(source, loaded).map(drop)
+}
+
+/// What the configured streams and endpoints are, without running anything.
+pub fn declarations(source: &Source, loaded: &Loaded) -> Result<Declarations, StartError> {
     let folders = Folders::shared(&source.env).map_err(StartError::Folder)?;
     let hub = Hub::new("check");
     let supervisor = Supervisor::new(hub.clone(), supervisor_config(&loaded.config, &source.env, &folders));
-    reload::prepare(&supervisor, loaded).map(drop).map_err(StartError::Config)
+    let broadcasters = reload::prepare(&supervisor, loaded).map_err(StartError::Config)?;
+    for (name, settings) in broadcasters.streams(&supervisor) {
+        hub.declare(&name, settings);
+    }
+    let server = parts::server(&loaded.config, 0);
+    let catalogue = Catalogue::new(hub);
+    catalogue.set_doors(server.doors(|listener| listener.to_owned()));
+    Ok(catalogue.declarations(Reader::Operator))
 }
 
 /// Eight letters and digits that no earlier start had, in all likelihood.

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::event::{Event, Position};
@@ -136,7 +138,9 @@ pub struct Refusal {
 }
 
 /// The error codes of the native protocol, which every dialect maps to its own words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "ErrorCode")]
 pub enum Code {
     InvalidJson,
     InvalidMessage,

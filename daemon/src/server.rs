@@ -6,9 +6,11 @@ pub mod ingest;
 pub mod limits;
 pub mod listen;
 pub mod origin;
+pub mod routes;
 pub mod shares;
 pub mod upgrade;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +20,10 @@ use tokio::runtime::Handle;
 use self::http::Front;
 use self::listen::{ListenError, Listeners};
 use self::upgrade::Gate;
+use crate::describe::{Catalogue, Door, Reader};
 use crate::dialect::Dialect;
 use crate::hub::Hub;
-use crate::shard::inbox::Inbox;
+use crate::shard::inbox::{Endpoint, Inbox};
 
 /// What config says about the listeners and their endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,11 +49,30 @@ pub struct EndpointConfig {
     pub streams: Vec<String>,
 }
 
+impl Config {
+    /// The endpoints with the addresses that they are at; `bound` says what became of an address of the configuration.
+    pub fn doors(&self, bound: impl Fn(&str) -> String) -> Vec<Door> {
+        let door = |config: &EndpointConfig| {
+            let is_here = |listener: &&String| config.listen.as_ref().is_none_or(|only| only == *listener);
+            let addresses = self.listen.iter().filter(is_here).map(|listener| bound(listener)).collect();
+            Door { endpoint: Arc::new(config.endpoint()), addresses }
+        };
+        self.endpoints.iter().map(door).collect()
+    }
+}
+
+impl EndpointConfig {
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint { path: self.path.clone(), dialect: self.dialect, streams: self.streams.clone() }
+    }
+}
+
 /// The running listeners.
 pub struct Server {
     front: Arc<Front>,
     gate: Arc<Gate>,
     listeners: Listeners,
+    catalogue: Arc<Catalogue>,
 }
 
 /// A new configuration whose addresses are bound already.
@@ -62,12 +84,15 @@ pub struct Prepared {
 impl Server {
     /// Listens and hands every client to one of the shards. `runtime` serves what is HTTP.
     pub fn start(config: Config, hub: Arc<Hub>, shards: Vec<Arc<Inbox>>, runtime: Handle) -> Result<Self, ListenError> {
-        let gate = Gate::new(shards);
+        let catalogue = Catalogue::new(hub.clone());
         let routes = ingest::routes(hub, ingest::Door::NeedsToken);
-        let router = Router::new().fallback(upgrade::open).with_state(gate.clone()).merge(routes);
+        let routes = routes.described("client listener", catalogue.clone(), Reader::Client);
+        let gate = Gate::new(shards, routes.spoken());
+        let router = routes.into_router();
+        let router = Router::new().fallback(upgrade::open).with_state(gate.clone()).merge(router);
         let front = Front::new(router, config.header_timeout);
         let listeners = Listeners::new("server.listen", front.clone(), runtime);
-        let server = Self { front, gate, listeners };
+        let server = Self { front, gate, listeners, catalogue };
         let prepared = server.prepare(config)?;
         server.commit(prepared);
         Ok(server)
@@ -81,12 +106,20 @@ impl Server {
 
     /// The second half, which cannot fail. Connections keep their endpoints, also those of a listener that goes.
     pub fn commit(&self, prepared: Prepared) {
+        let config = prepared.config.clone();
         let Config { endpoints, origins, max_connections, max_per_ip, header_timeout, .. } = prepared.config;
         self.gate.set(&endpoints, &origins);
         self.gate.limits.set(max_connections, max_per_ip);
         self.front.set_header_timeout(header_timeout);
         self.front.set_max_per_address(max_per_ip);
         self.listeners.commit(prepared.listeners);
+        let bound: BTreeMap<String, String> = config.listen.iter().cloned().zip(self.addresses()).collect();
+        self.catalogue.set_doors(config.doors(|address| bound.get(address).map_or(address, String::as_str).to_owned()));
+    }
+
+    /// What is told of streams and endpoints.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.catalogue.clone()
     }
 
     /// The addresses as they were bound, with the port that the kernel chose where config says 0.

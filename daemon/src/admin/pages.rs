@@ -8,42 +8,39 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use serde_json::{Value, json};
 
 use super::guard::{Guard, check};
 use super::{Parts, Readiness, process};
+use crate::describe::Reader;
 use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
 use crate::server::answer::Denied;
 use crate::server::ingest;
+use crate::server::routes::{Routes, table};
 
 /// Prometheus' text format, by its version.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-const METRICS: &str = "/metrics";
-const HEALTH: &str = "/healthz";
-const READY: &str = "/readyz";
-const BROADCASTERS: &str = "/v1/broadcasters";
-const BROADCASTER: &str = "/v1/broadcasters/{name}";
-const STREAMS: &str = "/v1/streams";
-const STREAM: &str = "/v1/streams/{name}";
-/// What the answer to an unknown path names.
-const PATHS: [&str; 8] = [METRICS, HEALTH, READY, BROADCASTERS, BROADCASTER, STREAMS, STREAM, ingest::PATH];
 
 pub fn router(parts: Parts, guard: Arc<Guard>) -> Router {
     let publish = ingest::routes(parts.hub.clone(), ingest::Door::Open);
-    Router::new()
-        .route(METRICS, get(metrics))
-        .route(HEALTH, get(health))
-        .route(READY, get(ready))
-        .route(BROADCASTERS, get(broadcasters))
-        .route(BROADCASTER, get(broadcaster))
-        .route(STREAMS, get(streams))
-        .route(STREAM, get(stream))
-        .method_not_allowed_fallback(only_get)
-        .fallback(unknown_path)
+    let catalogue = parts.catalogue.clone();
+    let routes = Routes::new()
+        .serve(&table::METRICS, metrics)
+        .serve(&table::HEALTH, health)
+        .serve(&table::READY, ready)
+        .serve(&table::BROADCASTERS, broadcasters)
+        .serve(&table::BROADCASTER, broadcaster)
+        .serve(&table::STREAMS, streams)
+        .serve(&table::STREAM, stream)
         .with_state(parts)
         .merge(publish)
+        .described("admin listener", catalogue, Reader::Operator)
+        .otherwise(only_get);
+    let paths: Arc<str> = routes.spoken().join(", ").into();
+    routes
+        .into_router()
+        .fallback(move |uri| unknown_path(uri, paths.clone()))
         .layer(middleware::from_fn_with_state(guard, check))
 }
 
@@ -73,7 +70,11 @@ async fn broadcaster(State(parts): State<Parts>, Path(name): Path<String>) -> Re
     match parts.house.broadcaster(&name) {
         Some(found) => Ok(Json(found)),
         None => {
-            let message = format!("no broadcaster is called \"{}\"; {BROADCASTERS} lists them", name.escape_debug());
+            let message = format!(
+                "no broadcaster is called \"{}\"; {} lists them",
+                name.escape_debug(),
+                table::BROADCASTERS.path
+            );
             Err(Denied::new(StatusCode::NOT_FOUND, "unknown_broadcaster", message))
         }
     }
@@ -99,8 +100,8 @@ async fn only_get() -> Denied {
         .with(header::ALLOW, "GET, HEAD")
 }
 
-async fn unknown_path(uri: Uri) -> Denied {
-    let message = format!("nothing is at {}; valid paths: {}", uri.path(), PATHS.join(", "));
+async fn unknown_path(uri: Uri, paths: Arc<str>) -> Denied {
+    let message = format!("nothing is at {}; valid paths: {paths}", uri.path());
     Denied::new(StatusCode::NOT_FOUND, "unknown_path", message)
 }
 

@@ -221,9 +221,13 @@ mod tests {
     #[test]
     fn a_pattern_covers_what_names_no_more() {
         let covers = |ours: &str, theirs: &str| Pattern::parse(ours).unwrap().covers(&Pattern::parse(theirs).unwrap());
-        for (ours, theirs) in
-            [("bars", "bars"), ("bars", "bars:*:1"), ("bars:*:1", "bars:A:1"), ("bars:*:*", "bars:*:1"), ("bars:A", "bars:A")]
-        {
+        for (ours, theirs) in [
+            ("bars", "bars"),
+            ("bars", "bars:*:1"),
+            ("bars:*:1", "bars:A:1"),
+            ("bars:*:*", "bars:*:1"),
+            ("bars:A", "bars:A"),
+        ] {
             assert!(covers(ours, theirs), "{ours} {theirs}");
         }
         for (ours, theirs) in [

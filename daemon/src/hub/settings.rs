@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use broadcastd_plugin_api::{CommandSpec, KindSpec};
+
 use super::log::Limits;
 use super::template::Template;
 
@@ -18,8 +20,9 @@ pub struct Settings {
     pub limits: Limits,
     /// Input bytes kept for listeners; a publisher is refused beyond.
     pub listen_buffer: usize,
-    /// Which collection the records of a kind belong to.
-    pub collections: BTreeMap<String, String>,
+    /// What is published to it, as far as its publisher declares that, and what it can be asked for.
+    pub kinds: BTreeMap<String, KindSpec>,
+    pub commands: BTreeMap<String, CommandSpec>,
     /// Private streams: kinds that may go to every audience at once.
     pub broadcast: BTreeSet<String>,
     /// How long a publish id is remembered.
@@ -35,7 +38,8 @@ impl Default for Settings {
             lag: Lag::Resync,
             limits: Limits::default(),
             listen_buffer: 64 << 20,
-            collections: BTreeMap::new(),
+            kinds: BTreeMap::new(),
+            commands: BTreeMap::new(),
             broadcast: BTreeSet::new(),
             dedup: Duration::from_secs(300),
         }

@@ -7,22 +7,17 @@ mod timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
-use axum::routing::post;
 
 use self::batch::Batch;
 use super::answer::Denied;
+use super::routes::{Routes, table};
 use crate::hub::Hub;
 use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
-
-/// Where the route is, as messages name it.
-pub const PATH: &str = "POST /v1/streams/{stream}/publish";
-const ROUTE: &str = "/v1/streams/{stream}/publish";
 
 /// The bytes of one request: some 10,000 events of a usual size, and little enough to hold many requests at once.
 pub const MAX_BODY_BYTES: usize = 8 << 20;
@@ -55,8 +50,8 @@ enum Form {
 }
 
 /// The publish route, for any listener.
-pub fn routes(hub: Arc<Hub>, door: Door) -> Router {
-    Router::new().route(ROUTE, post(publish).fallback(only_post)).with_state(Ingest { hub, door })
+pub fn routes(hub: Arc<Hub>, door: Door) -> Routes {
+    Routes::new().serve(&table::PUBLISH, publish).otherwise(only_post).with_state(Ingest { hub, door })
 }
 
 async fn publish(

@@ -27,6 +27,7 @@ use crate::websocket::handshake;
 /// Decides who becomes a connection of which shard.
 pub struct Gate {
     shards: Vec<Arc<Inbox>>,
+    pages: Vec<String>,
     pub limits: Arc<Limits>,
     rules: RwLock<Arc<Rules>>,
     closed: AtomicBool,
@@ -37,6 +38,8 @@ pub struct Gate {
 struct Rules {
     routes: Vec<Route>,
     origins: Vec<String>,
+    /// What else is here, as messages name it.
+    pages: Vec<String>,
 }
 
 struct Route {
@@ -53,13 +56,15 @@ struct Entry {
 }
 
 impl Gate {
-    pub fn new(shards: Vec<Arc<Inbox>>) -> Arc<Self> {
+    /// `pages` are the routes beside the endpoints, as messages name them.
+    pub fn new(shards: Vec<Arc<Inbox>>, pages: Vec<String>) -> Arc<Self> {
         let limits = Limits::new(shards.len());
-        Arc::new(Self { shards, limits, rules: RwLock::default(), closed: AtomicBool::new(false) })
+        Arc::new(Self { shards, pages, limits, rules: RwLock::default(), closed: AtomicBool::new(false) })
     }
 
     pub fn set(&self, endpoints: &[EndpointConfig], origins: &[String]) {
-        let rules = Rules { routes: endpoints.iter().map(Route::new).collect(), origins: origins.to_vec() };
+        let routes = endpoints.iter().map(Route::new).collect();
+        let rules = Rules { routes, origins: origins.to_vec(), pages: self.pages.clone() };
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
     }
 
@@ -126,7 +131,7 @@ impl Rules {
                 .iter()
                 .map(|route| format!("{} ({})", route.endpoint.path, route.endpoint.dialect.name()))
                 .collect();
-            paths.push(super::ingest::PATH.to_owned());
+            paths.extend_from_slice(&self.pages);
             let message = format!("nothing is at {path}; valid paths: {}", paths.join(", "));
             return Err(Denied::new(StatusCode::NOT_FOUND, "unknown_path", message));
         };
@@ -151,9 +156,8 @@ impl Rules {
 
 impl Route {
     fn new(config: &EndpointConfig) -> Self {
-        let EndpointConfig { path, listen, dialect, streams } = config.clone();
-        let connections = count::connections(&path, dialect.name());
-        Self { listener: listen, endpoint: Arc::new(Endpoint { path, dialect, streams }), connections }
+        let connections = count::connections(&config.path, config.dialect.name());
+        Self { listener: config.listen.clone(), endpoint: Arc::new(config.endpoint()), connections }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use broadcastd::admin::guard::Token;
 use broadcastd::admin::{self, Admin, Parts, Readiness};
+use broadcastd::describe::Catalogue;
 use broadcastd::event::{Draft, Flags};
 use broadcastd::hub::Hub;
 use broadcastd::hub::settings::{Settings, Source};
@@ -89,7 +90,7 @@ impl Drop for Running {
 }
 
 fn parts(hub: &Arc<Hub>, house: Arc<Told>) -> Parts {
-    Parts { hub: hub.clone(), house, metrics: METRICS.clone() }
+    Parts { hub: hub.clone(), house, catalogue: Catalogue::new(hub.clone()), metrics: METRICS.clone() }
 }
 
 fn alone() -> Running {

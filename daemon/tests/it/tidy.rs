@@ -44,6 +44,7 @@ const LAYERS: &[&[&str]] = &[
     &["cli", "config", "folders", "log"],
     &["admin"],
     &["server"],
+    &["describe"],
     &["plugin", "shard"],
     &["identity"],
     &["hub", "dialect"],
