@@ -17,7 +17,7 @@ use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
 use crate::server::answer::Denied;
 use crate::server::ingest;
-use crate::server::routes::{Routes, table};
+use crate::server::routes::{Routes, only_get, table};
 
 /// Prometheus' text format, by its version.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -33,10 +33,10 @@ pub fn router(parts: Parts, guard: Arc<Guard>) -> Router {
         .serve(&table::BROADCASTER, broadcaster)
         .serve(&table::STREAMS, streams)
         .serve(&table::STREAM, stream)
+        .otherwise(only_get)
         .with_state(parts)
         .merge(publish)
-        .described("admin listener", catalogue, Reader::Operator)
-        .otherwise(only_get);
+        .described("admin listener", catalogue, Reader::Operator);
     let paths: Arc<str> = routes.spoken().join(", ").into();
     routes
         .into_router()
@@ -93,11 +93,6 @@ async fn stream(State(parts): State<Parts>, Path(name): Path<String>) -> Result<
     let valid: Vec<&str> = streams.iter().map(|stream| &**stream.name()).collect();
     let message = format!("unknown stream \"{}\"; streams: {}", name.escape_debug(), valid.join(", "));
     Err(Denied::new(StatusCode::NOT_FOUND, "unknown_stream", message))
-}
-
-async fn only_get() -> Denied {
-    Denied::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this page is read with GET")
-        .with(header::ALLOW, "GET, HEAD")
 }
 
 async fn unknown_path(uri: Uri, paths: Arc<str>) -> Denied {

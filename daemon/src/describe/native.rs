@@ -306,3 +306,129 @@ pub struct Error {
     #[schemars(with = "u64")]
     pub retry_ms: Option<u64>,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use serde_json::json;
+    use serde_json::value::to_raw_value;
+
+    use super::*;
+    use crate::dialect::{self, About, Begins, Cause, Loss, Refusal, Reply, RequestId, Target as Named};
+    use crate::event;
+
+    /// The message as the codec writes it, read as what it is described as; and all that it has is described.
+    fn read(reply: &Reply<'_>) -> Envelope {
+        let text = dialect::native::reply(reply, 0);
+        let value: Value = serde_json::from_slice(&text).unwrap();
+        let message: Envelope = serde_json::from_value(value.clone()).unwrap();
+        let (data, described) = match message.kind.as_str() {
+            "response" => (serde_json::from_value::<Response>(message.data.clone()).map(drop), schema::<Response>()),
+            "status" => (serde_json::from_value::<Status>(message.data.clone()).map(drop), schema::<Status>()),
+            "error" => (serde_json::from_value::<Error>(message.data.clone()).map(drop), schema::<Error>()),
+            "full_update" => (Ok(()), json!({"properties": value["data"]})),
+            other => panic!("{other} is not described"),
+        };
+        data.unwrap_or_else(|error| panic!("{value}: {error}"));
+        let variants = described["oneOf"].as_array().cloned().unwrap_or_else(|| vec![described]);
+        let status = &value["data"]["status"];
+        let own =
+            variants.iter().find(|one| status.is_null() || one["properties"]["status"]["const"] == *status).unwrap();
+        for (field, _) in value["data"].as_object().unwrap() {
+            assert!(own["properties"].get(field).is_some(), "{field} of {value} is not described");
+        }
+        for required in own["required"].as_array().into_iter().flatten() {
+            assert!(value["data"].get(required.as_str().unwrap()).is_some(), "{required} is not in {value}");
+        }
+        message
+    }
+
+    #[test]
+    fn all_that_the_codec_writes_is_described() {
+        let id: RequestId = Some(to_raw_value("1").unwrap());
+        let (streams, topics): ([Arc<str>; 1], [Arc<str>; 2]) =
+            (["bars".into()], ["bars:A:1".into(), "bars:B:1".into()]);
+        let position = event::Position { epoch: "e".into(), seq: 7 };
+        let spelled = Some(to_raw_value(&json!({"symbol": "A"})).unwrap());
+        let params = Named::Params { stream: "bars".to_owned(), params: BTreeMap::new(), spelled };
+        let topic = Named::Topic("bars:%41:1".to_owned());
+        let about =
+            |target, topics| About { stream: "bars", topics, target: Some(target), session_id: Some("s"), id: &id };
+        let (one, several) = (about(&topic, &topics[..1]), about(&params, &topics[..]));
+        let lost = |policy| Loss { policy, events: 3, from: 1, to: 3 };
+        let refusal = Refusal {
+            code: Code::RateLimited,
+            message: "slower".to_owned(),
+            stream: None,
+            retry: Some(Duration::from_millis(20)),
+            id: id.clone(),
+        };
+        let collections = [("bars".into(), "{}".into())];
+        let (asked, resync) = (Cause::Asked, Cause::Resync);
+        for reply in [
+            Reply::Connected { client_id: "c", heartbeat: Duration::from_secs(30), streams: &streams },
+            Reply::Subscribed { about: one, position: &position, begins: Begins::Snapshot },
+            Reply::Subscribed { about: several, position: &position, begins: Begins::Recovered },
+            Reply::FullUpdate { about: one, position: &position, collections: &collections, cause: asked },
+            Reply::FullUpdate { about: several, position: &position, collections: &collections, cause: resync },
+            Reply::Unsubscribed { about: several },
+            Reply::Snapshot { about: one, position: &position },
+            Reply::Streams { streams: &streams, id: &id },
+            Reply::Pong { id: &id },
+            Reply::Lagged { stream: "bars", loss: &lost("latest") },
+            Reply::Lagged { stream: "bars", loss: &lost("resync") },
+            Reply::NoSource { stream: "bars", reason: "it stopped" },
+            Reply::SourceBack { stream: "bars" },
+            Reply::Refused(&refusal),
+        ] {
+            read(&reply);
+            // A new reply stands in the list above, too.
+            match reply {
+                Reply::Connected { .. } | Reply::Subscribed { .. } | Reply::FullUpdate { .. } => {}
+                Reply::Unsubscribed { .. } | Reply::Snapshot { .. } | Reply::Streams { .. } | Reply::Pong { .. } => {}
+                Reply::Lagged { .. } | Reply::NoSource { .. } | Reply::SourceBack { .. } | Reply::Refused(_) => {}
+            }
+        }
+    }
+
+    #[test]
+    fn the_codec_reads_every_command_that_is_described() {
+        let target = Target { topic: Some("bars:A:1".to_owned()), ..Target::default() };
+        let params = BTreeMap::from([
+            ("symbol".to_owned(), Param::Several(vec![Scalar::Text("A".to_owned()), Scalar::Flag(true)])),
+            ("resolution".to_owned(), Param::One(Scalar::Number(5.into()))),
+        ]);
+        let by_params = Target { stream: Some("bars".to_owned()), params: Some(params), ..Target::default() };
+        let since = Some(Position { epoch: "e".to_owned(), seq: 7 });
+        let commands = [
+            Command::Subscribe { target: target.clone(), since, id: Some(Id::Number(1.into())) },
+            Command::Subscribe { target: by_params, since: None, id: Some(Id::Text("2".to_owned())) },
+            Command::Unsubscribe { target: target.clone(), id: None },
+            Command::Snapshot { target, id: None },
+            Command::Streams { id: None },
+            Command::Ping { id: None },
+        ];
+        for command in commands {
+            let value = serde_json::to_value(&command).unwrap();
+            let read = dialect::native::parse(&value.to_string()).remove(0);
+            let read = read.unwrap_or_else(|refusal| panic!("{value}: {}", refusal.message));
+            assert_eq!(read.command.kind(), value["type"], "{value}");
+        }
+        let all = schema::<Command>();
+        let words =
+            all["oneOf"].as_array().unwrap().iter().map(|one| one["properties"]["type"]["const"].as_str().unwrap());
+        for word in words {
+            let refused = dialect::native::parse(&format!("{{\"type\":\"{word}\"}}")).remove(0).err();
+            assert!(refused.is_none_or(|refusal| refusal.code != Code::UnknownType), "{word}");
+        }
+    }
+
+    #[test]
+    fn codes_are_described_as_they_are_written() {
+        for code in schema::<Code>()["enum"].as_array().unwrap() {
+            assert_eq!(serde_json::from_value::<Code>(code.clone()).unwrap().text(), code);
+        }
+    }
+}

@@ -182,3 +182,6 @@ fn object(types: &mut Types, about: &str, words: &[&str], fields: &[String]) -> 
 fn alias(types: &mut Types, about: &str, name: &str, one: &Type) {
     types.push(&format!("{}export type {name} ={};\n\n", doc(about), one.behind()));
 }
+
+#[cfg(test)]
+mod tests;

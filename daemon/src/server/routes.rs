@@ -6,11 +6,12 @@ pub mod table;
 use std::sync::Arc;
 
 use axum::handler::Handler;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, on};
 use axum::{Json, Router};
 
+use super::answer::Denied;
 use crate::describe::asyncapi::asyncapi;
 use crate::describe::openapi::{Method, Route, openapi};
 use crate::describe::{Catalogue, Reader};
@@ -73,7 +74,8 @@ impl Routes {
             let document = document.clone();
             async { ([(header::CONTENT_TYPE, "application/json")], document).into_response() }
         };
-        self.merge(Routes::new().serve(&table::ASYNCAPI, streams).serve(&table::OPENAPI, routes))
+        let own = Routes::new().serve(&table::ASYNCAPI, streams).serve(&table::OPENAPI, routes);
+        self.merge(own.otherwise(only_get))
     }
 
     /// The routes as messages name them.
@@ -84,4 +86,10 @@ impl Routes {
     pub fn into_router(self) -> Router {
         self.router
     }
+}
+
+/// What a page answers to a method that is not for reading.
+pub async fn only_get() -> Denied {
+    Denied::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this page is read with GET")
+        .with(header::ALLOW, "GET, HEAD")
 }

@@ -154,7 +154,7 @@ fn unknown_paths_and_methods_are_told_the_right_ones() {
     assert_eq!(unknown.status, 404);
     assert_eq!(
         unknown.body,
-        r#"{"error":{"code":"unknown_path","message":"nothing is at /nope; valid paths: /metrics, /healthz, /readyz, /v1/broadcasters, /v1/broadcasters/{name}, /v1/streams, /v1/streams/{name}, POST /v1/streams/{stream}/publish"}}"#
+        r#"{"error":{"code":"unknown_path","message":"nothing is at /nope; valid paths: /metrics, /healthz, /readyz, /v1/broadcasters, /v1/broadcasters/{name}, /v1/streams, /v1/streams/{name}, POST /v1/streams/{stream}/publish, /v1/asyncapi.json, /v1/openapi.json"}}"#
     );
     let wrong = post(&admin.address, "/v1/streams", "application/json", b"{}");
     assert_eq!((wrong.status, wrong.header("allow")), (405, Some("GET, HEAD")));

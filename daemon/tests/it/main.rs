@@ -17,6 +17,7 @@ mod bad_reload;
 mod broadcasters;
 mod clients;
 mod closing;
+mod descriptions;
 mod documents;
 mod echo;
 mod foreign;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         broadcasters::tests(),
         clients::tests(),
         closing::tests(),
+        descriptions::tests(),
         documents::tests(),
         foreign::tests(),
         fuzzing::tests(),
