@@ -23,6 +23,7 @@ use crate::config::{self, Loaded, Paint, Source, schema};
 use crate::describe::{Catalogue, Declarations, Reader};
 use crate::folders::{Env, Folders};
 use crate::hub::Hub;
+use crate::identity::Verifier;
 use crate::log::Levels;
 use crate::plugin::timing::{SystemClock, Timing};
 use crate::plugin::{self, Supervisor};
@@ -89,7 +90,8 @@ impl App {
         let folders = Folders::open(&around.source.env).map_err(StartError::Folder)?;
         let config = loaded.config.clone();
         let hub = Hub::new(&epoch());
-        let shards = start_shards(&config, &hub)?;
+        let verifier = Arc::new(Verifier::default());
+        let shards = start_shards(&config, &hub, &verifier)?;
         let supervisor =
             Arc::new(Supervisor::new(hub.clone(), supervisor_config(&config, &around.source.env, &folders)));
         let house = House::new(supervisor.clone());
@@ -98,7 +100,8 @@ impl App {
         let inboxes: Vec<_> = shards.iter().map(|shard| shard.inbox.clone()).collect();
         let settings = parts::server(&config, parts::max_connections(&config.hub));
         let closed = server::Config { listen: Vec::new(), ..settings.clone() };
-        let server = Server::start(closed, hub.clone(), inboxes.clone(), runtime.handle().clone());
+        let served = server::Parts { hub: hub.clone(), shards: inboxes.clone(), verifier };
+        let server = Server::start(closed, served, runtime.handle().clone());
         let server = Arc::new(server.map_err(StartError::Listen)?);
         // Addresses are taken before broadcasters begin, since that may fail, and served after, so that the first client
         // finds every record.
@@ -237,11 +240,12 @@ fn epoch() -> String {
     std::iter::repeat_with(fastrand::alphanumeric).take(8).collect()
 }
 
-fn start_shards(config: &schema::Config, hub: &Arc<Hub>) -> Result<Vec<Handle>, StartError> {
+fn start_shards(config: &schema::Config, hub: &Arc<Hub>, verifier: &Arc<Verifier>) -> Result<Vec<Handle>, StartError> {
     hub.memory().set_bound(parts::memory(&config.hub));
     let granted = parts::shard(&config.hub);
     let count = parts::shard_count(&config.server);
-    let shards: Result<_, _> = (0..count).map(|index| Handle::start(index, granted, hub.clone())).collect();
+    let shards: Result<_, _> =
+        (0..count).map(|index| Handle::start(index, granted, hub.clone(), verifier.clone())).collect();
     shards.map_err(|error| StartError::System(format!("cannot start a shard: {error}")))
 }
 

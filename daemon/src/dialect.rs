@@ -2,6 +2,7 @@
 //! in, commands out; events and replies in, text out.
 
 pub mod native;
+pub mod sse;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,51 +13,128 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::event::{Event, Position};
+use crate::event::{Event, Format, Position};
 
-/// A wire format. Each has a slot of its own for the encoding that an event carries.
+/// A wire format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Dialect {
     Native,
+    /// The native messages as server-sent events.
+    Sse,
 }
 
 impl Dialect {
     pub fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
+            Self::Sse => "sse",
         }
     }
 
-    /// Where an event keeps its encoding in this dialect.
-    pub fn slot(self) -> usize {
-        self as usize
+    /// Whether what is said travels in WebSocket frames; else it is an HTTP answer that does not end.
+    pub fn is_framed(self) -> bool {
+        self != Self::Sse
     }
 
     /// The WebSocket subprotocols that a client may ask for by name.
     pub fn subprotocols(self) -> &'static [&'static str] {
         match self {
             Self::Native => &[native::SUBPROTOCOL],
+            Self::Sse => &[],
+        }
+    }
+
+    /// What a connection asks for by being opened. `served` are the names of the endpoint's streams.
+    pub fn opening(self, _served: &[String]) -> Vec<Command> {
+        match self {
+            Self::Native | Self::Sse => Vec::new(),
         }
     }
 
     /// The requests in one text message, in order.
-    pub fn parse(self, text: &str) -> Vec<Result<Request, Refusal>> {
+    pub fn parse(self, text: &str, _served: &[String]) -> Vec<Result<Request, Refusal>> {
         match self {
             Self::Native => native::parse(text),
+            Self::Sse => Vec::new(),
         }
+    }
+
+    /// What the reply is in this dialect, stamped with the time in nanoseconds since 1970.
+    pub fn reply(self, reply: &Reply<'_>, unix_ns: i64) -> Said {
+        match self {
+            Self::Native => Said::Texts(vec![native::reply(reply, unix_ns)]),
+            Self::Sse => Said::Texts(vec![sse::reply(reply, unix_ns)]),
+        }
+    }
+
+    /// Whether a subscription begins with what there is, unless config says otherwise.
+    pub fn begins_with_snapshot(self) -> bool {
+        match self {
+            Self::Native | Self::Sse => true,
+        }
+    }
+
+    /// The client's own spelling of a topic, where events have to repeat it.
+    pub fn spelled_topic(self, _target: &Target) -> Option<Arc<str>> {
+        match self {
+            Self::Native | Self::Sse => None,
+        }
+    }
+
+    /// Whether a client may say who it is after it has come in.
+    pub fn can_authenticate(self) -> bool {
+        match self {
+            Self::Native => true,
+            Self::Sse => false,
+        }
+    }
+
+    /// Whether a client understands that it lost something and sees a snapshot instead. Else it has to come back, and
+    /// begins anew.
+    pub fn can_resync(self) -> bool {
+        match self {
+            Self::Native | Self::Sse => true,
+        }
+    }
+}
+
+/// What a reply becomes: messages, perhaps none, or the end of the connection.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Said {
+    Texts(Vec<Vec<u8>>),
+    Close { code: u16, reason: &'static str },
+}
+
+/// How the events of a subscription are put into words: what their text depends on beside themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Voice {
+    pub dialect: Dialect,
+    /// What the client calls the stream, where that is not its name.
+    pub alias: Option<Arc<str>>,
+    /// The client's own spelling of its topic, in dialects that repeat it with each event.
+    pub topic: Option<Arc<str>>,
+}
+
+impl Voice {
+    /// A dialect without any peculiarity of the client.
+    pub fn of(dialect: Dialect) -> Self {
+        Self { dialect, alias: None, topic: None }
+    }
+
+    /// Where an event keeps its text, if that is the same for all clients of the dialect.
+    pub fn format(&self) -> Option<Format> {
+        let is_common = self.alias.is_none() && self.topic.is_none();
+        is_common.then_some(Format(match self.dialect {
+            Dialect::Native => 0,
+            Dialect::Sse => 1,
+        }))
     }
 
     /// The event's text on the wire.
-    pub fn event(self, event: &Event) -> Vec<u8> {
-        match self {
-            Self::Native => native::event(event),
-        }
-    }
-
-    /// The reply's text on the wire, stamped with the time in nanoseconds since 1970.
-    pub fn reply(self, reply: &Reply<'_>, unix_ns: i64) -> Vec<u8> {
-        match self {
-            Self::Native => native::reply(reply, unix_ns),
+    pub fn event(&self, event: &Event) -> Vec<u8> {
+        match self.dialect {
+            Dialect::Native => native::event(event),
+            Dialect::Sse => sse::event(event),
         }
     }
 }
@@ -72,6 +150,10 @@ pub struct Request {
 
 #[derive(Debug)]
 pub enum Command {
+    /// The client says who it is.
+    Auth {
+        token: String,
+    },
     Subscribe {
         target: Target,
         since: Option<Position>,
@@ -88,6 +170,7 @@ impl Command {
     /// The name that metrics and log lines use.
     pub fn kind(&self) -> &'static str {
         match self {
+            Self::Auth { .. } => "auth",
             Self::Subscribe { .. } => "subscribe",
             Self::Unsubscribe(_) => "unsubscribe",
             Self::Snapshot(_) => "snapshot",
@@ -98,11 +181,17 @@ impl Command {
     }
 }
 
-/// What a subscription names: a topic or pattern, or a stream with parameters for its template.
+/// What a subscription names. Streams are called as the client calls them.
 #[derive(Debug)]
 pub enum Target {
+    /// A topic or a pattern.
     Topic(String),
+    /// A stream with parameters for its template.
     Params { stream: String, params: BTreeMap<String, Vec<String>>, spelled: Option<Box<RawValue>> },
+    /// The topics of a stream with these as their only parts, each taken literally.
+    Parts { stream: String, parts: Vec<String>, spelled: Option<Box<RawValue>> },
+    /// What a stream says to every subscriber, and nothing else of it.
+    Root(String),
 }
 
 impl Target {
@@ -110,14 +199,14 @@ impl Target {
     pub fn stream(&self) -> &str {
         match self {
             Self::Topic(topic) => topic.split_once(':').map_or(topic, |(stream, _)| stream),
-            Self::Params { stream, .. } => stream,
+            Self::Params { stream, .. } | Self::Parts { stream, .. } | Self::Root(stream) => stream,
         }
     }
 
     /// The clients' own trading session that the subscription is about, when it names exactly one.
     pub fn session_id(&self) -> Option<&str> {
         match self {
-            Self::Topic(_) => None,
+            Self::Topic(_) | Self::Parts { .. } | Self::Root(_) => None,
             Self::Params { params, .. } => match params.get("session_id").map(Vec::as_slice) {
                 Some([only]) => Some(only),
                 _ => None,
@@ -132,9 +221,22 @@ pub struct Refusal {
     pub code: Code,
     pub message: String,
     pub stream: Option<String>,
+    /// What would have done, where that can be listed.
+    pub valid: Vec<Arc<str>>,
     /// After what time the same request may be carried out, where it is only a matter of time.
     pub retry: Option<Duration>,
     pub id: RequestId,
+}
+
+impl Refusal {
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), stream: None, valid: Vec::new(), retry: None, id: None }
+    }
+
+    /// The same, about a stream.
+    pub fn about(self, stream: &str) -> Self {
+        Self { stream: Some(stream.to_owned()), ..self }
+    }
 }
 
 /// The error codes of the native protocol, which every dialect maps to its own words.
@@ -149,6 +251,7 @@ pub enum Code {
     UnknownStream,
     InvalidParams,
     AuthenticationRequired,
+    Forbidden,
     NotSubscribed,
     RateLimited,
     TooManySubscriptions,
@@ -165,6 +268,7 @@ impl Code {
             Self::UnknownStream => "unknown_stream",
             Self::InvalidParams => "invalid_params",
             Self::AuthenticationRequired => "authentication_required",
+            Self::Forbidden => "forbidden",
             Self::NotSubscribed => "not_subscribed",
             Self::RateLimited => "rate_limited",
             Self::TooManySubscriptions => "too_many_subscriptions",
@@ -181,6 +285,14 @@ pub enum Reply<'a> {
         client_id: &'a str,
         heartbeat: Duration,
         streams: &'a [Arc<str>],
+        /// Who the client is, where that is known already.
+        user: Option<&'a str>,
+    },
+    Authenticated {
+        user: &'a str,
+        /// When its rights end, in nanoseconds since 1970.
+        expires_unix_ns: Option<i64>,
+        id: &'a RequestId,
     },
     Subscribed {
         about: About<'a>,
@@ -191,7 +303,7 @@ pub enum Reply<'a> {
     FullUpdate {
         about: About<'a>,
         position: &'a Position,
-        collections: &'a [(Arc<str>, Bytes)],
+        shown: &'a dyn Shown,
         cause: Cause,
     },
     Unsubscribed {
@@ -222,6 +334,24 @@ pub enum Reply<'a> {
         stream: &'a str,
     },
     Refused(&'a Refusal),
+    /// The user has logged out; the connection ends.
+    LoggedOut,
+}
+
+/// The records of a subscription, in the two ways that dialects show them.
+pub trait Shown: std::fmt::Debug {
+    /// Each collection with its records as JSON, commas between.
+    fn collections(&self) -> Vec<(Arc<str>, Bytes)>;
+    /// Each record by itself.
+    fn each(&self, show: &mut dyn FnMut(Record<'_>));
+}
+
+/// One record of a snapshot.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    pub kind: &'a str,
+    pub unix_ns: i64,
+    pub json: &'a [u8],
 }
 
 /// What follows the reply to a subscription.
@@ -242,6 +372,7 @@ pub enum Cause {
 /// What a reply is about.
 #[derive(Clone, Copy, Debug)]
 pub struct About<'a> {
+    /// As the client calls it.
     pub stream: &'a str,
     /// Full canonical topics or patterns.
     pub topics: &'a [Arc<str>],

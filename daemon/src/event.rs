@@ -8,9 +8,6 @@ use bytes::Bytes;
 
 use crate::memory::Charge;
 
-/// How many wire encodings an event can carry at once, one slot per dialect.
-pub const ENCODINGS: usize = 5;
-
 /// One log of one stream: the stream itself, or a private stream's log of one audience. Unique in the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LogId(pub u64);
@@ -76,13 +73,31 @@ impl Event {
     }
 }
 
-/// The encodings of one event, each made at most once, by whoever needs it first.
+/// A form that an event's bytes are kept in beside it. Who encodes gives the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Format(pub u8);
+
+/// The encodings of one event, each made at most once, by whoever needs it first: a list, because most events are needed
+/// in one form or none.
 #[derive(Debug, Default)]
-pub struct Encoded([OnceLock<Bytes>; ENCODINGS]);
+pub struct Encoded {
+    here: OnceLock<(Format, Bytes)>,
+    next: OnceLock<Box<Encoded>>,
+}
 
 impl Encoded {
-    pub fn get_or_encode(&self, slot: usize, encode: impl FnOnce() -> Bytes) -> &Bytes {
-        self.0[slot].get_or_init(encode)
+    pub fn get_or_encode(&self, format: Format, encode: impl FnOnce() -> Bytes) -> &Bytes {
+        let (mut place, mut encode) = (self, Some(encode));
+        loop {
+            let (known, bytes) = place.here.get_or_init(|| {
+                let encode = encode.take().expect("a place that was filled here has this format, and ends the search");
+                (format, encode())
+            });
+            if *known == format {
+                return bytes;
+            }
+            place = place.next.get_or_init(Box::default);
+        }
     }
 }
 
@@ -176,8 +191,13 @@ mod tests {
     #[test]
     fn an_encoding_is_made_once() {
         let encoded = Encoded::default();
-        let first = encoded.get_or_encode(0, || Bytes::from_static(b"a")).clone();
-        let second = encoded.get_or_encode(0, || unreachable!("made twice"));
-        assert_eq!(&first, second);
+        for text in ["a", "b", "c"] {
+            let format = Format(text.as_bytes()[0]);
+            assert_eq!(encoded.get_or_encode(format, || Bytes::from_static(text.as_bytes())), text);
+        }
+        for text in ["b", "a", "c"] {
+            let kept = encoded.get_or_encode(Format(text.as_bytes()[0]), || unreachable!("made twice"));
+            assert_eq!(kept, text);
+        }
     }
 }

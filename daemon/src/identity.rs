@@ -26,6 +26,17 @@ pub enum Reads {
     Everything,
 }
 
+/// Whether clients of an endpoint say who they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Auth {
+    /// Nobody is asked, and a token that comes along is not looked at.
+    None,
+    /// Whoever shows a token is somebody; a wrong one lets nobody in.
+    #[default]
+    Optional,
+    Required,
+}
+
 /// Why a token proves nothing. The text names the rule, and never holds a part of the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected(pub String);

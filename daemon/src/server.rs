@@ -8,6 +8,7 @@ pub mod listen;
 pub mod origin;
 pub mod routes;
 pub mod shares;
+pub mod sse;
 pub mod upgrade;
 
 use std::collections::BTreeMap;
@@ -21,8 +22,8 @@ use self::http::Front;
 use self::listen::{ListenError, Listeners};
 use self::upgrade::Gate;
 use crate::describe::{Catalogue, Door, Reader};
-use crate::dialect::Dialect;
 use crate::hub::Hub;
+use crate::identity::Verifier;
 use crate::shard::inbox::{Endpoint, Inbox};
 
 /// What config says about the listeners and their endpoints.
@@ -43,10 +44,15 @@ pub struct Config {
 /// Which streams a path serves, how, and on which listener if not on all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointConfig {
-    pub path: String,
     pub listen: Option<String>,
-    pub dialect: Dialect,
-    pub streams: Vec<String>,
+    pub endpoint: Endpoint,
+}
+
+/// What the listeners serve, and whom.
+pub struct Parts {
+    pub hub: Arc<Hub>,
+    pub shards: Vec<Arc<Inbox>>,
+    pub verifier: Arc<Verifier>,
 }
 
 impl Config {
@@ -55,15 +61,9 @@ impl Config {
         let door = |config: &EndpointConfig| {
             let is_here = |listener: &&String| config.listen.as_ref().is_none_or(|only| only == *listener);
             let addresses = self.listen.iter().filter(is_here).map(|listener| bound(listener)).collect();
-            Door { endpoint: Arc::new(config.endpoint()), addresses }
+            Door { endpoint: Arc::new(config.endpoint.clone()), addresses }
         };
         self.endpoints.iter().map(door).collect()
-    }
-}
-
-impl EndpointConfig {
-    pub fn endpoint(&self) -> Endpoint {
-        Endpoint { path: self.path.clone(), dialect: self.dialect, streams: self.streams.clone() }
     }
 }
 
@@ -83,11 +83,11 @@ pub struct Prepared {
 
 impl Server {
     /// Listens and hands every client to one of the shards. `runtime` serves what is HTTP.
-    pub fn start(config: Config, hub: Arc<Hub>, shards: Vec<Arc<Inbox>>, runtime: Handle) -> Result<Self, ListenError> {
-        let catalogue = Catalogue::new(hub.clone());
-        let routes = ingest::routes(hub, ingest::Door::NeedsToken);
+    pub fn start(config: Config, parts: Parts, runtime: Handle) -> Result<Self, ListenError> {
+        let catalogue = Catalogue::new(parts.hub.clone());
+        let routes = ingest::routes(parts.hub, ingest::Door::NeedsToken);
         let routes = routes.described("client listener", catalogue.clone(), Reader::Client);
-        let gate = Gate::new(shards, routes.spoken());
+        let gate = Gate::new(parts.shards, parts.verifier, routes.spoken());
         let router = routes.into_router();
         let router = Router::new().fallback(upgrade::open).with_state(gate.clone()).merge(router);
         let front = Front::new(router, config.header_timeout);

@@ -1,22 +1,27 @@
 //! A shard: one thread that owns some of the connections. It reads and answers commands, fans out, and sends once per
 //! connection and turn. It waits for nothing but its own poll.
 
+pub mod access;
 pub mod care;
 pub mod connection;
+pub mod encoding;
 pub mod fanout;
 pub mod groups;
 pub mod handle;
 pub mod inbox;
 pub mod outbox;
+pub mod places;
 pub mod poll;
 pub mod rate;
 pub mod requests;
 pub mod seats;
+pub mod standing;
+pub mod target;
 #[cfg(test)]
 mod tests;
 pub mod unasked;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -30,11 +35,12 @@ pub use self::handle::Handle;
 use self::inbox::{Inbound, Inbox, Newcomer};
 use self::poll::{Backend, Ready, Sink, WAKE_TOKEN};
 use self::rate::Rate;
-use crate::dialect::{Loss, Reply};
+use crate::dialect::{Loss, Reply, Request};
 use crate::event::LogId;
 use crate::hub::Hub;
 use crate::hub::settings::Source;
 use crate::hub::targets::Outlet;
+use crate::identity::Verifier;
 use crate::metrics;
 
 /// One read takes at most this much; the buffer is shared by all connections of the shard.
@@ -65,6 +71,7 @@ pub struct Config {
 pub struct Shard<B> {
     config: Config,
     hub: Arc<Hub>,
+    verifier: Arc<Verifier>,
     inbox: Arc<Inbox>,
     /// The inbox again, as the hub knows it.
     outlet: Arc<dyn Outlet>,
@@ -73,6 +80,8 @@ pub struct Shard<B> {
     stash: VecDeque<Inbound>,
     backend: B,
     connections: Slab<Connection>,
+    /// When connections end for want of a valid identity.
+    endings: BTreeSet<(Instant, usize)>,
     groups: Groups,
     dirty: Dirty,
     /// Memory was short at the last tick already.
@@ -94,18 +103,24 @@ pub struct Shard<B> {
 }
 
 impl<B: Backend> Shard<B> {
-    fn new(index: usize, config: Config, hub: Arc<Hub>, queue: (Arc<Inbox>, Receiver<Inbound>)) -> io::Result<Self> {
-        let (inbox, receiver) = queue;
+    fn new(
+        index: usize,
+        config: Config,
+        (hub, verifier): (Arc<Hub>, Arc<Verifier>),
+        (inbox, receiver): (Arc<Inbox>, Receiver<Inbound>),
+    ) -> io::Result<Self> {
         let now = Instant::now();
         Ok(Self {
             config,
             hub,
+            verifier,
             outlet: inbox.clone(),
             backend: B::new(inbox.wake_fd())?,
             inbox,
             receiver,
             stash: VecDeque::new(),
             connections: Slab::new(),
+            endings: BTreeSet::new(),
             groups: Groups::default(),
             dirty: Dirty::default(),
             was_short: false,
@@ -137,6 +152,7 @@ impl<B: Backend> Shard<B> {
     fn turn(&mut self, ready: &mut Vec<Ready>, now: Instant) {
         self.now = now;
         self.inbox.wake_up();
+        self.end_expired();
         for socket in ready.drain(..) {
             self.look_at(socket);
         }
@@ -161,7 +177,8 @@ impl<B: Backend> Shard<B> {
         }
         let may_sleep = self.inbox.fall_asleep(&self.receiver, &mut self.stash);
         if may_sleep && self.talking.is_empty() && self.dirty.0.is_empty() {
-            TICK.saturating_sub(now.duration_since(self.ticked_at))
+            let ending = self.next_ending().map_or(TICK, |ending| ending.saturating_duration_since(now));
+            TICK.saturating_sub(now.duration_since(self.ticked_at)).min(ending)
         } else {
             Duration::ZERO
         }
@@ -212,6 +229,7 @@ impl<B: Backend> Shard<B> {
             Inbound::Source(log, seq, source) => self.tell_source(log, seq, &source),
             Inbound::Records(log, seq, records) => self.show_replaced_records(log, seq, &records),
             Inbound::Adopt(newcomer) => self.adopt(*newcomer),
+            Inbound::LogOut(user) => self.log_out(&user),
             Inbound::Configure(config) => {
                 self.config = config;
                 self.connections.iter_mut().for_each(|(_, known)| known.set_max_message(config.max_message));
@@ -273,6 +291,7 @@ impl<B: Backend> Shard<B> {
 
     fn adopt(&mut self, mut newcomer: Newcomer) {
         let mut read_ahead = std::mem::take(&mut newcomer.read_ahead);
+        let wishes = std::mem::take(&mut newcomer.wishes);
         let number = self.adopted;
         self.adopted += 1;
         let connection = Connection::new(newcomer, number, self.config.max_message, self.hub.memory(), self.now);
@@ -286,7 +305,15 @@ impl<B: Backend> Shard<B> {
         let streams = self.visible_streams(token);
         let heartbeat = self.config.ping_every;
         let connection = &mut self.connections[token];
-        connection.say(&Reply::Connected { client_id: &client_id, heartbeat, streams: &streams });
+        let identity = connection.standing.identity().cloned();
+        let user = identity.as_ref().map(|identity| &**identity.user());
+        connection.say(&Reply::Connected { client_id: &client_id, heartbeat, streams: &streams, user });
+        let opening = connection.dialect().opening(&connection.endpoint.streams);
+        self.watch_standing(token);
+        for command in opening.into_iter().chain(wishes) {
+            self.handle(token, Ok(Request { id: None, command }));
+        }
+        let connection = &mut self.connections[token];
         connection.hear(&mut read_ahead, self.now);
         self.dirty.mark(connection, token);
         self.talking.push(token);
@@ -298,6 +325,7 @@ impl<B: Backend> Shard<B> {
         let Some(routes) = self.groups.log(log) else { return };
         let stream = routes.stream.name().clone();
         for token in self.members_of(log, |_| true) {
+            let stream = self.called(token, log).unwrap_or_else(|| stream.clone());
             let connection = &mut self.connections[token];
             match source {
                 Source::Absent(reason) => connection.say(&Reply::NoSource { stream: &stream, reason }),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use broadcastd::dialect::{Command, Dialect, Refusal, Reply, Request, RequestId, Target};
+use broadcastd::dialect::{Command, Dialect, Refusal, Reply, Request, RequestId, Said, Target};
 use broadcastd::event::Position;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -16,7 +16,7 @@ const MAX_ID: usize = 128;
 
 pub fn check(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    let requests = Dialect::Native.parse(text);
+    let requests = Dialect::Native.parse(text, &[]);
     assert!((1..=MAX_ANSWERS).contains(&requests.len()), "{} answers", requests.len());
     for request in &requests {
         match request {
@@ -48,7 +48,8 @@ struct ErrorData {
 }
 
 fn is_told(refusal: &Refusal) {
-    let text = String::from_utf8(Dialect::Native.reply(&Reply::Refused(refusal), 0)).expect("JSON is UTF-8");
+    let Said::Texts(mut texts) = Dialect::Native.reply(&Reply::Refused(refusal), 0) else { panic!("an error closes") };
+    let text = String::from_utf8(texts.remove(0)).expect("JSON is UTF-8");
     let message: Message<'_> = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
     assert_eq!((message.r#type, &*message.data.code), ("error", refusal.code.text()));
     assert!(!message.data.message.is_empty());
@@ -57,7 +58,7 @@ fn is_told(refusal: &Refusal) {
 
 fn means_the_same_written_anew(request: &Request) {
     let Some(text) = written(request) else { return };
-    let mut again = Dialect::Native.parse(&text);
+    let mut again = Dialect::Native.parse(&text, &[]);
     assert_eq!(again.len(), 1, "{text}");
     let again = again.remove(0).unwrap_or_else(|refusal| panic!("{refusal:?}: {text}"));
     assert_eq!(meaning(&again), meaning(request), "{text}");
@@ -78,6 +79,7 @@ fn meaning(request: &Request) -> Meaning<'_> {
     let (topic, params) = match target {
         Some(Target::Topic(topic)) => (Some(topic.as_str()), None),
         Some(Target::Params { stream, params, .. }) => (None, Some((stream.as_str(), params))),
+        Some(Target::Parts { .. } | Target::Root(_)) => panic!("the native dialect has no such target"),
         None => (None, None),
     };
     Meaning { kind: request.command.kind(), id: mark(&request.id), topic, params, since }
@@ -87,7 +89,7 @@ fn parts(command: &Command) -> (Option<&Target>, Option<&Position>) {
     match command {
         Command::Subscribe { target, since } => (Some(target), since.as_ref()),
         Command::Unsubscribe(target) | Command::Snapshot(target) => (Some(target), None),
-        Command::Streams | Command::Ping | Command::Denied(_) => (None, None),
+        Command::Auth { .. } | Command::Streams | Command::Ping | Command::Denied(_) => (None, None),
     }
 }
 
@@ -102,6 +104,9 @@ fn written(request: &Request) -> Option<String> {
         return None;
     }
     let mut message = json!({"type": request.command.kind()});
+    if let Command::Auth { token } = &request.command {
+        message["token"] = token.as_str().into();
+    }
     let (target, since) = parts(&request.command);
     match target {
         Some(Target::Topic(topic)) => message["topic"] = topic.as_str().into(),
@@ -109,7 +114,7 @@ fn written(request: &Request) -> Option<String> {
             message["stream"] = stream.as_str().into();
             message["params"] = json!(params);
         }
-        None => {}
+        Some(Target::Parts { .. } | Target::Root(_)) | None => {}
     }
     if let Some(since) = since {
         message["since"] = json!({"epoch": &*since.epoch, "seq": since.seq});

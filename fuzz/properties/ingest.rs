@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
-use broadcastd::dialect::Dialect;
+use broadcastd::dialect::{Dialect, Voice};
 use broadcastd::event::Position;
 use broadcastd::hub::log::Answer;
 use broadcastd::hub::pattern::Pattern;
@@ -54,7 +54,7 @@ pub fn check(input: &[u8]) {
     let Answer::Recovered(published) = answered.answer else { return assert!(seq > 1000, "the history has room") };
     assert_eq!(published.len() as u64, seq);
     for event in published {
-        let text = Dialect::Native.event(&event);
+        let text = Voice::of(Dialect::Native).event(&event);
         let message = serde_json::from_slice::<Message<'_>>(&text);
         let message = message.unwrap_or_else(|error| panic!("{error}: {}", text.escape_ascii()));
         assert!(message.data.get().starts_with('{') && message.seq == event.seq);
@@ -109,7 +109,7 @@ struct Message<'a> {
 fn post(hub: &std::sync::Arc<Hub>, form: &str, body: &[u8]) -> (StatusCode, Vec<u8>) {
     let request = Request::post("/v1/streams/ticks/publish").header("content-type", form);
     let request = request.body(Body::from(body.to_vec())).expect("a proper request");
-    let mut routes = routes(hub.clone(), Door::Open);
+    let mut routes = routes(hub.clone(), Door::Open).into_router();
     RUNTIME.with(|runtime| {
         let runtime = runtime.get_or_init(|| Builder::new_current_thread().enable_time().build().expect("a runtime"));
         runtime.block_on(async {

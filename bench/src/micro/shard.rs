@@ -26,18 +26,14 @@ const BUFFER: usize = 64 << 10;
 pub fn shard(connections: u64, window: u64) -> Result<impl FnMut()> {
     let hub = Hub::new("bench");
     let stream = hub.declare("ticks", Settings::default());
-    let shard = Handle::start(0, config(), hub.clone())?;
-    let endpoint = Arc::new(Endpoint { path: "/".into(), dialect: Dialect::Native, streams: vec!["*".into()] });
+    let shard = Handle::start(0, config(), hub.clone(), Arc::default())?;
+    let endpoint = Arc::new(Endpoint::open("/", Dialect::Native));
     let mut clients = Vec::new();
     for _ in 0..connections {
         let (socket, mut client) = UnixStream::pair()?;
         socket.set_nonblocking(true)?;
-        let newcomer = Newcomer {
-            socket: socket.into(),
-            read_ahead: wire::masked_text_frame(br#"{"type":"subscribe","topic":"ticks:A"}"#),
-            endpoint: endpoint.clone(),
-            permit: Box::new(()),
-        };
+        let read_ahead = wire::masked_text_frame(br#"{"type":"subscribe","topic":"ticks:A"}"#);
+        let newcomer = Newcomer { read_ahead, ..Newcomer::over(socket, endpoint.clone()) };
         shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
         wire::hear_texts(&mut client, 3)?; // the greeting, the answer, the snapshot
         clients.push(Client::new(client));

@@ -7,16 +7,19 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::config::schema;
+use crate::dialect::Dialect;
 use crate::folders::Env;
 use crate::hub::history::Bounds;
 use crate::hub::log::Limits;
 use crate::hub::settings::{Lag, Settings};
 use crate::hub::template::{BadParams, Template};
+use crate::identity::Auth;
 use crate::plugin::find::Places;
 use crate::plugin::plan::Wanted;
 use crate::plugin::restart::Restart;
 use crate::plugin::stream::Overrides;
-use crate::{dialect, log, server, shard};
+use crate::shard::inbox::Endpoint;
+use crate::{log, server, shard};
 
 /// Descriptors that are not connections: files, listeners, libraries, the admin listener's clients.
 const SPARE_DESCRIPTORS: u64 = 256;
@@ -51,12 +54,8 @@ pub fn shard_count(server: &schema::Server) -> usize {
 
 pub fn server(config: &schema::Config, max_connections: usize) -> server::Config {
     let endpoint = |endpoint: &schema::Endpoint| server::EndpointConfig {
-        path: endpoint.path.clone(),
         listen: endpoint.listen.as_ref().map(ToString::to_string),
-        dialect: match endpoint.dialect {
-            schema::Dialect::Native => dialect::Dialect::Native,
-        },
-        streams: endpoint.streams.clone(),
+        endpoint: self::endpoint(endpoint),
     };
     server::Config {
         listen: config.server.listen.iter().map(ToString::to_string).collect(),
@@ -65,6 +64,25 @@ pub fn server(config: &schema::Config, max_connections: usize) -> server::Config
         max_connections,
         max_per_ip: config.hub.max_per_ip as usize,
         header_timeout: config.hub.header_timeout.0,
+    }
+}
+
+fn endpoint(endpoint: &schema::Endpoint) -> Endpoint {
+    let dialect = match endpoint.dialect {
+        schema::Dialect::Native => Dialect::Native,
+        schema::Dialect::Sse => Dialect::Sse,
+    };
+    Endpoint {
+        path: endpoint.path.clone(),
+        dialect,
+        streams: endpoint.streams.clone(),
+        aliases: endpoint.aliases.clone(),
+        snapshot: endpoint.snapshot.unwrap_or(dialect.begins_with_snapshot()),
+        auth: match endpoint.auth {
+            schema::Auth::None => Auth::None,
+            schema::Auth::Optional => Auth::Optional,
+            schema::Auth::Required => Auth::Required,
+        },
     }
 }
 

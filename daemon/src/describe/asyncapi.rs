@@ -16,17 +16,17 @@ use crate::hub::kinds::DEFAULT_COLLECTION;
 const SCHEMAS: &str = "#/components/schemas/";
 /// What answers each command, beside an error.
 const ANSWERS: [(&str, &str); 8] = [
-    ("auth", "authenticated"),
-    ("subscribe", "subscribed"),
-    ("unsubscribe", "unsubscribed"),
-    ("snapshot", "snapshot"),
-    ("streams", "streams"),
-    ("ping", "pong"),
-    ("publish", "accepted"),
-    ("command", "ok"),
+    ("auth", "response.authenticated"),
+    ("subscribe", "response.subscribed"),
+    ("unsubscribe", "response.unsubscribed"),
+    ("snapshot", "response.snapshot"),
+    ("streams", "response.streams"),
+    ("ping", PONG),
+    ("publish", "response.accepted"),
+    ("command", "response.ok"),
 ];
-/// What the daemon says unasked.
-const UNASKED: [&str; 4] = ["connected", "no_source", "source", "lagged"];
+/// The one status that answers a command; the others come unasked.
+const PONG: &str = "status.pong";
 
 /// The document.
 pub fn asyncapi(declarations: &Declarations) -> Value {
@@ -79,9 +79,10 @@ impl Document {
             for address in &door.addresses {
                 let endpoint = &door.endpoint;
                 let key = keys.take(endpoint.path.trim_matches('/'));
+                let protocol = if endpoint.dialect.is_framed() { "ws" } else { "http" };
                 let about = format!("Speaks the dialect `{}`.", endpoint.dialect.name());
                 let server =
-                    json!({"host": address, "pathname": endpoint.path, "protocol": "ws", "description": about});
+                    json!({"host": address, "pathname": endpoint.path, "protocol": protocol, "description": about});
                 self.servers.insert(key.clone(), server);
                 servers.push((key, door));
             }
@@ -101,9 +102,7 @@ impl Document {
         for (name, all) in [("response", &responses), ("status", &statuses)] {
             for (word, place) in self.variants(name, "status", all) {
                 let data = json!({"$ref": self.place(name, &place)});
-                // One word is both a command and the answer to it.
-                let key = if name == "response" { format!("{name}.{word}") } else { word };
-                messages.add(&key, &description(all, &place), enveloped(name, None, data));
+                messages.add(&format!("{name}.{word}"), &description(all, &place), enveloped(name, None, data));
             }
         }
         let error = schema::<native::Error>();
@@ -126,8 +125,17 @@ impl Document {
         for Stream { name, settings } in &declarations.streams {
             for (command, spec) in &settings.commands {
                 let data = self.schema(&format!("{name}.command.{command}"), &spec.schema);
-                let own = json!({"properties": {"type": {"const": "command"}, "stream": {"const": &**name}, "command": {"const": command}, "data": {"$ref": data}, "id": {"$ref": self.place("command", "/$defs/Id")}},
-                    "type": "object", "required": ["type", "stream", "command", "data"]});
+                let own = json!({
+                    "type": "object",
+                    "required": ["type", "stream", "command", "data"],
+                    "properties": {
+                        "type": {"const": "command"},
+                        "stream": {"const": &**name},
+                        "command": {"const": command},
+                        "data": {"$ref": data},
+                        "id": {"$ref": self.place("command", "/$defs/Id")},
+                    },
+                });
                 let about = format!("Asks `{name}` to `{command}`; needs the permission `{}`.", spec.permission);
                 asked.push(messages.add(&format!("command.{name}.{command}"), &about, own));
             }
@@ -139,8 +147,6 @@ impl Document {
         let refer = |key: &str| json!({"$ref": format!("#/channels/{SUBPROTOCOL}/messages/{key}")});
         let channel = json!({"$ref": format!("#/channels/{SUBPROTOCOL}")});
         for (command, answer) in ANSWERS {
-            let response = format!("response.{answer}");
-            let answer = if messages.all.contains_key(&response) { &response } else { answer };
             let asked: &[String] = if command == "command" { asked } else { &[] };
             let said: Vec<Value> =
                 std::iter::once(command).chain(asked.iter().map(String::as_str)).map(refer).collect();
@@ -148,7 +154,8 @@ impl Document {
             let operation = json!({"action": "receive", "channel": channel, "messages": said, "reply": reply});
             self.operations.insert(command.to_owned(), operation);
         }
-        let unasked: Vec<Value> = UNASKED.into_iter().map(refer).collect();
+        let is_unasked = |key: &&String| key.starts_with("status.") && *key != PONG;
+        let unasked: Vec<Value> = messages.all.keys().filter(is_unasked).map(|key| refer(key)).collect();
         self.operations.insert("tell".to_owned(), json!({"action": "send", "channel": channel, "messages": unasked}));
     }
 
@@ -184,7 +191,7 @@ impl Document {
         if !parameters.is_empty() {
             channel["parameters"] = parameters.into();
         }
-        let is_here = |door: &Door| door.endpoint.dialect == Dialect::Native && door.endpoint.serves(name);
+        let is_here = |door: &Door| has_native_messages(door.endpoint.dialect) && door.endpoint.serves(name);
         let here = servers.iter().filter(|(_, door)| is_here(door));
         let here: Vec<Value> = here.map(|(key, _)| json!({"$ref": format!("#/servers/{key}")})).collect();
         if !here.is_empty() {
@@ -240,6 +247,11 @@ impl Keys {
         self.0.insert(key.clone());
         key
     }
+}
+
+/// Whether messages look as they are described here.
+fn has_native_messages(dialect: Dialect) -> bool {
+    matches!(dialect, Dialect::Native | Dialect::Sse)
 }
 
 /// A message of this type in its envelope.

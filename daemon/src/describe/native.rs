@@ -226,6 +226,10 @@ pub enum Response {
     Authenticated {
         /// Who the client is from now on.
         user: String,
+        /// When its rights end.
+        #[serde(default)]
+        #[schemars(with = "String")]
+        expires: Option<String>,
     },
     /// Events follow: behind a `full_update`, or with `recovered` behind exactly those that were missed.
     Subscribed {
@@ -271,6 +275,10 @@ pub enum Status {
         /// How often the daemon pings a quiet client, in seconds.
         heartbeat_s: u64,
         streams: Vec<String>,
+        /// Who the client is, where that is known already.
+        #[serde(default)]
+        #[schemars(with = "String")]
+        user: Option<String>,
     },
     /// The answer to `ping`.
     Pong {},
@@ -278,6 +286,8 @@ pub enum Status {
     NoSource { reason: String },
     /// The stream's events come again.
     Source {},
+    /// The user has logged out; the connection ends.
+    LoggedOut {},
     /// The client was too slow and did not get all events up to the number `to`.
     Lagged {
         policy: String,
@@ -316,7 +326,7 @@ mod tests {
     use serde_json::value::to_raw_value;
 
     use super::*;
-    use crate::dialect::{self, About, Begins, Cause, Loss, Refusal, Reply, RequestId, Target as Named};
+    use crate::dialect::{self, About, Begins, Cause, Loss, Record, Refusal, Reply, RequestId, Shown, Target as Named};
     use crate::event;
 
     /// The message as the codec writes it, read as what it is described as; and all that it has is described.
@@ -345,6 +355,17 @@ mod tests {
         message
     }
 
+    #[derive(Debug)]
+    struct Bars;
+
+    impl Shown for Bars {
+        fn collections(&self) -> Vec<(Arc<str>, bytes::Bytes)> {
+            vec![("bars".into(), "{}".into())]
+        }
+
+        fn each(&self, _: &mut dyn FnMut(Record<'_>)) {}
+    }
+
     #[test]
     fn all_that_the_codec_writes_is_described() {
         let id: RequestId = Some(to_raw_value("1").unwrap());
@@ -359,20 +380,20 @@ mod tests {
         let (one, several) = (about(&topic, &topics[..1]), about(&params, &topics[..]));
         let lost = |policy| Loss { policy, events: 3, from: 1, to: 3 };
         let refusal = Refusal {
-            code: Code::RateLimited,
-            message: "slower".to_owned(),
-            stream: None,
-            retry: Some(Duration::from_millis(20)),
             id: id.clone(),
+            retry: Some(Duration::from_millis(20)),
+            ..Refusal::new(Code::RateLimited, "slower")
         };
-        let collections = [("bars".into(), "{}".into())];
         let (asked, resync) = (Cause::Asked, Cause::Resync);
         for reply in [
-            Reply::Connected { client_id: "c", heartbeat: Duration::from_secs(30), streams: &streams },
+            Reply::Authenticated { user: "u", expires_unix_ns: Some(0), id: &id },
+            Reply::Authenticated { user: "u", expires_unix_ns: None, id: &id },
+            Reply::LoggedOut,
+            Reply::Connected { client_id: "c", heartbeat: Duration::from_secs(30), streams: &streams, user: Some("u") },
             Reply::Subscribed { about: one, position: &position, begins: Begins::Snapshot },
             Reply::Subscribed { about: several, position: &position, begins: Begins::Recovered },
-            Reply::FullUpdate { about: one, position: &position, collections: &collections, cause: asked },
-            Reply::FullUpdate { about: several, position: &position, collections: &collections, cause: resync },
+            Reply::FullUpdate { about: one, position: &position, shown: &Bars, cause: asked },
+            Reply::FullUpdate { about: several, position: &position, shown: &Bars, cause: resync },
             Reply::Unsubscribed { about: several },
             Reply::Snapshot { about: one, position: &position },
             Reply::Streams { streams: &streams, id: &id },
@@ -388,6 +409,7 @@ mod tests {
             match reply {
                 Reply::Connected { .. } | Reply::Subscribed { .. } | Reply::FullUpdate { .. } => {}
                 Reply::Unsubscribed { .. } | Reply::Snapshot { .. } | Reply::Streams { .. } | Reply::Pong { .. } => {}
+                Reply::Authenticated { .. } | Reply::LoggedOut => {}
                 Reply::Lagged { .. } | Reply::NoSource { .. } | Reply::SourceBack { .. } | Reply::Refused(_) => {}
             }
         }
@@ -403,6 +425,7 @@ mod tests {
         let by_params = Target { stream: Some("bars".to_owned()), params: Some(params), ..Target::default() };
         let since = Some(Position { epoch: "e".to_owned(), seq: 7 });
         let commands = [
+            Command::Auth { token: "t".to_owned(), id: None },
             Command::Subscribe { target: target.clone(), since, id: Some(Id::Number(1.into())) },
             Command::Subscribe { target: by_params, since: None, id: Some(Id::Text("2".to_owned())) },
             Command::Unsubscribe { target: target.clone(), id: None },

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::history::{Bounds, History};
 use super::kinds::Kind;
 use super::pattern::{Pattern, canonical_topic};
-use super::records::{Records, Snapshot};
+use super::records::{Record, Records, Snapshot};
 use super::targets::Targets;
 use super::{Common, Refused};
 use crate::event::{Draft, Encoded, Event, Flags, LogId};
@@ -260,7 +260,8 @@ impl Log {
             return;
         }
         let own = || self.memory.hold(draft.record.to_vec());
-        let record = if draft.record.is_empty() { event.payload.clone() } else { own() };
+        let json = if draft.record.is_empty() { event.payload.clone() } else { own() };
+        let record = Record { kind: event.kind.clone(), unix_ns: event.unix_ns, json };
         records.put(&event.topic, collection, draft.key, record);
     }
 

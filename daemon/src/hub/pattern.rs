@@ -21,6 +21,7 @@ enum Shape {
     Whole,
     Exact,
     Wild,
+    Root,
 }
 
 /// Why a text is neither topic nor pattern.
@@ -51,6 +52,11 @@ impl Pattern {
         Self { text: stream.into(), shape: Shape::Whole }
     }
 
+    /// What a stream says to every subscriber, and none of its topics.
+    pub fn root(stream: &str) -> Self {
+        Self { text: format!("{stream}:").into(), shape: Shape::Root }
+    }
+
     pub fn text(&self) -> &Arc<str> {
         &self.text
     }
@@ -74,8 +80,8 @@ impl Pattern {
     pub fn covers(&self, other: &Pattern) -> bool {
         match self.shape {
             Shape::Whole => self.stream() == other.stream(),
-            Shape::Exact => self.text == other.text && other.shape == Shape::Exact,
-            Shape::Wild => other.shape != Shape::Whole && wild_matches(&self.text, &other.text),
+            Shape::Exact | Shape::Root => self.text == other.text && other.shape == self.shape,
+            Shape::Wild => matches!(other.shape, Shape::Exact | Shape::Wild) && wild_matches(&self.text, &other.text),
         }
     }
 
@@ -85,6 +91,7 @@ impl Pattern {
             Shape::Whole => topic.split(':').next() == Some(&*self.text),
             Shape::Exact => *self.text == *topic,
             Shape::Wild => wild_matches(&self.text, topic),
+            Shape::Root => self.stream() == topic,
         }
     }
 
@@ -95,6 +102,7 @@ impl Pattern {
             Shape::Whole => true,
             Shape::Exact => *self.text == *topic || !topic.contains(':'),
             Shape::Wild => wild_matches(&self.text, topic) || !topic.contains(':'),
+            Shape::Root => !topic.contains(':'),
         }
     }
 }

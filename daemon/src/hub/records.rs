@@ -23,9 +23,24 @@ struct TopicRecords {
     collections: BTreeMap<Arc<str>, Collection>,
 }
 
+/// The newest description of one thing.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub kind: Arc<str>,
+    pub unix_ns: i64,
+    pub json: Bytes,
+}
+
+/// Told anew it is the same, whenever that was.
+impl PartialEq for Record {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.json == other.json
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 struct Collection {
-    records: OrdMap<Box<str>, Bytes>,
+    records: OrdMap<Box<str>, Record>,
     /// The records as JSON with commas between, made when the first snapshot needs them and shared by all that follow.
     joined: OnceLock<Bytes>,
 }
@@ -49,7 +64,7 @@ impl Records {
         found.is_some_and(|collection| collection.records.contains_key(key))
     }
 
-    pub fn put(&mut self, topic: &Arc<str>, collection: &Arc<str>, key: &str, record: Bytes) {
+    pub fn put(&mut self, topic: &Arc<str>, collection: &Arc<str>, key: &str, record: Record) {
         let records = self.topics.entry(topic.clone()).or_default();
         let collection = Arc::make_mut(records).collections.entry(collection.clone()).or_default();
         collection.joined = OnceLock::new();
@@ -122,6 +137,11 @@ impl Snapshot {
         merged.into_iter().map(|(name, parts)| (name, join(parts.iter()))).collect()
     }
 
+    /// Each record, in order of topic, collection and key.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.matching().flat_map(|records| records.collections.values()).flat_map(|found| found.records.values())
+    }
+
     fn matching(&self) -> Box<dyn Iterator<Item = &Arc<TopicRecords>> + '_> {
         let topics = &self.records.topics;
         if self.patterns.iter().any(|pattern| pattern.exact().is_none()) {
@@ -151,8 +171,9 @@ impl TopicRecords {
 impl Collection {
     fn joined(&self, memory: &Arc<Memory>) -> &Bytes {
         self.joined.get_or_init(|| match self.records.len() {
-            1 => self.records.values().next().cloned().unwrap_or_default(), // shared, and counted where it was made
-            _ => memory.hold(join(self.records.values())),
+            // Shared, and counted where it was made.
+            1 => self.records.values().next().map(|only| only.json.clone()).unwrap_or_default(),
+            _ => memory.hold(join(self.records.values().map(|record| &record.json))),
         })
     }
 }
@@ -177,7 +198,8 @@ mod tests {
     use super::*;
 
     fn put(records: &mut Records, topic: &str, key: &str, record: &'static str) {
-        records.put(&topic.into(), &"bars".into(), key, Bytes::from_static(record.as_bytes()));
+        let record = Record { kind: "bar".into(), unix_ns: 0, json: Bytes::from_static(record.as_bytes()) };
+        records.put(&topic.into(), &"bars".into(), key, record);
     }
 
     fn shown(records: &Records, pattern: &str) -> Vec<(String, String)> {

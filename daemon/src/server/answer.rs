@@ -23,6 +23,11 @@ impl Denied {
         Self { status, code, message: message.into(), header: None }
     }
 
+    /// Nobody is known by the token, or there is none. Clients of the `user` dialect know one wording.
+    pub fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "authentication_required", message).with(header::WWW_AUTHENTICATE, "Bearer")
+    }
+
     pub fn with(self, name: HeaderName, value: &'static str) -> Self {
         Self { header: Some((name, value)), ..self }
     }

@@ -1,8 +1,13 @@
-//! One HTTP connection until it ends or becomes a WebSocket, and how many of them there may be at once.
+//! One HTTP connection until it ends or goes on as something else, and how many of them there may be at once.
 
+use std::future::{Future as _, poll_fn};
+use std::io;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,7 +15,9 @@ use axum::http::StatusCode;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service as _;
 
@@ -35,6 +42,18 @@ pub struct Arrival {
     pub listener: Arc<str>,
     /// `None`: a program on this machine, through a unix socket.
     pub peer: Option<IpAddr>,
+}
+
+/// Where a request says that its connection is no longer HTTP; every request carries one.
+#[derive(Clone, Default)]
+pub struct Departure(Arc<Mutex<Option<Onward>>>);
+
+/// Takes the bare socket, and what the client has sent behind its request already.
+type Onward = Box<dyn FnOnce(io::Result<OwnedFd>, Vec<u8>) + Send>;
+
+/// A socket that can go on without a runtime.
+pub trait Surrender {
+    fn surrender(self) -> io::Result<OwnedFd>;
 }
 
 /// Routes, and the room for connections that ask them.
@@ -72,19 +91,20 @@ impl Front {
         self.room.clone().acquire_owned().await.expect("the room is never closed")
     }
 
-    /// Answers requests until the connection ends, is upgraded, or sends no head within the time-out.
+    /// Answers requests until the connection ends, departs, or sends no head within the time-out.
     pub async fn serve<S>(self: Arc<Self>, socket: S, arrival: Arrival, _place: OwnedSemaphorePermit)
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + Surrender + Unpin + Send + 'static,
     {
         let _share = match self.shares.take(arrival.peer) {
             Ok(share) => share,
             Err(exhausted) => return send_away(socket, exhausted).await,
         };
-        let has_asked = AtomicBool::new(false);
+        let (has_asked, departure) = (AtomicBool::new(false), Departure::default());
         let service = hyper::service::service_fn(|mut request: hyper::Request<Incoming>| {
             has_asked.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(arrival.clone());
+            request.extensions_mut().insert(departure.clone());
             self.router.clone().call(request)
         });
         let mut http = http1::Builder::new();
@@ -92,7 +112,16 @@ impl Front {
             .header_read_timeout(self.header_timeout())
             .max_header_size(MAX_HEAD_BYTES)
             .max_buf_size(MAX_BUFFER_BYTES);
-        if let Err(error) = http.serve_connection(TokioIo::new(socket), service).with_upgrades().await {
+        let mut connection = http.serve_connection(TokioIo::new(socket), service);
+        let ended = poll_fn(|context| match Pin::new(&mut connection).poll(context) {
+            Poll::Pending if departure.is_due() => Poll::Ready(Ok(())),
+            polled => polled,
+        });
+        let ended = ended.await;
+        if let Some(onward) = departure.take() {
+            let parts = connection.into_parts();
+            onward(parts.io.into_inner().surrender(), parts.read_buf.into());
+        } else if let Err(error) = ended {
             if error.is_timeout() && !has_asked.load(Ordering::Relaxed) {
                 count::connection_refused("header_timeout");
             }
@@ -102,6 +131,37 @@ impl Front {
 
     fn header_timeout(&self) -> Duration {
         *self.header_timeout.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Departure {
+    /// Ends HTTP here: no answer is given, `onward` gives its own. Never returns; a client that leaves meanwhile is known
+    /// by its socket.
+    pub async fn leave(&self, onward: impl FnOnce(io::Result<OwnedFd>, Vec<u8>) + Send + 'static) -> ! {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(onward));
+        std::future::pending().await
+    }
+
+    fn is_due(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn take(&self) -> Option<Onward> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Surrender for TcpStream {
+    fn surrender(self) -> io::Result<OwnedFd> {
+        let socket = self.into_std()?;
+        set_tcp_user_timeout(&socket, 0)?; // from here on the shard decides how long a client may lag
+        Ok(socket.into())
+    }
+}
+
+impl Surrender for UnixStream {
+    fn surrender(self) -> io::Result<OwnedFd> {
+        Ok(self.into_std()?.into())
     }
 }
 

@@ -1,25 +1,24 @@
-//! From a request to a WebSocket: is there such an endpoint, may this page and this client come in, and then the bare
+//! From a request to a connection: is there such an endpoint, may this page and this client come in, and then the bare
 //! socket goes to a shard.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Extension;
-use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
-use hyper_util::rt::TokioIo;
 use metrics::Gauge;
-use rustix::net::sockopt::set_tcp_user_timeout;
-use tokio::net::{TcpStream, UnixStream};
 
 use super::answer::Denied;
-use super::http::Arrival;
+use super::http::{Arrival, Departure};
 use super::limits::{Crowded, Limits, Permit};
-use super::{EndpointConfig, origin};
+use super::{EndpointConfig, origin, sse};
+use crate::dialect::{self, Command, Dialect};
+use crate::event::unix_now;
+use crate::identity::{Auth, Identity, Verifier};
 use crate::metrics as count;
 use crate::shard::inbox::{Endpoint, Inbound, Inbox, Newcomer};
 use crate::websocket::handshake;
@@ -27,6 +26,7 @@ use crate::websocket::handshake;
 /// Decides who becomes a connection of which shard.
 pub struct Gate {
     shards: Vec<Arc<Inbox>>,
+    verifier: Arc<Verifier>,
     pages: Vec<String>,
     pub limits: Arc<Limits>,
     rules: RwLock<Arc<Rules>>,
@@ -48,18 +48,20 @@ struct Route {
     connections: Gauge,
 }
 
-/// A client that may come in: its endpoint, its place, and the answer that it gets.
+/// A client that may come in: its endpoint, who it is, what it wants at once, its place, and the head of its answer.
 struct Entry {
     endpoint: Arc<Endpoint>,
+    identity: Option<Arc<Identity>>,
+    wishes: Vec<Command>,
     permit: Permit,
-    answer: Response,
+    head: Vec<u8>,
 }
 
 impl Gate {
     /// `pages` are the routes beside the endpoints, as messages name them.
-    pub fn new(shards: Vec<Arc<Inbox>>, pages: Vec<String>) -> Arc<Self> {
+    pub fn new(shards: Vec<Arc<Inbox>>, verifier: Arc<Verifier>, pages: Vec<String>) -> Arc<Self> {
         let limits = Limits::new(shards.len());
-        Arc::new(Self { shards, pages, limits, rules: RwLock::default(), closed: AtomicBool::new(false) })
+        Arc::new(Self { shards, verifier, pages, limits, rules: RwLock::default(), closed: AtomicBool::new(false) })
     }
 
     pub fn set(&self, endpoints: &[EndpointConfig], origins: &[String]) {
@@ -76,29 +78,49 @@ impl Gate {
     fn admit(&self, arrival: &Arrival, request: &Request) -> Result<Entry, Denied> {
         let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner).clone();
         let route = rules.route(arrival, request.uri().path())?;
-        let offered = route.endpoint.dialect.subprotocols();
-        let accepted = handshake::accept(request.method(), request.version(), request.headers(), offered)
-            .map_err(|refused| refused_handshake(&refused))?;
+        let endpoint = route.endpoint.clone();
+        let head = if endpoint.dialect.is_framed() { upgraded(request, endpoint.dialect)? } else { streamed(request)? };
         rules.check_origin(request)?;
+        let identity = self.identify(request, &endpoint)?;
         if self.closed.load(Ordering::Relaxed) {
             count::connection_refused("draining");
             let message = "the daemon is stopping; come back in a moment";
             return Err(Denied::new(StatusCode::SERVICE_UNAVAILABLE, "draining", message).for_now());
         }
+        let wishes = if endpoint.dialect.is_framed() { Vec::new() } else { sse::wishes(request)? };
         let permit = self.limits.admit(arrival.peer, route.connections.clone()).map_err(crowded)?;
-        Ok(Entry { endpoint: route.endpoint.clone(), permit, answer: switching(&accepted) })
+        Ok(Entry { endpoint, identity, wishes, permit, head })
     }
 
-    /// Waits until the answer is out, then gives the socket away.
-    async fn hand_over(self: Arc<Self>, upgrade: OnUpgrade, endpoint: Arc<Endpoint>, permit: Permit) {
-        let bare = match upgrade.await {
-            Ok(upgraded) => bare_socket(upgraded),
-            Err(error) => return tracing::debug!(%error, "a client left during the upgrade"),
+    /// Who is there. A token that proves nothing lets nobody in, also where none is needed.
+    fn identify(&self, request: &Request, endpoint: &Endpoint) -> Result<Option<Arc<Identity>>, Denied> {
+        if endpoint.auth == Auth::None {
+            return Ok(None);
+        }
+        let denied = |message: String| {
+            count::connection_refused("identity");
+            Denied::unauthorized(message)
         };
-        match bare {
-            Ok((socket, read_ahead)) => {
+        match bearer(request) {
+            Some(token) => {
+                let identity = self.verifier.verify(token, unix_now());
+                identity.map(Some).map_err(|rejected| denied(rejected.to_string()))
+            }
+            None if endpoint.auth == Auth::Required && !endpoint.dialect.can_authenticate() => {
+                Err(denied("this path needs a token: send Authorization: Bearer TOKEN, or ?token=TOKEN".to_owned()))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Gives the bare socket to its shard.
+    fn hand_over(&self, entry: Entry, socket: io::Result<OwnedFd>, read_ahead: Vec<u8>) {
+        let Entry { endpoint, identity, wishes, permit, head } = entry;
+        match socket {
+            Ok(socket) => {
                 let shard = permit.shard();
-                let newcomer = Newcomer { socket, read_ahead, endpoint, permit: Box::new(permit) };
+                let permit = Box::new(permit);
+                let newcomer = Newcomer { socket, head, read_ahead, endpoint, identity, wishes, permit };
                 self.shards[shard].hand(Inbound::Adopt(Box::new(newcomer)));
             }
             Err(error) => tracing::warn!(%error, "an upgraded socket could not be handed to a shard"),
@@ -110,14 +132,11 @@ impl Gate {
 pub async fn open(
     State(gate): State<Arc<Gate>>,
     Extension(arrival): Extension<Arrival>,
-    mut request: Request,
+    Extension(departure): Extension<Departure>,
+    request: Request,
 ) -> Response {
     match gate.admit(&arrival, &request) {
-        Ok(Entry { endpoint, permit, answer }) => {
-            let upgrade = hyper::upgrade::on(&mut request);
-            tokio::spawn(gate.hand_over(upgrade, endpoint, permit));
-            answer
-        }
+        Ok(entry) => departure.leave(move |socket, read_ahead| gate.hand_over(entry, socket, read_ahead)).await,
         Err(refused) => refused.into_response(),
     }
 }
@@ -156,8 +175,8 @@ impl Rules {
 
 impl Route {
     fn new(config: &EndpointConfig) -> Self {
-        let connections = count::connections(&config.path, config.dialect.name());
-        Self { listener: config.listen.clone(), endpoint: Arc::new(config.endpoint()), connections }
+        let connections = count::connections(&config.endpoint.path, config.endpoint.dialect.name());
+        Self { listener: config.listen.clone(), endpoint: Arc::new(config.endpoint.clone()), connections }
     }
 }
 
@@ -187,32 +206,34 @@ fn crowded(crowded: Crowded) -> Denied {
     Denied::new(status, "too_many_connections", message).for_now()
 }
 
-fn switching(accepted: &handshake::Accepted<'_>) -> Response {
-    let mut answer = (StatusCode::SWITCHING_PROTOCOLS, Body::empty()).into_response();
-    let headers = answer.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    let key = HeaderValue::from_str(&accepted.accept_key).expect("base64 is plain ASCII");
-    headers.insert(header::SEC_WEBSOCKET_ACCEPT, key);
+/// The answer that opens a WebSocket.
+fn upgraded(request: &Request, dialect: Dialect) -> Result<Vec<u8>, Denied> {
+    let offered = dialect.subprotocols();
+    let accepted = handshake::accept(request.method(), request.version(), request.headers(), offered)
+        .map_err(|refused| refused_handshake(&refused))?;
+    let mut head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: {}\r\n",
+        accepted.accept_key
+    );
     if let Some(subprotocol) = accepted.subprotocol {
-        let name = HeaderValue::from_str(subprotocol).expect("our own names are plain ASCII");
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, name);
+        head.push_str(&format!("sec-websocket-protocol: {subprotocol}\r\n"));
     }
-    answer
+    head.push_str("\r\n");
+    Ok(head.into_bytes())
 }
 
-/// The socket without HTTP around it, and what the client has already sent behind its request.
-fn bare_socket(upgraded: Upgraded) -> std::io::Result<(OwnedFd, Vec<u8>)> {
-    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(Parts { io, read_buf, .. }) => {
-            let socket = io.into_inner().into_std()?;
-            set_tcp_user_timeout(&socket, 0)?; // from here on the shard decides how long a client may lag
-            return Ok((socket.into(), read_buf.into()));
-        }
-        Err(upgraded) => upgraded,
-    };
-    match upgraded.downcast::<TokioIo<UnixStream>>() {
-        Ok(Parts { io, read_buf, .. }) => Ok((io.into_inner().into_std()?.into(), read_buf.into())),
-        Err(_) => Err(std::io::Error::other("the connection is neither TCP nor a unix socket")),
+/// The answer that begins server-sent events.
+fn streamed(request: &Request) -> Result<Vec<u8>, Denied> {
+    if request.method() != Method::GET {
+        count::connection_refused("handshake");
+        let message = "server-sent events are asked for with GET";
+        let denied = Denied::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+        return Err(denied.with(header::ALLOW, "GET"));
     }
+    Ok(dialect::sse::HEAD.to_vec())
+}
+
+fn bearer(request: &Request) -> Option<&str> {
+    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    value.strip_prefix("Bearer ")
 }

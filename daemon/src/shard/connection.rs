@@ -9,12 +9,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::encoding;
 use super::inbox::{Endpoint, Newcomer};
 use super::outbox::Outbox;
+use super::places::Places;
 use super::poll::{self, Interest, MAX_PIECES, Next, Sink};
 use super::rate::Pace;
-use crate::dialect::{Code, Dialect, Loss, Refusal, Reply, Request};
-use crate::event::{Event, LogId, unix_now};
+use super::standing::Standing;
+use crate::dialect::{Code, Dialect, Loss, Refusal, Reply, Request, Said, sse};
+use crate::event::{Event, LogId, Position, unix_now};
 use crate::memory::Memory;
 use crate::metrics;
 use crate::websocket::close;
@@ -22,6 +25,8 @@ use crate::websocket::frame::{self, Decoder, Input, Violation};
 
 /// How long a client may take to answer a close frame, or to take what waits before ours, before the socket is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a client of server-sent events hears something although there is nothing to say.
+const COMMENT_EVERY: Duration = Duration::from_secs(15);
 /// How often a client hears at most of what it could not take: replaced events, or a fresh snapshot for dropped ones.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// The start of a subscription that gets nothing until a fresh snapshot has been sent.
@@ -54,7 +59,11 @@ pub struct Connection {
     socket: OwnedFd,
     pub endpoint: Arc<Endpoint>,
     pub number: u64,
-    decoder: Decoder,
+    pub standing: Standing,
+    /// Nothing is read of a client that only listens.
+    decoder: Option<Decoder>,
+    /// Where a client of server-sent events is in each log.
+    places: Places,
     pub outbox: Outbox,
     pub subscriptions: Vec<Subscription>,
     /// Requests that are answered when enough of the earlier answers has been sent. Nothing is read while some wait, so
@@ -75,12 +84,18 @@ pub struct Connection {
 
 impl Connection {
     pub fn new(newcomer: Newcomer, number: u64, max_message: usize, memory: &Arc<Memory>, now: Instant) -> Self {
+        let mut outbox = Outbox::default();
+        if !newcomer.head.is_empty() {
+            outbox.control(memory.hold(newcomer.head));
+        }
         Self {
             socket: newcomer.socket,
-            endpoint: newcomer.endpoint,
             number,
-            decoder: Decoder::new(max_message),
-            outbox: Outbox::default(),
+            standing: Standing::new(newcomer.identity, newcomer.endpoint.auth, now),
+            decoder: newcomer.endpoint.dialect.is_framed().then(|| Decoder::new(max_message)),
+            places: Places::default(),
+            endpoint: newcomer.endpoint,
+            outbox,
             subscriptions: Vec::new(),
             waiting: VecDeque::new(),
             pace: Pace::new(now),
@@ -98,6 +113,17 @@ impl Connection {
 
     pub fn dialect(&self) -> Dialect {
         self.endpoint.dialect
+    }
+
+    /// Whether what all get alike can be queued as it is.
+    pub fn takes_joined(&self) -> bool {
+        self.dialect().is_framed() && self.outbox.is_empty()
+    }
+
+    /// Whether a fresh snapshot can take the place of what was lost. A client of server-sent events that hears several logs
+    /// remembers with each event where it is in all of them, and would not come back to what it lost of another.
+    pub fn can_resync(&self) -> bool {
+        self.dialect().can_resync() && self.places.count() < 2
     }
 
     pub fn is_open(&self) -> bool {
@@ -149,12 +175,15 @@ impl Connection {
         self.heard_at = now;
         let is_open = self.is_open();
         let mut rest = bytes;
+        let Some(decoder) = &mut self.decoder else { return };
         loop {
-            match self.decoder.next(&mut rest) {
+            match decoder.next(&mut rest) {
                 Ok(None) => return,
                 Ok(Some(Input::Close { code, .. })) => return self.answer_close(code, now),
                 Ok(Some(_)) if !is_open => {}
-                Ok(Some(Input::Text(text))) => self.waiting.extend(self.endpoint.dialect.parse(text)),
+                Ok(Some(Input::Text(text))) => {
+                    self.waiting.extend(self.endpoint.dialect.parse(text, &self.endpoint.streams));
+                }
                 Ok(Some(Input::Binary(_))) => self.waiting.push_back(Err(binary_refused())),
                 Ok(Some(Input::Ping(payload))) => self.outbox.pong(frame::pong(payload)),
                 Ok(Some(Input::Pong(_))) => {}
@@ -164,7 +193,9 @@ impl Connection {
     }
 
     pub fn set_max_message(&mut self, max_message: usize) {
-        self.decoder.set_max_message(max_message);
+        if let Some(decoder) = &mut self.decoder {
+            decoder.set_max_message(max_message);
+        }
     }
 
     /// Notes what the client will not get of a log, until the fresh snapshot that replaces it.
@@ -192,39 +223,84 @@ impl Connection {
 
     /// Says this, unless a close frame has been said: that is the last word.
     pub fn say(&mut self, reply: &Reply<'_>) {
-        if self.is_open() {
-            self.outbox.control(self.encode(reply));
+        if !self.is_open() {
+            return;
+        }
+        match self.dialect().reply(reply, unix_now()) {
+            Said::Texts(texts) if texts.is_empty() => {}
+            Said::Texts(texts) => {
+                self.outbox.control(self.end_block(encoding::texts(&texts, self.dialect(), &self.memory)))
+            }
+            // Only what it has just said can have this answer.
+            Said::Close { code, reason } => self.close(code, reason, self.heard_at),
+        }
+    }
+
+    /// The text that shows records, for all connections of the dialect that are shown the same.
+    pub fn encode(&self, reply: &Reply<'_>) -> Bytes {
+        match self.dialect().reply(reply, unix_now()) {
+            Said::Texts(texts) => encoding::texts(&texts, self.dialect(), &self.memory),
+            Said::Close { .. } => Bytes::new(),
         }
     }
 
     /// Shows a log's records at a number, as they were encoded for this dialect; what waits of it goes with the log when
     /// that is dropped.
     pub fn show(&mut self, update: Bytes, log: LogId, seq: u64) {
-        if self.is_open() {
-            self.outbox.snapshot(update, log, seq);
+        if self.is_open() && !update.is_empty() {
+            self.places.reach(log, seq);
+            self.outbox.snapshot(self.end_block(update), log, seq);
         }
     }
 
-    pub fn recover(&mut self, event: &Arc<Event>) {
+    pub fn recover(&mut self, event: &Arc<Event>, frame: &Bytes) {
         if self.is_open() {
-            self.outbox.missed(encoded(event, self.dialect()), event);
+            self.places.reach(event.log, event.seq);
+            self.outbox.missed(self.end_block(frame.clone()), event);
         }
     }
 
-    pub fn deliver(&mut self, event: &Arc<Event>) {
-        self.outbox.event(encoded(event, self.dialect()), event);
+    pub fn deliver(&mut self, event: &Arc<Event>, frame: &Bytes) {
+        self.places.reach(event.log, event.seq);
+        self.outbox.event(self.end_block(frame.clone()), event);
+    }
+
+    /// From here on the client is at this number of a log, unless it hears no log's numbers.
+    pub fn hold_place(&mut self, log: LogId, stream: &Arc<str>, position: &Position) {
+        if !self.dialect().is_framed() {
+            self.places.hold(log, stream, position);
+        }
+    }
+
+    pub fn give_up_place(&mut self, log: LogId) {
+        self.places.give_up(log);
+    }
+
+    /// A block of server-sent events ends with where the client is after it.
+    fn end_block(&self, block: Bytes) -> Bytes {
+        if self.dialect().is_framed() { block } else { self.memory.hold([&block[..], &self.places.id()].concat()) }
     }
 
     /// Ends the connection for a reason of ours: what waits is dropped, the client gets the code.
     pub fn close(&mut self, code: u16, reason: &str, now: Instant) {
+        self.close_with(&[], code, reason, now);
+    }
+
+    /// The same after some last words, which are not dropped.
+    pub fn close_with(&mut self, last_words: &[Reply<'_>], code: u16, reason: &str, now: Instant) {
         if self.stage != Stage::Open {
             return;
         }
         metrics::connection_ended(code);
         self.waiting.clear();
         self.outbox.drop_all();
-        self.outbox.control(frame::close(code, reason));
-        self.stage = Stage::Closing(now + CLOSE_TIMEOUT);
+        last_words.iter().for_each(|reply| self.say(reply));
+        if self.dialect().is_framed() {
+            self.outbox.control(frame::close(code, reason));
+            self.stage = Stage::Closing(now + CLOSE_TIMEOUT);
+        } else {
+            self.stage = Stage::Closed(now + CLOSE_TIMEOUT); // its end is all that is to say
+        }
     }
 
     /// The socket ended or failed; nothing more can be said.
@@ -240,6 +316,7 @@ impl Connection {
     pub fn tick(&mut self, ping_every: Duration, drop_after: Duration, now: Instant) {
         self.outbox.give_back();
         match self.stage {
+            Stage::Open if !self.dialect().is_framed() => self.comment(now),
             Stage::Open if now.duration_since(self.heard_at) >= drop_after => {
                 self.close(close::GOING_AWAY, "silent for too long", now);
             }
@@ -248,6 +325,14 @@ impl Connection {
                 self.outbox.control(frame::ping(b""));
             }
             _ => {}
+        }
+    }
+
+    /// A client of server-sent events answers nothing: whether it is there, the kernel knows by what is not acknowledged.
+    fn comment(&mut self, now: Instant) {
+        if now.duration_since(self.pinged_at) >= COMMENT_EVERY {
+            self.pinged_at = now;
+            self.outbox.control(Bytes::from_static(sse::COMMENT));
         }
     }
 
@@ -268,11 +353,6 @@ impl Connection {
     fn fail(&mut self, violation: Violation, now: Instant) {
         self.close(violation.code, violation.reason, now);
         self.stage = Stage::Failing(now + CLOSE_TIMEOUT);
-    }
-
-    /// The reply as a frame in this connection's dialect, counted for as long as it waits anywhere.
-    pub fn encode(&self, reply: &Reply<'_>) -> Bytes {
-        self.memory.hold(frame::text(&self.dialect().reply(reply, unix_now())))
     }
 }
 
@@ -304,15 +384,9 @@ impl Sink for Connection {
     }
 }
 
-/// The event as a frame in this dialect, made once for everybody.
-pub fn encoded(event: &Event, dialect: Dialect) -> Bytes {
-    let encode = || event.charge.memory().hold(frame::text(&dialect.event(event)));
-    event.encoded.get_or_encode(dialect.slot(), encode).clone()
-}
-
 fn binary_refused() -> Refusal {
     let message = "binary messages are not understood; send JSON as text".to_owned();
-    Refusal { code: Code::InvalidMessage, message, stream: None, retry: None, id: None }
+    Refusal::new(Code::InvalidMessage, message)
 }
 
 #[cfg(test)]
@@ -328,9 +402,7 @@ mod tests {
     /// A connection after `act` and one flush, and what its client reads of it.
     fn after(act: impl FnOnce(&mut Connection)) -> (Connection, Vec<u8>, io::Result<usize>) {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let endpoint = Endpoint { path: "/v1/ws".into(), dialect: Dialect::Native, streams: vec![] };
-        let newcomer =
-            Newcomer { socket: ours.into(), read_ahead: vec![], endpoint: endpoint.into(), permit: Box::new(()) };
+        let newcomer = Newcomer::over(ours, Endpoint::open("/v1/ws", Dialect::Native).into());
         let mut connections = Slab::new();
         let token = connections.insert(Connection::new(newcomer, 0, 100, &Arc::default(), Instant::now()));
         act(&mut connections[token]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::Shard;
-use super::connection::{PAUSED, encoded};
+use super::connection::PAUSED;
 use super::groups::Group;
 use super::poll::Backend;
 use crate::dialect::Loss;
@@ -26,6 +26,7 @@ impl<B: Backend> Shard<B> {
         let mut merges: Vec<(usize, LogId)> = Vec::new();
         for id in &dirty {
             let Some(group) = self.groups.get(*id) else { continue };
+            let frames = group.frames();
             let mut joined = None;
             let mut delivered = 0;
             for member in &group.members {
@@ -38,14 +39,14 @@ impl<B: Backend> Shard<B> {
                     continue;
                 }
                 let fresh =
-                    connection.outbox.is_empty() && group.pending.first().is_some_and(|first| first.seq > member.start);
+                    connection.takes_joined() && group.pending.first().is_some_and(|first| first.seq > member.start);
                 if fresh {
-                    for (bytes, events) in joined.get_or_insert_with(|| join(group, self.hub.memory())) {
+                    for (bytes, events) in joined.get_or_insert_with(|| join(group, &frames, self.hub.memory())) {
                         connection.outbox.joined(bytes.clone(), events);
                     }
                 } else {
-                    let newer = group.pending.iter().filter(|event| event.seq > member.start);
-                    newer.for_each(|event| connection.deliver(event));
+                    let newer = group.pending.iter().zip(&frames).filter(|(event, _)| event.seq > member.start);
+                    newer.for_each(|(event, frame)| connection.deliver(event, frame));
                 }
                 delivered += if member.start == PAUSED { 0 } else { group.pending.len() as u64 };
                 self.dirty.mark(connection, member.connection);
@@ -63,15 +64,17 @@ impl<B: Backend> Shard<B> {
         merges.dedup();
         for (token, log) in merges {
             let Some(connection) = self.connections.get_mut(token) else { continue };
-            let mut events: Vec<Arc<Event>> = Vec::new();
+            let mut events: Vec<(Arc<Event>, Bytes, Option<Arc<str>>)> = Vec::new();
             for subscription in connection.subscriptions.iter().filter(|subscription| subscription.log == log) {
                 let Some(group) = self.groups.get(subscription.group) else { continue };
                 let start = group.members.get(subscription.seat).map_or(PAUSED, |member| member.start);
-                events.extend(group.pending.iter().filter(|event| event.seq > start).cloned());
+                let newer = group.pending.iter().filter(|event| event.seq > start);
+                events.extend(newer.map(|event| (event.clone(), group.frame(event), group.voice.alias.clone())));
             }
-            events.sort_unstable_by_key(|event| event.seq);
-            events.dedup_by_key(|event| event.seq);
-            events.iter().for_each(|event| connection.deliver(event));
+            // Once by each name that the client uses for the stream: it takes each for a stream of its own.
+            events.sort_by(|(one, _, alias), (other, _, another)| (one.seq, alias).cmp(&(other.seq, another)));
+            events.dedup_by(|(one, _, alias), (other, _, another)| (one.seq, alias) == (other.seq, another));
+            events.iter().for_each(|(event, frame, _)| connection.deliver(event, frame));
             let first = connection.subscriptions.iter().find(|subscription| subscription.log == log);
             if let Some(group) = first.and_then(|first| self.groups.get(first.group)) {
                 group.deliveries.delivered(events.len() as u64);
@@ -91,7 +94,8 @@ impl<B: Backend> Shard<B> {
             connection.close(close::TRY_AGAIN, "too far behind; resume by position", self.now);
             return;
         };
-        match routes.stream.settings().lag {
+        let lag = if connection.can_resync() { routes.stream.settings().lag } else { Lag::Disconnect };
+        match lag {
             Lag::Disconnect => {
                 metrics::lagged(routes.stream.name(), "disconnect");
                 connection.close(close::TRY_AGAIN, "too far behind; resume by position", self.now);
@@ -118,19 +122,18 @@ impl<B: Backend> Shard<B> {
 }
 
 /// The frames of a group's turn in pieces that all of its members share, each with its events.
-fn join<'a>(group: &'a Group, memory: &Arc<Memory>) -> Vec<(Bytes, &'a [Arc<Event>])> {
+fn join<'a>(group: &'a Group, frames: &[Bytes], memory: &Arc<Memory>) -> Vec<(Bytes, &'a [Arc<Event>])> {
+    if let [only] = frames {
+        return vec![(only.clone(), &group.pending)]; // alone it is shared as it stands
+    }
     let mut pieces = Vec::new();
     let (mut joined, mut first) = (BytesMut::new(), 0);
-    for (index, event) in group.pending.iter().enumerate() {
-        let frame = encoded(event, group.dialect);
+    for (index, frame) in frames.iter().enumerate() {
         if first < index && joined.len() + frame.len() > MAX_JOINED {
             pieces.push((memory.hold(joined.split()), &group.pending[first..index]));
             first = index;
         }
-        if group.pending.len() == 1 {
-            return vec![(frame, &group.pending)]; // alone it is shared as it stands
-        }
-        joined.extend_from_slice(&frame);
+        joined.extend_from_slice(frame);
     }
     pieces.push((memory.hold(joined), &group.pending[first..]));
     pieces

@@ -1,25 +1,40 @@
-//! Who gets what in a shard: one group per pattern and dialect, so that the frames of a turn are joined once for all of
+//! Who gets what in a shard: one group per pattern and voice, so that the frames of a turn are joined once for all of
 //! its members.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::dialect::Dialect;
+use bytes::Bytes;
+use slab::Slab;
+
+use super::encoding;
+use crate::dialect::Voice;
 use crate::event::{Event, LogId};
 use crate::hub::pattern::Pattern;
 use crate::hub::stream::Stream;
 use crate::metrics;
-use slab::Slab;
 
-/// Connections that share a pattern of a log, and a dialect.
+/// Connections that share a pattern of a log, and the words for its events.
 pub struct Group {
     pub log: LogId,
     pub pattern: Pattern,
-    pub dialect: Dialect,
+    pub voice: Voice,
     pub members: Vec<Member>,
     /// Events of this turn, in order.
     pub pending: Vec<Arc<Event>>,
     pub deliveries: metrics::Deliveries,
+}
+
+impl Group {
+    /// The event as the group's members get it.
+    pub fn frame(&self, event: &Event) -> Bytes {
+        encoding::event(event, &self.voice)
+    }
+
+    /// What is pending, each event once for all members.
+    pub fn frames(&self) -> Vec<Bytes> {
+        self.pending.iter().map(|event| self.frame(event)).collect()
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,23 +90,22 @@ impl Groups {
     }
 
     /// Gives the member a seat and returns the group and the seat's number.
-    pub fn join(&mut self, home: &Home<'_>, pattern: &Pattern, dialect: Dialect, member: Member) -> (usize, usize) {
+    pub fn join(&mut self, home: &Home<'_>, pattern: &Pattern, voice: &Voice, member: Member) -> (usize, usize) {
         let known = self.logs.entry(home.log).or_insert_with(|| Routes::new(home));
         let candidates = match pattern.exact() {
             Some(topic) => known.exact.entry(topic.clone()).or_default(),
             None => &mut known.others,
         };
-        let fits = |id: &&usize| {
-            self.groups.get(**id).is_some_and(|group| group.dialect == dialect && group.pattern == *pattern)
-        };
+        let fits =
+            |id: &&usize| self.groups.get(**id).is_some_and(|group| group.voice == *voice && group.pattern == *pattern);
         let id = match candidates.iter().find(fits) {
             Some(id) => *id,
             None => {
-                let deliveries = metrics::Deliveries::new(home.stream.name(), dialect.name());
+                let deliveries = metrics::Deliveries::new(home.stream.name(), voice.dialect.name());
                 let group = Group {
                     log: home.log,
                     pattern: pattern.clone(),
-                    dialect,
+                    voice: voice.clone(),
                     members: Vec::new(),
                     pending: Vec::new(),
                     deliveries,

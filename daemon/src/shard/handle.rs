@@ -10,6 +10,7 @@ use super::inbox::{Inbound, Inbox, MAX_QUEUED_BYTES};
 use super::poll::Epoll;
 use super::{Config, Shard};
 use crate::hub::Hub;
+use crate::identity::Verifier;
 
 /// The running thread, as the rest of the daemon sees it.
 pub struct Handle {
@@ -19,14 +20,14 @@ pub struct Handle {
 
 impl Handle {
     /// Starts a shard; `index` names its thread and its metrics.
-    pub fn start(index: usize, config: Config, hub: Arc<Hub>) -> io::Result<Self> {
+    pub fn start(index: usize, config: Config, hub: Arc<Hub>, verifier: Arc<Verifier>) -> io::Result<Self> {
         let (inbox, receiver) = Inbox::new(index as u64, MAX_QUEUED_BYTES)?;
         let (started, outcome) = channel();
         let queue = (inbox.clone(), receiver);
         // The shard is made on its own thread: what its back end holds does not cross threads.
         let thread =
             std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
-                match Shard::<Epoll>::new(index, config, hub, queue) {
+                match Shard::<Epoll>::new(index, config, (hub, verifier), queue) {
                     Ok(mut shard) => {
                         _ = started.send(Ok(()));
                         shard.run();

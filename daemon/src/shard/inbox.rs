@@ -5,7 +5,7 @@ mod handover;
 mod tests;
 
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -16,38 +16,69 @@ use std::time::Instant;
 use self::handover::{Bell, Handover};
 use super::Config;
 use super::poll::{ring, silence, wake_fd};
-use crate::dialect::Dialect;
+use crate::dialect::{Command, Dialect};
 use crate::event::{Event, LogId};
 use crate::hub::records::Snapshot;
 use crate::hub::settings::Source;
 use crate::hub::targets::{Full, Outlet};
+use crate::identity::{Auth, Identity};
 
 /// The bytes of events that may wait for a shard. Beyond it the shard re-reads the streams' histories.
 pub const MAX_QUEUED_BYTES: usize = 64 << 20;
 
-/// Which streams a path serves, and how.
-#[derive(Debug)]
+/// Which streams a path serves, how and whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     pub path: String,
     pub dialect: Dialect,
     /// Names of streams; `*` is every visible one.
     pub streams: Vec<String>,
+    /// Other names that clients use for streams.
+    pub aliases: BTreeMap<String, String>,
+    /// Whether a subscription begins with what there is.
+    pub snapshot: bool,
+    pub auth: Auth,
 }
 
 impl Endpoint {
+    /// Every visible stream in a dialect, for whoever comes.
+    pub fn open(path: &str, dialect: Dialect) -> Self {
+        let streams = vec!["*".to_owned()];
+        Self { path: path.to_owned(), dialect, streams, aliases: BTreeMap::new(), snapshot: true, auth: Auth::Optional }
+    }
+
     pub fn serves(&self, stream: &str) -> bool {
         self.streams.iter().any(|name| name == "*" || name == stream)
+    }
+
+    /// The stream's name, by the name that clients use.
+    pub fn name_of<'a>(&'a self, called: &'a str) -> &'a str {
+        self.aliases.get(called).map_or(called, String::as_str)
     }
 }
 
 /// A socket that has been upgraded and now belongs to a shard.
 pub struct Newcomer {
     pub socket: OwnedFd,
+    /// The answer to its request, which is the first thing that it is sent.
+    pub head: Vec<u8>,
     /// Bytes of the client that came together with its request.
     pub read_ahead: Vec<u8>,
     pub endpoint: Arc<Endpoint>,
+    pub identity: Option<Arc<Identity>>,
+    /// What it asked for with its request.
+    pub wishes: Vec<Command>,
     /// Kept for as long as the connection lives, then dropped: counts and limits hang on it.
     pub permit: Box<dyn Any + Send>,
+}
+
+impl Newcomer {
+    /// Somebody unknown who has asked for nothing yet.
+    pub fn over(socket: impl Into<OwnedFd>, endpoint: Arc<Endpoint>) -> Self {
+        let (socket, permit) = (socket.into(), Box::new(()));
+        let (head, read_ahead, wishes) = (Vec::new(), Vec::new(), Vec::new());
+        Self { socket, head, read_ahead, endpoint, identity: None, wishes, permit }
+    }
 }
 
 pub enum Inbound {
@@ -57,6 +88,8 @@ pub enum Inbound {
     /// The log shows these records since the change of this number.
     Records(LogId, u64, Snapshot),
     Adopt(Box<Newcomer>),
+    /// The user's connections end.
+    LogOut(Arc<str>),
     /// From here on each connection is granted this.
     Configure(Config),
     /// End all connections, spread until the deadline, then the thread.

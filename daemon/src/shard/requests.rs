@@ -1,23 +1,20 @@
 //! What a client asks for: subscribe, unsubscribe, snapshot, streams, ping.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::poll::Backend;
 use super::rate::Excess;
-use super::{Inbound, Shard};
-use crate::dialect::{About, Begins, Cause, Code, Command, Refusal, Reply, Request, RequestId, Target};
+use super::target::refusal;
+use super::unasked::Show;
+use super::{Inbound, Shard, encoding};
+use crate::dialect::{About, Begins, Cause, Code, Command, Refusal, Reply, Request, RequestId, Target, Voice};
 use crate::event::Position;
 use crate::hub::log::Answer;
-use crate::hub::pattern::Pattern;
 use crate::hub::settings::Source;
-use crate::hub::stream::Stream;
-use crate::hub::{Refused, Subscribed, Wish};
+use crate::hub::{Refused, Subscribed};
 use crate::metrics;
 use crate::websocket::close;
 
-/// No connection has an identity yet; a private stream's log of nobody is never offered to a client.
-pub(super) const NOBODY: &str = "";
 /// How many requests of one client are handled before the others have their turn.
 const MAX_ANSWERED_PER_TURN: usize = 32;
 /// What metrics call a request that is no command.
@@ -59,14 +56,19 @@ impl<B: Backend> Shard<B> {
                     self.config.rate.commands,
                     retry.as_millis()
                 );
-                let refusal = Refusal { code: Code::RateLimited, message, stream: None, retry: Some(retry), id };
+                let refusal = Refusal { retry: Some(retry), id, ..Refusal::new(Code::RateLimited, message) };
                 connection.say(&Reply::Refused(&refusal));
             }
             Excess::Abuse => connection.close(close::POLICY, "far too many commands (hub.rate)", self.now),
         }
     }
 
-    fn handle(&mut self, token: usize, request: Result<Request, Refusal>) {
+    pub(super) fn handle(&mut self, token: usize, request: Result<Request, Refusal>) {
+        if self.connections[token].standing.must_say_who()
+            && !matches!(&request, Ok(Request { command: Command::Auth { .. }, .. }))
+        {
+            return self.turn_away(token, "the first message has to be \"auth\", with a token");
+        }
         let (kind, outcome) = match request {
             Err(refusal) => (UNREADABLE, Err(refusal)),
             Ok(Request { id, command }) => {
@@ -86,6 +88,7 @@ impl<B: Backend> Shard<B> {
 
     fn carry_out(&mut self, token: usize, command: Command, id: &RequestId) -> Result<(), Refusal> {
         match command {
+            Command::Auth { token: shown } => self.authenticate(token, &shown, id),
             Command::Subscribe { target, since } => {
                 self.tell_losses(token);
                 self.subscribe(token, &target, since.as_ref(), id)
@@ -126,106 +129,64 @@ impl<B: Backend> Shard<B> {
         since: Option<&Position>,
         id: &RequestId,
     ) -> Result<(), Refusal> {
-        let (stream, patterns) = self.resolve(token, target)?;
-        self.check_room(token, target, patterns.len() - self.subscriptions_to(token, &patterns).len())?;
-        let wish = Wish { patterns: &patterns, audience: NOBODY, since };
-        let subscribed =
-            stream.subscribe(&wish, &self.outlet).map_err(|refused| refused_by_the_hub(target, &refused))?;
+        let meant = self.resolve(token, target)?;
+        self.check_room(token, target, meant.patterns.len() - self.subscriptions_to(token, &meant).len())?;
+        let subscribed = meant
+            .stream
+            .subscribe(&meant.wish(since), &self.outlet)
+            .map_err(|refused| refused_by_the_hub(target, &refused))?;
         self.catch_up_to(&subscribed);
         self.part_if_lost(token);
         // After the new ones have been counted: the broadcaster is not told that nobody is left. And after everything
         // older has come, through these as through the others: the client may remember any of its numbers.
-        let before = self.subscriptions_to(token, &patterns);
+        let before = self.subscriptions_to(token, &meant);
         before.into_iter().for_each(|subscription| self.leave(token, subscription));
-        self.seat(token, &stream, &patterns, &subscribed);
+        self.seat(token, &meant, &subscribed);
         // What has been told of the stream before this one had a seat, it has not heard.
-        if !stream.is_open(NOBODY) {
+        if !meant.stream.is_open(&meant.audience) {
             self.forget_log(token, subscribed.log);
             return Err(self.unknown(token, target));
         }
-        let subscribed = Subscribed { source: stream.source(), ..subscribed };
-        let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
-        let about =
-            About { stream: stream.name(), topics: &topics, target: Some(target), session_id: target.session_id(), id };
+        let subscribed = Subscribed { source: meant.stream.source(), ..subscribed };
         let begins = match subscribed.answer {
             Answer::Recovered(_) => Begins::Recovered,
             Answer::Snapshot(_) => Begins::Snapshot,
         };
+        let topics = meant.topics();
+        let about = meant.about(target, &topics, id);
         let connection = &mut self.connections[token];
+        let held = since.filter(|_| begins == Begins::Recovered).unwrap_or(&subscribed.position);
+        connection.hold_place(subscribed.log, meant.stream.name(), held);
         connection.say(&Reply::Subscribed { about, position: &subscribed.position, begins });
         self.count_resume(&subscribed, token, since);
-        self.begin(token, &About { id: &None, ..about }, &subscribed, Cause::Asked);
+        self.begin(token, (&About { id: &None, ..about }, &meant.voice), &subscribed, Cause::Asked);
         Ok(())
     }
 
     fn unsubscribe(&mut self, token: usize, target: &Target, id: &RequestId) -> Result<(), Refusal> {
-        let (stream, patterns) = self.resolve(token, target)?;
-        let meant = self.subscriptions_to(token, &patterns);
-        if meant.is_empty() {
-            let message = format!("not subscribed to {}", patterns[0].text());
+        let meant = self.resolve(token, target)?;
+        let left = self.subscriptions_to(token, &meant);
+        if left.is_empty() {
+            let message = format!("not subscribed to {}", meant.patterns[0].text());
             return Err(refusal(target, Code::NotSubscribed, message));
         }
-        meant.into_iter().for_each(|subscription| self.leave(token, subscription));
-        let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
-        let about =
-            About { stream: stream.name(), topics: &topics, target: Some(target), session_id: target.session_id(), id };
-        self.connections[token].say(&Reply::Unsubscribed { about });
+        left.into_iter().for_each(|subscription| self.leave(token, subscription));
+        let topics = meant.topics();
+        self.connections[token].say(&Reply::Unsubscribed { about: meant.about(target, &topics, id) });
         Ok(())
     }
 
     fn snapshot(&mut self, token: usize, target: &Target, id: &RequestId) -> Result<(), Refusal> {
-        let (stream, patterns) = self.resolve(token, target)?;
-        let wish = Wish { patterns: &patterns, audience: NOBODY, since: None };
-        let answered = stream.answer(&wish).map_err(|refused| refused_by_the_hub(target, &refused))?;
+        let meant = self.resolve(token, target)?;
+        let answered =
+            meant.stream.answer(&meant.wish(None)).map_err(|refused| refused_by_the_hub(target, &refused))?;
         self.catch_up_to(&answered);
         self.part_if_lost(token);
-        let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
-        let about =
-            About { stream: stream.name(), topics: &topics, target: Some(target), session_id: target.session_id(), id };
+        let topics = meant.topics();
+        let about = meant.about(target, &topics, id);
         self.connections[token].say(&Reply::Snapshot { about, position: &answered.position });
-        self.begin(token, &About { id: &None, ..about }, &answered, Cause::Asked);
+        self.begin(token, (&About { id: &None, ..about }, &meant.voice), &answered, Cause::Asked);
         Ok(())
-    }
-
-    /// The names that a client of this connection's endpoint may subscribe to.
-    pub(super) fn visible_streams(&self, token: usize) -> Vec<Arc<str>> {
-        let endpoint = &self.connections[token].endpoint;
-        let visible = |stream: &Arc<Stream>| {
-            let settings = stream.settings();
-            settings.visible && !settings.private && endpoint.serves(stream.name())
-        };
-        self.hub.streams().into_iter().filter(visible).map(|stream| stream.name().clone()).collect()
-    }
-
-    fn resolve(&self, token: usize, target: &Target) -> Result<(Arc<Stream>, Vec<Pattern>), Refusal> {
-        let name = target.stream();
-        let served = self.connections[token].endpoint.serves(name);
-        let stream = self.hub.stream(name).filter(|stream| served && stream.settings().visible);
-        let stream = stream.ok_or_else(|| self.unknown(token, target))?;
-        let settings = stream.settings();
-        if settings.private {
-            let message =
-                format!("stream \"{name}\" is private and needs a verified identity; this endpoint takes none");
-            return Err(refusal(target, Code::AuthenticationRequired, message));
-        }
-        let texts = match target {
-            Target::Topic(topic) => vec![topic.clone()],
-            Target::Params { params, .. } => settings
-                .template
-                .topics(name, params)
-                .map_err(|bad| refusal(target, Code::InvalidParams, bad.to_string()))?,
-        };
-        let patterns: Result<Vec<Pattern>, _> = texts.iter().map(|text| Pattern::parse(text)).collect();
-        let mut patterns = patterns.map_err(|bad| refusal(target, Code::InvalidParams, bad.to_string()))?;
-        patterns.sort();
-        patterns.dedup();
-        Ok((stream, patterns))
-    }
-
-    fn unknown(&self, token: usize, target: &Target) -> Refusal {
-        let (name, valid) = (target.stream().escape_debug(), self.visible_streams(token));
-        let message = format!("unknown stream \"{name}\"; valid streams: {}", valid.join(", "));
-        refusal(target, Code::UnknownStream, message)
     }
 
     fn check_room(&self, token: usize, target: &Target, more: usize) -> Result<(), Refusal> {
@@ -267,16 +228,24 @@ impl<B: Backend> Shard<B> {
     }
 
     /// The missed events, or the snapshot; and whether the stream has a source at all.
-    pub(super) fn begin(&mut self, token: usize, about: &About<'_>, subscribed: &Subscribed, cause: Cause) {
+    pub(super) fn begin(
+        &mut self,
+        token: usize,
+        (about, voice): (&About<'_>, &Voice),
+        subscribed: &Subscribed,
+        cause: Cause,
+    ) {
         let connection = &mut self.connections[token];
         match &subscribed.answer {
             Answer::Recovered(events) => {
-                events.iter().for_each(|event| connection.recover(event));
+                for event in events {
+                    connection.recover(event, &encoding::event(event, voice));
+                }
             }
+            Answer::Snapshot(_) if cause == Cause::Asked && !connection.endpoint.snapshot => {}
             Answer::Snapshot(snapshot) => {
-                let collections = snapshot.collections();
-                let position = &subscribed.position;
-                let update = Reply::FullUpdate { about: *about, position, collections: &collections, cause };
+                let (position, shown) = (&subscribed.position, &Show(snapshot));
+                let update = Reply::FullUpdate { about: *about, position, shown, cause };
                 connection.show(connection.encode(&update), subscribed.log, position.seq);
             }
         }
@@ -304,8 +273,4 @@ fn refused_by_the_hub(target: &Target, refused: &Refused) -> Refusal {
         _ => Code::Internal,
     };
     refusal(target, code, refused.to_string())
-}
-
-fn refusal(target: &Target, code: Code, message: String) -> Refusal {
-    Refusal { code, message, stream: Some(target.stream().to_owned()), retry: None, id: None }
 }

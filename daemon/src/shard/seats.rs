@@ -6,20 +6,18 @@ use super::Shard;
 use super::connection::Subscription;
 use super::groups::{Home, Member};
 use super::poll::Backend;
-use super::requests::NOBODY;
+use super::target::Meant;
 use crate::event::LogId;
 use crate::hub::Subscribed;
 use crate::hub::pattern::Pattern;
-use crate::hub::stream::Stream;
 
 impl<B: Backend> Shard<B> {
-    pub(super) fn seat(&mut self, token: usize, stream: &Arc<Stream>, patterns: &[Pattern], subscribed: &Subscribed) {
+    pub(super) fn seat(&mut self, token: usize, meant: &Meant, subscribed: &Subscribed) {
         let (log, start) = (subscribed.log, subscribed.position.seq);
-        let dialect = self.connections[token].dialect();
-        let home = Home { log, stream, audience: NOBODY };
-        for pattern in patterns {
+        let home = Home { log, stream: &meant.stream, audience: &meant.audience };
+        for pattern in &meant.patterns {
             let member = Member { connection: token, start };
-            let (group, seat) = self.groups.join(&home, pattern, dialect, member);
+            let (group, seat) = self.groups.join(&home, pattern, &meant.voice, member);
             self.connections[token].subscriptions.push(Subscription { log, group, seat });
         }
     }
@@ -28,6 +26,7 @@ impl<B: Backend> Shard<B> {
         self.connections[token].subscriptions.retain(|known| *known != subscription);
         if self.connections[token].patterns_of(subscription.log) == 0 {
             self.connections[token].lost.retain(|(log, _)| *log != subscription.log);
+            self.connections[token].give_up_place(subscription.log);
         }
         let Some(group) = self.groups.get(subscription.group) else { return };
         let pattern = group.pattern.clone();
@@ -57,12 +56,22 @@ impl<B: Backend> Shard<B> {
         }
     }
 
-    /// Those of these patterns, which are sorted, that the connection is subscribed to.
-    pub(super) fn subscriptions_to(&self, token: usize, patterns: &[Pattern]) -> Vec<Subscription> {
+    /// Those of these patterns, which are sorted, that the connection is subscribed to by this name of the stream.
+    pub(super) fn subscriptions_to(&self, token: usize, meant: &Meant) -> Vec<Subscription> {
         let is_meant = |subscription: &&Subscription| {
-            self.groups.get(subscription.group).is_some_and(|group| patterns.binary_search(&group.pattern).is_ok())
+            self.groups.get(subscription.group).is_some_and(|group| {
+                group.voice.alias == meant.voice.alias && meant.patterns.binary_search(&group.pattern).is_ok()
+            })
         };
         self.connections[token].subscriptions.iter().filter(is_meant).copied().collect()
+    }
+
+    /// What the client calls the stream of a log; its name if it has subscribed by that, too.
+    pub(super) fn called(&self, token: usize, log: LogId) -> Option<Arc<str>> {
+        let subscriptions = self.connections[token].subscriptions.iter().filter(|subscription| subscription.log == log);
+        let mut voices = subscriptions.filter_map(|subscription| Some(&self.groups.get(subscription.group)?.voice));
+        let alias = voices.next()?.alias.clone();
+        alias.filter(|_| voices.all(|voice| voice.alias.is_some()))
     }
 
     pub(super) fn patterns_of(&self, token: usize, log: LogId) -> Vec<Pattern> {

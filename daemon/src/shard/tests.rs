@@ -54,7 +54,7 @@ struct House {
 impl House {
     fn new(config: Config) -> Self {
         let hub = Hub::new("epoch");
-        Self { shard: Handle::start(0, config, hub.clone()).unwrap(), hub }
+        Self { shard: Handle::start(0, config, hub.clone(), Arc::default()).unwrap(), hub }
     }
 
     fn bars(&self, lag: Lag) -> Arc<Stream> {
@@ -82,9 +82,7 @@ fn newcomer() -> (Newcomer, Client) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
     ours.set_read_timeout(Some(PATIENCE)).unwrap();
-    let endpoint = Endpoint { path: "/v1/ws".to_owned(), dialect: Dialect::Native, streams: vec!["*".to_owned()] };
-    let socket = OwnedFd::from(theirs);
-    let newcomer = Newcomer { socket, read_ahead: vec![], endpoint: endpoint.into(), permit: Box::new(()) };
+    let newcomer = Newcomer::over(OwnedFd::from(theirs), Endpoint::open("/v1/ws", Dialect::Native).into());
     let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
     (newcomer, Client(WebSocket::from_raw_socket(ours, Role::Client, Some(config))))
 }
@@ -447,9 +445,8 @@ fn a_silent_client_is_pinged_and_then_dropped() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
     ours.set_read_timeout(Some(PATIENCE)).unwrap();
-    let endpoint = Endpoint { path: "/".to_owned(), dialect: Dialect::Native, streams: vec![] };
-    let newcomer =
-        Newcomer { socket: theirs.into(), read_ahead: vec![], endpoint: endpoint.into(), permit: Box::new(()) };
+    let endpoint = Endpoint { streams: vec![], ..Endpoint::open("/", Dialect::Native) };
+    let newcomer = Newcomer::over(theirs, endpoint.into());
     house.shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
     let mut bytes = Vec::new();
     std::io::Read::read_to_end(&mut &ours, &mut bytes).unwrap(); // reads, but never answers a ping
@@ -630,7 +627,7 @@ fn standing() -> (super::Shard<super::poll::Epoll>, Arc<Stream>, Client) {
     let settings = Settings { limits: Limits { history, ..Limits::default() }, ..Settings::default() };
     let bars = hub.declare("bars", settings);
     let queue = super::inbox::Inbox::new(0, super::inbox::MAX_QUEUED_BYTES).unwrap();
-    let mut shard = super::Shard::new(0, Config { outbox: 1 << 30, ..CONFIG }, hub, queue).unwrap();
+    let mut shard = super::Shard::new(0, Config { outbox: 1 << 30, ..CONFIG }, (hub, Arc::default()), queue).unwrap();
     let (newcomer, client) = newcomer();
     shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
     shard.take_all_in();
@@ -644,7 +641,7 @@ fn hear(shard: &mut super::Shard<super::poll::Epoll>, text: &str) {
 }
 
 fn hear_at(shard: &mut super::Shard<super::poll::Epoll>, text: &str, now: Instant) {
-    shard.connections[0].waiting.extend(Dialect::Native.parse(text));
+    shard.connections[0].waiting.extend(Dialect::Native.parse(text, &[]));
     shard.talking.push(0);
     shard.now = now;
     shard.answer_waiting();
@@ -674,7 +671,7 @@ fn nobody_lags_by_what_was_not_yet_offered_to_its_socket() {
     let (newcomer, _other) = newcomer();
     shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
     shard.take_all_in();
-    shard.connections[1].waiting.extend(Dialect::Native.parse(r#"{"type":"subscribe","stream":"bars"}"#));
+    shard.connections[1].waiting.extend(Dialect::Native.parse(r#"{"type":"subscribe","stream":"bars"}"#, &[]));
     shard.answer_waiting();
     shard.flush();
     shard.config.outbox = 10_000;

@@ -8,13 +8,37 @@ use bytes::Bytes;
 
 use super::Shard;
 use super::poll::Backend;
-use crate::dialect::{About, Cause, Dialect, Loss, Reply};
+use crate::dialect::{About, Cause, Dialect, Loss, Record, Reply, Shown, Voice};
 use crate::event::{LogId, Position};
 use crate::hub::pattern::Pattern;
 use crate::hub::records::Snapshot;
 use crate::hub::stream::Stream;
 use crate::hub::{Subscribed, Wish};
 use crate::metrics;
+
+/// The hub's snapshot, as dialects show it.
+#[derive(Debug)]
+pub(super) struct Show<'a>(pub &'a Snapshot);
+
+impl Shown for Show<'_> {
+    fn collections(&self) -> Vec<(Arc<str>, Bytes)> {
+        self.0.collections()
+    }
+
+    fn each(&self, show: &mut dyn FnMut(Record<'_>)) {
+        for record in self.0.records() {
+            show(Record { kind: &record.kind, unix_ns: record.unix_ns, json: &record.json });
+        }
+    }
+}
+
+/// What a snapshot's text depends on, beside the moment: made once for all who are shown the same.
+#[derive(PartialEq, Eq, Hash)]
+struct Sight {
+    patterns: Vec<Pattern>,
+    dialect: Dialect,
+    alias: Option<Arc<str>>,
+}
 
 impl<B: Backend> Shard<B> {
     /// A fresh snapshot for a connection that has taken everything else, in place of what was dropped.
@@ -28,7 +52,8 @@ impl<B: Backend> Shard<B> {
             self.catch_up_to(&answered);
             let Some(loss) = self.connections[token].take_loss(log) else { continue }; // told with the stream's end
             let loss = Loss { to: answered.position.seq, ..loss };
-            self.connections[token].say(&Reply::Lagged { stream: stream.name(), loss: &loss });
+            let called = self.called(token, log).unwrap_or_else(|| stream.name().clone());
+            self.connections[token].say(&Reply::Lagged { stream: &called, loss: &loss });
             self.show_anew(token, &stream, &answered);
         }
     }
@@ -40,22 +65,23 @@ impl<B: Backend> Shard<B> {
         self.read_history(log, seq);
         let Some(routes) = self.groups.log(log) else { return };
         let (stream, position) = (routes.stream.clone(), Position { epoch: routes.stream.epoch().clone(), seq });
-        let mut shown: HashMap<(Vec<Pattern>, Dialect), Bytes> = HashMap::new(); // made once for all who ask for the same
+        let mut made: HashMap<Sight, Bytes> = HashMap::new();
         for token in self.members_of(log, |member| member.start < seq) {
             self.set_start(token, log, seq);
             let mut patterns = self.patterns_of(token, log);
             patterns.sort();
+            let alias = self.called(token, log);
             let connection = &mut self.connections[token];
-            let frame = shown.entry((patterns, connection.dialect())).or_insert_with_key(|(patterns, _)| {
-                let collections = records.of(patterns).collections();
+            if !connection.endpoint.snapshot && !connection.dialect().can_resync() {
+                continue; // it never saw what these replace
+            }
+            let sight = Sight { patterns, dialect: connection.dialect(), alias };
+            let frame = made.entry(sight).or_insert_with_key(|Sight { patterns, alias, .. }| {
+                let shown = &Show(&records.of(patterns));
                 let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
-                let about = About { stream: stream.name(), topics: &topics, target: None, session_id: None, id: &None };
-                connection.encode(&Reply::FullUpdate {
-                    about,
-                    position: &position,
-                    collections: &collections,
-                    cause: Cause::Resync,
-                })
+                let called = alias.as_deref().unwrap_or(stream.name());
+                let about = About { stream: called, topics: &topics, target: None, session_id: None, id: &None };
+                connection.encode(&Reply::FullUpdate { about, position: &position, shown, cause: Cause::Resync })
             });
             connection.show(frame.clone(), log, seq);
             self.dirty.mark(connection, token);
@@ -67,8 +93,10 @@ impl<B: Backend> Shard<B> {
         self.set_start(token, shown.log, shown.position.seq);
         let patterns = self.patterns_of(token, shown.log);
         let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
-        let about = About { stream: stream.name(), topics: &topics, target: None, session_id: None, id: &None };
-        self.begin(token, &about, shown, Cause::Resync);
+        let called = self.called(token, shown.log).unwrap_or_else(|| stream.name().clone());
+        let about = About { stream: &called, topics: &topics, target: None, session_id: None, id: &None };
+        let voice = Voice::of(self.connections[token].dialect());
+        self.begin(token, (&about, &voice), shown, Cause::Resync);
     }
 
     /// Tells the clients that asked for it about what newer events have replaced while they waited.

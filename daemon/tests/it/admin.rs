@@ -291,7 +291,7 @@ fn a_scrape_shows_what_there_is_now() {
 fn connections_are_counted_by_endpoint_for_as_long_as_they_live() {
     LazyLock::force(&METRICS);
     let mut config = house::config();
-    config.endpoints[0].path = "/counted".to_owned();
+    config.endpoints[0].endpoint.path = "/counted".to_owned();
     let house = House::with(config, house::shard_config());
     let admin = Running::start(&house.hub);
     let address = house.address();

@@ -3,10 +3,11 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
 use std::thread;
 
 use broadcastd::hub::Hub;
-use broadcastd::server::{Config, Server};
+use broadcastd::server::{Config, Parts, Server};
 use broadcastd::shard::inbox::{Inbound, Inbox, Newcomer};
 use broadcastd::websocket::close;
 use broadcastd::websocket::frame::{self, Decoder, Input, Opcode, Violation};
@@ -27,7 +28,8 @@ impl Echo {
     pub fn start() -> Self {
         let (runtime, stop) = house::runtime();
         let (inbox, inbounds) = Inbox::new(0, usize::MAX).unwrap();
-        let server = Server::start(config(), Hub::new(house::EPOCH), vec![inbox], runtime).unwrap();
+        let parts = Parts { hub: Hub::new(house::EPOCH), shards: vec![inbox], verifier: Arc::default() };
+        let server = Server::start(config(), parts, runtime).unwrap();
         thread::spawn(move || {
             for inbound in inbounds {
                 let Inbound::Adopt(newcomer) = inbound else { continue };
@@ -49,6 +51,7 @@ fn config() -> Config {
 fn serve(newcomer: Newcomer) -> io::Result<()> {
     let mut socket = TcpStream::from(newcomer.socket);
     socket.set_nonblocking(false)?;
+    socket.write_all(&newcomer.head)?;
     let mut decoder = Decoder::new(MAX_MESSAGE);
     let mut bytes = newcomer.read_ahead;
     loop {

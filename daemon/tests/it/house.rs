@@ -10,8 +10,9 @@ use broadcastd::dialect::Dialect;
 use broadcastd::event::Draft;
 use broadcastd::hub::Hub;
 use broadcastd::hub::settings::Settings;
-use broadcastd::server::{Config, EndpointConfig, Server};
+use broadcastd::server::{self, Config, EndpointConfig, Server};
 use broadcastd::shard;
+use broadcastd::shard::inbox::Endpoint;
 use broadcastd::shard::rate::Rate;
 use serde_json::Value;
 use tokio::runtime::{Builder, Handle};
@@ -34,8 +35,7 @@ pub struct House {
 pub type Client = WebSocket<TcpStream>;
 
 pub fn config() -> Config {
-    let endpoint =
-        EndpointConfig { path: "/v1/ws".into(), listen: None, dialect: Dialect::Native, streams: vec!["*".into()] };
+    let endpoint = EndpointConfig { listen: None, endpoint: Endpoint::open("/v1/ws", Dialect::Native) };
     Config {
         listen: vec!["127.0.0.1:0".into()],
         endpoints: vec![endpoint],
@@ -70,9 +70,11 @@ impl House {
         hub.declare("ticks", Settings::default());
         hub.declare("bars", Settings::default())
             .set_source(broadcastd::hub::settings::Source::Absent("broadcaster stopped".into()));
-        let shards: Vec<_> = (0..2).map(|index| shard::Handle::start(index, shard, hub.clone()).unwrap()).collect();
+        let shards: Vec<_> =
+            (0..2).map(|index| shard::Handle::start(index, shard, hub.clone(), Arc::default()).unwrap()).collect();
         let inboxes = shards.iter().map(|shard| shard.inbox.clone()).collect();
-        let server = Server::start(config, hub.clone(), inboxes, runtime).unwrap();
+        let parts = server::Parts { hub: hub.clone(), shards: inboxes, verifier: Arc::default() };
+        let server = Server::start(config, parts, runtime).unwrap();
         Self { hub, server, shards, _stop: stop }
     }
 

@@ -419,8 +419,8 @@ fn a_reload_changes_endpoints_for_new_connections_only() {
     let house = House::start();
     let mut client = house.connect();
     let mut config = house::config();
-    config.endpoints[0].path = "/other".to_owned();
-    config.endpoints[0].streams = vec!["bars".to_owned()];
+    config.endpoints[0].endpoint.path = "/other".to_owned();
+    config.endpoints[0].endpoint.streams = vec!["bars".to_owned()];
     reload(&house, config);
     subscribe(&mut client, "ticks");
     assert_eq!(house.try_connect(&[]).err().unwrap().status, 404);

@@ -1,6 +1,7 @@
 //! `[server]` and `[admin]`: where clients and operators connect.
 
 use std::{
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
@@ -32,7 +33,8 @@ pub struct Server {
     pub shards: u16,
     /// How the shards wait for their sockets; default "auto".
     pub backend: Backend,
-    /// Which path speaks which dialect. Giving any replaces the default: the native dialect on /v1/ws.
+    /// Which path speaks which dialect. Giving any replaces the default: the native dialect on
+    /// /v1/ws, and the same as server-sent events on /v1/sse.
     pub endpoints: Vec<Endpoint>,
 }
 
@@ -68,6 +70,12 @@ pub struct Endpoint {
     #[serde(default = "all_streams")]
     #[schemars(length(min = 1))]
     pub streams: Vec<String>,
+    /// Other names that clients here use for streams, such as { session_update = "state_machines" }. Default: none.
+    #[serde(default)]
+    pub aliases: BTreeMap<String, String>,
+    /// Whether a subscription begins with what there is. Default: as the dialect's clients expect.
+    #[serde(default)]
+    pub snapshot: Option<bool>,
     /// Whether clients say who they are; default "optional".
     #[serde(default)]
     pub auth: Auth,
@@ -79,6 +87,8 @@ pub struct Endpoint {
 pub enum Dialect {
     #[default]
     Native,
+    /// The native messages as server-sent events.
+    Sse,
 }
 
 /// Whether clients say who they are.
@@ -143,8 +153,14 @@ impl Default for Server {
             drain: Duration::from_secs(10),
             shards: 0,
             backend: Backend::Auto,
-            endpoints: vec![Endpoint::default()],
+            endpoints: vec![Endpoint::default(), Endpoint::events()],
         }
+    }
+}
+
+impl Endpoint {
+    fn events() -> Self {
+        Self { path: "/v1/sse".to_owned(), dialect: Dialect::Sse, ..Self::default() }
     }
 }
 
@@ -155,6 +171,8 @@ impl Default for Endpoint {
             listen: None,
             dialect: Dialect::Native,
             streams: all_streams(),
+            aliases: BTreeMap::new(),
+            snapshot: None,
             auth: Auth::Optional,
         }
     }

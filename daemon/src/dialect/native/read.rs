@@ -23,18 +23,18 @@ pub fn parse(text: &str) -> Vec<Result<Request, Refusal>> {
         match object {
             Ok(_) if requests.len() == MAX_REQUESTS => {
                 let message = format!("a message holds at most {MAX_REQUESTS} requests; send the rest in further ones");
-                requests.push(Err(refusal(Code::InvalidMessage, message)));
+                requests.push(Err(Refusal::new(Code::InvalidMessage, message)));
                 return requests;
             }
             Ok(object) => requests.push(parse_object(object.get())),
             Err(error) => {
-                requests.push(Err(refusal(Code::InvalidJson, format!("the message is not JSON: {error}"))));
+                requests.push(Err(Refusal::new(Code::InvalidJson, format!("the message is not JSON: {error}"))));
                 return requests;
             }
         }
     }
     if requests.is_empty() {
-        requests.push(Err(refusal(Code::InvalidJson, "the message is empty; send a JSON object".to_owned())));
+        requests.push(Err(Refusal::new(Code::InvalidJson, "the message is empty; send a JSON object".to_owned())));
     }
     requests
 }
@@ -51,19 +51,23 @@ struct Wire<'a> {
     since: Option<Value>,
     #[serde(borrow)]
     id: Option<&'a RawValue>,
+    token: Option<Value>,
 }
 
 fn parse_object(text: &str) -> Result<Request, Refusal> {
     if !text.starts_with('{') {
-        return Err(refusal(Code::InvalidMessage, "a message is a JSON object, like {\"type\":\"ping\"}".to_owned()));
+        return Err(Refusal::new(
+            Code::InvalidMessage,
+            "a message is a JSON object, like {\"type\":\"ping\"}".to_owned(),
+        ));
     }
     let wire: Wire<'_> = serde_json::from_str(text)
-        .map_err(|error| refusal(Code::InvalidMessage, format!("the message cannot be read: {error}")))?;
+        .map_err(|error| Refusal::new(Code::InvalidMessage, format!("the message cannot be read: {error}")))?;
     let id = read_id(wire.id)?;
     let stream = wire.stream.as_ref().and_then(Value::as_str).map(str::to_owned);
     match read_command(&wire) {
         Ok(command) => Ok(Request { id, command }),
-        Err((code, message)) => Err(Refusal { code, message, stream, retry: None, id }),
+        Err((code, message)) => Err(Refusal { stream, id, ..Refusal::new(code, message) }),
     }
 }
 
@@ -81,13 +85,21 @@ fn read_command(wire: &Wire<'_>) -> Result<Command, Mistake> {
         "snapshot" => Ok(Command::Snapshot(read_target(wire)?)),
         "streams" => Ok(Command::Streams),
         "ping" => Ok(Command::Ping),
-        "auth" | "command" | "publish" => {
+        "auth" => Ok(Command::Auth { token: read_token(wire)? }),
+        "command" | "publish" => {
             let message = format!("\"{kind}\" needs a verified identity, and this endpoint takes none");
             Err((Code::AuthenticationRequired, message))
         }
         unknown => {
             Err((Code::UnknownType, format!("unknown type \"{}\"; valid types: {TYPES}", unknown.escape_debug())))
         }
+    }
+}
+
+fn read_token(wire: &Wire<'_>) -> Result<String, Mistake> {
+    match &wire.token {
+        Some(Value::String(token)) if !token.is_empty() => Ok(token.clone()),
+        _ => Err((Code::InvalidMessage, "\"token\" must be a string: the client's token".to_owned())),
     }
 }
 
@@ -157,13 +169,9 @@ fn read_id(id: Option<&RawValue>) -> Result<RequestId, Refusal> {
     let is_scalar = id.get().starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit());
     if !is_scalar || id.get().len() > MAX_ID_BYTES {
         let message = format!("\"id\" must be a string or a number of at most {MAX_ID_BYTES} bytes");
-        return Err(refusal(Code::InvalidMessage, message));
+        return Err(Refusal::new(Code::InvalidMessage, message));
     }
     Ok(Some(id.to_owned()))
-}
-
-fn refusal(code: Code, message: String) -> Refusal {
-    Refusal { code, message, stream: None, retry: None, id: None }
 }
 
 #[cfg(test)]

@@ -3,10 +3,8 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::SUBPROTOCOL;
-use crate::dialect::{About, Begins, Cause, Loss, Refusal, Reply, RequestId, Target};
+use crate::dialect::{About, Begins, Cause, Loss, Refusal, Reply, RequestId, Shown, Target};
 use crate::event::{Event, Position, write_timestamp};
 
 const CONTROL_STREAM: &str = "system";
@@ -25,20 +23,31 @@ pub fn event(event: &Event) -> Vec<u8> {
 
 pub fn reply(reply: &Reply<'_>, unix_ns: i64) -> Vec<u8> {
     match reply {
-        Reply::Connected { client_id, heartbeat, streams } => {
+        Reply::Connected { client_id, heartbeat, streams, user } => {
             let mut out = Message::begin("status", CONTROL_STREAM, None, 0);
             out.bytes(b"{\"status\":\"connected\"");
             out.field("client_id", client_id);
             out.field("protocol", SUBPROTOCOL);
             out.number(",\"heartbeat_s\":", heartbeat.as_secs());
             out.names("streams", streams);
+            if let Some(user) = user {
+                out.field("user", user);
+            }
             out.bytes(b"}");
             out.end_with(unix_ns, &None)
         }
-        Reply::Subscribed { about, position, begins } => subscribed(about, position, *begins, unix_ns),
-        Reply::FullUpdate { about, position, collections, cause } => {
-            full_update(about, position, collections, *cause, unix_ns)
+        Reply::Authenticated { user, expires_unix_ns, id } => {
+            let mut out = Message::begin("response", CONTROL_STREAM, None, 0);
+            out.bytes(b"{\"status\":\"authenticated\"");
+            out.field("user", user);
+            if let Some(expires) = expires_unix_ns {
+                out.time("expires", *expires);
+            }
+            out.bytes(b"}");
+            out.end_with(unix_ns, id)
         }
+        Reply::Subscribed { about, position, begins } => subscribed(about, position, *begins, unix_ns),
+        Reply::FullUpdate { about, position, shown, cause } => full_update(about, position, *shown, *cause, unix_ns),
         Reply::Unsubscribed { about } => done("unsubscribed", about, None, unix_ns),
         Reply::Snapshot { about, position } => done("snapshot", about, Some(position), unix_ns),
         Reply::Streams { streams, id } => {
@@ -67,6 +76,11 @@ pub fn reply(reply: &Reply<'_>, unix_ns: i64) -> Vec<u8> {
             out.end_with(unix_ns, &None)
         }
         Reply::Refused(refusal) => refused(refusal, unix_ns),
+        Reply::LoggedOut => {
+            let mut out = Message::begin("status", CONTROL_STREAM, None, 0);
+            out.bytes(b"{\"status\":\"logged_out\"}");
+            out.end_with(unix_ns, &None)
+        }
     }
 }
 
@@ -85,13 +99,8 @@ fn subscribed(about: &About<'_>, position: &Position, begins: Begins, unix_ns: i
     out.end()
 }
 
-fn full_update(
-    about: &About<'_>,
-    position: &Position,
-    collections: &[(Arc<str>, Bytes)],
-    cause: Cause,
-    unix_ns: i64,
-) -> Vec<u8> {
+fn full_update(about: &About<'_>, position: &Position, shown: &dyn Shown, cause: Cause, unix_ns: i64) -> Vec<u8> {
+    let collections = shown.collections();
     let size = collections.iter().map(|(name, records)| name.len() + records.len() + 8).sum();
     let mut out = Message::begin("full_update", about.stream, about.session_id, size);
     out.bytes(b"{");
@@ -229,10 +238,15 @@ impl Message {
         }
     }
 
-    fn end_data(&mut self, unix_ns: i64) {
-        self.bytes(b",\"timestamp\":\"");
+    fn time(&mut self, name: &str, unix_ns: i64) {
+        self.name(name);
+        self.bytes(b"\"");
         write_timestamp(unix_ns, &mut self.0);
         self.bytes(b"\"");
+    }
+
+    fn end_data(&mut self, unix_ns: i64) {
+        self.time("timestamp", unix_ns);
     }
 
     fn id(&mut self, id: &RequestId) {

@@ -296,9 +296,8 @@ impl World {
     fn connect(&mut self, name: usize, views: Vec<View>) -> Client {
         let socket = Socket::new(self.rng.usize(..2000));
         let standing = &mut self.shards[name % SHARDS];
-        let endpoint = Endpoint { path: "/v1/ws".to_owned(), dialect: Dialect::Native, streams: vec!["*".to_owned()] };
         let fd = standing.shard.backend.open(&socket);
-        let newcomer = Newcomer { socket: fd, read_ahead: Vec::new(), endpoint: endpoint.into(), permit: Box::new(()) };
+        let newcomer = Newcomer::over(fd, Endpoint::open("/v1/ws", Dialect::Native).into());
         standing.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
         Client::new(name, socket, views, self.config.max_subscriptions)
     }
@@ -336,7 +335,7 @@ impl Standing {
     fn new(index: usize, config: Config, hub: Arc<Hub>, max_queued: usize) -> Self {
         let queue = Inbox::new(index as u64, max_queued).unwrap();
         let inbox = queue.0.clone();
-        let shard = Shard::new(index, config, hub, queue).unwrap();
+        let shard = Shard::new(index, config, (hub, Arc::default()), queue).unwrap();
         Self { shard, inbox, sleeps_until: None, floors: vec![(0, 0); NAMES.len()] }
     }
 

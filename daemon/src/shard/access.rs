@@ -1,0 +1,102 @@
+//! Who may stay: a client says who it is, an identity ends, a user logs out.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Shard;
+use super::connection::Subscription;
+use super::poll::Backend;
+use crate::dialect::{Code, Refusal, Reply, RequestId};
+use crate::event::unix_now;
+use crate::websocket::close;
+
+impl<B: Backend> Shard<B> {
+    /// A token that proves who the client is, now or for longer. One that proves nothing ends the connection.
+    pub(super) fn authenticate(&mut self, token: usize, shown: &str, id: &RequestId) -> Result<(), Refusal> {
+        let verified = self.verifier.verify(shown, unix_now());
+        let connection = &mut self.connections[token];
+        let identity = match verified {
+            Ok(identity) => identity,
+            Err(rejected) => {
+                self.turn_away(token, &rejected.to_string());
+                return Ok(());
+            }
+        };
+        if !connection.standing.take_up(identity.clone(), self.now) {
+            self.turn_away(token, "this connection is another user's; open one of your own");
+            return Ok(());
+        }
+        let (user, expires_unix_ns) = (&**identity.user(), identity.expires_unix_ns());
+        connection.say(&Reply::Authenticated { user, expires_unix_ns, id });
+        self.watch_standing(token);
+        self.take_back_rights(token);
+        Ok(())
+    }
+
+    /// Ends a connection for want of a valid identity, with the reason in the dialect's words before the close code.
+    pub(super) fn turn_away(&mut self, token: usize, reason: &str) {
+        let refusal = Refusal::new(Code::AuthenticationRequired, reason);
+        let connection = &mut self.connections[token];
+        connection.close_with(&[Reply::Refused(&refusal)], close::UNAUTHORIZED, reason, self.now);
+        self.dirty.mark(connection, token);
+    }
+
+    /// Remembers when the connection's identity ends.
+    pub(super) fn watch_standing(&mut self, token: usize) {
+        if let Some(until) = self.connections[token].standing.until() {
+            self.endings.insert((until, token));
+        }
+    }
+
+    /// Ends the connections whose time is over. Nothing more is delivered to them.
+    pub(super) fn end_expired(&mut self) {
+        while let Some((until, token)) = self.endings.first().copied().filter(|(until, _)| *until <= self.now) {
+            self.endings.remove(&(until, token));
+            // The place may be another's by now, and the identity may have been refreshed.
+            let Some(connection) = self.connections.get(token) else { continue };
+            if connection.standing.until() != Some(until) || !connection.is_open() {
+                continue;
+            }
+            let is_known = connection.standing.identity().is_some();
+            let reason =
+                if is_known { "the token has expired" } else { "nobody has said who this is within 5 seconds" };
+            self.turn_away(token, reason);
+        }
+    }
+
+    /// When the next connection ends, if nothing else happens.
+    pub(super) fn next_ending(&self) -> Option<Instant> {
+        self.endings.first().map(|(until, _)| *until)
+    }
+
+    /// Ends the connections of a user.
+    pub(super) fn log_out(&mut self, user: &Arc<str>) {
+        for (token, connection) in &mut self.connections {
+            if connection.standing.identity().is_some_and(|identity| identity.user() == user) {
+                connection.close_with(&[Reply::LoggedOut], close::UNAUTHORIZED, "logged out", self.now);
+                self.dirty.mark(connection, token);
+            }
+        }
+    }
+
+    /// Leaves what a refreshed identity may no longer read.
+    fn take_back_rights(&mut self, token: usize) {
+        let connection = &self.connections[token];
+        let Some(identity) = connection.standing.identity().cloned() else { return };
+        let is_hidden = |subscription: &&Subscription| {
+            let group = self.groups.get(subscription.group);
+            let is_public = self.groups.log(subscription.log).is_some_and(|routes| routes.audience.is_empty());
+            is_public && group.is_some_and(|group| !identity.may_read(&group.pattern))
+        };
+        let hidden: Vec<Subscription> = connection.subscriptions.iter().filter(is_hidden).copied().collect();
+        for subscription in hidden {
+            let Some(pattern) = self.groups.get(subscription.group).map(|group| group.pattern.clone()) else {
+                continue;
+            };
+            self.leave(token, subscription);
+            let message = format!("this identity may no longer read {}", pattern.text());
+            let refusal = Refusal::new(Code::Forbidden, message).about(pattern.stream());
+            self.connections[token].say(&Reply::Refused(&refusal));
+        }
+    }
+}

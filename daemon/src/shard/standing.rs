@@ -1,0 +1,70 @@
+//! Who a connection is, and until when: an identity ends with its token, and a client that must say who it is has a moment
+//! for it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::event::unix_now;
+use crate::hub::stream::Stream;
+use crate::identity::{Auth, Identity};
+
+/// How long a client may take to say who it is where that is required.
+const AUTH_TIMEOUT: Duration = Duration::from_secs(5);
+/// The log of a private stream that nobody hears.
+const NOBODY: &str = "";
+
+/// What a connection may do by who it is.
+#[derive(Debug)]
+pub struct Standing {
+    identity: Option<Arc<Identity>>,
+    is_required: bool,
+    until: Option<Instant>,
+}
+
+impl Standing {
+    pub fn new(identity: Option<Arc<Identity>>, auth: Auth, now: Instant) -> Self {
+        let is_required = auth == Auth::Required;
+        match identity {
+            Some(identity) => Self { is_required, until: end_of(&identity, now), identity: Some(identity) },
+            None => Self { is_required, until: is_required.then(|| now + AUTH_TIMEOUT), identity: None },
+        }
+    }
+
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.as_ref()
+    }
+
+    /// Whether nothing is to be done for the client before it has said who it is.
+    pub fn must_say_who(&self) -> bool {
+        self.is_required && self.identity.is_none()
+    }
+
+    /// When the connection ends for want of a valid identity.
+    pub fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// Takes up an identity, or the same one for longer. Another user's is refused: what waits for the client is for the
+    /// first. Whether it was taken.
+    pub fn take_up(&mut self, identity: Arc<Identity>, now: Instant) -> bool {
+        if self.identity.as_ref().is_some_and(|known| known.user() != identity.user()) {
+            return false;
+        }
+        self.until = end_of(&identity, now);
+        self.identity = Some(identity);
+        true
+    }
+
+    /// Whose log of the stream the connection reads: its own of a private one, the only one of any other.
+    pub fn audience(&self, stream: &Stream) -> Arc<str> {
+        match &self.identity {
+            Some(identity) if stream.settings().private => identity.user().clone(),
+            _ => NOBODY.into(),
+        }
+    }
+}
+
+fn end_of(identity: &Identity, now: Instant) -> Option<Instant> {
+    let left = identity.expires_unix_ns()?.saturating_sub(unix_now());
+    Some(now + Duration::from_nanos(u64::try_from(left).unwrap_or(0)))
+}

@@ -1,0 +1,124 @@
+//! What a client means by a target: a stream that it may read, its patterns there, and the words for its events.
+
+use std::sync::Arc;
+
+use super::Shard;
+use super::poll::Backend;
+use crate::dialect::{About, Code, Refusal, RequestId, Target, Voice};
+use crate::event::Position;
+use crate::hub::Wish;
+use crate::hub::pattern::{Pattern, encode_part};
+use crate::hub::settings::Settings;
+use crate::hub::stream::Stream;
+
+/// A target that was understood and may be read.
+pub struct Meant {
+    pub stream: Arc<Stream>,
+    /// Sorted, each once.
+    pub patterns: Vec<Pattern>,
+    pub audience: Arc<str>,
+    pub voice: Voice,
+}
+
+impl Meant {
+    pub fn wish<'a>(&'a self, since: Option<&'a Position>) -> Wish<'a> {
+        Wish { patterns: &self.patterns, audience: &self.audience, since }
+    }
+
+    pub fn topics(&self) -> Vec<Arc<str>> {
+        self.patterns.iter().map(|pattern| pattern.text().clone()).collect()
+    }
+
+    pub fn about<'a>(&'a self, target: &'a Target, topics: &'a [Arc<str>], id: &'a RequestId) -> About<'a> {
+        let stream = self.voice.alias.as_deref().unwrap_or(self.stream.name());
+        About { stream, topics, target: Some(target), session_id: target.session_id(), id }
+    }
+}
+
+impl<B: Backend> Shard<B> {
+    /// The names that a client of this connection may subscribe to, as it may write them.
+    pub(super) fn visible_streams(&self, token: usize) -> Vec<Arc<str>> {
+        let connection = &self.connections[token];
+        let visible =
+            |stream: &Arc<Stream>| self.may_see(token, stream) && !self.lacks_identity(token, &stream.settings());
+        let streams: Vec<Arc<Stream>> = self.hub.streams().into_iter().filter(visible).collect();
+        let names = streams.iter().map(|stream| stream.name().clone());
+        let aliases = connection.endpoint.aliases.iter();
+        let aliases = aliases.filter(|(_, name)| streams.iter().any(|stream| **stream.name() == ***name));
+        let mut all: Vec<Arc<str>> = names.chain(aliases.map(|(alias, _)| alias.as_str().into())).collect();
+        all.sort();
+        all
+    }
+
+    pub(super) fn resolve(&self, token: usize, target: &Target) -> Result<Meant, Refusal> {
+        let connection = &self.connections[token];
+        let (called, dialect) = (target.stream(), connection.dialect());
+        let name = connection.endpoint.name_of(called);
+        let stream = self.hub.stream(name).filter(|stream| self.may_see(token, stream));
+        let stream = stream.ok_or_else(|| self.unknown(token, target))?;
+        let settings = stream.settings();
+        if self.lacks_identity(token, &settings) {
+            let message = format!("stream \"{called}\" needs a verified identity");
+            return Err(refusal(target, Code::AuthenticationRequired, message));
+        }
+        let mut patterns = patterns(&settings, name, target)?;
+        patterns.sort();
+        patterns.dedup();
+        let audience = connection.standing.audience(&stream);
+        if audience.is_empty()
+            && let Some(hidden) =
+                connection.standing.identity().and_then(|id| patterns.iter().find(|p| !id.may_read(p)))
+        {
+            let message = format!("this identity may not read {}", hidden.text());
+            return Err(refusal(target, Code::Forbidden, message));
+        }
+        let alias = (name != called).then(|| called.into());
+        let voice = Voice { dialect, alias, topic: dialect.spelled_topic(target) };
+        Ok(Meant { stream, patterns, audience, voice })
+    }
+
+    pub(super) fn unknown(&self, token: usize, target: &Target) -> Refusal {
+        let (name, valid) = (target.stream().escape_debug(), self.visible_streams(token));
+        let message = format!("unknown stream \"{name}\"; valid streams: {}", valid.join(", "));
+        Refusal { valid, ..refusal(target, Code::UnknownStream, message) }
+    }
+
+    fn may_see(&self, token: usize, stream: &Stream) -> bool {
+        let connection = &self.connections[token];
+        let is_operator = connection.standing.identity().is_some_and(|identity| identity.is_operator());
+        connection.endpoint.serves(stream.name()) && (stream.settings().visible || is_operator)
+    }
+
+    fn lacks_identity(&self, token: usize, settings: &Settings) -> bool {
+        settings.private && self.connections[token].standing.identity().is_none()
+    }
+}
+
+fn patterns(settings: &Settings, stream: &str, target: &Target) -> Result<Vec<Pattern>, Refusal> {
+    let bad = |message: String| refusal(target, Code::InvalidParams, message);
+    let texts = match target {
+        Target::Root(_) => return Ok(vec![Pattern::root(stream)]),
+        Target::Topic(topic) => {
+            vec![topic.split_once(':').map_or(stream.to_owned(), |(_, rest)| format!("{stream}:{rest}"))]
+        }
+        Target::Params { params, .. } => {
+            settings.template.topics(stream, params).map_err(|error| bad(error.to_string()))?
+        }
+        Target::Parts { parts, .. } => {
+            let topic = |part: &String| {
+                let mut topic = format!("{stream}:");
+                encode_part(part, &mut topic);
+                topic
+            };
+            parts.iter().map(topic).collect()
+        }
+    };
+    if texts.is_empty() {
+        return Err(bad("nothing is named to subscribe to".to_owned()));
+    }
+    texts.iter().map(|text| Pattern::parse(text).map_err(|error| bad(error.to_string()))).collect()
+}
+
+pub(super) fn refusal(target: &Target, code: Code, message: String) -> Refusal {
+    Refusal::new(code, message).about(target.stream())
+}
