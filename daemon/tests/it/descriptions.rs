@@ -89,7 +89,10 @@ fn the_streams_are_described_as_asyncapi_asks() {
     assert_eq!(document["channels"]["bars"]["address"], "bars:{symbol}:{resolution}");
     assert_eq!(document["channels"]["bars"]["parameters"]["resolution"]["default"], "1");
     assert_eq!(document["servers"]["v1_ws"]["host"], daemon.clients, "as it was bound");
-    assert_eq!(document["channels"]["bars"]["servers"], json!([{"$ref": "#/servers/v1_ws"}]));
+    assert_eq!(
+        document["channels"]["bars"]["servers"],
+        json!([{"$ref": "#/servers/v1_ws"}, {"$ref": "#/servers/v1_sse"}])
+    );
 }
 
 fn a_wrong_asyncapi_document_is_caught() {
@@ -176,8 +179,10 @@ fn the_command_prints_what_the_daemon_serves() {
     assert_eq!(printed.code, Some(0), "{}", printed.stderr);
     let mut printed: Value = serde_json::from_str(&printed.stdout).unwrap();
     let mut served = document(&daemon.admin, "asyncapi");
-    assert_eq!(printed["servers"]["v1_ws"]["host"].take(), "127.0.0.1:0", "as it is configured");
-    served["servers"]["v1_ws"]["host"].take();
+    for server in ["v1_ws", "v1_sse"] {
+        assert_eq!(printed["servers"][server]["host"].take(), "127.0.0.1:0", "as it is configured");
+        served["servers"][server]["host"].take();
+    }
     assert_eq!(printed, served);
 }
 
@@ -313,6 +318,7 @@ fn rust_types() -> StreamSpec {
         #[expect(dead_code, reason = "only its schema is used")] Option<f32>,
     );
     #[derive(JsonSchema)]
+    #[expect(dead_code, reason = "only its schema is used")]
     enum Side {
         Buy,
         Sell,

@@ -124,11 +124,19 @@ impl Writer<'_> {
         false
     }
 
+    fn is_declared(&self, schema: &Value) -> bool {
+        let target = schema.get("$ref").and_then(Value::as_str).and_then(pointer);
+        target.is_some_and(|target| target == self.declared)
+    }
+
     fn choices(&mut self, keyword: &str, choices: &Value) -> Type {
         let Some(choices) = choices.as_array().filter(|choices| !choices.is_empty()) else {
             return Type::not_understood(&format!("\"{keyword}\" is no list"));
         };
-        let types = choices.iter().map(|choice| {
+        // What is itself or something else is something else.
+        let is_itself = |choice: &&Value| self.depth == 0 && self.is_declared(choice);
+        let choices: Vec<&Value> = choices.iter().filter(|choice| !is_itself(choice)).collect();
+        let types = choices.into_iter().map(|choice| {
             let one = self.of(choice);
             let text = choice.get("description").and_then(Value::as_str).unwrap_or_default();
             if text.is_empty() { one } else { one.with_doc(text) }

@@ -7,6 +7,9 @@ use serde_json::Value;
 /// The longest line that a type is written on when it could be broken.
 const MAX_LINE: usize = 100;
 
+/// What a union that is broken into lines begins each of its members with.
+const BREAK: &str = "\n| ";
+
 /// A type's text, and how tightly it holds together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Type {
@@ -110,7 +113,11 @@ fn joined(types: &[Type], sign: char, bond: Bond) -> String {
     if bond == Bond::Intersection {
         return line; // its objects are broken already
     }
-    parts.iter().map(|part| format!("\n{sign} {}", indented(part))).collect()
+    let broken = |part: &String| match part.strip_prefix(BREAK) {
+        Some(rest) => format!("{BREAK}{rest}"), // a union in the union
+        None => format!("{BREAK}{}", indented(part)),
+    };
+    parts.iter().map(broken).collect()
 }
 
 /// The text with two more spaces before every line but the first.
@@ -225,6 +232,11 @@ mod tests {
         assert_eq!(Type::intersection([a, Type::not_understood("x")]).text(), "A");
         assert_eq!(Type::intersection([Type::not_understood("a */ b")]).text(), "unknown /* a *\\/ b */");
         assert_eq!(Type::union([]).text(), "never");
+        let [long, longer] = ["a", "b"].map(|letter| Type::atom(letter.repeat(60)));
+        let broken = Type::union([long, longer]);
+        let three = Type::union([broken.clone(), Type::atom("C")]);
+        assert_eq!(three.text(), format!("{}\n| C", broken.text()), "a broken union in another");
+        assert_eq!(three.behind().matches("\n  | ").count(), 3);
     }
 
     #[test]
