@@ -22,6 +22,8 @@ enum Bond {
     Union,
     Intersection,
     Atom,
+    /// Anything at all.
+    Unknown,
 }
 
 impl Type {
@@ -30,12 +32,12 @@ impl Type {
     }
 
     pub fn unknown() -> Self {
-        Self::atom("unknown")
+        Self { text: "unknown".to_owned(), bond: Bond::Unknown }
     }
 
     /// A schema that has no type here, and why.
     pub fn not_understood(why: &str) -> Self {
-        Self::atom(format!("unknown /* {} */", comment(why)))
+        Self { text: format!("unknown /* {} */", comment(why)), bond: Bond::Unknown }
     }
 
     pub fn array(self) -> Self {
@@ -94,7 +96,7 @@ impl Type {
     }
 
     fn is_unknown(&self) -> bool {
-        self.text == "unknown" || self.text.starts_with("unknown /*")
+        self.bond == Bond::Unknown
     }
 
     /// In brackets, if it would fall apart where something as tight as `bond` is needed.
@@ -232,6 +234,8 @@ mod tests {
         assert_eq!(Type::intersection([a, Type::not_understood("x")]).text(), "A");
         assert_eq!(Type::intersection([Type::not_understood("a */ b")]).text(), "unknown /* a *\\/ b */");
         assert_eq!(Type::union([]).text(), "never");
+        let some = Type::not_understood("x").array();
+        assert_eq!(Type::union([some, Type::atom("A")]).text(), "unknown /* x */[] | A", "a list is not anything");
         let [long, longer] = ["a", "b"].map(|letter| Type::atom(letter.repeat(60)));
         let broken = Type::union([long, longer]);
         let three = Type::union([broken.clone(), Type::atom("C")]);
