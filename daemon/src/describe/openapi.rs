@@ -25,7 +25,10 @@ pub enum Method {
 
 /// What is sent with a request: in which forms, each with its schema.
 #[derive(Clone, Copy, Debug)]
-pub struct Body(pub &'static [(&'static str, fn() -> Value)]);
+pub struct Body(pub &'static [(&'static str, Schema)]);
+
+/// Makes a JSON Schema 2020-12.
+pub type Schema = fn() -> Value;
 
 /// A status with what it means and what comes with it.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +38,7 @@ pub struct Answer(pub u16, pub &'static str, pub Content);
 pub enum Content {
     Nothing,
     Text,
-    Json(fn() -> Value),
+    Json(Schema),
     /// A code and a sentence.
     Refusal,
 }
