@@ -52,8 +52,12 @@ impl Type {
     /// With its own comment before it, as a member of a union.
     pub fn with_doc(self, description: &str) -> Self {
         let doc = doc(description);
-        let gap = if doc.lines().count() > 1 || doc.len() + self.text.len() > MAX_LINE { "\n" } else { " " };
-        Self { text: format!("{}{gap}{}", doc.trim_end(), self.text), ..self }
+        if doc.is_empty() {
+            return self;
+        }
+        let text = if self.text.starts_with(BREAK) { self.held(Bond::Atom) } else { self.text };
+        let gap = if doc.lines().count() > 1 || doc.len() + text.len() > MAX_LINE { "\n" } else { " " };
+        Self { text: format!("{}{gap}{text}", doc.trim_end()), bond: self.bond }
     }
 
     /// Any of them; one that may be anything makes the others say nothing.
@@ -240,6 +244,8 @@ mod tests {
         let broken = Type::union([long, longer]);
         let three = Type::union([broken.clone(), Type::atom("C")]);
         assert_eq!(three.text(), format!("{}\n| C", broken.text()), "a broken union in another");
+        let told = Type::union([broken.clone().with_doc("x"), Type::atom("C")]);
+        assert_eq!(told.text().matches(['(', ')']).count(), 2, "a broken union behind its comment: {}", told.text());
         assert_eq!(three.behind().matches("\n  | ").count(), 3);
     }
 
