@@ -130,6 +130,8 @@ pub fn unknown_stream<'a>(name: &str, valid: impl Iterator<Item = &'a str>) -> D
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
     use crate::dialect::Dialect;
     use crate::hub::settings::Settings;
@@ -160,11 +162,11 @@ mod tests {
             (endpoint(Auth::None, &["*"]), endpoint(Auth::Optional, &["*"]), endpoint(Auth::Required, &["*"]));
         let user = || Some(Identity::of_user("u"));
         let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
-        assert_eq!(told(&[optional.clone()], None), names(&["bars/"]));
-        assert_eq!(told(&[optional.clone()], user()), names(&["bars/", "mail/u"]));
-        assert_eq!(told(&[none.clone()], user()), names(&["bars/"]), "a token is not looked at");
-        assert_eq!(told(&[required.clone()], None), None);
-        assert_eq!(told(&[required.clone()], user()), names(&["bars/", "mail/u"]));
+        assert_eq!(told(from_ref(&optional), None), names(&["bars/"]));
+        assert_eq!(told(from_ref(&optional), user()), names(&["bars/", "mail/u"]));
+        assert_eq!(told(from_ref(&none), user()), names(&["bars/"]), "a token is not looked at");
+        assert_eq!(told(from_ref(&required), None), None);
+        assert_eq!(told(from_ref(&required), user()), names(&["bars/", "mail/u"]));
         assert_eq!(told(&[required, endpoint(Auth::None, &["mail"])], None), names(&[]));
         assert_eq!(told(&[], user()), names(&[]), "a listener without endpoints shows nothing");
         let operator = told(&[optional], Some(Identity::of_operator("admin")));

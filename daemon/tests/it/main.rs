@@ -19,6 +19,7 @@ mod client_log;
 mod clients;
 mod closing;
 mod commands;
+mod descriptions;
 mod documents;
 mod echo;
 mod encrypted;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         clients::tests(),
         closing::tests(),
         commands::tests(),
+        descriptions::tests(),
         documents::tests(),
         encrypted::tests(),
         events::tests(),

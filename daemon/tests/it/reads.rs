@@ -99,7 +99,7 @@ fn a_stream_and_its_records_and_events_are_read() {
 fn a_history_is_read_page_by_page_while_it_grows() {
     let house = House::start();
     const EVENTS: u64 = 500;
-    let publish = |number: u64| house.publish("ticks", if number % 2 == 0 { "even" } else { "odd" }, "{}");
+    let publish = |number: u64| house.publish("ticks", if number.is_multiple_of(2) { "even" } else { "odd" }, "{}");
     (1..=EVENTS / 2).for_each(publish);
     let (mut since, mut seen, mut published) = ("e1:0".to_owned(), Vec::new(), EVENTS / 2);
     loop {
