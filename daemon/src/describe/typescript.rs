@@ -89,8 +89,9 @@ fn messages(types: &mut Types) -> Vec<String> {
     message("Response".to_owned(), format!("\"response\", string, {response}"), &[], &["seq", "id"]);
     message("Status".to_owned(), format!("\"status\", string, {status}"), &[], &["id"]);
     message("ErrorMessage".to_owned(), format!("\"error\", string, {error}"), &[], &["id"]);
-    let batch = "\"batch\", string, { messages: ServerMessage[] }".to_owned();
-    message("Batch".to_owned(), batch, &[], &[]);
+    let about = doc("Several messages of a subscription that asked for it, in order.");
+    let batch = "interface Batch extends Message<\"batch\", string, { messages: ServerMessage[] }> {}";
+    types.push(&format!("{about}export {batch}\n\n"));
     ["Response", "Status", "ErrorMessage", "Batch"].map(str::to_owned).into()
 }
 

@@ -13,6 +13,8 @@ export type Id = string | number;
 /** Asks for events: answered by `subscribed`, then by a `full_update` or the missed events. */
 export interface Subscribe {
   type: "subscribe";
+  /** Has events come together as a `batch`, at most once in so many milliseconds. */
+  batch_ms?: number;
   id?: Id;
   /** Parameters of the stream's template; a missing one takes its default, and is a wildcard without one. */
   params?: { [key: string]: Param };
@@ -254,6 +256,9 @@ export interface ErrorMessage extends Message<"error", string, ErrorData> {
   id?: Id;
 }
 
+/** Several messages of a subscription that asked for it, in order. */
+export interface Batch extends Message<"batch", string, { messages: ServerMessage[] }> {}
+
 /** An open-high-low-close bar, whole at every update. */
 export interface BarsBar {
   close: number;
@@ -292,7 +297,7 @@ export type BarsMessage = Event<"bar", "bars", BarsBar> | FullUpdate<"bars", Bar
 export type ClientMessage = Auth | Subscribe | Unsubscribe | Snapshot | Streams | Ping | Publish;
 
 /** Whatever the daemon says. */
-export type ServerMessage = Response | Status | ErrorMessage | BarsMessage;
+export type ServerMessage = Response | Status | ErrorMessage | Batch | BarsMessage;
 
 /** The messages of each stream, by its name. */
 export interface StreamMessages {

@@ -49,6 +49,8 @@ function hear(message: ServerMessage): void {
       const code: ErrorCode = message.data.code;
       return void code;
     }
+    case "batch":
+      return message.data.messages.forEach(hear);
     default: {
       const nothing: never = message;
       return nothing;
