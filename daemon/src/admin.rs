@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 pub use self::ask::Shards;
 use self::guard::Guard;
 pub use self::guard::Token;
+use crate::describe::Catalogue;
 use crate::hub::Hub;
 use crate::identity::Identity;
 use crate::server::http::Front;
@@ -71,6 +72,8 @@ pub struct Parts {
     pub hub: Arc<Hub>,
     pub shards: Shards,
     pub house: Arc<dyn House>,
+    /// What is told of streams and endpoints.
+    pub catalogue: Arc<Catalogue>,
     pub metrics: PrometheusHandle,
 }
 

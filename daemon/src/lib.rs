@@ -11,6 +11,8 @@ pub mod log;
 pub mod admin;
 pub mod server;
 
+pub mod describe;
+
 pub mod plugin;
 pub mod shard;
 

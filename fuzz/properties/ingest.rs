@@ -132,7 +132,7 @@ fn post<'a>(hub: &std::sync::Arc<Hub>, form: &str, pieces: impl Iterator<Item = 
     let request = Request::post("/v1/streams/ticks/publish").header("content-type", form);
     let body = Body::new(Pieces(pieces.map(Bytes::copy_from_slice).collect()));
     let request = request.body(body).expect("a proper request");
-    let mut routes = routes(hub.clone(), Door::Open);
+    let mut routes = routes(hub.clone(), Door::Open).into_router();
     RUNTIME.with(|runtime| {
         let runtime = runtime.get_or_init(|| Builder::new_current_thread().enable_time().build().expect("a runtime"));
         runtime.block_on(async {

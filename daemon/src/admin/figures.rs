@@ -1,9 +1,8 @@
 //! What waits where, and what was counted since the start, in one look.
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
-use axum::routing::get;
-use axum::{Json, Router};
 use serde_json::{Map, Value, json};
 
 use super::Parts;
@@ -11,10 +10,8 @@ use super::streams::listening;
 use crate::metrics::totals::total;
 use crate::server::answer::Denied;
 use crate::server::query::Params;
+use crate::server::routes::{Routes, only_get, table};
 use crate::shard::inbox::MAX_QUEUED_BYTES;
-
-pub const QUEUES: &str = "/v1/queues";
-pub const COUNTERS: &str = "/v1/counters";
 
 /// What the page of counters shows, each the sum over all labels of a metric: there is one place where things are counted.
 const COUNTED: &[(&str, &str)] = &[
@@ -35,8 +32,8 @@ const COUNTED: &[(&str, &str)] = &[
     ("subscriptions", "broadcastd_subscriptions"),
 ];
 
-pub fn routes() -> Router<Parts> {
-    Router::new().route(QUEUES, get(queues)).route(COUNTERS, get(counters))
+pub fn routes() -> Routes<Parts> {
+    Routes::new().serve(&table::QUEUES, queues).serve(&table::COUNTERS, counters).otherwise(only_get)
 }
 
 /// What waits for each shard, and for each broadcaster that listens. No shard is asked.

@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use broadcastd_plugin_api::KindSpec;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 
@@ -97,8 +98,10 @@ impl Drop for Diary {
 }
 
 fn declare(hub: &Hub) -> Arc<Stream> {
-    let collections = [BROADCASTER, RELOAD, FIGURES].map(|(kind, topic)| (kind.to_owned(), topic.to_owned()));
-    let settings = Settings { visible: false, collections: BTreeMap::from(collections), ..Settings::default() };
+    let spec =
+        |collection: &str| KindSpec { schema: json!({"type": "object"}), collection: Some(collection.to_owned()) };
+    let kinds = [BROADCASTER, RELOAD, FIGURES].map(|(kind, topic)| (kind.to_owned(), spec(topic)));
+    let settings = Settings { visible: false, kinds: BTreeMap::from(kinds), ..Settings::default() };
     let stream = hub.declare(OWN_STREAM, settings);
     stream.set_source(Source::Running); // so nobody else publishes here
     stream

@@ -28,6 +28,13 @@ pub struct Broadcasters {
     prepared: Prepared,
 }
 
+impl Broadcasters {
+    /// All streams that there would be, with their settings.
+    pub fn streams(&self, supervisor: &Supervisor) -> Vec<(String, Settings)> {
+        self.declared.iter().cloned().chain(supervisor.streams(&self.prepared)).collect()
+    }
+}
+
 /// What a reload did.
 pub struct Done {
     pub changes: Vec<Change>,

@@ -97,7 +97,7 @@ impl Stream {
     pub(super) fn apply(&self, settings: Settings) {
         self.commands.declare(&settings.commands);
         let mut inner = self.lock();
-        inner.kinds = Kinds::new(settings.collections.clone());
+        inner.kinds = Kinds::new(&settings.kinds);
         let is_hidden = inner.settings.visible && !settings.visible;
         let is_shut = settings.private != inner.settings.private || is_hidden;
         inner.settings = Arc::new(settings);

@@ -16,7 +16,7 @@ use super::port::Fault;
 use super::saved::Checkpoint;
 use super::stream::{declaration, settings};
 use super::{Problem, Running, Shown, Supervisor};
-use crate::hub::settings::Source;
+use crate::hub::settings::{Settings, Source};
 use crate::hub::stream::Stream;
 
 mod fresh;
@@ -78,6 +78,11 @@ impl Supervisor {
             }
         }
         if problems.is_empty() { Ok(prepared) } else { Err(problems) }
+    }
+
+    /// The streams of the wanted broadcasters, as they would be declared.
+    pub fn streams(&self, prepared: &Prepared) -> Vec<(String, Settings)> {
+        prepared.wanted.values().filter_map(|one| Some((one.wanted.name.clone(), self.settings(one)?))).collect()
     }
 
     /// Exchanges old for new. State is handed over first; if that fails anywhere, everything goes on as it was.
@@ -230,12 +235,17 @@ impl Supervisor {
         Ok(())
     }
 
+    /// What the stream of a broadcaster is like; `None` for a notifier.
+    fn settings(&self, loaded: &Loaded) -> Option<Settings> {
+        loaded.spec.as_ref().map(|spec| settings(spec, &self.config.stream_defaults, &loaded.wanted.stream))
+    }
+
     fn adjust(&self, old: &mut Running, new: Loaded) {
         old.broadcaster.shared().lock().restart = new.wanted.restart;
         if old.wanted.stream != new.wanted.stream
-            && let Some(spec) = &new.spec
+            && let Some(settings) = self.settings(&new)
         {
-            self.hub.declare(&new.wanted.name, settings(spec, &self.config.stream_defaults, &new.wanted.stream));
+            self.hub.declare(&new.wanted.name, settings);
         }
         old.wanted = new.wanted;
         old.spec = new.spec;
@@ -245,9 +255,9 @@ impl Supervisor {
     fn begin(&self, prepared: &mut Prepared) -> Vec<(String, Running)> {
         let mut fresh = std::mem::take(&mut prepared.fresh);
         for name in fresh.keys() {
-            let Some(Loaded { wanted, spec: Some(spec), .. }) = prepared.wanted.get(name) else { continue };
+            let Some(settings) = prepared.wanted.get(name).and_then(|one| self.settings(one)) else { continue };
             let is_new = self.hub.stream(name).is_none();
-            let stream = self.hub.declare(name, settings(spec, &self.config.stream_defaults, &wanted.stream));
+            let stream = self.hub.declare(name, settings);
             if is_new {
                 stream.set_source(Source::Absent("the broadcaster starts".into()));
             }

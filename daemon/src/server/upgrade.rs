@@ -49,6 +49,13 @@ enum Guests {
     Operators(Arc<Identity>),
 }
 
+/// The gate, and what else is on its listeners, as messages name it.
+#[derive(Clone)]
+pub struct Entrance {
+    pub gate: Arc<Gate>,
+    pub pages: Arc<[String]>,
+}
+
 /// What a reload replaces whole. Connections keep the endpoint that they came through.
 #[derive(Default)]
 struct Rules {
@@ -141,15 +148,15 @@ impl Gate {
         let rules = self.rules();
         let route = match rules.at(arrival).find(|route| route.endpoint.dialect == dialect) {
             Some(route) => route,
-            None => rules.route(arrival, request.uri().path())?,
+            None => rules.route(arrival, request.uri().path(), &[])?,
         };
         rules.check_origin(request.headers())?;
         Ok(route.endpoint.clone())
     }
 
-    fn admit(&self, arrival: &Arrival, request: &Request) -> Result<Entry, Denied> {
+    fn admit(&self, arrival: &Arrival, request: &Request, pages: &[String]) -> Result<Entry, Denied> {
         let rules = self.rules();
-        let route = rules.route(arrival, request.uri().path())?;
+        let route = rules.route(arrival, request.uri().path(), pages)?;
         let endpoint = route.endpoint.clone();
         let (head, compression) = match endpoint.dialect.is_framed() {
             true => upgraded(request, endpoint.dialect, rules.compression)?,
@@ -201,12 +208,12 @@ impl Gate {
 
 /// The route of everything that is no other route: endpoints, and the answer to paths that nobody knows.
 pub async fn open(
-    State(gate): State<Arc<Gate>>,
+    State(Entrance { gate, pages }): State<Entrance>,
     Extension(arrival): Extension<Arrival>,
     Extension(departure): Extension<Departure>,
     request: Request,
 ) -> Response {
-    match gate.admit(&arrival, &request) {
+    match gate.admit(&arrival, &request, &pages) {
         Ok(entry) => departure.leave(move |bare| gate.hand_over(entry, bare)).await,
         Err(refused) => refused.into_response(),
     }
@@ -250,14 +257,14 @@ impl Rules {
         self.routes.iter().filter(is_here)
     }
 
-    fn route(&self, arrival: &Arrival, path: &str) -> Result<&Route, Denied> {
+    fn route(&self, arrival: &Arrival, path: &str, pages: &[String]) -> Result<&Route, Denied> {
         let here: Vec<&Route> = self.at(arrival).collect();
         let Some(route) = here.iter().find(|route| route.endpoint.path == path) else {
             let mut paths: Vec<String> = here
                 .iter()
                 .map(|route| format!("{} ({})", route.endpoint.path, route.endpoint.dialect.name()))
                 .collect();
-            paths.extend(super::PATHS.map(str::to_owned));
+            paths.extend_from_slice(pages);
             let message = format!("nothing is at {path}; valid paths: {}", paths.join(", "));
             return Err(Denied::new(StatusCode::NOT_FOUND, "unknown_path", message));
         };

@@ -13,6 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use broadcastd_plugin_api::KindSpec;
 use serde_json::{Value, json};
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
@@ -64,8 +65,9 @@ impl House {
 
     fn bars(&self, lag: Lag) -> Arc<Stream> {
         let template = Template::parse("{symbol}:{resolution=1}").unwrap();
-        let collections = [("bar".to_owned(), "bars".to_owned())].into();
-        self.hub.declare("bars", Settings { template, lag, collections, ..Settings::default() })
+        let bar = KindSpec { schema: true.into(), collection: Some("bars".to_owned()) };
+        let kinds = [("bar".to_owned(), bar)].into();
+        self.hub.declare("bars", Settings { template, lag, kinds, ..Settings::default() })
     }
 
     fn connect(&self) -> Client {

@@ -20,6 +20,7 @@ mod client_log;
 mod clients;
 mod closing;
 mod commands;
+mod descriptions;
 mod dialogue;
 mod diary;
 mod documents;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         closing::tests(),
         commands::tests(),
         diary::tests(),
+        descriptions::tests(),
         documents::tests(),
         encrypted::tests(),
         events::tests(),

@@ -13,6 +13,7 @@ use broadcastd::hub::settings::{Settings, Source};
 use broadcastd::hub::template::Template;
 use broadcastd::identity::{Auth, Identity};
 use broadcastd::shard::inbox::{Endpoint, Inbound, Newcomer};
+use broadcastd_plugin_api::KindSpec;
 use libtest_mimic::Trial;
 use tungstenite::protocol::Role;
 use tungstenite::{Message, WebSocket};
@@ -87,9 +88,10 @@ fn play(name: &str, endpoint: Endpoint) {
 
 impl Stage {
     fn declare(&self) {
+        let bar = KindSpec { schema: true.into(), collection: Some("bars".to_owned()) };
         let bars = Settings {
             template: Template::parse("{symbol}:{resolution=1}").unwrap(),
-            collections: [("bar".to_owned(), "bars".to_owned())].into(),
+            kinds: [("bar".to_owned(), bar)].into(),
             ..Settings::default()
         };
         self.house.hub.declare("bars", bars).set_source(Source::Declared);

@@ -23,8 +23,9 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         let hub = Hub::new("epoch");
-        let collections = [("bar".to_owned(), "bars".to_owned())].into();
-        let bars = hub.declare("bars", Settings { collections, ..Settings::default() });
+        let spec = KindSpec { schema: json!({}), collection: Some("bars".to_owned()) };
+        let kinds = [("bar".to_owned(), spec)].into();
+        let bars = hub.declare("bars", Settings { kinds, ..Settings::default() });
         let queue = Inbox::new(0, 1 << 20).unwrap();
         let inbox = queue.0.clone();
         let shard = Shard::new(0, CONFIG, (hub.clone(), Arc::default()), queue).unwrap();

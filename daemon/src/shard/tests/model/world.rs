@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use broadcastd_plugin_api::KindSpec;
 use fastrand::Rng;
 
 use super::super::super::encoding::Deflation;
@@ -377,9 +378,13 @@ fn settings(rng: &mut Rng) -> Settings {
         template: Template::parse("{symbol}:{resolution=1}").unwrap(),
         lag: if rng.u32(..4) == 0 { Lag::Disconnect } else { Lag::Resync },
         limits: Limits { history, max_topics, max_records },
-        collections: collections.map(|(kind, collection)| (kind.to_string(), collection.to_string())).collect(),
+        kinds: collections.map(|(kind, collection)| (kind.to_string(), collected(collection))).collect(),
         ..Settings::default()
     }
+}
+
+fn collected(collection: &str) -> KindSpec {
+    KindSpec { schema: true.into(), collection: Some(collection.to_owned()) }
 }
 
 fn config(rng: &mut Rng) -> Config {
