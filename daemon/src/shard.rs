@@ -37,7 +37,7 @@ use slab::Slab;
 
 use self::connection::Connection;
 use self::encoding::Deflation;
-use self::groups::{Groups, Member};
+use self::groups::Groups;
 pub use self::handle::Handle;
 use self::inbox::{Inbound, Inbox};
 use self::poll::{Backend, Ready, Sink, WAKE_TOKEN};
@@ -291,16 +291,6 @@ impl<B: Backend> Shard<B> {
             }
             self.distribute();
         }
-    }
-
-    /// The connections, each once, that have such a seat in a group of the log.
-    fn members_of(&self, log: LogId, is_meant: impl Fn(&Member) -> bool) -> Vec<usize> {
-        let members = self.groups.of_log(log).flat_map(|group| &group.members);
-        let mut tokens: Vec<usize> =
-            members.filter(|member| is_meant(member)).map(|member| member.connection).collect();
-        tokens.sort_unstable();
-        tokens.dedup();
-        tokens
     }
 
     /// Sends what waits, then looks after everybody who was touched in this turn.

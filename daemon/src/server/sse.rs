@@ -35,3 +35,25 @@ pub fn wishes(request: &Request) -> Result<Vec<Command>, Denied> {
     }
     Ok(wishes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::body::Body;
+
+    use super::*;
+
+    #[test]
+    fn events_of_all_topics_are_gathered_for_a_while_that_has_bounds() {
+        let ask = |query: &str| wishes(&Request::get(format!("/v1/sse?{query}")).body(Body::empty()).unwrap());
+        for (query, millis) in [("topic=bars&topic=ticks&batch_ms=50", Some(50)), ("topic=bars&topic=ticks", None)] {
+            let asked = ask(query).unwrap();
+            let is_meant = |wish: &Command| matches!(wish, Command::Subscribe { batch, .. } if *batch == millis.map(Duration::from_millis));
+            assert!(asked.len() == 2 && asked.iter().all(is_meant), "{asked:?}");
+        }
+        for wrong in ["0", "10001", "-1", "x", "", "1.5"] {
+            assert!(ask(&format!("topic=bars&batch_ms={wrong}")).is_err(), "{wrong}");
+        }
+    }
+}

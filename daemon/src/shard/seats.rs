@@ -78,6 +78,16 @@ impl<B: Backend> Shard<B> {
         self.connections[token].subscriptions.iter().filter(is_meant).copied().collect()
     }
 
+    /// The connections, each once, that have such a seat in a group of the log.
+    pub(super) fn members_of(&self, log: LogId, is_meant: impl Fn(&Member) -> bool) -> Vec<usize> {
+        let members = self.groups.of_log(log).flat_map(|group| &group.members);
+        let mut tokens: Vec<usize> =
+            members.filter(|member| is_meant(member)).map(|member| member.connection).collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        tokens
+    }
+
     /// What the client calls the stream of a log; its name if it has subscribed by that, too.
     pub(super) fn called(&self, token: usize, log: LogId) -> Option<Arc<str>> {
         let subscriptions = self.connections[token].subscriptions.iter().filter(|subscription| subscription.log == log);
