@@ -247,6 +247,7 @@ impl<B: Backend> Shard<B> {
                 self.connections.iter_mut().for_each(|(_, known)| known.configure(&config));
             }
             Inbound::Drain { deadline } => {
+                self.distribute(); // what was published before is heard before
                 self.drain = Some(deadline);
                 self.drain_some(deadline);
             }
