@@ -162,6 +162,7 @@ impl<B: Backend> Shard<B> {
     /// Everything that is to do now, once around.
     fn turn(&mut self, ready: &mut Vec<Ready>, now: Instant) {
         self.now = now;
+        let drain_before = self.drain;
         self.inbox.wake_up();
         self.end_expired();
         for socket in ready.drain(..) {
@@ -174,6 +175,7 @@ impl<B: Backend> Shard<B> {
         }
         self.answer_waiting();
         self.flush();
+        self.begin_drain(drain_before);
         self.relieve_memory();
         if now.duration_since(self.ticked_at) >= TICK {
             self.tick();
@@ -248,10 +250,7 @@ impl<B: Backend> Shard<B> {
                 self.config = config;
                 self.connections.iter_mut().for_each(|(_, known)| known.configure(&config));
             }
-            Inbound::Drain { deadline } => {
-                self.drain = Some(deadline);
-                self.drain_some(deadline);
-            }
+            Inbound::Drain { deadline } => self.drain = Some(deadline),
         }
     }
 

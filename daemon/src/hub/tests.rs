@@ -348,6 +348,22 @@ fn a_log_that_clients_may_not_read_takes_no_subscription() {
     assert_eq!(answered(private(), ""), Err(Refused::Removed));
 }
 
+#[test]
+fn an_invisible_stream_is_open_to_operators_until_it_becomes_private() {
+    let hub = Hub::new("epoch");
+    let invisible = || Settings { visible: false, ..Settings::default() };
+    let stream = hub.declare("bars", invisible());
+    let wish = Wish { patterns: &[pattern("bars")], audience: "", reader: Reader::Operator, since: None };
+    let listener = Arc::new(Recorder::default());
+    let outlet: Arc<dyn Outlet> = listener.clone();
+    assert!(stream.subscribe(&wish, &outlet).is_ok());
+    hub.declare("bars", invisible());
+    assert_eq!(*listener.sources.lock().unwrap(), [], "nobody is sent away while nothing changes");
+    hub.declare("bars", Settings { private: true, ..invisible() });
+    assert_eq!(*listener.sources.lock().unwrap(), [Source::Removed]);
+    assert_eq!(stream.answer(&wish).map(|_| ()), Err(Refused::Removed), "what was for nobody is no operator's");
+}
+
 trait ConcatRecords {
     fn concat_records(&self) -> Vec<u8>;
 }
