@@ -11,6 +11,7 @@ pub mod ingest;
 pub mod limits;
 pub mod listen;
 pub mod origin;
+pub mod proxies;
 pub mod query;
 pub mod reads;
 pub mod shares;
@@ -31,6 +32,7 @@ use self::cors::Cors;
 use self::http::Front;
 use self::ingest::socket::{self, IngestSocket};
 use self::listen::{ListenError, Listeners};
+use self::proxies::Proxies;
 use self::tls::Certificate;
 use self::token::Tokens;
 use self::upgrade::Gate;
@@ -56,6 +58,8 @@ pub struct Config {
     pub max_connections: usize,
     /// WebSocket connections from one address, and as many that speak HTTP; loopback is exempt.
     pub max_per_ip: usize,
+    /// Whose word about clients counts.
+    pub proxies: Proxies,
     /// How long a client may take to send the head of a request.
     pub header_timeout: Duration,
     /// The cookie that may bear a token.
@@ -132,12 +136,13 @@ impl Server {
 
     /// The second half, which cannot fail. Connections keep their endpoints, also those of a listener that goes.
     pub fn commit(&self, prepared: Prepared) {
-        let Config { max_connections, max_per_ip, header_timeout, certificate, .. } = prepared.config;
+        let Config { max_connections, max_per_ip, proxies, header_timeout, certificate, .. } = prepared.config;
         self.gate.set(&prepared.config.endpoints, &prepared.config.origins, prepared.config.compression);
         self.cors.set(&prepared.config.cors);
         self.tokens.set_cookie(prepared.config.cookie.as_deref());
         self.gate.limits.set(max_connections, max_per_ip);
         self.front.set_header_timeout(header_timeout);
+        self.front.set_proxies(proxies);
         if let Some(certificate) = &certificate {
             self.runtime.spawn(Certificate::keep_fresh(Arc::downgrade(certificate)));
         }

@@ -42,6 +42,7 @@ mod main_job;
 mod needs;
 mod payloads;
 mod process;
+mod proxies;
 mod publishing;
 mod raw;
 mod reads;
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
         needs::tests(),
         payloads::tests(),
         process::tests(),
+        proxies::tests(),
         publishing::tests(),
         reads::tests(),
         real_trades::tests(),
