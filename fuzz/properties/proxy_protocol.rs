@@ -44,7 +44,9 @@ fn line(all: &[u8]) -> Option<(usize, Option<IpAddr>)> {
         return None;
     }
     let words: Vec<&str> = line.split(' ').collect();
-    let is_port = |text: &str| (0..=u16::MAX).any(|port| port.to_string() == text);
+    let is_number =
+        |text: &str| text == "0" || (!text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()));
+    let is_port = |text: &str| is_number(text) && text.parse::<u32>().is_ok_and(|port| port < 65_536);
     let client = match words[..] {
         ["PROXY", "UNKNOWN", ..] => return Some((end + 1, None)),
         ["PROXY", "TCP4", source, destination, ..] => {
