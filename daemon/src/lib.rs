@@ -28,6 +28,7 @@ pub mod json_schema;
 pub mod event;
 pub mod memory;
 pub mod metrics;
+pub mod network;
 pub mod rate;
 pub mod systemd;
 pub mod websocket;

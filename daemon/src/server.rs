@@ -11,6 +11,7 @@ pub mod ingest;
 pub mod limits;
 pub mod listen;
 pub mod origin;
+pub mod proxies;
 pub mod query;
 pub mod reads;
 pub mod routes;
@@ -34,6 +35,7 @@ use self::cors::Cors;
 use self::http::Front;
 use self::ingest::socket::{self, IngestSocket};
 use self::listen::{ListenError, Listeners};
+use self::proxies::Proxies;
 use self::routes::Routes;
 use self::tls::Certificate;
 use self::token::Tokens;
@@ -57,6 +59,8 @@ pub struct Config {
     pub max_connections: usize,
     /// WebSocket connections from one address, and as many that speak HTTP; loopback is exempt.
     pub max_per_ip: usize,
+    /// Whose word about clients counts.
+    pub proxies: Proxies,
     /// How long a client may take to send the head of a request.
     pub header_timeout: Duration,
     /// The cookie that may bear a token.
@@ -147,6 +151,7 @@ impl Server {
         self.tokens.set_cookie(config.cookie.as_deref());
         self.gate.limits.set(config.max_connections, config.max_per_ip);
         self.front.set_header_timeout(config.header_timeout);
+        self.front.set_proxies(config.proxies.clone());
         if let Some(certificate) = &config.certificate {
             self.runtime.spawn(Certificate::keep_fresh(Arc::downgrade(certificate)));
         }

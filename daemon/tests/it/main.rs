@@ -46,6 +46,7 @@ mod main_job;
 mod needs;
 mod payloads;
 mod process;
+mod proxies;
 mod publishing;
 mod raw;
 mod reads;
@@ -101,6 +102,7 @@ fn main() -> ExitCode {
         needs::tests(),
         payloads::tests(),
         process::tests(),
+        proxies::tests(),
         publishing::tests(),
         reads::tests(),
         real_trades::tests(),

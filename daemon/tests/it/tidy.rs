@@ -54,7 +54,7 @@ const LAYERS: &[&[&str]] = &[
     &["identity"],
     &["hub", "dialect"],
     &["json_schema"],
-    &["event", "metrics", "rate", "systemd", "websocket"],
+    &["event", "metrics", "network", "rate", "systemd", "websocket"],
     &["memory"],
 ];
 
