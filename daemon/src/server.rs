@@ -15,6 +15,8 @@ pub mod query;
 pub mod reads;
 pub mod shares;
 pub mod sse;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 pub mod token;
 pub mod upgrade;

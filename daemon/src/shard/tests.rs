@@ -1,5 +1,6 @@
 //! A running shard against real sockets: what clients get, in which order, and what slow ones are told.
 
+pub mod driven;
 mod memory;
 mod model;
 
