@@ -18,6 +18,8 @@ pub mod routes;
 pub mod shares;
 pub mod sse;
 pub mod state;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 pub mod token;
 pub mod upgrade;

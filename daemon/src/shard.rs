@@ -24,7 +24,7 @@ pub mod seats;
 pub mod standing;
 pub mod target;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 pub mod unasked;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -246,10 +246,7 @@ impl<B: Backend> Shard<B> {
             Inbound::Answered(answered) => self.pass_on(*answered),
             Inbound::LogOut(user) => _ = self.log_out(&user),
             Inbound::Ask(ask) => self.answer_operator(ask),
-            Inbound::Configure(config) => {
-                self.config = config;
-                self.connections.iter_mut().for_each(|(_, known)| known.configure(&config));
-            }
+            Inbound::Configure(config) => self.configure(config),
             Inbound::Drain { deadline } => self.drain = Some(deadline),
         }
     }

@@ -54,6 +54,8 @@ pub struct Log {
     history: History,
     /// The highest number that left the history.
     evicted: u64,
+    /// Up to here nothing can be gone on from, whatever the topic.
+    forgotten: u64,
     topics: HashMap<Arc<str>, Topic>,
     records: Records,
     /// While the broadcaster publishes all its records anew: the set that will replace the present one.
@@ -71,6 +73,7 @@ impl Log {
             seq: 0,
             history: History::default(),
             evicted: 0,
+            forgotten: 0,
             topics: HashMap::new(),
             records: Records::new(&common.memory),
             staged: None,
@@ -140,6 +143,14 @@ impl Log {
     pub fn halve_history(&mut self) {
         let half = Bounds { events: self.history.len() / 2, bytes: self.history.bytes() / 2, age: Duration::MAX };
         self.evict_down_to(&half, Instant::now());
+    }
+
+    /// Keeps nothing but the count: whoever reads the log from here on is not whom it was for.
+    pub fn forget(&mut self) {
+        (self.forgotten, self.evicted) = (self.seq, self.seq);
+        self.history = History::default();
+        (self.records, self.staged) = (Records::new(&self.memory), None);
+        self.topics.clear();
     }
 
     /// Whether records gather that will replace the present ones.
@@ -273,7 +284,7 @@ impl Log {
     /// Whether everything behind `since` that the patterns name is still kept.
     pub fn reaches_back_to(&self, patterns: &[Pattern], since: u64) -> bool {
         let gone_before = |topic: &str| self.topics.get(topic).is_none_or(|state| state.evicted <= since);
-        if !gone_before(&self.stream) {
+        if since < self.forgotten || !gone_before(&self.stream) {
             return false;
         }
         patterns.iter().all(|pattern| match pattern.exact() {

@@ -98,11 +98,16 @@ impl Stream {
         self.commands.declare(&settings.commands);
         let mut inner = self.lock();
         inner.kinds = Kinds::new(&settings.kinds);
+        let is_turned = settings.private != inner.settings.private;
+        let is_closer = settings.needs_identity && !inner.settings.needs_identity;
         let is_hidden = inner.settings.visible && !settings.visible;
-        let is_shut = settings.private != inner.settings.private || is_hidden;
+        let is_shut = is_turned || is_closer || is_hidden;
         inner.settings = Arc::new(settings);
         inner.inputs.tell_writable();
         let limits = inner.settings.limits;
+        if is_turned && let Some(log) = inner.logs.get_mut("") {
+            log.forget(); // what was for nobody, or for users alone, is not for everybody now
+        }
         for log in inner.logs.values_mut() {
             log.evict(&limits, Instant::now());
             if is_shut {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Shard;
-use super::connection::Subscription;
+use super::connection::{Connection, Subscription};
 use super::poll::Backend;
 use crate::dialect::{Code, Refusal, Reply, RequestId};
 use crate::event::unix_now;
@@ -65,6 +65,18 @@ impl<B: Backend> Shard<B> {
             let reason =
                 if is_known { "the token has expired" } else { "nobody has said who this is within 5 seconds" };
             self.turn_away(token, reason);
+        }
+    }
+
+    /// Ends the connections of services whose tokens were taken out of the configuration, or changed.
+    pub(super) fn end_revoked(&mut self) {
+        let is_revoked = |connection: &Connection| {
+            let identity = connection.standing.identity();
+            connection.is_open() && identity.is_some_and(|identity| self.verifier.is_revoked(identity))
+        };
+        let revoked = self.connections.iter().filter(|(_, connection)| is_revoked(connection));
+        for token in revoked.map(|(token, _)| token).collect::<Vec<usize>>() {
+            self.turn_away(token, "the token has been taken back or changed");
         }
     }
 

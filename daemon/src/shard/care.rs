@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 use super::poll::Backend;
-use super::{Shard, TICK};
+use super::{Config, Shard, TICK};
 use crate::metrics;
 use crate::websocket::close;
 
@@ -16,6 +16,13 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 const WORTH_DROPPING: usize = 16 << 10;
 
 impl<B: Backend> Shard<B> {
+    /// After a reload: everybody is granted this, and whoever is no longer trusted goes.
+    pub(super) fn configure(&mut self, config: Config) {
+        self.config = config;
+        self.connections.iter_mut().for_each(|(_, known)| known.configure(&config));
+        self.end_revoked();
+    }
+
     pub(super) fn tick(&mut self) {
         let now = self.now;
         self.ticked_at = now;

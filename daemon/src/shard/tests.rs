@@ -1,6 +1,7 @@
 //! A running shard against real sockets: what clients get, in which order, and what slow ones are told.
 
 mod batching;
+pub mod driven;
 mod memory;
 mod model;
 mod spc;

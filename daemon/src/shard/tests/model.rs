@@ -4,7 +4,7 @@
 //! `BROADCASTD_TEST_SEED=7 cargo test -p broadcastd --lib -- --nocapture shard::tests::model` repeats one run and tells its steps.
 
 mod client;
-mod kernel;
+pub mod kernel;
 mod said;
 mod truth;
 mod view;

@@ -1,0 +1,3 @@
+//! The doors and what is behind them, together and without sockets.
+
+mod isolation;
