@@ -224,6 +224,8 @@ impl Command {
 pub enum Target {
     /// A topic or a pattern.
     Topic(String),
+    /// Topics or patterns, at least one and all of this stream.
+    Topics { stream: String, topics: Vec<String> },
     /// A stream with parameters for its template.
     Params { stream: String, params: BTreeMap<String, Vec<String>>, spelled: Option<Box<RawValue>> },
     /// The topics of a stream with these as their only parts, each taken literally.
@@ -239,7 +241,7 @@ impl Target {
     pub fn stream(&self) -> &str {
         match self {
             Self::Topic(topic) => topic.split_once(':').map_or(topic, |(stream, _)| stream),
-            Self::Params { stream, .. } | Self::Parts { stream, .. } => stream,
+            Self::Topics { stream, .. } | Self::Params { stream, .. } | Self::Parts { stream, .. } => stream,
             Self::Root(stream) | Self::Held(stream) => stream,
         }
     }
@@ -248,14 +250,14 @@ impl Target {
     pub fn spelled(&self) -> Option<&RawValue> {
         match self {
             Self::Params { spelled, .. } | Self::Parts { spelled, .. } => spelled.as_deref(),
-            Self::Topic(_) | Self::Root(_) | Self::Held(_) => None,
+            Self::Topic(_) | Self::Topics { .. } | Self::Root(_) | Self::Held(_) => None,
         }
     }
 
     /// The clients' own trading session that the subscription is about, when it names exactly one.
     pub fn session_id(&self) -> Option<&str> {
         match self {
-            Self::Topic(_) | Self::Parts { .. } | Self::Root(_) | Self::Held(_) => None,
+            Self::Topic(_) | Self::Topics { .. } | Self::Parts { .. } | Self::Root(_) | Self::Held(_) => None,
             Self::Params { params, .. } => match params.get("session_id").map(Vec::as_slice) {
                 Some([only]) => Some(only),
                 _ => None,

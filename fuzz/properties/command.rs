@@ -183,7 +183,7 @@ fn meaning(request: &Request) -> Meaning<'_> {
     let (topic, params) = match target {
         Some(Target::Topic(topic)) => (Some(topic.as_str()), None),
         Some(Target::Params { stream, params, .. }) => (None, Some((stream.as_str(), params))),
-        Some(Target::Parts { .. } | Target::Root(_) | Target::Held(_)) => {
+        Some(Target::Topics { .. } | Target::Parts { .. } | Target::Root(_) | Target::Held(_)) => {
             panic!("the native dialect has no such target")
         }
         None => (None, None),
@@ -229,7 +229,7 @@ fn written(request: &Request) -> Option<String> {
             message["stream"] = stream.as_str().into();
             message["params"] = json!(params);
         }
-        Some(Target::Parts { .. } | Target::Root(_) | Target::Held(_)) | None => {}
+        Some(Target::Topics { .. } | Target::Parts { .. } | Target::Root(_) | Target::Held(_)) | None => {}
     }
     if let Some(since) = since {
         message["since"] = json!({"epoch": &*since.epoch, "seq": since.seq});

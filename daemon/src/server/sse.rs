@@ -9,7 +9,8 @@ use crate::dialect::{BATCH_MS_RULE, Command, Target, batch_interval, sse};
 /// The header by which a browser's EventSource says the last `id:` that it saw.
 const LAST_EVENT_ID: &str = "last-event-id";
 
-/// A subscription for each `topic=` of the query, in order, each from where the client was.
+/// A subscription for each stream that a `topic=` of the query names, in order, from where the client was. There is one
+/// place for each stream: with a subscription for each topic, one would be ahead of what another has yet to be sent.
 pub fn wishes(request: &Request) -> Result<Vec<Command>, Denied> {
     let refuse = |message: &str| Denied::new(StatusCode::BAD_REQUEST, "invalid_params", message);
     let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(request.uri()) else {
@@ -22,18 +23,33 @@ pub fn wishes(request: &Request) -> Result<Vec<Command>, Denied> {
         Some((_, text)) => Some(text.parse().ok().and_then(batch_interval).ok_or_else(|| refuse(BATCH_MS_RULE))?),
     };
     let topics = pairs.into_iter().filter(|(name, _)| name == "topic").map(|(_, topic)| topic);
-    let wishes: Vec<Command> = topics
-        .map(|topic| {
-            let target = Target::Topic(topic);
-            let since = positions.iter().find(|(stream, _)| stream == target.stream());
-            let since = since.map(|(_, position)| position.clone());
-            Command::Subscribe { target, since, batch }
-        })
-        .collect();
-    if wishes.is_empty() {
+    let targets = by_stream(topics);
+    if targets.is_empty() {
         return Err(refuse("say what to hear: ?topic=bars:AAPL:1, as often as there are topics or patterns"));
     }
-    Ok(wishes)
+    let wish = |target: Target| {
+        let since = positions.iter().find(|(stream, _)| stream == target.stream());
+        let since = since.map(|(_, position)| position.clone());
+        Command::Subscribe { target, since, batch }
+    };
+    Ok(targets.into_iter().map(wish).collect())
+}
+
+/// One target for each stream, in the order of their first topics.
+fn by_stream(topics: impl Iterator<Item = String>) -> Vec<Target> {
+    let mut streams: Vec<(String, Vec<String>)> = Vec::new();
+    for topic in topics {
+        let stream = topic.split_once(':').map_or(&*topic, |(stream, _)| stream);
+        match streams.iter_mut().find(|(known, _)| known == stream) {
+            Some((_, topics)) => topics.push(topic),
+            None => streams.push((stream.to_owned(), vec![topic])),
+        }
+    }
+    let target = |(stream, mut topics): (String, Vec<String>)| match topics.len() {
+        1 => Target::Topic(topics.remove(0)), // the reply repeats how it was spelled
+        _ => Target::Topics { stream, topics },
+    };
+    streams.into_iter().map(target).collect()
 }
 
 #[cfg(test)]
@@ -43,6 +59,22 @@ mod tests {
     use axum::body::Body;
 
     use super::*;
+
+    #[test]
+    fn the_topics_of_a_stream_are_one_subscription() {
+        let uri = "/v1/sse?topic=bars:A&topic=alerts&topic=bars:B:*";
+        let request = Request::builder().uri(uri).header(LAST_EVENT_ID, "bars=e:41").body(Body::empty()).unwrap();
+        let [Command::Subscribe { target: bars, since, .. }, Command::Subscribe { target: alerts, since: None, .. }] =
+            &wishes(&request).unwrap()[..]
+        else {
+            panic!("two streams, two subscriptions")
+        };
+        assert!(
+            matches!(bars, Target::Topics { stream, topics } if stream == "bars" && topics[..] == ["bars:A", "bars:B:*"])
+        );
+        assert_eq!(since.as_ref().map(|position| position.seq), Some(41));
+        assert!(matches!(alerts, Target::Topic(topic) if topic == "alerts"));
+    }
 
     #[test]
     fn events_of_all_topics_are_gathered_for_a_while_that_has_bounds() {

@@ -167,9 +167,10 @@ impl<B: Backend> Shard<B> {
         let topics = meant.topics();
         let about = meant.about(target, &topics, id);
         let connection = &mut self.connections[token];
+        connection.say(&Reply::Subscribed { about, position: &subscribed.position, begins });
+        // Behind the reply: the client would come back to a place whose records it has never been shown.
         let held = since.filter(|_| begins == Begins::Recovered).unwrap_or(&subscribed.position);
         connection.hold_place(subscribed.log, meant.stream.name(), held);
-        connection.say(&Reply::Subscribed { about, position: &subscribed.position, begins });
         self.count_resume(&subscribed, token, since);
         self.begin(token, (&About { id: &None, ..about }, &meant.voice), &subscribed, Cause::Asked);
         Ok(())

@@ -96,12 +96,13 @@ impl<B: Backend> Shard<B> {
 
 fn patterns((stream, settings): (&str, &Settings), target: &Target, dialect: Dialect) -> Result<Vec<Pattern>, Refusal> {
     let bad = |message: String| refusal(target, Code::InvalidParams, message);
+    let named =
+        |topic: &String| topic.split_once(':').map_or(stream.to_owned(), |(_, rest)| format!("{stream}:{rest}"));
     let texts = match target {
         Target::Held(_) => return Ok(Vec::new()),
         Target::Root(_) => return Ok(vec![Pattern::root(stream)]),
-        Target::Topic(topic) => {
-            vec![topic.split_once(':').map_or(stream.to_owned(), |(_, rest)| format!("{stream}:{rest}"))]
-        }
+        Target::Topic(topic) => vec![named(topic)],
+        Target::Topics { topics, .. } => topics.iter().map(named).collect(),
         Target::Params { params, .. } => {
             let mut params = params.clone();
             if dialect.overlooks_unknown_params() {

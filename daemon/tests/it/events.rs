@@ -14,6 +14,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         needs::nothing(what_a_client_is_sent_reads_so),
         needs::nothing(who_comes_back_gets_exactly_what_was_missed_of_each_stream),
+        needs::nothing(who_hears_several_topics_of_a_stream_comes_back_to_all_of_them),
         needs::nothing(a_position_that_means_nothing_gets_a_snapshot),
         needs::nothing(a_request_that_cannot_be_served_is_told_why),
         needs::nothing(a_stream_that_is_removed_is_told),
@@ -95,8 +96,9 @@ fn what_a_client_is_sent_reads_so() {
     let answer = events.next();
     assert_eq!((answer.event.as_str(), &answer.data["data"]["status"]), ("response", &json!("subscribed")));
     let epoch = answer.data["data"]["epoch"].as_str().unwrap().to_owned();
-    assert_eq!(answer.id, Some(format!("ticks={epoch}:1")));
+    assert_eq!(answer.id, None, "who comes back from here has not been shown the records");
     let records = events.next();
+    assert_eq!(records.id, Some(format!("ticks={epoch}:1")));
     assert_eq!((records.event.as_str(), &records.data["data"]), ("full_update", &json!({"records": [{"n": 1}]})));
     let others: Vec<String> = (0..2).map(|_| events.next().event).collect();
     assert_eq!(others, ["response", "full_update"]);
@@ -129,6 +131,26 @@ fn who_comes_back_gets_exactly_what_was_missed_of_each_stream() {
         seen.extend((left_at + 1..20).map(|_| number(back.next_tick())));
         seen.sort_unstable();
         assert_eq!(seen, (1..=20).collect::<Vec<u64>>(), "left at {place}");
+    }
+}
+
+fn who_hears_several_topics_of_a_stream_comes_back_to_all_of_them() {
+    let daemon = Daemon::start(CONFIG);
+    let open = |headers: &[(&str, &str)]| Events::open(&daemon.clients, "topic=ticks:A&topic=ticks:B", headers);
+    publish(&daemon, "ticks", "A", 1);
+    publish(&daemon, "ticks", "B", 2);
+    let mut events = open(&[]);
+    let placed = std::iter::repeat_with(|| events.next()).find(|block| block.id.is_some()).unwrap();
+    assert_eq!(placed.data["data"], json!({"records": [{"n": 1}, {"n": 2}]}), "no place before all is shown");
+    for n in 3..=8 {
+        publish(&daemon, "ticks", if n % 2 == 0 { "B" } else { "A" }, n);
+    }
+    let place = placed.id.unwrap();
+    let mut back = open(&[("Last-Event-ID", &place)]);
+    let epoch = place.rsplit_once(':').unwrap().0;
+    for n in 3..=8 {
+        let tick = back.next_tick();
+        assert_eq!((&tick.data["data"]["n"], tick.id), (&json!(n), Some(format!("{epoch}:{n}"))));
     }
 }
 

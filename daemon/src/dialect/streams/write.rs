@@ -56,7 +56,7 @@ pub fn reply(reply: &Reply<'_>, unix_ns: i64) -> Vec<u8> {
                 .end()
         }
         Reply::Streams { streams, id } => answer(response("streams", NO_STREAM).texts("streams", streams), id, unix_ns),
-        Reply::Accepted { .. } | Reply::Done { .. } => return Vec::new(), // nobody can ask for them
+        Reply::Accepted { .. } | Reply::Done { .. } => Vec::new(), // nobody can ask for them
         Reply::Pong { id } => with_id(status("pong").time("timestamp", unix_ns), id).end(),
         Reply::Lagged { stream, loss } => {
             let count = if loss.policy == "latest" { "replaced" } else { "dropped" };

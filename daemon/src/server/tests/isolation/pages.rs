@@ -38,11 +38,11 @@ impl Pages {
             let gate = Gate::new(shards.to_vec(), Arc::new(Tokens::new(people.verifier.clone())));
             let config = |endpoint: &Arc<Endpoint>| EndpointConfig { listen: None, endpoint: (**endpoint).clone() };
             gate.set(&endpoints.iter().map(config).collect::<Vec<_>>(), &[], Compression::Off);
-            (reads::for_clients(hub.clone(), gate), endpoints)
+            (reads::for_clients(hub.clone(), gate).into_router(), endpoints)
         };
         let doors = doors.into_iter().map(door).collect();
         let runtime = Builder::new_current_thread().build().unwrap();
-        Self { runtime, doors, operators: reads::for_operators(hub.clone()), heard_private: 0 }
+        Self { runtime, doors, operators: reads::for_operators(hub.clone()).into_router(), heard_private: 0 }
     }
 
     /// Somebody reads something.

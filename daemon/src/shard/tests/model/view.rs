@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::said::{FullUpdate, Said};
-use super::truth::{Entry, KINDS, Key, Life, Line, Records, covers};
+use super::truth::{Entry, KINDS, Key, Life, Line, Moment, Records, covers};
 
 /// A subscription of a client.
 #[derive(Clone, Copy)]
@@ -13,6 +13,8 @@ struct Subscription {
     start: u64,
     /// The client has all of its records, not only what it asked to hear again.
     is_sound: bool,
+    /// The number to remember: another subscription may be ahead while what this one missed is still to come.
+    position: u64,
 }
 
 /// The records of some patterns, which must be the next thing to come.
@@ -49,8 +51,6 @@ pub struct View {
     /// How many replaceable events did not come; `None` when more happened than the notices alone explain.
     replaced: Option<u64>,
     records: BTreeMap<Key, u64>,
-    /// The number to remember.
-    position: u64,
 }
 
 impl View {
@@ -58,25 +58,15 @@ impl View {
         self.subscriptions.keys().cloned().collect()
     }
 
-    pub fn position(&self) -> u64 {
-        self.position
-    }
-
-    /// The patterns that a next connection continues with: those whose records the client has.
-    pub fn sound_patterns(&self) -> Vec<String> {
-        self.subscriptions.iter().filter(|(_, known)| known.is_sound).map(|(pattern, _)| pattern.clone()).collect()
+    /// The patterns that a next connection continues with, and behind which number: those whose records the client has.
+    pub fn sound_patterns(&self) -> Vec<(String, u64)> {
+        let sound = self.subscriptions.iter().filter(|(_, known)| known.is_sound);
+        sound.map(|(pattern, known)| (pattern.clone(), known.position)).collect()
     }
 
     /// What is left of it on a next connection.
     pub fn remembered(&self) -> Self {
-        Self {
-            life: self.life,
-            records: self.records.clone(),
-            position: self.position,
-            horizon: 0,
-            replaced: Some(0),
-            ..Self::default()
-        }
+        Self { life: self.life, records: self.records.clone(), horizon: 0, replaced: Some(0), ..Self::default() }
     }
 
     /// A subscription begins. `continued` are the patterns that the client remembers its position for.
@@ -109,7 +99,8 @@ impl View {
         }
         for pattern in patterns {
             let is_sound = recovered && continued.contains(pattern);
-            self.subscriptions.insert(pattern.clone(), Subscription { start: seq, is_sound });
+            let position = since.filter(|_| recovered).unwrap_or_default();
+            self.subscriptions.insert(pattern.clone(), Subscription { start: seq, is_sound, position });
         }
     }
 
@@ -179,7 +170,8 @@ impl View {
             assert!(!life.has_replaced(through.start, seq), "{seq} comes before the records that were replaced");
             self.horizon = seq;
         }
-        self.position = seq;
+        let reached = self.subscriptions.iter_mut().filter(|(pattern, _)| covers(pattern, &entry.topic));
+        reached.for_each(|(_, known)| known.position = seq);
         let publication = entry.publication;
         if !publication.key.is_empty() {
             let key = (entry.topic.clone(), KINDS[publication.kind].1, publication.key);
@@ -214,11 +206,10 @@ impl View {
         let moments = life.moments(seq);
         let is_so = |records: &Records| shown == FullUpdate::of(records, &topics);
         assert!(moments.iter().any(|moment| is_so(&moment.records)), "at {seq} of {topics:?}: {shown:?}");
-        self.position = seq;
-        self.take_records(&topics, &shown, life);
+        self.take_records(&topics, &shown, moments);
         for (pattern, known) in &mut self.subscriptions {
             if topics.contains(pattern) {
-                *known = Subscription { start: seq, is_sound: true };
+                *known = Subscription { start: seq, is_sound: true, position: seq };
             }
         }
     }
@@ -264,7 +255,8 @@ impl View {
             assert_eq!(self.notices.iter().map(|notice| notice.replaced).sum::<u64>(), replaced, "replaced");
         }
         let sound = self.sound_patterns();
-        let is_known = |key: &Key| sound.iter().any(|pattern| covers(pattern, &key.0)) && !life.unseen.contains(key);
+        let is_known =
+            |key: &Key| sound.iter().any(|(pattern, _)| covers(pattern, &key.0)) && !life.unseen.contains(key);
         let have: Records =
             self.records.iter().filter(|(key, _)| is_known(key)).map(|(k, s)| (k.clone(), *s)).collect();
         let should = life.records().iter().filter(|(key, _)| is_known(key)).map(|(k, s)| (k.clone(), *s)).collect();
@@ -322,14 +314,13 @@ impl View {
         missing
     }
 
-    fn take_records(&mut self, topics: &[String], shown: &FullUpdate, life: &Life) {
+    fn take_records(&mut self, topics: &[String], shown: &FullUpdate, moments: &[Moment]) {
         let is_shown = |topic: &str| topics.iter().any(|pattern| covers(pattern, topic));
         if !self.subscriptions.keys().any(|pattern| topics.contains(pattern)) {
             return; // an answer to a question, which changes nothing
         }
         self.records.retain(|key, _| !is_shown(&key.0));
-        let moment =
-            life.moments(self.position).iter().find(|moment| *shown == FullUpdate::of(&moment.records, topics));
+        let moment = moments.iter().find(|moment| *shown == FullUpdate::of(&moment.records, topics));
         let records = moment.unwrap().records.iter().filter(|(key, _)| is_shown(&key.0));
         self.records.extend(records.map(|(key, serial)| (key.clone(), *serial)));
     }

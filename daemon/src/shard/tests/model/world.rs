@@ -314,16 +314,16 @@ impl World {
         let client = &mut self.clients[index];
         client.hear(&self.publishers.borrow().lines);
         client.socket.borrow_mut().is_closed = true;
-        let sound: Vec<Vec<String>> = client.views.iter().map(View::sound_patterns).collect();
+        let sound: Vec<Vec<(String, u64)>> = client.views.iter().map(View::sound_patterns).collect();
         let views = client.views.iter().map(View::remembered).collect();
         let mut client = self.connect(index, views);
         let lines = &self.publishers.borrow().lines;
         for (line, patterns) in sound.iter().enumerate() {
-            for pattern in patterns {
+            for (pattern, position) in patterns {
                 let fields = format!(r#""topic":"{pattern}""#);
-                let since = Some((client.views[line].life, client.views[line].position()));
+                let since = Some((client.views[line].life, *position));
                 let wish = Wish { line, fields, patterns: vec![pattern.clone()] };
-                client.ask(lines, Asked::Subscribe { wish, since, continued: patterns.clone() });
+                client.ask(lines, Asked::Subscribe { wish, since, continued: vec![pattern.clone()] });
             }
         }
         self.clients[index] = client;
