@@ -61,20 +61,7 @@ pub fn reply(reply: &Reply<'_>, unix_ns: i64) -> Vec<u8> {
             out.bytes(b"}");
             out.end_with(unix_ns, id)
         }
-        Reply::Accepted { stream, position, id } => {
-            let mut out = Message::begin("response", stream, None, 0);
-            out.bytes(b"{\"status\":\"accepted\"");
-            if let Some(position) = position {
-                out.field("epoch", &position.epoch);
-            }
-            out.bytes(b"}");
-            out.end_data(unix_ns);
-            if let Some(position) = position {
-                out.number(",\"seq\":", position.seq);
-            }
-            out.id(id);
-            out.end()
-        }
+        Reply::Accepted { stream, position, id } => accepted(stream, *position, id, unix_ns),
         Reply::Done { stream, result, id } => {
             let mut out = Message::begin("response", stream, None, result.len());
             out.bytes(b"{\"status\":\"ok\",\"result\":");
@@ -121,6 +108,21 @@ fn connected(client_id: &str, heartbeat: Duration, streams: &[Arc<str>], user: O
     }
     out.bytes(b"}");
     out.end_with(unix_ns, &None)
+}
+
+fn accepted(stream: &str, position: Option<&Position>, id: &RequestId, unix_ns: i64) -> Vec<u8> {
+    let mut out = Message::begin("response", stream, None, 0);
+    out.bytes(b"{\"status\":\"accepted\"");
+    if let Some(position) = position {
+        out.field("epoch", &position.epoch);
+    }
+    out.bytes(b"}");
+    out.end_data(unix_ns);
+    if let Some(position) = position {
+        out.number(",\"seq\":", position.seq);
+    }
+    out.id(id);
+    out.end()
 }
 
 fn subscribed(about: &About<'_>, position: &Position, begins: Begins, unix_ns: i64) -> Vec<u8> {
