@@ -25,12 +25,17 @@ use tokio::sync::oneshot;
 pub use self::ask::Shards;
 use self::guard::Guard;
 pub use self::guard::Token;
+use crate::describe::Catalogue;
 use crate::hub::Hub;
+use crate::identity::Identity;
 use crate::server::http::Front;
 use crate::server::listen::{self, ListenError, Listeners};
+use crate::server::upgrade::Gate;
 
 /// How long a client may take to send the head of a request: operators' programs are near and quick.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// What acts of whoever has come this far are known by.
+const OPERATOR: &str = "admin";
 /// How often the figures of histograms are drained into their buckets, so that they do not pile up unscraped.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -67,12 +72,15 @@ pub struct Parts {
     pub hub: Arc<Hub>,
     pub shards: Shards,
     pub house: Arc<dyn House>,
+    /// What is told of streams and endpoints.
+    pub catalogue: Arc<Catalogue>,
     pub metrics: PrometheusHandle,
 }
 
 /// The running listener.
 pub struct Admin {
     guard: Arc<Guard>,
+    gate: Arc<Gate>,
     listeners: Listeners,
     thread: JoinHandle<()>,
     stop: oneshot::Sender<()>,
@@ -96,7 +104,10 @@ pub enum Error {
 impl Admin {
     pub fn start(config: Config, parts: Parts) -> Result<Self, Error> {
         let guard = Arc::new(Guard::default());
-        let front = Front::new(pages::router(parts.clone(), guard.clone()), HEADER_TIMEOUT);
+        let operator = Arc::new(Identity::of_operator(OPERATOR));
+        let gate = Gate::for_operators(parts.shards.0.to_vec(), operator.clone());
+        let doors = pages::Doors { guard: guard.clone(), gate: gate.clone(), operator };
+        let front = Front::new(pages::router(parts.clone(), doors), HEADER_TIMEOUT);
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
         let listeners = Listeners::new("admin.listen", front, runtime.handle().clone());
         let prepared = prepare(&listeners, config)?;
@@ -104,7 +115,7 @@ impl Admin {
         runtime.spawn(keep_up(parts.metrics));
         let thread = std::thread::Builder::new().name("admin".to_owned());
         let thread = thread.spawn(move || run(&runtime, stopped)).map_err(Error::Thread)?;
-        let admin = Self { guard, listeners, thread, stop };
+        let admin = Self { guard, gate, listeners, thread, stop };
         admin.commit(prepared);
         Ok(admin)
     }
@@ -123,6 +134,11 @@ impl Admin {
     /// The address as it was bound, with the port that the kernel chose where config says 0.
     pub fn address(&self) -> String {
         self.listeners.addresses().into_iter().next().unwrap_or_default()
+    }
+
+    /// Lets nobody become a connection any more; the pages stay, so that the end can be watched.
+    pub fn drain(&self) {
+        self.gate.close();
     }
 
     /// Ends the listener and its thread; requests under way are cut off.

@@ -2,6 +2,7 @@
 
 mod deadlines;
 mod declared;
+mod diary;
 mod house;
 mod parts;
 mod reload;
@@ -19,12 +20,14 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::runtime::{Builder, Runtime};
 
 use self::deadlines::Deadlines;
+use self::diary::Diary;
 use self::house::{House, Phase};
 use self::trust::Trust;
 use self::vigil::{Vigil, Watched};
 use crate::admin::{self, Admin};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::{self, Loaded, Paint, Source, schema};
+use crate::describe::{Catalogue, Declarations};
 use crate::folders::{Env, Folders};
 use crate::hub::Hub;
 use crate::identity::Verifier;
@@ -84,6 +87,7 @@ pub struct App {
     server: Arc<Server>,
     admin: Admin,
     house: Arc<House>,
+    diary: Diary,
     runtime: Runtime,
     /// Answers commands that nobody else answers in time.
     _deadlines: Deadlines,
@@ -102,8 +106,10 @@ impl App {
         let verifier = trust.verifier().clone();
         let shards = start_shards(&config, &hub, &verifier)?;
         let deadlines = Deadlines::start(hub.clone()).map_err(|error| no_thread(&error))?;
-        let supervisor =
-            Arc::new(Supervisor::new(hub.clone(), supervisor_config(&config, &around.source.env, &folders)));
+        let diary = Diary::start(&hub, around.metrics.clone()).map_err(|error| no_thread(&error))?;
+        let supervised =
+            plugin::Config { tell: diary.tell(), ..supervisor_config(&config, &around.source.env, &folders) };
+        let supervisor = Arc::new(Supervisor::new(hub.clone(), supervised));
         let house = House::new(supervisor.clone());
         let broadcasters = reload::prepare(&supervisor, &loaded).map_err(StartError::Config)?;
         let runtime = runtime()?;
@@ -122,6 +128,7 @@ impl App {
             hub: hub.clone(),
             shards: admin::Shards(inboxes.clone().into()),
             house: house.clone(),
+            catalogue: server.catalogue(),
             metrics: around.metrics.clone(),
         };
         let admin_config = reload::admin(&config, &around.source.env).map_err(StartError::System)?;
@@ -144,6 +151,7 @@ impl App {
             server,
             admin,
             house,
+            diary,
             runtime,
             _deadlines: deadlines,
             _vigil: vigil,
@@ -222,7 +230,9 @@ impl App {
         self.around.systemd.stopping();
         self.house.set_phase(Phase::Draining);
         tracing::info!(deadline_s = time.as_secs_f64(), "draining");
+        self.diary.draining(time);
         self.server.drain();
+        self.admin.drain();
         for shard in &self.shards {
             shard.drain(began + time.mul_f64(CLIENTS_PART));
         }
@@ -236,11 +246,24 @@ impl App {
 
 /// Loads every plugin and checks every setting, without running anything.
 pub fn check(source: &Source, loaded: &Loaded) -> Result<(), StartError> {
+    declarations(source, loaded).map(drop)
+}
+
+/// What the configured streams and endpoints are, without running anything.
+pub fn declarations(source: &Source, loaded: &Loaded) -> Result<Declarations, StartError> {
     let folders = Folders::shared(&source.env).map_err(StartError::Folder)?;
     let hub = Hub::new("check");
     let supervisor = Supervisor::new(hub.clone(), supervisor_config(&loaded.config, &source.env, &folders));
-    reload::prepare(&supervisor, loaded).map(drop).map_err(StartError::Config)?;
-    trust::prepare(loaded, &source.env).map(drop).map_err(StartError::Config)
+    let broadcasters = reload::prepare(&supervisor, loaded).map_err(StartError::Config)?;
+    trust::prepare(loaded, &source.env).map_err(StartError::Config)?;
+    for (name, settings) in broadcasters.streams(&supervisor) {
+        hub.declare(&name, settings);
+    }
+    let certificate = reload::certificate(loaded, &source.env).map_err(StartError::Config)?;
+    let server = server::Config { certificate, ..parts::server(&loaded.config, 0, &folders.state) };
+    let catalogue = Catalogue::new(hub);
+    catalogue.set_doors(server.doors(|listener| listener.to_owned()));
+    Ok(catalogue.for_operators())
 }
 
 fn no_thread(error: &std::io::Error) -> StartError {
@@ -269,6 +292,7 @@ fn supervisor_config(config: &schema::Config, env: &Env, folders: &Folders) -> p
         stream_defaults: crate::hub::settings::Settings::default(),
         timing: Timing::default(),
         clock: Arc::new(SystemClock::default()),
+        tell: plugin::news::nobody(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// What a process ends with, as sysexits.h names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,20 @@ pub enum Command {
     Run,
     /// Checks the configuration and the plugins' settings, and says what is wrong
     Check,
+    /// Prints what clients and the daemon say to each other, from what the configured broadcasters declare
+    Schema {
+        #[arg(value_name = "FORM")]
+        form: Form,
+    },
+}
+
+/// What a description is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// TypeScript: a type for every message
+    Ts,
+    /// An AsyncAPI document, as the daemon serves it at /v1/asyncapi.json
+    Asyncapi,
 }
 
 impl Options {

@@ -13,6 +13,7 @@ pub mod user;
 mod voice;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -153,6 +154,17 @@ pub enum Said {
     Close { code: u16, reason: &'static str },
 }
 
+/// Events are gathered for so many milliseconds: less is a message for each, and longer is no stream any more.
+const BATCH_MS: RangeInclusive<u64> = 1..=10_000;
+
+/// What a client is told whose wish for batches is none of these.
+pub const BATCH_MS_RULE: &str = "\"batch_ms\" must be a whole number of milliseconds from 1 to 10000";
+
+/// A client's wish for batches, if it is within bounds.
+pub fn batch_interval(millis: u64) -> Option<Duration> {
+    BATCH_MS.contains(&millis).then(|| Duration::from_millis(millis))
+}
+
 /// The mark by which a client recognises the answer to its request: JSON as the client wrote it.
 pub type RequestId = Option<Box<RawValue>>;
 
@@ -171,6 +183,8 @@ pub enum Command {
     Subscribe {
         target: Target,
         since: Option<Position>,
+        /// For how long events are gathered, to come as one message.
+        batch: Option<Duration>,
     },
     Unsubscribe(Target),
     Snapshot(Target),

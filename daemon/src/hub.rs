@@ -29,6 +29,7 @@ use self::pattern::Pattern;
 use self::settings::{Settings, Source};
 use self::signal::Signal;
 use self::stream::Stream;
+pub use self::stream::reads::Reader;
 use crate::event::{LogId, Position};
 use crate::memory::Memory;
 use crate::metrics;
@@ -163,6 +164,7 @@ pub struct Accepted {
 pub struct Wish<'a> {
     pub patterns: &'a [Pattern],
     pub audience: &'a str,
+    pub reader: Reader,
     pub since: Option<&'a Position>,
 }
 

@@ -11,6 +11,8 @@ pub mod log;
 pub mod admin;
 pub mod server;
 
+pub mod describe;
+
 pub mod plugin;
 pub mod shard;
 
@@ -26,6 +28,7 @@ pub mod json_schema;
 pub mod event;
 pub mod memory;
 pub mod metrics;
+pub mod network;
 pub mod rate;
 pub mod systemd;
 pub mod websocket;

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     code(match cli.command.unwrap_or(Command::Run) {
         Command::Run => run::run(&cli.options),
         Command::Check => run::check(&cli.options),
+        Command::Schema { form } => run::schema(&cli.options, form),
     })
 }
 

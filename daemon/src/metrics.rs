@@ -1,6 +1,8 @@
 //! Every metric once: its name, its help, and one function per happening. Handles are made when a thing starts, never on
 //! the way of an event. No topic, user, connection or client is ever a label.
 
+pub mod totals;
+
 use std::time::Duration;
 
 use metrics::{
@@ -18,6 +20,10 @@ pub const COUNTERS: &[(&str, &str)] = &[
     ("broadcastd_events_refused_total", "Events that the hub refused, by stream."),
     ("broadcastd_events_unaddressed_total", "Events without audience in a private stream, delivered to nobody."),
     ("broadcastd_connections_refused_total", "Connections that were not let in, by reason."),
+    (
+        "broadcastd_clients_unknown_total",
+        "Times that a trusted proxy did not say who its client is, by reason; the proxy itself counted.",
+    ),
     (
         "broadcastd_accept_rests_total",
         "Times that a listener rested because no connection could be accepted, such as for want of descriptors.",
@@ -257,6 +263,11 @@ pub fn connection_ended(code: u16) {
 
 pub fn connection_refused(reason: &'static str) {
     counter!("broadcastd_connections_refused_total", "reason" => reason).increment(1);
+}
+
+/// A trusted proxy does not say who its client is. Rare, so the handle is looked up.
+pub fn client_unknown(reason: &'static str) {
+    counter!("broadcastd_clients_unknown_total", "reason" => reason).increment(1);
 }
 
 pub fn accept_rested() {

@@ -12,6 +12,7 @@ pub mod inputs;
 pub mod library;
 pub mod loaded;
 pub mod message;
+pub mod news;
 pub mod note;
 pub mod plan;
 pub mod port;
@@ -38,6 +39,7 @@ use self::declared::Declared;
 use self::file::Image;
 use self::find::Places;
 use self::library::Library;
+use self::news::Tell;
 use self::note::{Note, Unusable};
 use self::plan::Wanted;
 use self::port::{Counts, Desk, Fault};
@@ -60,6 +62,8 @@ pub struct Config {
     pub stream_defaults: Settings,
     pub timing: Timing,
     pub clock: Arc<dyn Clock>,
+    /// Hears what happens to broadcasters.
+    pub tell: Tell,
 }
 
 /// Runs the broadcasters that the configuration wants.
@@ -180,6 +184,7 @@ impl Supervisor {
             desk: Arc::new(desk),
             library,
             timing: self.config.timing,
+            tell: self.config.tell.clone(),
             saved: self.saved(),
             inner: Mutex::new(Inner::new(wanted.settings.to_string(), wanted.restart)),
             is_stuck: AtomicBool::new(false),

@@ -1,4 +1,4 @@
-//! What the commands do: run the daemon until it is told to stop, or only check its configuration.
+//! What the commands do: run the daemon until it is told to stop, or only check or describe what is configured.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write as _};
@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::{App, StartError, Surroundings};
-use crate::cli::{Exit, Options};
+use crate::cli::{Exit, Form, Options};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::watch::{Timing, Watch};
 use crate::config::{Config, Loaded, Paint, Source};
+use crate::describe::asyncapi::asyncapi;
+use crate::describe::typescript::typescript;
 use crate::event::unix_now;
 use crate::systemd::{self, Systemd};
 use crate::{admin, app, log, metrics};
@@ -59,6 +61,25 @@ pub fn check(options: &Options) -> Exit {
     match app::check(&source, &loaded) {
         Ok(()) => {
             say(&format!("{}: no mistakes", loaded.document.name()));
+            Exit::Done
+        }
+        Err(error) => fail(exit_of(&error), &error.to_string()),
+    }
+}
+
+/// Prints what the configured streams declare, without running anything.
+pub fn schema(options: &Options, form: Form) -> Exit {
+    let (source, loaded) = match load(options) {
+        Ok(found) => found,
+        Err(report) => return refuse(&report),
+    };
+    match app::declarations(&source, &loaded) {
+        Ok(declarations) => {
+            let text = match form {
+                Form::Ts => typescript(&declarations),
+                Form::Asyncapi => format!("{:#}", asyncapi(&declarations)),
+            };
+            say(text.trim_end());
             Exit::Done
         }
         Err(error) => fail(exit_of(&error), &error.to_string()),

@@ -11,8 +11,10 @@ pub mod ingest;
 pub mod limits;
 pub mod listen;
 pub mod origin;
+pub mod proxies;
 pub mod query;
 pub mod reads;
+pub mod routes;
 pub mod shares;
 pub mod sse;
 pub mod state;
@@ -20,6 +22,7 @@ pub mod tls;
 pub mod token;
 pub mod upgrade;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,17 +35,16 @@ use self::cors::Cors;
 use self::http::Front;
 use self::ingest::socket::{self, IngestSocket};
 use self::listen::{ListenError, Listeners};
+use self::proxies::Proxies;
+use self::routes::Routes;
 use self::tls::Certificate;
 use self::token::Tokens;
-use self::upgrade::Gate;
+use self::upgrade::{Entrance, Gate};
+use crate::describe::{Catalogue, Door};
 use crate::hub::Hub;
 use crate::identity::Verifier;
 use crate::shard::inbox::{Endpoint, Inbox};
 use crate::websocket::deflate::Compression;
-
-/// The routes that are no endpoints, as messages name them.
-const PATHS: [&str; 7] =
-    [reads::STREAMS, reads::STREAM, reads::SNAPSHOT, reads::HISTORY, ingest::PATH, command::PATH, client_log::PATH];
 
 /// What config says about the listeners and their endpoints.
 #[derive(Clone, Debug)]
@@ -57,6 +59,8 @@ pub struct Config {
     pub max_connections: usize,
     /// WebSocket connections from one address, and as many that speak HTTP; loopback is exempt.
     pub max_per_ip: usize,
+    /// Whose word about clients counts.
+    pub proxies: Proxies,
     /// How long a client may take to send the head of a request.
     pub header_timeout: Duration,
     /// The cookie that may bear a token.
@@ -83,6 +87,18 @@ pub struct Parts {
     pub verifier: Arc<Verifier>,
 }
 
+impl Config {
+    /// The endpoints with the addresses that they are at; `bound` says what became of an address of the configuration.
+    pub fn doors(&self, bound: impl Fn(&str) -> String) -> Vec<Door> {
+        let door = |config: &EndpointConfig| {
+            let is_here = |listener: &&String| config.listen.as_ref().is_none_or(|only| only == *listener);
+            let addresses = self.listen.iter().filter(is_here).map(|listener| bound(listener)).collect();
+            Door { endpoint: Arc::new(config.endpoint.clone()), addresses, is_encrypted: self.certificate.is_some() }
+        };
+        self.endpoints.iter().map(door).collect()
+    }
+}
+
 /// The running listeners.
 pub struct Server {
     front: Arc<Front>,
@@ -92,6 +108,7 @@ pub struct Server {
     listeners: Listeners,
     runtime: Handle,
     ingest: IngestSocket,
+    catalogue: Arc<Catalogue>,
 }
 
 /// A new configuration whose addresses are bound already.
@@ -105,22 +122,16 @@ impl Server {
     /// Listens and hands every client to one of the shards. `runtime` serves what is HTTP.
     pub fn start(config: Config, parts: Parts, runtime: Handle) -> Result<Self, ListenError> {
         let ingest = IngestSocket::new(parts.hub.clone(), runtime.clone());
-        let cors = Arc::<Cors>::default();
+        let (cors, catalogue) = (Arc::<Cors>::default(), Catalogue::new(parts.hub.clone()));
         let tokens = Arc::new(Tokens::new(parts.verifier));
         let gate = Gate::new(parts.shards, tokens.clone());
-        let state = state::routes(gate.clone(), parts.hub.clone());
-        let publish = ingest::routes(parts.hub.clone(), ingest::Door::Tokens(tokens.clone()));
-        let command = command::routes(parts.hub.clone(), command_caller(tokens.clone()));
-        let routes = publish.merge(command).merge(reads::for_clients(parts.hub, gate.clone()));
-        let router = Router::new()
-            .fallback(upgrade::open)
-            .with_state(gate.clone())
-            .merge(cors::around(routes, cors.clone()))
-            .merge(state)
-            .merge(client_log::for_clients(gate.clone()));
+        let routes = routes(parts.hub, &gate, &tokens, &cors);
+        let routes = routes.described("client listener", told(gate.clone(), catalogue.clone()));
+        let entrance = Entrance { gate: gate.clone(), pages: routes.spoken().into() };
+        let router = Router::new().fallback(upgrade::open).with_state(entrance).merge(routes.into_router());
         let front = Front::new(router, config.header_timeout);
         let listeners = Listeners::new("server.listen", front.clone(), runtime.clone());
-        let server = Self { front, gate, tokens, cors, listeners, ingest, runtime };
+        let server = Self { front, gate, tokens, cors, listeners, runtime, ingest, catalogue };
         let prepared = server.prepare(config)?;
         server.commit(prepared);
         Ok(server)
@@ -134,20 +145,28 @@ impl Server {
     }
 
     /// The second half, which cannot fail. Connections keep their endpoints, also those of a listener that goes.
-    pub fn commit(&self, prepared: Prepared) {
-        let Config { max_connections, max_per_ip, header_timeout, certificate, .. } = prepared.config;
-        self.gate.set(&prepared.config.endpoints, &prepared.config.origins, prepared.config.compression);
-        self.cors.set(&prepared.config.cors);
-        self.tokens.set_cookie(prepared.config.cookie.as_deref());
-        self.gate.limits.set(max_connections, max_per_ip);
-        self.front.set_header_timeout(header_timeout);
-        if let Some(certificate) = &certificate {
+    pub fn commit(&self, Prepared { config, listeners, ingest }: Prepared) {
+        self.gate.set(&config.endpoints, &config.origins, config.compression);
+        self.cors.set(&config.cors);
+        self.tokens.set_cookie(config.cookie.as_deref());
+        self.gate.limits.set(config.max_connections, config.max_per_ip);
+        self.front.set_header_timeout(config.header_timeout);
+        self.front.set_proxies(config.proxies.clone());
+        if let Some(certificate) = &config.certificate {
             self.runtime.spawn(Certificate::keep_fresh(Arc::downgrade(certificate)));
         }
-        self.front.set_certificate(certificate);
-        self.front.set_max_per_address(max_per_ip);
-        self.listeners.commit(prepared.listeners);
-        self.ingest.commit(prepared.ingest);
+        self.front.set_certificate(config.certificate.clone());
+        self.front.set_max_per_address(config.max_per_ip);
+        self.listeners.commit(listeners);
+        self.ingest.commit(ingest);
+        let bound: BTreeMap<&str, String> = config.listen.iter().map(String::as_str).zip(self.addresses()).collect();
+        let doors = config.doors(|address| bound.get(address).map_or(address, String::as_str).to_owned());
+        self.catalogue.set_doors(doors);
+    }
+
+    /// What is told of streams and endpoints.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.catalogue.clone()
     }
 
     /// The addresses as they were bound, with the port that the kernel chose where config says 0.
@@ -171,6 +190,24 @@ impl Server {
         self.listeners.close();
         self.ingest.close();
     }
+}
+
+/// What is beside the endpoints.
+fn routes(hub: Arc<Hub>, gate: &Arc<Gate>, tokens: &Arc<Tokens>, cors: &Arc<Cors>) -> Routes {
+    let publish = ingest::routes(hub.clone(), ingest::Door::Tokens(tokens.clone()));
+    let command = command::routes(hub.clone(), command_caller(tokens.clone()));
+    let state = state::routes(gate.clone(), hub.clone());
+    let reads = reads::for_clients(hub, gate.clone());
+    let for_pages = cors::around(reads.merge(publish).merge(command), cors.clone());
+    for_pages.merge(state).merge(client_log::for_clients(gate.clone()))
+}
+
+/// Clients are told of the streams that they may read.
+fn told(gate: Arc<Gate>, catalogue: Arc<Catalogue>) -> routes::Told {
+    Arc::new(move |arrival, headers, uri| {
+        let caller = gate.caller(arrival, headers, uri)?;
+        Ok(catalogue.declarations(|stream| caller.may_read(stream, &[]).is_ok()))
+    })
 }
 
 /// Commands need somebody who gives them, at every endpoint.

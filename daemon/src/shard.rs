@@ -16,6 +16,7 @@ pub mod line;
 pub mod outbox;
 pub mod places;
 pub mod poll;
+pub mod portion;
 pub mod rate;
 pub mod requests;
 pub mod rights;
@@ -36,7 +37,7 @@ use slab::Slab;
 
 use self::connection::Connection;
 use self::encoding::Deflation;
-use self::groups::{Groups, Member};
+use self::groups::Groups;
 pub use self::handle::Handle;
 use self::inbox::{Inbound, Inbox};
 use self::poll::{Backend, Ready, Sink, WAKE_TOKEN};
@@ -161,6 +162,7 @@ impl<B: Backend> Shard<B> {
     /// Everything that is to do now, once around.
     fn turn(&mut self, ready: &mut Vec<Ready>, now: Instant) {
         self.now = now;
+        let drain_before = self.drain;
         self.inbox.wake_up();
         self.end_expired();
         for socket in ready.drain(..) {
@@ -173,6 +175,7 @@ impl<B: Backend> Shard<B> {
         }
         self.answer_waiting();
         self.flush();
+        self.begin_drain(drain_before);
         self.relieve_memory();
         if now.duration_since(self.ticked_at) >= TICK {
             self.tick();
@@ -187,8 +190,9 @@ impl<B: Backend> Shard<B> {
         }
         let may_sleep = self.inbox.fall_asleep(&self.receiver, &mut self.stash);
         if may_sleep && self.talking.is_empty() && self.dirty.0.is_empty() {
-            let ending = self.next_ending().map_or(TICK, |ending| ending.saturating_duration_since(now));
-            TICK.saturating_sub(now.duration_since(self.ticked_at)).min(ending)
+            let next = self.next_ending().into_iter().chain(self.groups.next_due()).min();
+            let next = next.map_or(TICK, |next| next.saturating_duration_since(now));
+            TICK.saturating_sub(now.duration_since(self.ticked_at)).min(next)
         } else {
             Duration::ZERO
         }
@@ -234,7 +238,7 @@ impl<B: Backend> Shard<B> {
         match inbound {
             Inbound::Event(event) => {
                 self.inbox.taken(&event);
-                self.groups.route(&event);
+                self.groups.route(&event, self.now);
             }
             Inbound::Source(log, seq, source) => self.tell_source(log, seq, &source),
             Inbound::Records(log, seq, records) => self.show_replaced_records(log, seq, &records),
@@ -246,10 +250,7 @@ impl<B: Backend> Shard<B> {
                 self.config = config;
                 self.connections.iter_mut().for_each(|(_, known)| known.configure(&config));
             }
-            Inbound::Drain { deadline } => {
-                self.drain = Some(deadline);
-                self.drain_some(deadline);
-            }
+            Inbound::Drain { deadline } => self.drain = Some(deadline),
         }
     }
 
@@ -285,20 +286,10 @@ impl<B: Backend> Shard<B> {
                 }
             }
             for event in &caught.events {
-                self.groups.route(event);
+                self.groups.route(event, self.now);
             }
             self.distribute();
         }
-    }
-
-    /// The connections, each once, that have such a seat in a group of the log.
-    fn members_of(&self, log: LogId, is_meant: impl Fn(&Member) -> bool) -> Vec<usize> {
-        let members = self.groups.of_log(log).flat_map(|group| &group.members);
-        let mut tokens: Vec<usize> =
-            members.filter(|member| is_meant(member)).map(|member| member.connection).collect();
-        tokens.sort_unstable();
-        tokens.dedup();
-        tokens
     }
 
     /// Sends what waits, then looks after everybody who was touched in this turn.

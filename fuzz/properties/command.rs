@@ -2,6 +2,7 @@
 //! read means the same when it is written anew.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use broadcastd::dialect::fastws::Revision;
 use broadcastd::dialect::{About, Begins, Command, Dialect, Refusal, Reply, Request, RequestId, Said, Target};
@@ -42,7 +43,7 @@ fn one_request_or_an_error(dialect: Dialect, text: &str) {
             let message = answer(dialect, &Reply::Refused(refusal));
             assert_eq!((message["type"].get(), raw(&message, "id")), ("\"error\"", mark(&refusal.id)));
         }
-        Ok(Request { id, command: Command::Subscribe { target, since: None } }) => {
+        Ok(Request { id, command: Command::Subscribe { target, since: None, batch: None } }) => {
             let about = About { stream: target.stream(), topics: &[], target: Some(target), session_id: None, id };
             let position = &Position { epoch: "e".into(), seq: 1 };
             let reply = Reply::Subscribed { about, position, begins: Begins::Snapshot };
@@ -103,7 +104,7 @@ fn is_one_route_or_closes(text: &str, revision: Revision) {
         },
         Ok(Request {
             id: None,
-            command: Command::Subscribe { target, since: None } | Command::Unsubscribe(target),
+            command: Command::Subscribe { target, since: None, batch: None } | Command::Unsubscribe(target),
         }) => target,
         Ok(other) => panic!("{other:?}"),
     };
@@ -174,6 +175,7 @@ struct Meaning<'a> {
     topic: Option<&'a str>,
     params: Option<(&'a str, &'a BTreeMap<String, Vec<String>>)>,
     since: Option<&'a Position>,
+    batch: Option<Duration>,
 }
 
 fn meaning(request: &Request) -> Meaning<'_> {
@@ -186,15 +188,23 @@ fn meaning(request: &Request) -> Meaning<'_> {
         }
         None => (None, None),
     };
-    Meaning { kind: request.command.kind(), id: mark(&request.id), topic, params, since }
+    let batch = batch(&request.command);
+    Meaning { kind: request.command.kind(), id: mark(&request.id), topic, params, since, batch }
 }
 
 fn parts(command: &Command) -> (Option<&Target>, Option<&Position>) {
     match command {
-        Command::Subscribe { target, since } => (Some(target), since.as_ref()),
+        Command::Subscribe { target, since, .. } => (Some(target), since.as_ref()),
         Command::Unsubscribe(target) | Command::Snapshot(target) => (Some(target), None),
         Command::Auth { .. } | Command::Publish(_) | Command::Ask { .. } => (None, None),
         Command::Streams | Command::Ping | Command::Denied(_) => (None, None),
+    }
+}
+
+fn batch(command: &Command) -> Option<Duration> {
+    match command {
+        Command::Subscribe { batch, .. } => *batch,
+        _ => None,
     }
 }
 
@@ -223,6 +233,9 @@ fn written(request: &Request) -> Option<String> {
     }
     if let Some(since) = since {
         message["since"] = json!({"epoch": &*since.epoch, "seq": since.seq});
+    }
+    if let Some(batch) = batch(&request.command) {
+        message["batch_ms"] = u64::try_from(batch.as_millis()).expect("at most ten seconds").into();
     }
     let text = Value::to_string(&message);
     Some(match mark(&request.id) {

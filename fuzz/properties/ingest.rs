@@ -14,7 +14,7 @@ use broadcastd::event::Position;
 use broadcastd::hub::log::Answer;
 use broadcastd::hub::pattern::Pattern;
 use broadcastd::hub::settings::Settings;
-use broadcastd::hub::{Hub, Wish};
+use broadcastd::hub::{Hub, Reader, Wish};
 use broadcastd::server::ingest::{Door, routes};
 use hyper::body::Frame;
 use serde::Deserialize;
@@ -57,7 +57,7 @@ pub fn check(input: &[u8]) {
     assert_eq!(outcome.position.seq, seq);
     assert!(seq <= outcome.accepted as u64, "a repeated event is accepted and takes no number");
     let since = Position { epoch: "epoch".into(), seq: 0 };
-    let wish = Wish { patterns: &[Pattern::whole("ticks")], audience: "", since: Some(&since) };
+    let wish = Wish { patterns: &[Pattern::whole("ticks")], audience: "", reader: Reader::Client, since: Some(&since) };
     let answered = stream.answer(&wish).expect("the stream is there");
     let Answer::Recovered(published) = answered.answer else { return assert!(seq > 1000, "the history has room") };
     assert_eq!(published.len() as u64, seq);
@@ -132,7 +132,7 @@ fn post<'a>(hub: &std::sync::Arc<Hub>, form: &str, pieces: impl Iterator<Item = 
     let request = Request::post("/v1/streams/ticks/publish").header("content-type", form);
     let body = Body::new(Pieces(pieces.map(Bytes::copy_from_slice).collect()));
     let request = request.body(body).expect("a proper request");
-    let mut routes = routes(hub.clone(), Door::Open);
+    let mut routes = routes(hub.clone(), Door::Open).into_router();
     RUNTIME.with(|runtime| {
         let runtime = runtime.get_or_init(|| Builder::new_current_thread().enable_time().build().expect("a runtime"));
         runtime.block_on(async {

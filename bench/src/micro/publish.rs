@@ -12,7 +12,7 @@ use broadcastd::hub::records::Snapshot;
 use broadcastd::hub::settings::{Settings, Source};
 use broadcastd::hub::stream::Stream;
 use broadcastd::hub::targets::{Full, Outlet};
-use broadcastd::hub::{Hub, Wish};
+use broadcastd::hub::{Hub, Reader, Wish};
 
 /// Events that the history keeps by default.
 const HISTORY: usize = 1000;
@@ -48,7 +48,7 @@ pub fn publish(outlets: u64, key: &'static str) -> Result<impl FnMut()> {
     for id in 0..outlets {
         let outlet: Arc<dyn Outlet> = Arc::new(Counting { id, offered: AtomicU64::new(0) });
         let patterns = [Pattern::parse("ticks:A").map_err(anyhow::Error::msg)?];
-        let wish = Wish { patterns: &patterns, audience: "", since: None };
+        let wish = Wish { patterns: &patterns, audience: "", reader: Reader::Client, since: None };
         stream.subscribe(&wish, &outlet).map_err(|refused| anyhow::anyhow!("{refused}"))?;
     }
     let payload = payload();

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
-use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::{Extension, Json};
 use serde_json::{Value, json};
 
 use super::Parts;
@@ -14,18 +13,17 @@ use crate::server::answer::Denied;
 use crate::server::audit;
 use crate::server::http::Arrival;
 use crate::server::query::{Limit, Params, echo, invalid, pattern};
+use crate::server::routes::{Routes, only_get, table};
 use crate::shard::census::{Ask, Seen, Wanted};
-
-pub const CONNECTIONS: &str = "/v1/connections";
-pub const CONNECTION: &str = "/v1/connections/{id}";
 
 /// Connections of one page.
 pub const PAGE: Limit = Limit { default: 100, max: 1000 };
 /// The topics that a page shows of each connection; the connection's own page shows all.
 pub const MAX_TOPICS: usize = 20;
 
-pub fn routes() -> Router<Parts> {
-    Router::new().route(CONNECTIONS, get(list)).route(CONNECTION, get(one).delete(close).fallback(only_get_or_delete))
+pub fn routes() -> Routes<Parts> {
+    let one = Routes::new().serve(&table::CONNECTION, one).serve(&table::CLOSE, close).otherwise(only_get_or_delete);
+    Routes::new().serve(&table::CONNECTIONS, list).otherwise(only_get).merge(one)
 }
 
 /// Where a connection is: the shard's number, and its own there.
@@ -104,7 +102,7 @@ fn place(parts: &Parts, id: &str) -> Option<Place> {
 }
 
 fn unknown(id: &str) -> Denied {
-    let message = format!("no connection is called \"{}\"; {CONNECTIONS} lists them", echo(id));
+    let message = format!("no connection is called \"{}\"; {} lists them", echo(id), table::CONNECTIONS.path);
     Denied::new(StatusCode::NOT_FOUND, "unknown_connection", message)
 }
 

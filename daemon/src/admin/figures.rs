@@ -1,19 +1,17 @@
 //! What waits where, and what was counted since the start, in one look.
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
-use axum::routing::get;
-use axum::{Json, Router};
 use serde_json::{Map, Value, json};
 
 use super::Parts;
 use super::streams::listening;
+use crate::metrics::totals::total;
 use crate::server::answer::Denied;
 use crate::server::query::Params;
+use crate::server::routes::{Routes, only_get, table};
 use crate::shard::inbox::MAX_QUEUED_BYTES;
-
-pub const QUEUES: &str = "/v1/queues";
-pub const COUNTERS: &str = "/v1/counters";
 
 /// What the page of counters shows, each the sum over all labels of a metric: there is one place where things are counted.
 const COUNTED: &[(&str, &str)] = &[
@@ -34,8 +32,8 @@ const COUNTED: &[(&str, &str)] = &[
     ("subscriptions", "broadcastd_subscriptions"),
 ];
 
-pub fn routes() -> Router<Parts> {
-    Router::new().route(QUEUES, get(queues)).route(COUNTERS, get(counters))
+pub fn routes() -> Routes<Parts> {
+    Routes::new().serve(&table::QUEUES, queues).serve(&table::COUNTERS, counters).otherwise(only_get)
 }
 
 /// What waits for each shard, and for each broadcaster that listens. No shard is asked.
@@ -64,32 +62,18 @@ async fn queues(State(parts): State<Parts>, uri: Uri) -> Result<Json<Value>, Den
 async fn counters(State(parts): State<Parts>, uri: Uri) -> Result<Json<Value>, Denied> {
     Params::of(&uri, &[])?;
     let text = parts.metrics.render();
-    let counted = COUNTED.iter().map(|(name, metric)| ((*name).to_owned(), json!(sum(&text, metric))));
+    let counted = COUNTED.iter().map(|(name, metric)| ((*name).to_owned(), json!(total(text.lines(), metric))));
     let mut counted: Map<String, Value> = counted.collect();
-    let (taken, refused) = (sum(&text, COUNTED[0].1), sum(&text, COUNTED[1].1));
+    let (taken, refused) = (total(text.lines(), COUNTED[0].1), total(text.lines(), COUNTED[1].1));
     let tried = taken + refused;
     counted.insert("success_rate".to_owned(), if tried > 0 { json!(taken as f64 / tried as f64) } else { Value::Null });
     Ok(Json(Value::Object(counted)))
-}
-
-/// All series of a metric together; of none, nothing has happened.
-fn sum(text: &str, metric: &str) -> u64 {
-    let series = text.lines().filter_map(|line| line.strip_prefix(metric));
-    let values = series.filter(|rest| rest.starts_with([' ', '{'])).filter_map(|rest| rest.rsplit_once(' '));
-    values.filter_map(|(_, value)| value.parse::<f64>().ok()).sum::<f64>() as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::metrics::{COUNTERS, GAUGES};
-
-    #[test]
-    fn series_are_added_and_longer_names_are_others() {
-        let text = "# HELP a_total x\n# TYPE a_total counter\na_total{stream=\"a b\"} 2\na_total{stream=\"c\"} 3\na_total_more 7\n";
-        assert_eq!((sum(text, "a_total"), sum(text, "a"), sum(text, "b")), (5, 0, 0));
-        assert_eq!(sum("a_total 4\n", "a_total"), 4);
-    }
 
     #[test]
     fn everything_that_is_shown_is_counted_somewhere() {

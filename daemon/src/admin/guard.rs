@@ -15,6 +15,8 @@ use super::{Config, is_loopback};
 use crate::server::answer::Denied;
 use crate::server::http::Arrival;
 use crate::server::origin::is_loopback_host;
+use crate::server::token;
+use crate::server::upgrade::{OPERATORS_EVENTS, OPERATORS_WEBSOCKET};
 
 /// What a load balancer asks, which has no token: only whether the daemon lives and serves.
 const OPEN_TO_ALL: [&str; 2] = ["/healthz", "/readyz"];
@@ -83,7 +85,7 @@ impl Rules {
             return Err(Denied::new(StatusCode::FORBIDDEN, "origin_refused", message));
         }
         let needs_token = !OPEN_TO_ALL.contains(&request.uri().path());
-        if needs_token && self.token.is_some() && self.token != bearer(headers).map(Token::new) {
+        if needs_token && self.token.is_some() && self.token != shown(request)?.as_deref().map(Token::new) {
             let message = "this needs the admin token; send Authorization: Bearer TOKEN";
             let refused = Denied::new(StatusCode::UNAUTHORIZED, "authentication_required", message);
             return Err(refused.with(header::WWW_AUTHENTICATE, "Bearer"));
@@ -102,6 +104,15 @@ fn only(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
 fn is_same_origin(origin: Option<&str>, host: Option<&str>) -> bool {
     let authority = origin.and_then(|origin| origin.strip_prefix("http://").or(origin.strip_prefix("https://")));
     matches!((authority, host), (Some(authority), Some(host)) if authority.eq_ignore_ascii_case(host))
+}
+
+/// The token that a request bears. In the address it may stand only where a browser has no other place for it.
+fn shown(request: &Request) -> Result<Option<String>, Denied> {
+    let (headers, uri) = (request.headers(), request.uri());
+    if [OPERATORS_WEBSOCKET, OPERATORS_EVENTS].contains(&uri.path()) {
+        return token::find(headers, uri, None);
+    }
+    Ok(bearer(headers).map(str::to_owned))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -5,75 +5,60 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use serde_json::{Value, json};
 
 use super::guard::{Guard, check};
 use super::{Parts, Readiness, connections, figures, process, streams, users};
 use crate::identity::Identity;
 use crate::server::answer::Denied;
+use crate::server::routes::{Routes, only_get, table};
+use crate::server::upgrade::{self, Entrance, Gate};
 use crate::server::{client_log, command, ingest, reads};
 
 /// Prometheus' text format, by its version.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-const METRICS: &str = "/metrics";
-const HEALTH: &str = "/healthz";
-const READY: &str = "/readyz";
-const BROADCASTERS: &str = "/v1/broadcasters";
-const BROADCASTER: &str = "/v1/broadcasters/{name}";
-/// What the answer to an unknown path names.
-const PATHS: [&str; 21] = [
-    METRICS,
-    HEALTH,
-    READY,
-    BROADCASTERS,
-    BROADCASTER,
-    reads::STREAMS,
-    reads::STREAM,
-    reads::SNAPSHOT,
-    reads::HISTORY,
-    streams::SUBSCRIBERS,
-    streams::LISTENERS,
-    connections::CONNECTIONS,
-    connections::CONNECTION,
-    users::USERS,
-    users::USER,
-    users::LOGOUT,
-    figures::QUEUES,
-    figures::COUNTERS,
-    ingest::PATH,
-    command::PATH,
-    client_log::PATH,
-];
-/// What acts of whoever has come this far are known by.
-const OPERATOR: &str = "admin";
 
-pub fn router(parts: Parts, guard: Arc<Guard>) -> Router {
-    let publish = ingest::routes(parts.hub.clone(), ingest::Door::Open);
-    let operator = Arc::new(Identity::of_operator(OPERATOR));
-    let command = command::routes(parts.hub.clone(), Arc::new(move |_| Ok(operator.clone())));
-    let reads = reads::for_operators(parts.hub.clone());
+/// Who is let in, who becomes a connection, and who everybody is that came so far.
+pub struct Doors {
+    pub guard: Arc<Guard>,
+    pub gate: Arc<Gate>,
+    pub operator: Arc<Identity>,
+}
+
+pub fn router(parts: Parts, doors: Doors) -> Router {
+    let catalogue = parts.catalogue.clone();
+    let routes = routes(parts, doors.operator);
+    let routes = routes.described("admin listener", Arc::new(move |_, _, _| Ok(catalogue.for_operators())));
+    let entrance = Entrance { gate: doors.gate, pages: routes.spoken().into() };
     Router::new()
-        .route(METRICS, get(metrics))
-        .route(HEALTH, get(health))
-        .route(READY, get(ready))
-        .route(BROADCASTERS, get(broadcasters))
-        .route(BROADCASTER, get(broadcaster))
+        .fallback(upgrade::open)
+        .with_state(entrance)
+        .merge(routes.into_router())
+        .layer(middleware::from_fn_with_state(doors.guard, check))
+}
+
+fn routes(parts: Parts, operator: Arc<Identity>) -> Routes {
+    let hub = parts.hub.clone();
+    let pages = Routes::new()
+        .serve(&table::METRICS, metrics)
+        .serve(&table::HEALTH, health)
+        .serve(&table::READY, ready)
+        .serve(&table::BROADCASTERS, broadcasters)
+        .serve(&table::BROADCASTER, broadcaster)
+        .otherwise(only_get)
         .merge(streams::routes())
         .merge(connections::routes())
         .merge(users::routes())
-        .merge(figures::routes())
-        .method_not_allowed_fallback(only_get)
-        .fallback(unknown_path)
+        .merge(figures::routes());
+    pages
         .with_state(parts)
-        .merge(publish)
-        .merge(command)
-        .merge(reads)
+        .merge(reads::for_operators(hub.clone()))
+        .merge(ingest::routes(hub.clone(), ingest::Door::Open))
+        .merge(command::routes(hub, Arc::new(move |_| Ok(operator.clone()))))
         .merge(client_log::for_operators())
-        .layer(middleware::from_fn_with_state(guard, check))
 }
 
 async fn metrics(State(parts): State<Parts>) -> Response {
@@ -102,18 +87,12 @@ async fn broadcaster(State(parts): State<Parts>, Path(name): Path<String>) -> Re
     match parts.house.broadcaster(&name) {
         Some(found) => Ok(Json(found)),
         None => {
-            let message = format!("no broadcaster is called \"{}\"; {BROADCASTERS} lists them", name.escape_debug());
+            let message = format!(
+                "no broadcaster is called \"{}\"; {} lists them",
+                name.escape_debug(),
+                table::BROADCASTERS.path
+            );
             Err(Denied::new(StatusCode::NOT_FOUND, "unknown_broadcaster", message))
         }
     }
-}
-
-async fn only_get() -> Denied {
-    Denied::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this page is read with GET")
-        .with(header::ALLOW, "GET, HEAD")
-}
-
-async fn unknown_path(uri: Uri) -> Denied {
-    let message = format!("nothing is at {}; valid paths: {}", uri.path(), PATHS.join(", "));
-    Denied::new(StatusCode::NOT_FOUND, "unknown_path", message)
 }

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::http::Uri;
-use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::{Extension, Json};
 use serde_json::{Value, json};
 
 use super::Parts;
@@ -15,20 +14,19 @@ use crate::server::answer::Denied;
 use crate::server::caller::unknown_stream;
 use crate::server::http::Arrival;
 use crate::server::query::{Limit, Params};
-use crate::server::reads::{self, STREAM, STREAMS, outlined, source, topic_names};
-
-pub const SUBSCRIBERS: &str = "/v1/streams/{stream}/subscribers";
-pub const LISTENERS: &str = "/v1/streams/{stream}/listeners";
+use crate::server::reads::{self, outlined, source, topic_names};
+use crate::server::routes::{Routes, only_get, table};
 
 /// Patterns of one page of subscribers.
 pub const PAGE: Limit = Limit { default: 100, max: 1000 };
 
-pub fn routes() -> Router<Parts> {
-    Router::new()
-        .route(STREAMS, get(list))
-        .route(STREAM, get(one))
-        .route(SUBSCRIBERS, get(subscribers))
-        .route(LISTENERS, get(listeners))
+pub fn routes() -> Routes<Parts> {
+    Routes::new()
+        .serve(&table::STREAMS, list)
+        .serve(&table::LOGS_STREAM, one)
+        .serve(&table::SUBSCRIBERS, subscribers)
+        .serve(&table::LISTENERS, listeners)
+        .otherwise(only_get)
 }
 
 async fn list(State(parts): State<Parts>, uri: Uri) -> Result<Json<Value>, Denied> {

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::http::Uri;
-use axum::routing::{delete, get};
-use axum::{Extension, Json, Router};
+use axum::{Extension, Json};
 use serde_json::{Value, json};
 
 use super::Parts;
@@ -14,17 +13,15 @@ use crate::server::answer::Denied;
 use crate::server::audit;
 use crate::server::http::Arrival;
 use crate::server::query::{Limit, Params};
+use crate::server::routes::{Routes, only_get, table};
 use crate::shard::census::{Ask, Users};
-
-pub const USERS: &str = "/v1/users";
-pub const USER: &str = "/v1/users/{id}";
-pub const LOGOUT: &str = "/v1/users/{id}/connections";
 
 /// Users of one page.
 pub const PAGE: Limit = Limit { default: 100, max: 1000 };
 
-pub fn routes() -> Router<Parts> {
-    Router::new().route(USERS, get(list)).route(USER, get(one)).route(LOGOUT, delete(log_out).fallback(only_delete))
+pub fn routes() -> Routes<Parts> {
+    let pages = Routes::new().serve(&table::USERS, list).serve(&table::USER, one).otherwise(only_get);
+    pages.merge(Routes::new().serve(&table::LOGOUT, log_out).otherwise(only_delete))
 }
 
 async fn list(State(parts): State<Parts>, uri: Uri) -> Result<Json<Value>, Denied> {

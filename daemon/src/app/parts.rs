@@ -17,6 +17,7 @@ use crate::plugin::plan::Wanted;
 use crate::plugin::restart::Restart;
 use crate::plugin::stream::Overrides;
 use crate::rate::Rate;
+use crate::server::proxies::Proxies;
 use crate::shard::encoding::Deflation;
 use crate::shard::inbox::Endpoint;
 use crate::websocket::deflate::Compression;
@@ -63,6 +64,7 @@ pub fn server(config: &schema::Config, max_connections: usize, state: &Path) -> 
         origins: config.server.origins.clone(),
         max_connections,
         max_per_ip: config.hub.max_per_ip as usize,
+        proxies: Proxies { trusted: config.server.trusted_proxies.clone(), begin: config.server.proxy_protocol },
         header_timeout: config.hub.header_timeout.0,
         compression: if config.hub.compression.level == 0 { Compression::Off } else { Compression::On },
         certificate: None,

@@ -8,7 +8,7 @@ use super::{App, parts, trust};
 use crate::admin;
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::document::Document;
-use crate::config::{self, Loaded, Paint, code, schema};
+use crate::config::{self, Loaded, OWN_STREAM, Paint, code, schema};
 use crate::event::unix_now;
 use crate::folders::Env;
 use crate::hub::Hub;
@@ -26,6 +26,13 @@ pub struct Broadcasters {
     /// All names that have a stream from now on.
     names: Vec<String>,
     prepared: Prepared,
+}
+
+impl Broadcasters {
+    /// All streams that there would be, with their settings.
+    pub fn streams(&self, supervisor: &Supervisor) -> Vec<(String, Settings)> {
+        self.declared.iter().cloned().chain(supervisor.streams(&self.prepared)).collect()
+    }
 }
 
 /// What a reload did.
@@ -53,6 +60,7 @@ impl App {
         tracing::error!("the configuration was refused, and nothing was changed\n{text}");
         let first = report.items.first().map_or_else(String::new, |item| item.message.clone());
         self.house.set_refused_reload(Some(first));
+        self.diary.reload_refused(report);
         self.around.systemd.status("the last reload was refused; the running configuration stays active");
     }
 
@@ -96,6 +104,7 @@ impl App {
     fn applied(&self, done: &Done) {
         metrics::reload_succeeded(unix_now() as f64 / 1e9);
         self.house.set_refused_reload(None);
+        self.diary.reload_applied(done);
         let changed: Vec<String> = done
             .changes
             .iter()
@@ -134,7 +143,8 @@ pub fn prepare(supervisor: &Supervisor, loaded: &Loaded) -> Result<Broadcasters,
     if !found.is_empty() {
         return Err(Diagnostics::about(document, found));
     }
-    let names = declared.iter().map(|(name, _)| name).chain(config.broadcasters.keys()).cloned().collect();
+    let named = declared.iter().map(|(name, _)| name).chain(config.broadcasters.keys());
+    let names = named.cloned().chain([OWN_STREAM.to_owned()]).collect();
     let prepared = supervisor.prepare(wanted);
     let prepared = prepared.map_err(|problems| Diagnostics::about(document, diagnostics(document, problems)))?;
     Ok(Broadcasters { declared, names, prepared })

@@ -17,6 +17,7 @@ environment and `--set` go together, and what a reload does, is in [operating.md
 - A *size* is a string like `\"512B\"`, `\"64KiB\"`, `\"1MiB\"` or `\"1GiB\"`; a bare number is bytes.
 - An *interval* is two durations, the shorter first: `\"100ms..30s\"`.
 - An *address* is `\"IP:PORT\"` or `\"unix:/path/to/socket\"`; port 0 lets the system choose.
+- A *network* is an IP address, or the first one of a network and the bits that its addresses share: `\"10.0.0.0/8\"`.
 - A *secret* never stands in the file: `\"credential:NAME\"` (systemd), `{ file = \"/path\" }` or `{ env = \"NAME\" }`.
 - Names of streams and broadcasters are written with `a-z`, `0-9` and `_`; `system` and `daemon` are taken.
 ";
@@ -122,7 +123,7 @@ fn format_of(schema: Schema<'_>) -> &str {
 fn kind(schema: Schema<'_>) -> String {
     match format_of(schema) {
         "socket-address" => return "address".to_owned(),
-        known @ ("duration" | "size" | "interval") => return known.to_owned(),
+        known @ ("duration" | "size" | "interval" | "network") => return known.to_owned(),
         _ => {}
     }
     let words: Vec<String> =

@@ -16,8 +16,11 @@ use super::{
     words::nearest,
 };
 
+/// The stream in which the daemon tells what it does itself.
+pub const OWN_STREAM: &str = "daemon";
+
 /// Names the daemon keeps for itself.
-const RESERVED: [&str; 2] = ["daemon", "system"];
+const RESERVED: [&str; 2] = [OWN_STREAM, "system"];
 
 /// The longest name: it stands in metric labels, and thread names show its first letters.
 const LONGEST_NAME: usize = 64;

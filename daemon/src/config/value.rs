@@ -5,6 +5,8 @@ use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::network::{Network, RULE as NETWORK_RULE};
+
 /// Units of time, longest first, so that printing takes the longest one that divides evenly. In nanoseconds.
 const TIME_UNITS: [(&str, u128); 7] = [
     ("d", 86_400_000_000_000),
@@ -210,6 +212,7 @@ pub fn follows_format(format: &str, text: &str) -> Result<(), &'static str> {
     match format {
         "interval" => text.parse::<Interval>().map(drop),
         "socket-address" => text.parse::<Address>().map(drop),
+        "network" => text.parse::<Network>().map(drop),
         _ => measure(format, text).map_or(Ok(()), |read| read.map(drop)),
     }
 }
@@ -295,6 +298,7 @@ written_as_text!(Duration, "duration", ["string", "number"], DURATION_RULE, Dura
 written_as_text!(Size, "size", ["string", "integer"], SIZE_RULE, Size::from_number);
 written_as_text!(Interval, "interval", ["string"], INTERVAL_RULE, |_| Err(INTERVAL_RULE));
 written_as_text!(Address, "socket-address", ["string"], ADDRESS_RULE, |_| Err(ADDRESS_RULE));
+written_as_text!(Network, "network", ["string"], NETWORK_RULE, |_| Err(NETWORK_RULE));
 
 #[cfg(test)]
 mod tests {

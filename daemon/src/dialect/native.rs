@@ -4,6 +4,6 @@ mod read;
 mod write;
 
 pub use read::parse;
-pub use write::{event, reply};
+pub use write::{batch, event, reply};
 
 pub const SUBPROTOCOL: &str = "broadcastd.v1";

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use super::RequestId;
 
 /// Why a request was not carried out: a code for programs, a sentence for people.
@@ -30,7 +33,9 @@ impl Refusal {
 }
 
 /// The error codes of the native protocol, which every dialect maps to its own words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "ErrorCode")]
 pub enum Code {
     InvalidJson,
     InvalidMessage,

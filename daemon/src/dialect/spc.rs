@@ -13,7 +13,7 @@ use super::{Command, Target};
 
 /// What is said to the whole stream, acknowledgements above all, reaches a connection that has not subscribed to anything.
 pub fn opening(served: &[String]) -> Vec<Command> {
-    vec![Command::Subscribe { target: Target::Root(stream(served)), since: None }]
+    vec![Command::Subscribe { target: Target::Root(stream(served)), since: None, batch: None }]
 }
 
 /// The endpoint's one stream, which clients have no name for.

@@ -17,6 +17,11 @@ pub fn event(event: &Event) -> Vec<u8> {
     block(&event.kind, &native::event(event))
 }
 
+/// Several events as one, which leaves the client at the last of them.
+pub fn batch(newest: &Event, messages: &[&[u8]]) -> Vec<u8> {
+    block("batch", &native::batch(newest, messages))
+}
+
 pub fn reply(reply: &Reply<'_>, unix_ns: i64) -> Vec<u8> {
     let kind = match reply {
         Reply::Refused(_) => "refused", // a browser calls a broken line "error"

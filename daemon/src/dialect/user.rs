@@ -15,7 +15,8 @@ pub const UNAUTHORIZED: &str =
 
 /// Everything of the endpoint's streams that is for this user.
 pub fn opening(served: &[String]) -> Vec<Command> {
-    let whole = |stream: &String| Command::Subscribe { target: Target::Topic(stream.clone()), since: None };
+    let whole =
+        |stream: &String| Command::Subscribe { target: Target::Topic(stream.clone()), since: None, batch: None };
     served.iter().map(whole).collect()
 }
 

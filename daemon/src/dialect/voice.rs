@@ -45,4 +45,12 @@ impl Voice {
             Dialect::User => user::event(event),
         }
     }
+
+    /// Several events as one message; `messages` are their native texts. Only who reads native messages can ask for it.
+    pub fn batch(&self, newest: &Event, messages: &[&[u8]]) -> Vec<u8> {
+        match self.dialect {
+            Dialect::Sse => sse::batch(newest, messages),
+            _ => native::batch(newest, messages),
+        }
+    }
 }

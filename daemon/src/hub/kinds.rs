@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use broadcastd_plugin_api::KindSpec;
+
 use super::Refused;
 
 /// The most kinds whose names a stream shares between events; further ones still work and cost a copy each.
 const MAX_KINDS: usize = 1024;
 /// The collection of records whose kind names none.
-const DEFAULT_COLLECTION: &str = "records";
+pub const DEFAULT_COLLECTION: &str = "records";
 /// The types of messages that are the daemon's own: an event of such a kind would be taken for one of these.
 pub const RESERVED: &[&str] = &["batch", "error", "full_update", "response", "status"];
 
@@ -26,9 +28,10 @@ pub struct Kinds {
 }
 
 impl Kinds {
-    /// With these collections by kind.
-    pub fn new(collections: BTreeMap<String, String>) -> Self {
-        Self { known: HashMap::new(), collections }
+    /// With the collections that a declaration names.
+    pub fn new(declared: &BTreeMap<String, KindSpec>) -> Self {
+        let collections = declared.iter().filter_map(|(kind, spec)| Some((kind.clone(), spec.collection.clone()?)));
+        Self { known: HashMap::new(), collections: collections.collect() }
     }
 
     /// The collections that the stream's declaration names, each once.
@@ -59,7 +62,8 @@ mod tests {
 
     #[test]
     fn the_daemons_own_types_are_no_kinds() {
-        let mut kinds = Kinds::new([("bar".to_owned(), "bars".to_owned())].into());
+        let bar = KindSpec { schema: true.into(), collection: Some("bars".to_owned()) };
+        let mut kinds = Kinds::new(&[("bar".to_owned(), bar)].into());
         for reserved in ["", "error", "status", "full_update", "response", "batch"] {
             assert_eq!(kinds.get(reserved).unwrap_err(), Refused::BadKind(reserved.to_owned()));
         }

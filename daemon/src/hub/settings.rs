@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use broadcastd_plugin_api::KindSpec;
+
 use super::commands::Declared;
 use super::log::Limits;
 use super::payloads::Payloads;
@@ -22,8 +24,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Input bytes kept for listeners; a publisher is refused beyond.
     pub listen_buffer: usize,
-    /// Which collection the records of a kind belong to.
-    pub collections: BTreeMap<String, String>,
+    /// What is published to it, as far as its publisher declares that.
+    pub kinds: BTreeMap<String, KindSpec>,
     /// What may be asked of the stream's broadcaster.
     pub commands: Arc<Declared>,
     /// Private streams: kinds that may go to every audience at once.
@@ -51,7 +53,7 @@ impl Default for Settings {
             lag: Lag::Resync,
             limits: Limits::default(),
             listen_buffer: 64 << 20,
-            collections: BTreeMap::new(),
+            kinds: BTreeMap::new(),
             commands: Arc::default(),
             broadcast: BTreeSet::new(),
             dedup: Duration::from_secs(300),

@@ -17,7 +17,7 @@ use super::repeats::{MAX_INPUTS, Repeats, Seen};
 use super::settings::{Figures, Settings, Source};
 use super::signal::{Signal, Wakes};
 use super::targets::Outlet;
-use super::{Accepted, Common, Refused, Subscribed, Wish};
+use super::{Accepted, Common, Reader, Refused, Subscribed, Wish};
 use crate::event::{Draft, Event, Flags, Position, unix_now};
 use crate::metrics;
 
@@ -89,16 +89,17 @@ impl Stream {
         self.lock().source.clone()
     }
 
-    /// Whether clients may read the log of this audience now.
-    pub fn is_open(&self, audience: &str) -> bool {
-        self.lock().is_open(audience)
+    /// Whether this reader may subscribe to the log of this audience now.
+    pub fn is_open(&self, audience: &str, reader: Reader) -> bool {
+        self.lock().is_open(audience, reader)
     }
 
     pub(super) fn apply(&self, settings: Settings) {
         self.commands.declare(&settings.commands);
         let mut inner = self.lock();
-        inner.kinds = Kinds::new(settings.collections.clone());
-        let is_shut = settings.private != inner.settings.private || !settings.visible;
+        inner.kinds = Kinds::new(&settings.kinds);
+        let is_hidden = inner.settings.visible && !settings.visible;
+        let is_shut = settings.private != inner.settings.private || is_hidden;
         inner.settings = Arc::new(settings);
         inner.inputs.tell_writable();
         let limits = inner.settings.limits;
@@ -313,12 +314,13 @@ impl Inner {
         }
     }
 
-    fn is_open(&self, audience: &str) -> bool {
-        self.source != Source::Removed && self.settings.visible && self.settings.private != audience.is_empty()
+    fn is_open(&self, audience: &str, reader: Reader) -> bool {
+        let is_shown = self.settings.visible || reader == Reader::Operator;
+        self.source != Source::Removed && is_shown && self.settings.private != audience.is_empty()
     }
 
     fn answer(&mut self, wish: &Wish<'_>, stream: &Stream) -> Result<Subscribed, Refused> {
-        if !self.is_open(wish.audience) {
+        if !self.is_open(wish.audience, wish.reader) {
             return Err(Refused::Removed);
         }
         let source = self.source.clone();

@@ -71,10 +71,30 @@ impl Template {
 
     /// The parameters' names, in the template's order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.parameters().map(|(name, _)| name)
+    }
+
+    /// The parameters' names with their defaults, in the template's order.
+    pub fn parameters(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.parts.iter().filter_map(|part| match part {
-            Part::Parameter { name, .. } => Some(name.as_str()),
+            Part::Parameter { name, default } => Some((name.as_str(), default.as_deref())),
             Part::Fixed(_) => None,
         })
+    }
+
+    /// Other spellings of a parameter's values, each with what it stands for.
+    pub fn spellings(&self, parameter: &str) -> impl Iterator<Item = (&str, &str)> {
+        let found = self.aliases.get(parameter).into_iter().flatten();
+        found.map(|(spelling, means)| (spelling.as_str(), means.as_str()))
+    }
+
+    /// The parts without defaults: `bars:{symbol}:{resolution}` for the stream `bars`.
+    pub fn address(&self, stream: &str) -> String {
+        let part = |part: &Part| match part {
+            Part::Fixed(word) => format!(":{word}"),
+            Part::Parameter { name, .. } => format!(":{{{name}}}"),
+        };
+        self.parts.iter().map(part).fold(stream.to_owned(), |address, part| address + &part)
     }
 
     fn unknown_parameter(&self, stream: &str, unknown: &str) -> String {

@@ -17,7 +17,7 @@ use super::settings::{Settings, Source};
 use super::signal::{Signal, Wakes};
 use super::stream::{MAX_AUDIENCES, Stream};
 use super::targets::{Full, Outlet};
-use super::{Accepted, Hub, Refused, Wish};
+use super::{Accepted, Hub, Reader, Refused, Wish};
 use crate::event::{Cause, Draft, Event, Flags, LogId, Position};
 
 mod inputs;
@@ -76,7 +76,7 @@ fn since(seq: u64) -> Position {
 
 /// What a resume of `pattern` behind `seq` gives: the missed numbers, or none for a snapshot.
 fn resume(stream: &Stream, text: &str, seq: u64) -> Option<Vec<u64>> {
-    let wish = Wish { patterns: &[pattern(text)], audience: "", since: Some(&since(seq)) };
+    let wish = Wish { patterns: &[pattern(text)], audience: "", reader: Reader::Client, since: Some(&since(seq)) };
     match stream.answer(&wish).unwrap().answer {
         Answer::Recovered(events) => Some(events.iter().map(|event| event.seq).collect()),
         Answer::Snapshot(_) => None,
@@ -109,7 +109,7 @@ fn another_epoch_gets_a_snapshot() {
     let stream = stream(Settings::default());
     publish(&stream, "A:1", "{}");
     let elsewhere = Position { epoch: "other".into(), seq: 1 };
-    let wish = Wish { patterns: &[pattern("bars")], audience: "", since: Some(&elsewhere) };
+    let wish = Wish { patterns: &[pattern("bars")], audience: "", reader: Reader::Client, since: Some(&elsewhere) };
     assert!(matches!(stream.answer(&wish).unwrap().answer, Answer::Snapshot(_)));
 }
 
@@ -124,7 +124,7 @@ fn a_stream_that_comes_back_counts_in_an_epoch_of_its_own() {
     publish(&after, "A:1", "{}");
     assert_eq!(resume(&after, "bars", 1), None, "its number 1 is another event");
     let outlet: Arc<dyn Outlet> = Arc::new(Recorder::default());
-    let wish = Wish { patterns: &[pattern("bars")], audience: "", since: None };
+    let wish = Wish { patterns: &[pattern("bars")], audience: "", reader: Reader::Client, since: None };
     assert_eq!(before.subscribe(&wish, &outlet).unwrap_err(), Refused::Removed);
 }
 
@@ -134,7 +134,7 @@ fn subscribers_are_sent_away_when_a_stream_becomes_private() {
     let public = hub.declare("bars", Settings::default());
     let recorder = Arc::new(Recorder::default());
     let outlet: Arc<dyn Outlet> = recorder.clone();
-    let wish = Wish { patterns: &[pattern("bars")], audience: "", since: None };
+    let wish = Wish { patterns: &[pattern("bars")], audience: "", reader: Reader::Client, since: None };
     public.subscribe(&wish, &outlet).unwrap();
     hub.declare("bars", Settings::default());
     assert_eq!(*recorder.sources.lock().unwrap(), []);
@@ -147,7 +147,7 @@ fn record_only_events_take_a_number_and_count_as_evicted() {
     let stream = stream(Settings::default());
     let recorder = Arc::new(Recorder::default());
     let outlet: Arc<dyn Outlet> = recorder.clone();
-    let wish = Wish { patterns: &[pattern("bars")], audience: "", since: None };
+    let wish = Wish { patterns: &[pattern("bars")], audience: "", reader: Reader::Client, since: None };
     stream.subscribe(&wish, &outlet).unwrap();
     publish(&stream, "A:1", "{}");
     let quiet = Draft { flags: Flags::RECORD_ONLY, ..draft("A:1", "current", "{\"n\":2}") };
@@ -202,7 +202,9 @@ fn private_logs_are_apart() {
     let recorders: Vec<Arc<Recorder>> = (0..3).map(|id| Arc::new(Recorder { id, ..Recorder::default() })).collect();
     for (recorder, audience) in recorders.iter().zip(["user-1", "user-10", "user-2"]) {
         let outlet: Arc<dyn Outlet> = recorder.clone();
-        stream.subscribe(&Wish { patterns: &[pattern("bars")], audience, since: None }, &outlet).unwrap();
+        stream
+            .subscribe(&Wish { patterns: &[pattern("bars")], audience, reader: Reader::Client, since: None }, &outlet)
+            .unwrap();
     }
     stream.publish(&Draft { audience: "user-1", ..draft("", "k", "{\"a\":1}") }, None).unwrap();
     stream.publish(&Draft { audience: "user-10", ..draft("", "k", "{\"a\":10}") }, None).unwrap();
@@ -215,7 +217,7 @@ fn private_logs_are_apart() {
     assert_eq!(seen(0), [("{\"a\":1}".to_owned(), 1), ("{\"all\":1}".to_owned(), 2)]);
     assert_eq!(seen(1), [("{\"a\":10}".to_owned(), 1), ("{\"all\":1}".to_owned(), 2)]);
     assert_eq!(seen(2), [("{\"all\":1}".to_owned(), 1)]);
-    let wish = Wish { patterns: &[pattern("bars")], audience: "user-10", since: None };
+    let wish = Wish { patterns: &[pattern("bars")], audience: "user-10", reader: Reader::Client, since: None };
     let Answer::Snapshot(snapshot) = stream.answer(&wish).unwrap().answer else { panic!() };
     assert_eq!(snapshot.collections()[0].1, "{\"a\":10}");
 }
@@ -226,7 +228,7 @@ fn records_are_replaced_in_one_step() {
     stream.publish(&draft("A:1", "k", "{\"old\":1}"), None).unwrap();
     stream.publish(&draft("B:1", "k", "{\"old\":2}"), None).unwrap();
     let shown = || {
-        let wish = Wish { patterns: &[pattern("bars")], audience: "", since: None };
+        let wish = Wish { patterns: &[pattern("bars")], audience: "", reader: Reader::Client, since: None };
         let Answer::Snapshot(snapshot) = stream.answer(&wish).unwrap().answer else { panic!() };
         String::from_utf8(snapshot.collections().concat_records()).unwrap()
     };
@@ -244,7 +246,7 @@ fn a_part_of_the_records_never_replaces_the_whole() {
     let stream = stream(Settings::default());
     stream.publish(&draft("A:1", "k", "{\"old\":1}"), None).unwrap();
     let shown = || {
-        let wish = Wish { patterns: &[pattern("bars")], audience: "", since: None };
+        let wish = Wish { patterns: &[pattern("bars")], audience: "", reader: Reader::Client, since: None };
         let Answer::Snapshot(snapshot) = stream.answer(&wish).unwrap().answer else { panic!() };
         String::from_utf8(snapshot.collections().concat_records()).unwrap()
     };
@@ -264,7 +266,9 @@ fn the_same_records_told_anew_change_nothing() {
     let stream = stream(Settings::default());
     let recorder = Arc::new(Recorder::default());
     let outlet: Arc<dyn Outlet> = recorder.clone();
-    stream.subscribe(&Wish { patterns: &[pattern("bars")], audience: "", since: None }, &outlet).unwrap();
+    stream
+        .subscribe(&Wish { patterns: &[pattern("bars")], audience: "", reader: Reader::Client, since: None }, &outlet)
+        .unwrap();
     let tell = |payloads: &[&str]| {
         stream.begin_records();
         for (key, payload) in payloads.iter().enumerate() {
@@ -333,7 +337,7 @@ fn when_memory_is_full_what_follows_from_inputs_and_a_set_of_records_are_taken_a
 fn a_log_that_clients_may_not_read_takes_no_subscription() {
     let hub = Hub::new("epoch");
     let answered = |settings: Settings, audience| {
-        let wish = Wish { patterns: &[pattern("bars")], audience, since: None };
+        let wish = Wish { patterns: &[pattern("bars")], audience, reader: Reader::Client, since: None };
         hub.declare("bars", settings).answer(&wish).map(|_| ())
     };
     let private = || Settings { private: true, ..Settings::default() };
@@ -342,6 +346,22 @@ fn a_log_that_clients_may_not_read_takes_no_subscription() {
     assert_eq!(answered(Settings { visible: false, ..Settings::default() }, ""), Err(Refused::Removed));
     assert_eq!(answered(private(), "user-1"), Ok(()));
     assert_eq!(answered(private(), ""), Err(Refused::Removed));
+}
+
+#[test]
+fn an_invisible_stream_is_open_to_operators_until_it_becomes_private() {
+    let hub = Hub::new("epoch");
+    let invisible = || Settings { visible: false, ..Settings::default() };
+    let stream = hub.declare("bars", invisible());
+    let wish = Wish { patterns: &[pattern("bars")], audience: "", reader: Reader::Operator, since: None };
+    let listener = Arc::new(Recorder::default());
+    let outlet: Arc<dyn Outlet> = listener.clone();
+    assert!(stream.subscribe(&wish, &outlet).is_ok());
+    hub.declare("bars", invisible());
+    assert_eq!(*listener.sources.lock().unwrap(), [], "nobody is sent away while nothing changes");
+    hub.declare("bars", Settings { private: true, ..invisible() });
+    assert_eq!(*listener.sources.lock().unwrap(), [Source::Removed]);
+    assert_eq!(stream.answer(&wish).map(|_| ()), Err(Refused::Removed), "what was for nobody is no operator's");
 }
 
 trait ConcatRecords {
@@ -430,8 +450,12 @@ fn demand_tells_of_first_and_last_subscribers() {
     stream.set_owner(&owner);
     let told = || stream.take_demand().iter().map(|(p, n)| (p.text().to_string(), *n)).collect::<Vec<_>>();
     let patterns = [pattern("bars:A:1"), pattern("bars:*:1")];
-    stream.subscribe(&Wish { patterns: &patterns, audience: "", since: None }, &outlet).unwrap();
-    stream.subscribe(&Wish { patterns: &patterns[..1], audience: "", since: None }, &outlet).unwrap();
+    stream
+        .subscribe(&Wish { patterns: &patterns, audience: "", reader: Reader::Client, since: None }, &outlet)
+        .unwrap();
+    stream
+        .subscribe(&Wish { patterns: &patterns[..1], audience: "", reader: Reader::Client, since: None }, &outlet)
+        .unwrap();
     assert!(owner.take().has(Wakes::DEMAND));
     assert_eq!(told(), [("bars:A:1".to_owned(), 2), ("bars:*:1".to_owned(), 1)].into_iter().rev().collect::<Vec<_>>());
     assert_eq!((stream.demand("A:1"), stream.demand("B:1"), stream.demand("B:5")), (3, 1, 0));
@@ -449,7 +473,9 @@ fn who_comes_and_goes_before_the_owner_looks_is_no_news() {
     let (owner, outlet): (_, Arc<dyn Outlet>) = (Arc::new(Signal::default()), Arc::new(Recorder::default()));
     stream.set_owner(&owner);
     let enter = |text: &str| {
-        stream.subscribe(&Wish { patterns: &[pattern(text)], audience: "", since: None }, &outlet).unwrap();
+        stream
+            .subscribe(&Wish { patterns: &[pattern(text)], audience: "", reader: Reader::Client, since: None }, &outlet)
+            .unwrap();
     };
     let leave = |text: &str| stream.unsubscribe("", &[pattern(text)], 0);
     let told = || stream.take_demand().iter().map(|(p, n)| (p.text().to_string(), *n)).collect::<Vec<_>>();
@@ -478,7 +504,9 @@ fn subscribers_hear_that_the_source_went_and_came() {
     let stream = hub.declare("bars", Settings::default());
     let recorder = Arc::new(Recorder::default());
     let outlet: Arc<dyn Outlet> = recorder.clone();
-    stream.subscribe(&Wish { patterns: &[pattern("bars")], audience: "", since: None }, &outlet).unwrap();
+    stream
+        .subscribe(&Wish { patterns: &[pattern("bars")], audience: "", reader: Reader::Client, since: None }, &outlet)
+        .unwrap();
     stream.set_owner(&Arc::default());
     stream.set_source(Source::Absent("stopped".into()));
     stream.set_source(Source::Absent("stopped".into()));
@@ -600,7 +628,7 @@ impl Client {
         patterns.dedup();
         let remembered = (patterns == self.patterns).then(|| since(self.accounted));
         let outlet: Arc<dyn Outlet> = self.recorder.clone();
-        let wish = Wish { patterns: &patterns, audience: "", since: remembered.as_ref() };
+        let wish = Wish { patterns: &patterns, audience: "", reader: Reader::Client, since: remembered.as_ref() };
         let subscribed = stream.subscribe(&wish, &outlet).unwrap();
         assert_eq!(subscribed.position.seq, model.seq);
         match subscribed.answer {

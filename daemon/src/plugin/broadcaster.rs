@@ -14,6 +14,7 @@ use super::bounded;
 use super::handles::{self, Handle};
 use super::inputs::Inputs;
 use super::library::Library;
+use super::news::{News, State, Tell};
 use super::port::{Desk, Fault, Gate, Health, Port};
 use super::restart::Restart;
 use super::runner::Runner;
@@ -52,6 +53,7 @@ pub struct Shared {
     pub saved: Saved,
     pub signal: Arc<Signal>,
     pub metrics: metrics::Broadcaster,
+    pub tell: Tell,
     pub inner: Mutex<Inner>,
     /// A call that does not return was told.
     pub is_stuck: AtomicBool,
@@ -76,6 +78,8 @@ pub struct Inner {
     pub tenure: Tenure,
     /// It did not hand over in time, and its successor is made ready: it does not begin before it is told to go on.
     pub is_silenced: bool,
+    /// What was told of it last.
+    told: Option<State>,
 }
 
 /// Whether what an instance does counts: its failures show on the stream, its state is saved, its metrics are set.
@@ -117,15 +121,21 @@ impl Shared {
 
     /// Its phase, with a call that does not return shown as such.
     pub fn phase(&self) -> Phase {
-        let inner = self.lock();
-        let (phase, port) = (inner.phase, inner.port.as_ref().map(|(port, _)| port.clone()));
-        drop(inner);
-        let now = self.desk.clock.mono_ns();
-        let stuck_after = nanos(self.timing.stuck_call);
-        match port.and_then(|port| port.called_at()) {
-            Some(at) if now - at > stuck_after => Phase::Stuck,
-            _ => phase,
-        }
+        self.phase_of(&self.lock())
+    }
+
+    /// Goes on to another phase, and tells it.
+    pub fn set_phase(&self, phase: Phase) {
+        let mut inner = self.lock();
+        inner.phase = phase;
+        self.tell(&mut inner, None);
+    }
+
+    /// It is in office from here on.
+    pub fn take_office(&self, inputs: Inputs, checkpoint: Checkpoint) {
+        let mut inner = self.lock();
+        (inner.inputs, inner.checkpoint, inner.tenure) = (inputs, checkpoint, Tenure::Present);
+        self.tell(&mut inner, None);
     }
 
     /// What the plugin says of itself.
@@ -144,8 +154,10 @@ impl Shared {
         tracing::error!(broadcaster = &*self.desk.name, reason, "failed: {message}");
     }
 
-    /// Tells once that a call does not return, and once more if that happens again.
+    /// Tells once that a call does not return, and once more if that happens again; and what the plugin says of itself.
     pub fn watch(&self) {
+        let health = self.health();
+        self.tell(&mut self.lock(), Some(health));
         let is_stuck = self.phase() == Phase::Stuck;
         if !self.is_stuck.swap(is_stuck, Ordering::Relaxed) && is_stuck {
             self.metrics.failed("stuck");
@@ -154,6 +166,38 @@ impl Shared {
                 "a call into the plugin does not return; reload or restart it"
             );
         }
+    }
+
+    fn phase_of(&self, inner: &Inner) -> Phase {
+        let stuck_after = nanos(self.timing.stuck_call);
+        match inner.port.as_ref().and_then(|(port, _)| port.called_at()) {
+            Some(at) if self.desk.clock.mono_ns() - at > stuck_after => Phase::Stuck,
+            _ => inner.phase,
+        }
+    }
+
+    /// Tells how it is, if that is another state than before and it is in office. What the plugin says of itself counts
+    /// while it runs.
+    fn tell(&self, inner: &mut Inner, health: Option<Health>) {
+        let state = self.phase_of(inner);
+        let degraded = match health {
+            Some(Health::Degraded(reason)) if state == Phase::Running => Some(reason),
+            _ => None,
+        };
+        let before = inner.told.as_ref().map(|told| (told.state, &told.degraded));
+        if inner.tenure != Tenure::Present || before == Some((state, &degraded)) {
+            return;
+        }
+        let told = State {
+            name: self.desk.name.to_string(),
+            state,
+            restarts: inner.restarts,
+            errors: inner.errors,
+            last_error: inner.last_error.clone(),
+            degraded,
+        };
+        inner.told = Some(told.clone());
+        (self.tell)(News::Changed(told));
     }
 }
 
@@ -173,6 +217,7 @@ impl Inner {
             checkpoint: Checkpoint::default(),
             tenure: Tenure::Waiting,
             is_silenced: false,
+            told: None,
         }
     }
 
@@ -256,10 +301,11 @@ impl Broadcaster {
     fn abandon(&self) {
         let mut inner = self.shared.lock();
         let was_present = inner.tenure == Tenure::Present;
-        inner.tenure = Tenure::Abandoned;
         inner.phase = Phase::Stopped;
         let inputs = std::mem::take(&mut inner.inputs);
         let port = inner.port.take();
+        self.shared.tell(&mut inner, None);
+        inner.tenure = Tenure::Abandoned;
         drop(inner);
         drop(inputs);
         if let Some((port, handle)) = port {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::restart::Restart;
@@ -29,7 +30,8 @@ pub struct Wanted {
 }
 
 /// What becomes of one broadcaster.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(tag = "change", content = "broadcaster", rename_all = "snake_case")]
 pub enum Change {
     /// It is new.
     Start(String),

@@ -1,6 +1,6 @@
 //! From one configuration to the next: everything new is made ready, then all is exchanged, then the old is let go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread;
 
@@ -10,12 +10,13 @@ use self::fresh::Fresh;
 use super::broadcaster::{Order, Phase};
 use super::inputs::Inputs;
 use super::library::Library;
+use super::news::{News, State};
 use super::plan::{Change, Wanted, circle, plan};
 use super::port::Fault;
 use super::saved::Checkpoint;
 use super::stream::{declaration, settings};
 use super::{Problem, Running, Shown, Supervisor};
-use crate::hub::settings::Source;
+use crate::hub::settings::{Settings, Source};
 use crate::hub::stream::Stream;
 
 mod fresh;
@@ -79,6 +80,11 @@ impl Supervisor {
         if problems.is_empty() { Ok(prepared) } else { Err(problems) }
     }
 
+    /// The streams of the wanted broadcasters, as they would be declared.
+    pub fn streams(&self, prepared: &Prepared) -> Vec<(String, Settings)> {
+        prepared.wanted.values().filter_map(|one| Some((one.wanted.name.clone(), self.settings(one)?))).collect()
+    }
+
     /// Exchanges old for new. State is handed over first; if that fails anywhere, everything goes on as it was.
     pub fn commit(&self, mut prepared: Prepared) -> Result<Vec<Change>, Vec<Problem>> {
         let mut running = self.lock();
@@ -107,18 +113,31 @@ impl Supervisor {
         }
         self.declare_disabled(&prepared.disabled);
         running.extend(self.begin(&mut prepared));
-        self.show(&running, &prepared.disabled);
+        let before = self.show(&running, &prepared.disabled);
         self.retire(retired, &running, &prepared.disabled);
+        self.tell_of_others(&before, &prepared.disabled);
         Ok(changes)
     }
 
-    fn show(&self, running: &BTreeMap<String, Running>, disabled: &[Wanted]) {
+    /// Shows what there is from here on, and returns what was shown before.
+    fn show(&self, running: &BTreeMap<String, Running>, disabled: &[Wanted]) -> BTreeMap<String, Shown> {
         let runs = running.iter().map(|(name, one)| {
             let shared = Some(one.broadcaster.shared().clone());
             (name.clone(), Shown { wanted: one.wanted.clone(), shared })
         });
         let rests = disabled.iter().map(|wanted| (wanted.name.clone(), Shown { wanted: wanted.clone(), shared: None }));
-        *self.shown() = runs.chain(rests).collect();
+        std::mem::replace(&mut *self.shown(), runs.chain(rests).collect())
+    }
+
+    /// Tells of those that have no instance that would: disabled ones that are new, and those that are gone.
+    fn tell_of_others(&self, before: &BTreeMap<String, Shown>, disabled: &[Wanted]) {
+        for wanted in disabled.iter().filter(|wanted| !before.contains_key(&wanted.name)) {
+            (self.config.tell)(News::Changed(State::disabled(&wanted.name)));
+        }
+        let names: BTreeSet<String> = self.shown().keys().cloned().collect();
+        for name in before.keys().filter(|name| !names.contains(*name)) {
+            (self.config.tell)(News::Gone(name.clone()));
+        }
     }
 
     fn load(&self, mut wanted: Wanted) -> Result<Loaded, Problem> {
@@ -216,12 +235,17 @@ impl Supervisor {
         Ok(())
     }
 
+    /// What the stream of a broadcaster is like; `None` for a notifier.
+    fn settings(&self, loaded: &Loaded) -> Option<Settings> {
+        loaded.spec.as_ref().map(|spec| settings(spec, &self.config.stream_defaults, &loaded.wanted.stream))
+    }
+
     fn adjust(&self, old: &mut Running, new: Loaded) {
         old.broadcaster.shared().lock().restart = new.wanted.restart;
         if old.wanted.stream != new.wanted.stream
-            && let Some(spec) = &new.spec
+            && let Some(settings) = self.settings(&new)
         {
-            self.hub.declare(&new.wanted.name, settings(spec, &self.config.stream_defaults, &new.wanted.stream));
+            self.hub.declare(&new.wanted.name, settings);
         }
         old.wanted = new.wanted;
         old.spec = new.spec;
@@ -231,9 +255,9 @@ impl Supervisor {
     fn begin(&self, prepared: &mut Prepared) -> Vec<(String, Running)> {
         let mut fresh = std::mem::take(&mut prepared.fresh);
         for name in fresh.keys() {
-            let Some(Loaded { wanted, spec: Some(spec), .. }) = prepared.wanted.get(name) else { continue };
+            let Some(settings) = prepared.wanted.get(name).and_then(|one| self.settings(one)) else { continue };
             let is_new = self.hub.stream(name).is_none();
-            let stream = self.hub.declare(name, settings(spec, &self.config.stream_defaults, &wanted.stream));
+            let stream = self.hub.declare(name, settings);
             if is_new {
                 stream.set_source(Source::Absent("the broadcaster starts".into()));
             }

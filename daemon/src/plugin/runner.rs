@@ -98,7 +98,7 @@ impl Runner {
             let answer = self.follow(order);
             if is_last {
                 self.destroy();
-                self.set_phase(Phase::Stopped);
+                self.shared.set_phase(Phase::Stopped);
             }
             let _nobody_waits_any_more = answered.send(answer);
             if is_last {
@@ -111,9 +111,7 @@ impl Runner {
         match order {
             Order::Restore(checkpoint) => self.restore(&checkpoint).map(|()| None),
             Order::Begin(inputs, checkpoint) => {
-                let mut inner = self.shared.lock();
-                (inner.inputs, inner.checkpoint, inner.tenure) = (inputs, checkpoint, Tenure::Present);
-                drop(inner);
+                self.shared.take_office(inputs, checkpoint);
                 if let Err(fault) = self.begin() {
                     self.failed(&fault);
                 }
@@ -175,7 +173,7 @@ impl Runner {
             self.port.take_office(&stream);
         }
         self.shared.lock().since = Some(now);
-        self.set_phase(Phase::Running);
+        self.shared.set_phase(Phase::Running);
         let note = &self.shared.library.note;
         self.shared.metrics.started(&note.id, &note.version, &self.shared.library.sha256);
         self.more = true;
@@ -239,7 +237,7 @@ impl Runner {
             self.port.set_gate(Gate::Quiet);
         }
         if matches!(phase, Phase::Running | Phase::BackingOff) {
-            self.set_phase(Phase::Quiet); // one that rests does not start again beside its successor
+            self.shared.set_phase(Phase::Quiet); // one that rests does not start again beside its successor
         }
         self.finish_file();
         Ok(self.shared.lock().checkpoint.clone())
@@ -251,10 +249,10 @@ impl Runner {
         let was_quiet = inner.phase == Phase::Quiet;
         drop(inner);
         if self.instance.is_some() {
-            self.set_phase(Phase::Running);
+            self.shared.set_phase(Phase::Running);
             self.port.set_gate(Gate::Open);
         } else if was_quiet && self.again_at.is_some() {
-            self.set_phase(Phase::BackingOff);
+            self.shared.set_phase(Phase::BackingOff);
         }
     }
 
@@ -297,7 +295,7 @@ impl Runner {
     /// Decides when it is started again, and tells who waits for its events.
     fn settle(&mut self, fault: &Fault) {
         if self.tenure() != Tenure::Present {
-            self.set_phase(Phase::Quarantined);
+            self.shared.set_phase(Phase::Quarantined);
             return;
         }
         self.shared.metrics.stopped();
@@ -306,12 +304,12 @@ impl Runner {
         let why = match verdict {
             Verdict::AgainAt(at) => {
                 self.again_at = Some(at);
-                self.set_phase(Phase::BackingOff);
+                self.shared.set_phase(Phase::BackingOff);
                 format!("starts again after a failure: {}", fault.message)
             }
             Verdict::Quarantine => {
                 self.again_at = None;
-                self.set_phase(Phase::Quarantined);
+                self.shared.set_phase(Phase::Quarantined);
                 let inputs = std::mem::take(&mut self.shared.lock().inputs);
                 drop(inputs); // a stream does not keep its events for somebody who may never come back
                 let (max, within) = (policy.max, policy.within);
@@ -338,6 +336,7 @@ impl Runner {
         inner.restarts += 1;
         let checkpoint = inner.checkpoint.clone();
         drop(inner);
+        self.shared.set_phase(Phase::Starting);
         self.with_inputs(|inputs| inputs.rewind(&checkpoint.positions));
         self.create()?;
         self.restore(&checkpoint)?;
@@ -360,10 +359,6 @@ impl Runner {
 
     fn tenure(&self) -> Tenure {
         self.shared.lock().tenure
-    }
-
-    fn set_phase(&self, phase: Phase) {
-        self.shared.lock().phase = phase;
     }
 
     fn now(&self) -> i64 {

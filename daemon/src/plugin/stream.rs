@@ -59,7 +59,6 @@ pub fn settings(spec: &api::StreamSpec, defaults: &Settings, overrides: &Overrid
     limits.max_records = overrides.max_records.unwrap_or(limits.max_records);
     // The template was checked when the declaration was read.
     let template = Template::parse(&spec.template).unwrap_or_default().with_aliases(spec.aliases.clone());
-    let collections = spec.kinds.iter().filter_map(|(kind, spec)| Some((kind.clone(), spec.collection.clone()?)));
     // So were the schemas of its commands.
     let command = |spec: &api::CommandSpec| {
         let shape = commands::Shape::new(&spec.schema).ok()?;
@@ -74,7 +73,7 @@ pub fn settings(spec: &api::StreamSpec, defaults: &Settings, overrides: &Overrid
         lag: overrides.lag.unwrap_or(declared),
         limits,
         listen_buffer: overrides.listen_buffer.unwrap_or(defaults.listen_buffer),
-        collections: collections.collect(),
+        kinds: spec.kinds.clone(),
         commands: Arc::new(commands),
         broadcast: overrides.broadcast.clone().unwrap_or_default(),
         dedup: overrides.dedup.unwrap_or(defaults.dedup),
@@ -93,7 +92,7 @@ mod tests {
         let spec = declaration(json).unwrap().unwrap();
         let declared = settings(&spec, &Settings::default(), &Overrides::default());
         assert_eq!((declared.lag, declared.private, declared.visible), (Lag::Disconnect, true, true));
-        assert_eq!(declared.collections.len(), 1);
+        assert_eq!(declared.kinds, spec.kinds);
         let overrides =
             Overrides { lag: Some(Lag::Resync), max_topics: Some(7), visible: Some(false), ..Overrides::default() };
         let configured = settings(&spec, &Settings::default(), &overrides);

@@ -14,12 +14,12 @@ use super::plan::{Change, Wanted};
 use super::timing::virtual_clock::VirtualClock;
 use super::*;
 use crate::event::{Draft, Event, LogId, Position};
-use crate::hub::Wish;
 use crate::hub::log::Answer;
 use crate::hub::pattern::Pattern;
 use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
 use crate::hub::targets::{Full, Outlet};
+use crate::hub::{Reader, Wish};
 
 mod commands;
 mod faulty;
@@ -51,6 +51,7 @@ impl House {
             cache_dir: dir.path().join("cache"),
             state_dir: dir.path().join("state"),
             stream_defaults: Settings::default(),
+            tell: crate::plugin::news::nobody(),
             timing: Timing {
                 hand_over: Duration::from_secs(20),
                 stop: Duration::from_secs(20),
@@ -87,8 +88,12 @@ impl House {
     fn events(&self, name: &str) -> Vec<Arc<Event>> {
         let stream = self.stream(name);
         let since = Position { epoch: stream.epoch().clone(), seq: 0 };
-        let wish =
-            Wish { patterns: &[Pattern::parse(&format!("{name}:A")).unwrap()], audience: "", since: Some(&since) };
+        let wish = Wish {
+            patterns: &[Pattern::parse(&format!("{name}:A")).unwrap()],
+            audience: "",
+            reader: Reader::Client,
+            since: Some(&since),
+        };
         match stream.answer(&wish).unwrap().answer {
             Answer::Recovered(events) => events,
             // RECORD_ONLY events count as evicted: begin behind the last of them.
@@ -122,14 +127,16 @@ impl House {
     fn subscribe(&self, name: &str) -> Arc<Heard> {
         let heard = Arc::new(Heard::default());
         let outlet: Arc<dyn Outlet> = heard.clone();
-        let wish = Wish { patterns: &[Pattern::parse(name).unwrap()], audience: "", since: None };
+        let wish =
+            Wish { patterns: &[Pattern::parse(name).unwrap()], audience: "", reader: Reader::Client, since: None };
         self.stream(name).subscribe(&wish, &outlet).unwrap();
         heard
     }
 
     /// What a snapshot shows.
     fn shown(&self, name: &str) -> String {
-        let wish = Wish { patterns: &[Pattern::parse(name).unwrap()], audience: "", since: None };
+        let wish =
+            Wish { patterns: &[Pattern::parse(name).unwrap()], audience: "", reader: Reader::Client, since: None };
         let Answer::Snapshot(snapshot) = self.stream(name).answer(&wish).unwrap().answer else { panic!() };
         snapshot.collections().iter().map(|(_, records)| String::from_utf8_lossy(records).into_owned()).collect()
     }

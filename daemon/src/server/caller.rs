@@ -96,9 +96,8 @@ impl Caller {
                 "stream \"{name}\" needs a verified identity: send Authorization: Bearer TOKEN"
             )),
             Barred::NeedsIdentity => {
-                let message = format!(
-                    "stream \"{name}\" needs a verified identity, and no endpoint of this listener takes one for it"
-                );
+                let message =
+                    format!("stream \"{name}\" is for users who say who they are, at an endpoint that asks them");
                 Denied::new(StatusCode::FORBIDDEN, "forbidden", message)
             }
             Barred::Forbidden(hidden) => {
@@ -148,8 +147,9 @@ mod tests {
     }
 
     /// The names that the caller is told of, each with whose log it would read.
-    fn told(endpoints: &[Arc<Endpoint>], user: Option<Identity>) -> Option<Vec<String>> {
-        let caller = Caller::new(endpoints.to_vec(), user.map(Arc::new)).ok()?;
+    fn told(endpoints: &[&Arc<Endpoint>], user: Option<Identity>) -> Option<Vec<String>> {
+        let endpoints = endpoints.iter().map(|endpoint| (*endpoint).clone());
+        let caller = Caller::new(endpoints.collect(), user.map(Arc::new)).ok()?;
         let streams = caller.streams(&hub());
         Some(streams.iter().map(|one| format!("{}/{}", one.stream.name(), one.audience)).collect())
     }
@@ -160,14 +160,14 @@ mod tests {
             (endpoint(Auth::None, &["*"]), endpoint(Auth::Optional, &["*"]), endpoint(Auth::Required, &["*"]));
         let user = || Some(Identity::of_user("u"));
         let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
-        assert_eq!(told(&[optional.clone()], None), names(&["bars/"]));
-        assert_eq!(told(&[optional.clone()], user()), names(&["bars/", "mail/u"]));
-        assert_eq!(told(&[none.clone()], user()), names(&["bars/"]), "a token is not looked at");
-        assert_eq!(told(&[required.clone()], None), None);
-        assert_eq!(told(&[required.clone()], user()), names(&["bars/", "mail/u"]));
-        assert_eq!(told(&[required, endpoint(Auth::None, &["mail"])], None), names(&[]));
+        assert_eq!(told(&[&optional], None), names(&["bars/"]));
+        assert_eq!(told(&[&optional], user()), names(&["bars/", "mail/u"]));
+        assert_eq!(told(&[&none], user()), names(&["bars/"]), "a token is not looked at");
+        assert_eq!(told(&[&required], None), None);
+        assert_eq!(told(&[&required], user()), names(&["bars/", "mail/u"]));
+        assert_eq!(told(&[&required, &endpoint(Auth::None, &["mail"])], None), names(&[]));
         assert_eq!(told(&[], user()), names(&[]), "a listener without endpoints shows nothing");
-        let operator = told(&[optional], Some(Identity::of_operator("admin")));
+        let operator = told(&[&optional], Some(Identity::of_operator("admin")));
         assert_eq!(operator, names(&["bars/", "inner/"]));
     }
 

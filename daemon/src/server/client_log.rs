@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::routing::post;
-use axum::{Extension, Json, Router};
+use axum::{Extension, Json};
 use serde_json::{Value, json};
 
 use self::line::{Level, Line};
@@ -19,12 +18,9 @@ use self::quota::Quota;
 use super::answer::Denied;
 use super::http::Arrival;
 use super::ingest::read_body;
+use super::routes::{Routes, only_post, table};
 use super::upgrade::Gate;
 use crate::metrics as count;
-
-/// Where the route is, as messages name it.
-pub const PATH: &str = "POST /v1/log";
-const ROUTE: &str = "/v1/log";
 
 /// The bytes of one request: what a page gathers before it can send, with a stack or two.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
@@ -43,18 +39,18 @@ struct Desk {
 }
 
 /// The route of the client listeners.
-pub fn for_clients(gate: Arc<Gate>) -> Router {
+pub fn for_clients(gate: Arc<Gate>) -> Routes {
     routes(Some(gate))
 }
 
 /// The route of the admin listener.
-pub fn for_operators() -> Router {
+pub fn for_operators() -> Routes {
     routes(None)
 }
 
-fn routes(gate: Option<Arc<Gate>>) -> Router {
+fn routes(gate: Option<Arc<Gate>>) -> Routes {
     let quota = Arc::new(Mutex::new(Quota::new(Instant::now())));
-    Router::new().route(ROUTE, post(take).fallback(only_post)).with_state(Desk { gate, quota })
+    Routes::new().serve(&table::LOG, take).otherwise(only_post).with_state(Desk { gate, quota })
 }
 
 async fn take(
@@ -93,8 +89,4 @@ impl Desk {
 fn refuse(status: StatusCode, code: &'static str, message: String) -> Denied {
     count::client_log("unreadable", 1);
     Denied::new(status, code, message)
-}
-
-async fn only_post() -> Denied {
-    Denied::wrong_method("POST")
 }

@@ -3,23 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use tokio::sync::oneshot;
 
 use super::answer::Denied;
+use super::routes::{Routes, only_post, table};
 use crate::hub::Hub;
 use crate::hub::commands::{Ask, Failure, MAX_PAYLOAD_BYTES, Reason};
 use crate::identity::Identity;
-
-/// Where the route is, as messages name it.
-pub const PATH: &str = "POST /v1/broadcasters/{broadcaster}/commands/{command}";
-const ROUTE: &str = "/v1/broadcasters/{broadcaster}/commands/{command}";
 
 const JSON: &str = "application/json";
 /// How long a payload may take to arrive: it is short, and whoever waits for its answer waits as long.
@@ -35,8 +30,8 @@ struct Commands {
 }
 
 /// The route, for any listener.
-pub fn routes(hub: Arc<Hub>, caller: Caller) -> Router {
-    Router::new().route(ROUTE, post(command).fallback(only_post)).with_state(Commands { hub, caller })
+pub fn routes(hub: Arc<Hub>, caller: Caller) -> Routes {
+    Routes::new().serve(&table::COMMAND, command).otherwise(only_post).with_state(Commands { hub, caller })
 }
 
 async fn command(
@@ -57,11 +52,6 @@ async fn command(
         Ok(outcome) => Ok(result(&outcome.map_err(denied)?)),
         Err(_) => Err(Denied::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the answer was lost; see the log")),
     }
-}
-
-async fn only_post() -> Denied {
-    Denied::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "commands are given with POST")
-        .with(header::ALLOW, "POST")
 }
 
 /// Other types can be sent by a foreign web page without asking first.

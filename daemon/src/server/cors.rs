@@ -3,7 +3,6 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderValue};
 use axum::http::{HeaderMap, Method, StatusCode};
@@ -11,6 +10,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 
 use super::answer::Denied;
+use super::routes::Routes;
 
 /// What pages may send: a token, a content type, and where an event source goes on.
 const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static("authorization, content-type, last-event-id");
@@ -42,8 +42,8 @@ impl Cors {
 }
 
 /// The routes, with what browsers need to let pages of the configured origins use them.
-pub fn around(routes: Router, cors: Arc<Cors>) -> Router {
-    routes.layer(middleware::from_fn_with_state(cors, answer))
+pub fn around(routes: Routes, cors: Arc<Cors>) -> Routes {
+    routes.around(|router| router.layer(middleware::from_fn_with_state(cors, answer)))
 }
 
 async fn answer(State(cors): State<Arc<Cors>>, request: Request, next: Next) -> Response {

@@ -24,6 +24,7 @@ use tokio_rustls::server::TlsStream;
 use tower_service::Service as _;
 
 use super::answer::Denied;
+use super::proxies::Proxies;
 use super::shares::{Exhausted, Shares};
 use super::tls::Certificate;
 use crate::metrics as count;
@@ -44,7 +45,7 @@ const MAX_BUFFER_BYTES: usize = 64 << 10;
 pub struct Arrival {
     /// The listener's address as config has it.
     pub listener: Arc<str>,
-    /// `None`: a program on this machine, through a unix socket.
+    /// The client, also where a trusted proxy passes on what it says. `None`: a program on this machine, through a unix socket.
     pub peer: Option<IpAddr>,
 }
 
@@ -71,6 +72,7 @@ pub trait Surrender {
 pub struct Front {
     router: Router,
     header_timeout: RwLock<Duration>,
+    proxies: RwLock<Arc<Proxies>>,
     certificate: RwLock<Option<Arc<Certificate>>>,
     room: Arc<Semaphore>,
     shares: Arc<Shares>,
@@ -83,6 +85,7 @@ impl Front {
         Arc::new(Self {
             router,
             header_timeout: RwLock::new(header_timeout),
+            proxies: RwLock::default(),
             certificate: RwLock::default(),
             room,
             shares,
@@ -92,6 +95,11 @@ impl Front {
     /// For connections from now on.
     pub fn set_header_timeout(&self, timeout: Duration) {
         *self.header_timeout.write().unwrap_or_else(PoisonError::into_inner) = timeout;
+    }
+
+    /// For requests from now on, and connections that begin.
+    pub fn set_proxies(&self, proxies: Proxies) {
+        *self.proxies.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(proxies);
     }
 
     /// For TCP connections from now on.
@@ -114,8 +122,10 @@ impl Front {
         self.room.clone().acquire_owned().await.expect("the room is never closed")
     }
 
-    /// Serves a connection over TCP, which is encrypted if there is a certificate.
-    pub async fn receive(self: Arc<Self>, socket: TcpStream, arrival: Arrival, place: OwnedSemaphorePermit) {
+    /// Serves a connection over TCP, which a proxy may announce, and which is encrypted if there is a certificate.
+    pub async fn receive(self: Arc<Self>, mut socket: TcpStream, arrival: Arrival, place: OwnedSemaphorePermit) {
+        let Some(peer) = self.announced(&arrival, &mut socket).await else { return };
+        let arrival = Arrival { peer, ..arrival };
         let certificate = self.certificate.read().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(certificate) = certificate else { return self.serve(socket, arrival, place).await };
         let handshake = TlsAcceptor::from(certificate.acceptor()).accept(socket);
@@ -134,14 +144,17 @@ impl Front {
     where
         S: AsyncRead + AsyncWrite + Surrender + Unpin + Send + 'static,
     {
-        let _share = match self.shares.take(arrival.peer) {
+        // The many that come through a proxy do not share its places; each has those of its own address once it is upgraded.
+        let counted = arrival.peer.filter(|_| !self.proxies().are_trusted(arrival.peer));
+        let _share = match self.shares.take(counted) {
             Ok(share) => share,
             Err(exhausted) => return send_away(socket, exhausted).await,
         };
         let (has_asked, departure) = (AtomicBool::new(false), Departure::default());
         let service = hyper::service::service_fn(|mut request: hyper::Request<Incoming>| {
             has_asked.store(true, Ordering::Relaxed);
-            request.extensions_mut().insert(arrival.clone());
+            let peer = self.proxies().client(arrival.peer, request.headers());
+            request.extensions_mut().insert(Arrival { peer, ..arrival.clone() });
             request.extensions_mut().insert(departure.clone());
             self.router.clone().call(request)
         });
@@ -165,6 +178,23 @@ impl Front {
             }
             tracing::debug!(%error, ?arrival, "an HTTP connection ended early");
         }
+    }
+
+    /// Whose connection it is; `None`, and counted, where a proxy should have said so and did not.
+    async fn announced(&self, arrival: &Arrival, socket: &mut TcpStream) -> Option<Option<IpAddr>> {
+        let proxies = self.proxies();
+        let refused = match tokio::time::timeout(self.header_timeout(), proxies.announced(arrival.peer, socket)).await {
+            Ok(Ok(peer)) => return Some(peer),
+            Ok(Err(unannounced)) => unannounced.to_string(),
+            Err(_) => "its PROXY head did not come in time".to_owned(),
+        };
+        count::connection_refused("proxy_protocol");
+        tracing::debug!(%refused, ?arrival, "a connection was refused");
+        None
+    }
+
+    fn proxies(&self) -> Arc<Proxies> {
+        self.proxies.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn header_timeout(&self) -> Duration {

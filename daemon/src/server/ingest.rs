@@ -9,25 +9,20 @@ pub mod talk;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::Response;
-use axum::routing::post;
 use http_body_util::BodyExt as _;
 
 use self::batch::Batch;
 use self::lines::Lines;
 use super::answer::Denied;
+use super::routes::{Routes, only_post, table};
 use super::token::Tokens;
 use crate::hub::Hub;
 use crate::hub::stream::Stream;
 use crate::ingest::{Foreign, Publisher, declared, known, of_broadcaster};
-
-/// Where the route is, as messages name it.
-pub const PATH: &str = "POST /v1/streams/{stream}/publish";
-const ROUTE: &str = "/v1/streams/{stream}/publish";
 
 /// The bytes of a body that is one JSON text: some 10,000 events of a usual size, and little enough to hold many at once.
 pub const MAX_BODY_BYTES: usize = 8 << 20;
@@ -61,8 +56,8 @@ enum Form {
 }
 
 /// The publish route, for any listener.
-pub fn routes(hub: Arc<Hub>, door: Door) -> Router {
-    Router::new().route(ROUTE, post(publish).fallback(only_post)).with_state(Ingest { hub, door })
+pub fn routes(hub: Arc<Hub>, door: Door) -> Routes {
+    Routes::new().serve(&table::PUBLISH, publish).otherwise(only_post).with_state(Ingest { hub, door })
 }
 
 async fn publish(
@@ -83,11 +78,6 @@ async fn publish(
         }
         Form::Lines => Ok(publish_lines(batch, body, BODY_TIMEOUT).await),
     }
-}
-
-async fn only_post() -> Denied {
-    Denied::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "events are published with POST")
-        .with(header::ALLOW, "POST")
 }
 
 impl Door {

@@ -6,7 +6,7 @@ use axum::http::Uri;
 use axum::http::uri::Authority;
 
 /// Stands in the configured list for every origin.
-const ANY: &str = "*";
+pub const ANY: &str = "*";
 
 /// Whether a page of this origin may connect. `configured` holds origins such as `https://example.com`, or `*`.
 pub fn is_allowed(origin: &str, configured: &[String]) -> bool {

@@ -8,8 +8,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
-use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::{Extension, Json};
 use serde_json::{Value, json};
 
 use self::log::{Excerpt, history, snapshot};
@@ -18,6 +17,7 @@ use super::audit;
 use super::caller::{Caller, Granted, unknown_stream};
 use super::http::Arrival;
 use super::query::{Params, invalid};
+use super::routes::{Routes, only_get, table};
 use super::upgrade::Gate;
 use crate::hub::Hub;
 use crate::hub::pattern::Pattern;
@@ -25,10 +25,6 @@ use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
 use crate::hub::stream::reads::{Outline, Reader, Sight};
 
-pub const STREAMS: &str = "/v1/streams";
-pub const STREAM: &str = "/v1/streams/{stream}";
-pub const SNAPSHOT: &str = "/v1/streams/{stream}/snapshot";
-pub const HISTORY: &str = "/v1/streams/{stream}/history";
 /// The most topics that the page of a stream names: beyond it a list is no more read by anybody.
 pub const MAX_TOPIC_NAMES: usize = 1000;
 
@@ -65,22 +61,19 @@ impl Opened {
 }
 
 /// The routes of the client listeners.
-pub fn for_clients(hub: Arc<Hub>, gate: Arc<Gate>) -> Router {
-    let reads = Reads { hub, door: Door::Clients(gate) };
-    let lists =
-        Router::new().route(STREAMS, get(streams).fallback(only_get)).route(STREAM, get(stream).fallback(only_get));
-    lists.with_state(reads.clone()).merge(of_logs(reads))
+pub fn for_clients(hub: Arc<Hub>, gate: Arc<Gate>) -> Routes {
+    let routes = Routes::new()
+        .serve(&table::STREAMS, streams)
+        .serve(&table::STREAM, stream)
+        .serve(&table::SNAPSHOT, show)
+        .serve(&table::HISTORY, page);
+    routes.otherwise(only_get).with_state(Reads { hub, door: Door::Clients(gate) })
 }
 
 /// The routes that show payloads, for the admin listener, which has its own pages about streams.
-pub fn for_operators(hub: Arc<Hub>) -> Router {
-    of_logs(Reads { hub, door: Door::Operators })
-}
-
-fn of_logs(reads: Reads) -> Router {
-    let router = Router::new();
-    let router = router.route(SNAPSHOT, get(show).fallback(only_get)).route(HISTORY, get(page).fallback(only_get));
-    router.with_state(reads)
+pub fn for_operators(hub: Arc<Hub>) -> Routes {
+    let routes = Routes::new().serve(&table::LOGS_SNAPSHOT, show).serve(&table::LOGS_HISTORY, page);
+    routes.otherwise(only_get).with_state(Reads { hub, door: Door::Operators })
 }
 
 impl Reads {
@@ -259,8 +252,4 @@ fn text(name: Result<Path<String>, PathRejection>) -> String {
 
 fn reader(caller: &Caller) -> Reader {
     if caller.is_operator() { Reader::Operator } else { Reader::Client }
-}
-
-async fn only_get() -> Denied {
-    Denied::wrong_method("GET, HEAD")
 }

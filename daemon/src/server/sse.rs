@@ -4,7 +4,7 @@ use axum::extract::{Query, Request};
 use axum::http::StatusCode;
 
 use super::answer::Denied;
-use crate::dialect::{Command, Target, sse};
+use crate::dialect::{BATCH_MS_RULE, Command, Target, batch_interval, sse};
 
 /// The header by which a browser's EventSource says the last `id:` that it saw.
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -18,6 +18,10 @@ pub fn wishes(request: &Request) -> Result<Vec<Command>, Denied> {
     };
     let last = request.headers().get(LAST_EVENT_ID).and_then(|value| value.to_str().ok());
     let positions = sse::positions(last.unwrap_or_default());
+    let batch = match pairs.iter().find(|(name, _)| name == "batch_ms") {
+        None => None,
+        Some((_, text)) => Some(text.parse().ok().and_then(batch_interval).ok_or_else(|| refuse(BATCH_MS_RULE))?),
+    };
     let topics = pairs.into_iter().filter(|(name, _)| name == "topic").map(|(_, topic)| topic);
     let targets = by_stream(topics);
     if targets.is_empty() {
@@ -26,7 +30,7 @@ pub fn wishes(request: &Request) -> Result<Vec<Command>, Denied> {
     let wish = |target: Target| {
         let since = positions.iter().find(|(stream, _)| stream == target.stream());
         let since = since.map(|(_, position)| position.clone());
-        Command::Subscribe { target, since }
+        Command::Subscribe { target, since, batch }
     };
     Ok(targets.into_iter().map(wish).collect())
 }
@@ -50,14 +54,30 @@ fn by_stream(topics: impl Iterator<Item = String>) -> Vec<Target> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
+
     use axum::body::Body;
+
+    use super::*;
+
+    #[test]
+    fn events_of_all_topics_are_gathered_for_a_while_that_has_bounds() {
+        let ask = |query: &str| wishes(&Request::get(format!("/v1/sse?{query}")).body(Body::empty()).unwrap());
+        for (query, millis) in [("topic=bars&topic=ticks&batch_ms=50", Some(50)), ("topic=bars&topic=ticks", None)] {
+            let asked = ask(query).unwrap();
+            let is_meant = |wish: &Command| matches!(wish, Command::Subscribe { batch, .. } if *batch == millis.map(Duration::from_millis));
+            assert!(asked.len() == 2 && asked.iter().all(is_meant), "{asked:?}");
+        }
+        for wrong in ["0", "10001", "-1", "x", "", "1.5"] {
+            assert!(ask(&format!("topic=bars&batch_ms={wrong}")).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn the_topics_of_a_stream_are_one_subscription() {
         let uri = "/v1/sse?topic=bars:A&topic=alerts&topic=bars:B:*";
         let request = Request::builder().uri(uri).header(LAST_EVENT_ID, "bars=e:41").body(Body::empty()).unwrap();
-        let [Command::Subscribe { target: bars, since }, Command::Subscribe { target: alerts, since: None }] =
+        let [Command::Subscribe { target: bars, since, .. }, Command::Subscribe { target: alerts, since: None, .. }] =
             &wishes(&request).unwrap()[..]
         else {
             panic!("two streams, two subscriptions")

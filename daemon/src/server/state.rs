@@ -3,25 +3,24 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, StatusCode, header};
-use axum::routing::get;
-use axum::{Extension, Router};
+use axum::http::{HeaderName, header};
 use bytes::{Bytes, BytesMut};
 
 use super::answer::Denied;
 use super::http::Arrival;
+use super::routes::{Routes, only_get, table};
 use super::upgrade::Gate;
 use crate::dialect::{Dialect, streams};
 use crate::event::unix_now;
 use crate::hub::log::Answer;
 use crate::hub::pattern::Pattern;
-use crate::hub::stream::Stream;
+use crate::hub::stream::{Stream, reads};
 use crate::hub::{Hub, Wish};
 use crate::identity::Auth;
 use crate::shard::inbox::Endpoint;
 
-const PATH: &str = "/api/state/snapshot";
 /// The streams that the client knows by name, as it calls them.
 const POSITIONS: &str = "positions";
 const SIGNALS: &str = "signals";
@@ -36,8 +35,8 @@ struct Reader {
 }
 
 /// The route, for listeners that have an endpoint of the dialect.
-pub fn routes(gate: Arc<Gate>, hub: Arc<Hub>) -> Router {
-    Router::new().route(PATH, get(snapshot).fallback(only_get)).with_state(Reader { gate, hub })
+pub fn routes(gate: Arc<Gate>, hub: Arc<Hub>) -> Routes {
+    Routes::new().serve(&table::STATE, snapshot).otherwise(only_get).with_state(Reader { gate, hub })
 }
 
 async fn snapshot(
@@ -51,10 +50,6 @@ async fn snapshot(
     }
     let head = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     Ok((head, streams::state(&state(&reader.hub, &endpoint), unix_now())))
-}
-
-async fn only_get() -> Denied {
-    Denied::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "read with GET").with(header::ALLOW, "GET, HEAD")
 }
 
 fn state(hub: &Hub, endpoint: &Endpoint) -> streams::State {
@@ -75,7 +70,12 @@ fn state(hub: &Hub, endpoint: &Endpoint) -> streams::State {
 fn records<'a>(streams: impl Iterator<Item = &'a Arc<Stream>>, is_meant: impl Fn(&str) -> bool) -> Bytes {
     let mut joined = BytesMut::new();
     for stream in streams {
-        let wish = Wish { patterns: &[Pattern::whole(stream.name())], audience: "", since: None };
+        let wish = Wish {
+            patterns: &[Pattern::whole(stream.name())],
+            audience: "",
+            since: None,
+            reader: reads::Reader::Client,
+        };
         // A stream that ends just now has no state any more.
         let Ok(Answer::Snapshot(snapshot)) = stream.answer(&wish).map(|answered| answered.answer) else { continue };
         let meant = snapshot.collections().into_iter().filter(|(name, records)| is_meant(name) && !records.is_empty());

@@ -25,13 +25,35 @@ use crate::shard::inbox::{Endpoint, Inbound, Inbox, Newcomer};
 use crate::websocket::deflate::Compression;
 use crate::websocket::handshake;
 
+/// The paths of operators' endpoints.
+pub const OPERATORS_WEBSOCKET: &str = "/v1/ws";
+pub const OPERATORS_EVENTS: &str = "/v1/sse";
+/// Connections of operators beside those of clients, so that operators get in when clients have taken every place; more
+/// than the dashboards and terminals of a team.
+pub const MAX_OPERATORS: usize = 64;
+
 /// Decides who becomes a connection of which shard.
 pub struct Gate {
     shards: Vec<Arc<Inbox>>,
-    tokens: Arc<Tokens>,
+    guests: Guests,
     pub limits: Arc<Limits>,
     rules: RwLock<Arc<Rules>>,
     closed: AtomicBool,
+}
+
+/// Who comes to a gate.
+enum Guests {
+    /// Whoever the tokens say, or nobody in particular.
+    Clients(Arc<Tokens>),
+    /// Whoever has come so far is this operator.
+    Operators(Arc<Identity>),
+}
+
+/// The gate, and what else is on its listeners, as messages name it.
+#[derive(Clone)]
+pub struct Entrance {
+    pub gate: Arc<Gate>,
+    pub pages: Arc<[String]>,
 }
 
 /// What a reload replaces whole. Connections keep the endpoint that they came through.
@@ -60,9 +82,30 @@ struct Entry {
 }
 
 impl Gate {
+    /// The gate of clients, who find nothing behind it before `set`.
     pub fn new(shards: Vec<Arc<Inbox>>, tokens: Arc<Tokens>) -> Arc<Self> {
+        Arc::new(Self::of(shards, Guests::Clients(tokens)))
+    }
+
+    /// The gate of operators, with the endpoints that they find on their listener. Whether a page may ask, and who is an
+    /// operator, is found out before it.
+    pub fn for_operators(shards: Vec<Arc<Inbox>>, operator: Arc<Identity>) -> Arc<Self> {
+        let gate = Self::of(shards, Guests::Operators(operator));
+        gate.limits.set(MAX_OPERATORS, MAX_OPERATORS);
+        let route = |path: &str, dialect: Dialect| Route {
+            listener: None,
+            endpoint: Arc::new(Endpoint::open(path, dialect)),
+            connections: count::connections(&format!("admin{path}"), dialect.name()),
+        };
+        let routes = vec![route(OPERATORS_WEBSOCKET, Dialect::Native), route(OPERATORS_EVENTS, Dialect::Sse)];
+        let rules = Rules { routes, origins: vec![origin::ANY.to_owned()], compression: Compression::On };
+        *gate.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        Arc::new(gate)
+    }
+
+    fn of(shards: Vec<Arc<Inbox>>, guests: Guests) -> Self {
         let limits = Limits::new(shards.len());
-        Arc::new(Self { shards, tokens, limits, rules: RwLock::default(), closed: AtomicBool::new(false) })
+        Self { shards, guests, limits, rules: RwLock::default(), closed: AtomicBool::new(false) }
     }
 
     pub fn set(&self, endpoints: &[EndpointConfig], origins: &[String], compression: Compression) {
@@ -82,7 +125,7 @@ impl Gate {
         rules.check_origin(headers)?;
         let endpoints: Vec<Arc<Endpoint>> = rules.at(arrival).map(|route| route.endpoint.clone()).collect();
         let is_looked_at = endpoints.iter().any(|endpoint| endpoint.auth != Auth::None);
-        let identity = if is_looked_at { self.tokens.identity(headers, uri)? } else { None };
+        let identity = if is_looked_at { self.guests.identity(headers, uri)? } else { None };
         Caller::new(endpoints, identity)
     }
 
@@ -105,15 +148,15 @@ impl Gate {
         let rules = self.rules();
         let route = match rules.at(arrival).find(|route| route.endpoint.dialect == dialect) {
             Some(route) => route,
-            None => rules.route(arrival, request.uri().path())?,
+            None => rules.route(arrival, request.uri().path(), &[])?,
         };
         rules.check_origin(request.headers())?;
         Ok(route.endpoint.clone())
     }
 
-    fn admit(&self, arrival: &Arrival, request: &Request) -> Result<Entry, Denied> {
+    fn admit(&self, arrival: &Arrival, request: &Request, pages: &[String]) -> Result<Entry, Denied> {
         let rules = self.rules();
-        let route = rules.route(arrival, request.uri().path())?;
+        let route = rules.route(arrival, request.uri().path(), pages)?;
         let endpoint = route.endpoint.clone();
         let (head, compression) = match endpoint.dialect.is_framed() {
             true => upgraded(request, endpoint.dialect, rules.compression)?,
@@ -127,7 +170,8 @@ impl Gate {
             return Err(Denied::new(StatusCode::SERVICE_UNAVAILABLE, "draining", message).for_now());
         }
         let wishes = if endpoint.dialect.is_framed() { Vec::new() } else { sse::wishes(request)? };
-        let permit = self.limits.admit(arrival.peer, route.connections.clone()).map_err(crowded)?;
+        let permit = self.limits.admit(arrival.peer, route.connections.clone());
+        let permit = permit.map_err(|crowded| self.guests.refuse(crowded))?;
         Ok(Entry { peer: arrival.peer, endpoint, identity, wishes, permit, head, compression })
     }
 
@@ -136,7 +180,7 @@ impl Gate {
         if endpoint.auth == Auth::None {
             return Ok(None);
         }
-        let identity = self.tokens.identity(request.headers(), request.uri());
+        let identity = self.guests.identity(request.headers(), request.uri());
         let identity = identity.map_err(|denied| denied.worded(endpoint.dialect.unauthorized()))?;
         if identity.is_none() && endpoint.auth == Auth::Required && !endpoint.dialect.can_authenticate() {
             count::connection_refused("identity");
@@ -164,14 +208,45 @@ impl Gate {
 
 /// The route of everything that is no other route: endpoints, and the answer to paths that nobody knows.
 pub async fn open(
-    State(gate): State<Arc<Gate>>,
+    State(Entrance { gate, pages }): State<Entrance>,
     Extension(arrival): Extension<Arrival>,
     Extension(departure): Extension<Departure>,
     request: Request,
 ) -> Response {
-    match gate.admit(&arrival, &request) {
+    match gate.admit(&arrival, &request, &pages) {
         Ok(entry) => departure.leave(move |bare| gate.hand_over(entry, bare)).await,
         Err(refused) => refused.into_response(),
+    }
+}
+
+impl Guests {
+    fn identity(&self, headers: &HeaderMap, uri: &Uri) -> Result<Option<Arc<Identity>>, Denied> {
+        match self {
+            Self::Clients(tokens) => tokens.identity(headers, uri),
+            Self::Operators(operator) => Ok(Some(operator.clone())),
+        }
+    }
+
+    fn refuse(&self, crowded: Crowded) -> Denied {
+        let (reason, status, message) = match (crowded, self) {
+            (Crowded::All(max), Self::Clients(_)) => (
+                "max_connections",
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("there are {max} connections already, the most there may be (hub.max_connections)"),
+            ),
+            (Crowded::Address(max), Self::Clients(_)) => (
+                "max_per_ip",
+                StatusCode::TOO_MANY_REQUESTS,
+                format!("your address has {max} connections already, the most it may have (hub.max_per_ip); close one"),
+            ),
+            (Crowded::All(max) | Crowded::Address(max), Self::Operators(_)) => (
+                "max_operators",
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("operators have {max} connections already, the most there may be; close one"),
+            ),
+        };
+        count::connection_refused(reason);
+        Denied::new(status, "too_many_connections", message).for_now()
     }
 }
 
@@ -182,14 +257,14 @@ impl Rules {
         self.routes.iter().filter(is_here)
     }
 
-    fn route(&self, arrival: &Arrival, path: &str) -> Result<&Route, Denied> {
+    fn route(&self, arrival: &Arrival, path: &str, pages: &[String]) -> Result<&Route, Denied> {
         let here: Vec<&Route> = self.at(arrival).collect();
         let Some(route) = here.iter().find(|route| route.endpoint.path == path) else {
             let mut paths: Vec<String> = here
                 .iter()
                 .map(|route| format!("{} ({})", route.endpoint.path, route.endpoint.dialect.name()))
                 .collect();
-            paths.extend(super::PATHS.map(str::to_owned));
+            paths.extend_from_slice(pages);
             let message = format!("nothing is at {path}; valid paths: {}", paths.join(", "));
             return Err(Denied::new(StatusCode::NOT_FOUND, "unknown_path", message));
         };
@@ -226,23 +301,6 @@ fn refused_handshake(refused: &handshake::Refusal) -> Denied {
         Some((name, value)) => answer.with(name, value),
         None => answer,
     }
-}
-
-fn crowded(crowded: Crowded) -> Denied {
-    let (reason, status, message) = match crowded {
-        Crowded::All(max) => (
-            "max_connections",
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("there are {max} connections already, the most there may be (hub.max_connections)"),
-        ),
-        Crowded::Address(max) => (
-            "max_per_ip",
-            StatusCode::TOO_MANY_REQUESTS,
-            format!("your address has {max} connections already, the most it may have (hub.max_per_ip); close one"),
-        ),
-    };
-    count::connection_refused(reason);
-    Denied::new(status, "too_many_connections", message).for_now()
 }
 
 /// The answer that opens a WebSocket.

@@ -45,6 +45,14 @@ impl<B: Backend> Shard<B> {
         metrics::memory_bytes(self.hub.memory().used());
     }
 
+    /// The first closes of a drain that was asked for in this turn, after what was published before has been sent.
+    pub(super) fn begin_drain(&mut self, before: Option<Instant>) {
+        if let (None, Some(deadline)) = (before, self.drain) {
+            self.drain_some(deadline);
+            self.flush();
+        }
+    }
+
     pub(super) fn drain_some(&mut self, deadline: Instant) {
         let time = deadline.saturating_duration_since(self.now + LAST_ANSWERS);
         let ticks = usize::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(usize::MAX);

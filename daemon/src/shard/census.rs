@@ -18,11 +18,11 @@ use crate::websocket::close;
 /// What a shard is asked, with the place for its answer. Whoever asked may have gone meanwhile.
 pub enum Ask {
     Connections(Wanted, Sender<Vec<Seen>>),
-    /// Connected users, in order, each with the number of its connections.
+    /// Connected users, in order, each with the number of its connections. Services and operators are none.
     Users(Users, Sender<BTreeMap<Arc<str>, usize>>),
     /// Ends the connection of this number; whether there was one.
     Close(u64, Sender<bool>),
-    /// Ends the connections of a user; how many that were.
+    /// Ends the connections of a user, and of no service that has the same name; how many that were.
     LogOut(Arc<str>, Sender<usize>),
 }
 
@@ -143,8 +143,8 @@ impl<B: Backend> Shard<B> {
     fn users(&self, wanted: Users) -> BTreeMap<Arc<str>, usize> {
         let mut users: BTreeMap<Arc<str>, usize> = BTreeMap::new();
         let open = self.connections.iter().filter(|(_, connection)| connection.is_open());
-        for identity in open.filter_map(|(_, connection)| connection.standing.identity()) {
-            *users.entry(identity.user().clone()).or_default() += 1;
+        for user in open.filter_map(|(_, connection)| connection.standing.user()) {
+            *users.entry(user.clone()).or_default() += 1;
         }
         let (range, max) = match wanted {
             Users::One(user) => ((Bound::Included(user.clone()), Bound::Included(user)), 1),

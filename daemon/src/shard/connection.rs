@@ -1,5 +1,6 @@
 //! One client: its socket, what it has said and not yet been answered, and what waits to be sent to it.
 
+mod losses;
 mod sending;
 
 use std::any::Any;
@@ -31,8 +32,6 @@ use crate::websocket::frame::{self, Decoder, Input, Violation};
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a client of server-sent events hears something although there is nothing to say.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
-/// How often a client hears at most of what it could not take: replaced events, or a fresh snapshot for dropped ones.
-const TELL_EVERY: Duration = Duration::from_secs(1);
 /// The start of a subscription that gets nothing until a fresh snapshot has been sent.
 pub const PAUSED: u64 = u64::MAX;
 
@@ -96,7 +95,7 @@ impl Connection {
     pub fn new(newcomer: Newcomer, number: u64, config: &Config, memory: &Arc<Memory>, now: Instant) -> Self {
         let (mut outbox, is_framed) = (Outbox::default(), newcomer.endpoint.dialect.is_framed());
         if !newcomer.head.is_empty() {
-            outbox.control(memory.hold(newcomer.head));
+            outbox.head(memory.hold(newcomer.head));
         }
         Self {
             line: Line::new(newcomer.socket),
@@ -129,7 +128,7 @@ impl Connection {
         self.endpoint.dialect
     }
 
-    /// Whether what all get alike can be queued as it is.
+    /// Whether single events can be queued as all get them alike: none waits that a newer one may replace.
     pub fn takes_joined(&self) -> bool {
         self.dialect().is_framed() && self.outbox.is_empty()
     }
@@ -162,15 +161,6 @@ impl Connection {
     /// Whether something is due although the socket is quiet.
     pub fn needs_care(&self, now: Instant) -> bool {
         !self.has_sent_all() || self.outbox.has_replaced() || !self.lost.is_empty() || self.is_finished(now)
-    }
-
-    /// A client is told at most once a second of what it could not take.
-    pub fn may_be_told(&mut self, now: Instant) -> bool {
-        let may = self.told_at.is_none_or(|told| now.duration_since(told) >= TELL_EVERY);
-        if may {
-            self.told_at = Some(now);
-        }
-        may
     }
 
     /// How many patterns of the log the connection is subscribed to.
@@ -231,31 +221,8 @@ impl Connection {
     }
 
     /// The form in which the connection gets the events of a subscription.
-    pub fn form(&self, voice: &Voice) -> Form {
-        Form { voice: voice.clone(), is_deflated: self.deflation.is_some() }
-    }
-
-    /// Notes what the client will not get of a log, until the fresh snapshot that replaces it.
-    pub fn miss(&mut self, log: LogId, loss: &Loss) {
-        match self.lost.iter_mut().find(|(known, _)| *known == log) {
-            Some((_, known)) => known.widen(loss),
-            None => self.lost.push((log, loss.clone())),
-        }
-    }
-
-    /// What the client has lost of a log: the caller tells it.
-    pub fn take_loss(&mut self, log: LogId) -> Option<Loss> {
-        let index = self.lost.iter().position(|(known, _)| *known == log)?;
-        Some(self.lost.swap_remove(index).1)
-    }
-
-    /// Says what the client has lost of a log that ends at this number: no snapshot will take its place.
-    pub fn say_last_losses(&mut self, log: LogId, stream: &str, seq: u64) {
-        let replaced = self.outbox.take_replaced_of(log);
-        let lost = self.take_loss(log).map(|loss| Loss { to: loss.to.max(seq), ..loss });
-        for loss in replaced.into_iter().chain(lost) {
-            self.say(&Reply::Lagged { stream, loss: &loss });
-        }
+    pub fn form(&self, voice: &Voice, batch: Option<Duration>) -> Form {
+        Form { voice: voice.clone(), is_deflated: self.deflation.is_some(), batch }
     }
 
     /// Says this, unless a close frame has been said: that is the last word.
@@ -318,6 +285,13 @@ impl Connection {
     pub fn deliver(&mut self, event: &Arc<Event>, frame: &Bytes) {
         self.places.reach(event.log, event.seq);
         self.outbox.event(self.end_block(frame.clone()), event);
+    }
+
+    /// The same for several events of one log, which wait, and go, together.
+    pub fn deliver_joined(&mut self, bytes: &Bytes, events: &[Arc<Event>]) {
+        let Some(newest) = events.last() else { return };
+        self.places.reach(newest.log, newest.seq);
+        self.outbox.joined(self.end_block(bytes.clone()), events);
     }
 
     /// From here on the client is at this number of a log, unless it hears no log's numbers.

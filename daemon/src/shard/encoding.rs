@@ -1,6 +1,7 @@
 //! From a dialect's words to the bytes of a connection: frames, compressed where that was agreed on, or the text as it stands.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -33,16 +34,30 @@ pub struct Deflation {
 pub struct Form {
     pub voice: Voice,
     pub is_deflated: bool,
+    /// For how long events are gathered, to be sent as one message.
+    pub batch: Option<Duration>,
 }
 
 /// The event in this form, kept with the event where all clients of the dialect get the same.
 pub fn event(event: &Event, form: &Form, deflation: Deflation) -> Bytes {
     let memory = event.charge.memory();
-    let plain = || kept(event, &form.voice, 0, || frames(&[form.voice.event(event)], form.voice.dialect, memory));
+    // Before the other: who makes one form of an event holds its list, and would wait for itself.
+    let plain = kept(event, &form.voice, 0, || frames(&[form.voice.event(event)], form.voice.dialect, memory));
+    if form.is_deflated { kept(event, &form.voice, DEFLATED, || deflated(&plain, deflation, memory)) } else { plain }
+}
+
+/// Several events of one log as one message. It is made of the texts that are kept with them.
+pub fn batch(events: &[Arc<Event>], form: &Form, deflation: Deflation) -> Bytes {
+    let Some(newest) = events.last() else { return Bytes::new() };
+    let memory = newest.charge.memory();
+    let native = Form { voice: Voice::of(Dialect::Native), is_deflated: false, batch: None };
+    let frames: Vec<Bytes> = events.iter().map(|known| event(known, &native, deflation)).collect();
+    let messages: Vec<&[u8]> = frames.iter().map(|frame| frame::payload(frame)).collect();
+    let (text, dialect) = ([form.voice.batch(newest, &messages)], form.voice.dialect);
     if form.is_deflated {
-        kept(event, &form.voice, DEFLATED, || deflated(&plain(), deflation, memory))
+        deflated_frames(&text, dialect, deflation, memory)
     } else {
-        plain()
+        self::frames(&text, dialect, memory)
     }
 }
 
@@ -88,14 +103,15 @@ mod tests {
     use crate::hub::log::Answer;
     use crate::hub::pattern::Pattern;
     use crate::hub::settings::Settings;
-    use crate::hub::{Hub, Wish};
+    use crate::hub::{Hub, Reader, Wish};
 
     fn published(payload: &str) -> Arc<Event> {
         let stream = Hub::new("epoch").declare("ticks", Settings::default());
         let draft = Draft { kind: "tick", payload: payload.as_bytes(), ..Draft::default() };
         stream.publish(&draft, None).unwrap();
         let since = Position { epoch: "epoch".into(), seq: 0 };
-        let wish = Wish { patterns: &[Pattern::whole("ticks")], audience: "", since: Some(&since) };
+        let wish =
+            Wish { patterns: &[Pattern::whole("ticks")], audience: "", reader: Reader::Client, since: Some(&since) };
         let Answer::Recovered(mut events) = stream.answer(&wish).unwrap().answer else { panic!() };
         events.remove(0)
     }
@@ -103,7 +119,7 @@ mod tests {
     #[test]
     fn an_event_is_compressed_once_and_only_where_it_shrinks() {
         let deflation = Deflation { min_size: 400, level: 1 };
-        let form = |is_deflated| Form { voice: Voice::of(Dialect::Native), is_deflated };
+        let form = |is_deflated| Form { voice: Voice::of(Dialect::Native), is_deflated, batch: None };
         let long = published(&format!("{{\"text\":\"{}\"}}", "again ".repeat(100)));
         let (plain, small) = (event(&long, &form(false), deflation), event(&long, &form(true), deflation));
         assert!(small.len() < plain.len() / 2 && small[0] & 0x40 != 0 && plain[0] & 0x40 == 0);

@@ -1,33 +1,26 @@
-//! One event to many: what is pending in a turn goes into the outboxes, joined where it can be, merged where it must be.
+//! One event to many: what is due goes into the outboxes, joined where it can be, merged where it must be.
 
 use std::sync::Arc;
-
-use bytes::{Bytes, BytesMut};
 
 use super::Shard;
 use super::connection::PAUSED;
 use super::groups::Group;
 use super::poll::Backend;
-use crate::dialect::{Loss, Voice};
+use super::portion::{Portion, batches};
+use crate::dialect::Loss;
 use crate::event::{Event, LogId};
 use crate::hub::settings::Lag;
-use crate::memory::Memory;
 use crate::metrics;
 use crate::websocket::close;
 
-/// The most bytes of frames that are joined: a piece whose sending has begun can no longer be dropped, so it must be small
-/// beside an outbox, and a larger one saves nothing.
-const MAX_JOINED: usize = 64 << 10;
-
 impl<B: Backend> Shard<B> {
-    /// Puts everything pending into the outboxes. Per connection and stream the order is that of the numbers.
+    /// Puts everything that is due into the outboxes. Per connection and stream the order is that of the numbers.
     pub(super) fn distribute(&mut self) {
-        let dirty = self.groups.take_dirty();
+        let due = self.groups.take_due(self.now);
         let mut merges: Vec<(usize, LogId)> = Vec::new();
-        for id in &dirty {
+        for id in &due {
             let Some(group) = self.groups.get(*id) else { continue };
-            let frames = group.frames(self.config.deflation);
-            let mut joined = None;
+            let mut portion = Portion::new(group, self.config.deflation, self.hub.memory());
             let mut delivered = 0;
             for member in &group.members {
                 let connection = &mut self.connections[member.connection];
@@ -38,53 +31,52 @@ impl<B: Backend> Shard<B> {
                     merges.push((member.connection, group.log));
                     continue;
                 }
-                let fresh =
-                    connection.takes_joined() && group.pending.first().is_some_and(|first| first.seq > member.start);
-                if fresh {
-                    for (bytes, events) in joined.get_or_insert_with(|| join(group, &frames, self.hub.memory())) {
-                        connection.outbox.joined(bytes.clone(), events);
-                    }
-                } else {
-                    let newer = group.pending.iter().zip(&frames).filter(|(event, _)| event.seq > member.start);
-                    newer.for_each(|(event, frame)| connection.deliver(event, frame));
-                }
-                delivered += if member.start == PAUSED { 0 } else { group.pending.len() as u64 };
+                delivered += portion.deliver(connection, member.start);
                 self.dirty.mark(connection, member.connection);
             }
             group.deliveries.delivered(delivered);
-            self.oldest = self.oldest.or_else(|| group.pending.first().map(|event| event.published));
+            if group.form.batch.is_none() {
+                self.oldest = self.oldest.or_else(|| group.pending.first().map(|event| event.published));
+            }
         }
-        self.deliver_merged(merges);
-        self.groups.done(dirty);
-    }
-
-    /// Connections with several patterns of one stream get its events one by one, in order, each once.
-    fn deliver_merged(&mut self, mut merges: Vec<(usize, LogId)>) {
         merges.sort_unstable();
         merges.dedup();
-        for (token, log) in merges {
-            let Some(connection) = self.connections.get_mut(token) else { continue };
-            let mut events: Vec<(Arc<Event>, Bytes, Voice)> = Vec::new();
-            for subscription in connection.subscriptions.iter().filter(|subscription| subscription.log == log) {
-                let Some(group) = self.groups.get(subscription.group) else { continue };
-                let start = group.members.get(subscription.seat).map_or(PAUSED, |member| member.start);
-                let newer = group.pending.iter().filter(|event| event.seq > start);
-                events.extend(
-                    newer.map(|event| {
-                        (event.clone(), group.frame(event, self.config.deflation), group.form.voice.clone())
-                    }),
-                );
-            }
-            // Once by each name that the client uses for the stream or topic: it takes each for one of its own.
-            events.sort_by(|(one, _, voice), (other, _, another)| (one.seq, voice).cmp(&(other.seq, another)));
-            events.dedup_by(|(one, _, voice), (other, _, another)| (one.seq, &*voice) == (other.seq, &*another));
-            events.iter().for_each(|(event, frame, _)| connection.deliver(event, frame));
-            let first = connection.subscriptions.iter().find(|subscription| subscription.log == log);
-            if let Some(group) = first.and_then(|first| self.groups.get(first.group)) {
-                group.deliveries.delivered(events.len() as u64);
-            }
-            self.dirty.mark(connection, token);
+        merges.into_iter().for_each(|(token, log)| self.deliver_pending(token, log));
+        self.groups.done(due);
+    }
+
+    /// Everything that is pending of a log for one connection, before anything else about the log is told to it, and
+    /// however many patterns it has there: in order, each event once, nothing of it ever again.
+    pub(super) fn deliver_pending(&mut self, token: usize, log: LogId) {
+        let Some(connection) = self.connections.get_mut(token).filter(|connection| connection.is_open()) else {
+            return;
+        };
+        let mut groups: Vec<(&Group, u64)> = Vec::new();
+        for subscription in connection.subscriptions.iter().filter(|subscription| subscription.log == log) {
+            let Some(group) = self.groups.get(subscription.group) else { continue };
+            groups.push((group, group.members.get(subscription.seat).map_or(PAUSED, |member| member.start)));
         }
+        let newer =
+            groups.iter().flat_map(|(group, start)| group.newer_than(*start).iter().map(|event| (event, *group)));
+        let mut events: Vec<(&Arc<Event>, &Group)> = newer.collect();
+        // Once by each name that the client uses for the stream or topic: it takes each for one of its own.
+        events.sort_by_key(|(event, group)| (event.seq, &group.form.voice));
+        events.dedup_by_key(|(event, group)| (event.seq, &group.form.voice));
+        let Some((newest, first)) = events.last() else { return };
+        let newest = newest.seq;
+        first.deliveries.delivered(events.len() as u64);
+        if groups.iter().all(|(group, _)| group.form.batch.is_some()) {
+            let gathered: Vec<Arc<Event>> = events.iter().map(|(event, _)| Arc::clone(event)).collect();
+            for (bytes, events) in batches(&gathered, &first.form, self.config.deflation) {
+                connection.deliver_joined(&bytes, events);
+            }
+        } else {
+            for (event, group) in events {
+                connection.deliver(event, &group.frame(event, self.config.deflation));
+            }
+        }
+        self.dirty.mark(connection, token);
+        self.move_start(token, log, |start| start.max(newest));
     }
 
     /// The one decision about a connection that cannot take everything of a stream. `missed` never came to
@@ -107,6 +99,8 @@ impl<B: Backend> Shard<B> {
             }
             Lag::Resync => {
                 metrics::lagged(routes.stream.name(), "resync");
+                self.deliver_pending(token, log); // so that it is lost with what waits
+                let connection = &mut self.connections[token];
                 let dropped = connection.outbox.drop_log(log, "resync");
                 dropped.into_iter().chain(missed).for_each(|loss| connection.miss(log, &loss));
                 self.set_start(token, log, PAUSED);
@@ -116,30 +110,16 @@ impl<B: Backend> Shard<B> {
 
     /// From here on a connection gets only events of the log with numbers above `start`.
     pub(super) fn set_start(&mut self, token: usize, log: LogId, start: u64) {
+        self.move_start(token, log, |_| start);
+    }
+
+    fn move_start(&mut self, token: usize, log: LogId, moved: impl Fn(u64) -> u64) {
         let Some(connection) = self.connections.get(token) else { return };
         for subscription in connection.subscriptions.iter().filter(|subscription| subscription.log == log) {
             let group = self.groups.get_mut(subscription.group);
             if let Some(member) = group.and_then(|group| group.members.get_mut(subscription.seat)) {
-                member.start = start;
+                member.start = moved(member.start);
             }
         }
     }
-}
-
-/// The frames of a group's turn in pieces that all of its members share, each with its events.
-fn join<'a>(group: &'a Group, frames: &[Bytes], memory: &Arc<Memory>) -> Vec<(Bytes, &'a [Arc<Event>])> {
-    if let [only] = frames {
-        return vec![(only.clone(), &group.pending)]; // alone it is shared as it stands
-    }
-    let mut pieces = Vec::new();
-    let (mut joined, mut first) = (BytesMut::new(), 0);
-    for (index, frame) in frames.iter().enumerate() {
-        if first < index && joined.len() + frame.len() > MAX_JOINED {
-            pieces.push((memory.hold(joined.split()), &group.pending[first..index]));
-            first = index;
-        }
-        joined.extend_from_slice(frame);
-    }
-    pieces.push((memory.hold(joined), &group.pending[first..]));
-    pieces
 }

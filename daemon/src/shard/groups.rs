@@ -1,8 +1,9 @@
 //! Who gets what in a shard: one group per pattern and form, so that the frames of a turn are joined once for all of
 //! its members.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use slab::Slab;
@@ -13,14 +14,22 @@ use crate::hub::pattern::Pattern;
 use crate::hub::stream::Stream;
 use crate::metrics;
 
+/// The most that events of one batch weigh, unless a single one has more: like all that is joined, a batch whose sending has
+/// begun can no longer be dropped. What more is gathered goes before its time.
+pub const MAX_BATCH_BYTES: usize = 64 << 10;
+
 /// Connections that share a pattern of a log, and the form of its events.
 pub struct Group {
     pub log: LogId,
     pub pattern: Pattern,
     pub form: Form,
     pub members: Vec<Member>,
-    /// Events of this turn, in order.
+    /// Events of this turn, or those that are gathered, in order.
     pub pending: Vec<Arc<Event>>,
+    /// What is pending weighs this.
+    weight: usize,
+    /// When it is to be delivered, where that is not in this turn.
+    due: Option<Instant>,
     pub deliveries: metrics::Deliveries,
 }
 
@@ -33,6 +42,11 @@ impl Group {
     /// What is pending, each event once for all members.
     pub fn frames(&self, deflation: Deflation) -> Vec<Bytes> {
         self.pending.iter().map(|event| self.frame(event, deflation)).collect()
+    }
+
+    /// What is pending above a number.
+    pub fn newer_than(&self, start: u64) -> &[Arc<Event>] {
+        &self.pending[self.pending.partition_point(|event| event.seq <= start)..]
     }
 }
 
@@ -63,7 +77,14 @@ pub struct Routes {
 pub struct Groups {
     groups: Slab<Group>,
     logs: HashMap<LogId, Routes>,
-    dirty: Vec<usize>,
+    due: Due,
+}
+
+/// The groups that have something pending, each once.
+#[derive(Default)]
+struct Due {
+    now: Vec<usize>,
+    later: BTreeSet<(Instant, usize)>,
 }
 
 impl Groups {
@@ -107,6 +128,8 @@ impl Groups {
                     form: form.clone(),
                     members: Vec::new(),
                     pending: Vec::new(),
+                    weight: 0,
+                    due: None,
                     deliveries,
                 };
                 let id = self.groups.insert(group);
@@ -132,43 +155,55 @@ impl Groups {
     }
 
     /// Puts the event before every group that it is for.
-    pub fn route(&mut self, event: &Arc<Event>) {
+    pub fn route(&mut self, event: &Arc<Event>, now: Instant) {
         let Some(routes) = self.logs.get(&event.log) else { return };
         let exact = routes.exact.get(&event.topic);
         if event.is_root() {
             for id in routes.exact.values().flatten().chain(&routes.others) {
-                pend(&mut self.groups[*id], *id, event, &mut self.dirty);
+                self.due.pend(&mut self.groups[*id], *id, event, now);
             }
             return;
         }
         for id in exact.into_iter().flatten() {
-            pend(&mut self.groups[*id], *id, event, &mut self.dirty);
+            self.due.pend(&mut self.groups[*id], *id, event, now);
         }
         for id in &routes.others {
             if self.groups[*id].pattern.matches(&event.topic) {
-                pend(&mut self.groups[*id], *id, event, &mut self.dirty);
+                self.due.pend(&mut self.groups[*id], *id, event, now);
             }
         }
     }
 
-    /// The groups that have something pending, each once.
-    pub fn take_dirty(&mut self) -> Vec<usize> {
-        std::mem::take(&mut self.dirty)
+    /// The groups that have something to deliver now, each once.
+    pub fn take_due(&mut self, now: Instant) -> Vec<usize> {
+        while let Some((due, id)) = self.due.later.first().copied().filter(|(due, _)| *due <= now) {
+            self.due.later.remove(&(due, id));
+            self.groups[id].due = None;
+            self.due.now.push(id);
+        }
+        std::mem::take(&mut self.due.now)
+    }
+
+    /// When the next batch is due.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.due.later.first().map(|(due, _)| *due)
     }
 
     /// Gives the list back so that its memory serves the next turn.
-    pub fn done(&mut self, mut dirty: Vec<usize>) {
-        for id in dirty.drain(..) {
+    pub fn done(&mut self, mut due: Vec<usize>) {
+        for id in due.drain(..) {
             if let Some(group) = self.groups.get_mut(id) {
                 group.pending.clear();
+                group.weight = 0;
             }
         }
-        self.dirty = dirty;
+        self.due.now = due;
     }
 
     fn remove(&mut self, id: usize) {
-        let group = self.groups.remove(id);
-        self.dirty.retain(|dirty| *dirty != id);
+        let mut group = self.groups.remove(id);
+        self.due.now.retain(|due| *due != id);
+        self.due.forget(&mut group, id);
         let Some(routes) = self.logs.get_mut(&group.log) else { return };
         match group.pattern.exact() {
             Some(topic) => {
@@ -200,9 +235,30 @@ impl Routes {
     }
 }
 
-fn pend(group: &mut Group, id: usize, event: &Arc<Event>, dirty: &mut Vec<usize>) {
-    if group.pending.is_empty() {
-        dirty.push(id);
+impl Due {
+    fn pend(&mut self, group: &mut Group, id: usize, event: &Arc<Event>, now: Instant) {
+        let (is_first, was_full) = (group.pending.is_empty(), group.weight >= MAX_BATCH_BYTES);
+        group.pending.push(event.clone());
+        group.weight += event.weight();
+        match group.form.batch {
+            None if is_first => self.now.push(id),
+            Some(_) if !was_full && group.weight >= MAX_BATCH_BYTES => {
+                self.forget(group, id);
+                self.now.push(id);
+            }
+            Some(interval) if is_first => {
+                let due = now + interval;
+                group.due = Some(due);
+                self.later.insert((due, id));
+            }
+            _ => {}
+        }
     }
-    group.pending.push(event.clone());
+
+    /// Nothing of the group is due later.
+    fn forget(&mut self, group: &mut Group, id: usize) {
+        if let Some(due) = group.due.take() {
+            self.later.remove(&(due, id));
+        }
+    }
 }

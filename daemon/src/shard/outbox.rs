@@ -19,6 +19,8 @@ type LatestKey = (LogId, Arc<str>, Arc<str>, Box<str>);
 /// What a waiting piece is.
 #[derive(Debug)]
 enum Origin {
+    /// The answer to the request, without which nothing else could be read: it goes before everything, also before a close.
+    Head,
     /// Replies and protocol frames: never dropped.
     Control,
     /// The answer to a ping, which the answer to a newer one replaces.
@@ -88,6 +90,11 @@ impl Outbox {
         self.push(bytes, Origin::Control);
     }
 
+    /// The answer to the request, before anything else.
+    pub fn head(&mut self, bytes: Bytes) {
+        self.push(bytes, Origin::Head);
+    }
+
     /// Queues the answer to a ping. One that waits already is replaced where it is, as RFC 6455 §5.5.3 allows: a client
     /// that pings without reading has at most two here, the one on its way and this.
     pub fn pong(&mut self, bytes: Bytes) {
@@ -127,7 +134,7 @@ impl Outbox {
         self.push(bytes, Origin::Event(event.clone()));
     }
 
-    /// Queues the joined frames of several events of one log, for a client that has nothing waiting.
+    /// Queues the bytes of several events of one log together. No newer event replaces any of them.
     pub fn joined(&mut self, bytes: Bytes, events: &[Arc<Event>]) {
         let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
         self.event_bytes += bytes.len();
@@ -183,9 +190,11 @@ impl Outbox {
         loss
     }
 
-    /// Drops everything but a piece whose sending has begun: the connection is about to be closed.
+    /// Drops everything but the answer to the request and a piece whose sending has begun: the connection is about to be
+    /// closed.
     pub fn drop_all(&mut self) {
-        let begun = usize::from(self.sent_of_first > 0);
+        let is_head = self.pieces.front().is_some_and(|piece| matches!(piece.origin, Origin::Head));
+        let begun = usize::from(self.sent_of_first > 0 || is_head);
         self.pieces.truncate(begun);
         self.bytes = self.pieces.front().map_or(0, |piece| piece.bytes.len() - self.sent_of_first);
         self.event_bytes = 0;
@@ -313,7 +322,7 @@ impl Origin {
 
     fn log(&self) -> Option<LogId> {
         match self {
-            Self::Control | Self::Pong => None,
+            Self::Head | Self::Control | Self::Pong => None,
             Self::Snapshot(log, _) | Self::Joined { log, .. } => Some(*log),
             Self::Event(event) | Self::Missed(event) => Some(event.log),
         }
@@ -322,7 +331,7 @@ impl Origin {
     /// From, to and number of the events in this piece, when it belongs to the log.
     fn of_log(&self, wanted: LogId) -> Option<(u64, u64, u64)> {
         match self {
-            Self::Control | Self::Pong => None,
+            Self::Head | Self::Control | Self::Pong => None,
             Self::Snapshot(log, seq) => (*log == wanted).then_some((*seq, *seq, 0)),
             Self::Event(event) | Self::Missed(event) => (event.log == wanted).then_some((event.seq, event.seq, 1)),
             Self::Joined { log, from, to, events } => (*log == wanted).then_some((*from, *to, *events)),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::poll::Backend;
 use super::rate::Excess;
-use super::target::refusal;
+use super::target::{Meant, refusal};
 use super::unasked::Show;
 use super::{Inbound, Shard, encoding};
 use crate::dialect::{About, Begins, Cause, Code, Command, Refusal, Reply, Request, RequestId, Target, Voice};
@@ -99,9 +99,9 @@ impl<B: Backend> Shard<B> {
     fn carry_out(&mut self, token: usize, command: Command, id: &RequestId) -> Result<(), Refusal> {
         match command {
             Command::Auth { token: shown } => self.authenticate(token, &shown, id),
-            Command::Subscribe { target, since } => {
+            Command::Subscribe { target, since, batch } => {
                 self.tell_losses(token);
-                self.subscribe(token, &target, since.as_ref(), id)
+                self.subscribe(token, &target, (since.as_ref(), batch), id)
             }
             Command::Unsubscribe(target) => {
                 self.tell_losses(token);
@@ -138,16 +138,16 @@ impl<B: Backend> Shard<B> {
         &mut self,
         token: usize,
         target: &Target,
-        since: Option<&Position>,
+        (since, batch): (Option<&Position>, Option<Duration>),
         id: &RequestId,
     ) -> Result<(), Refusal> {
-        let meant = self.resolve(token, target)?;
+        let meant = Meant { batch, ..self.resolve(token, target)? };
         self.check_room(token, target, meant.patterns.len() - self.subscriptions_to(token, &meant).len())?;
         let subscribed = meant
             .stream
             .subscribe(&meant.wish(since), &self.outlet)
             .map_err(|refused| refused_by_the_hub(target, &refused))?;
-        self.catch_up_to(&subscribed);
+        self.catch_up_to(token, &subscribed);
         self.part_if_lost(token);
         // After the new ones have been counted: the broadcaster is not told that nobody is left. And after everything
         // older has come, through these as through the others: the client may remember any of its numbers.
@@ -155,7 +155,7 @@ impl<B: Backend> Shard<B> {
         before.into_iter().for_each(|subscription| self.leave(token, subscription));
         self.seat(token, &meant, &subscribed);
         // What has been told of the stream before this one had a seat, it has not heard.
-        if !meant.stream.is_open(&meant.audience) {
+        if !meant.stream.is_open(&meant.audience, meant.reader) {
             self.forget_log(token, subscribed.log);
             return Err(self.unknown(token, target));
         }
@@ -196,7 +196,7 @@ impl<B: Backend> Shard<B> {
         let meant = self.resolve(token, target)?;
         let answered =
             meant.stream.answer(&meant.wish(None)).map_err(|refused| refused_by_the_hub(target, &refused))?;
-        self.catch_up_to(&answered);
+        self.catch_up_to(token, &answered);
         self.part_if_lost(token);
         let topics = meant.topics();
         let about = meant.about(target, &topics, id);
@@ -216,7 +216,7 @@ impl<B: Backend> Shard<B> {
     }
 
     /// Takes what the hub handed over, or could not hand over, up to the answer's number, so that nothing older follows the answer.
-    pub(super) fn catch_up_to(&mut self, answered: &Subscribed) {
+    pub(super) fn catch_up_to(&mut self, token: usize, answered: &Subscribed) {
         while let Some(inbound) = self.next_inbound() {
             let number = match &inbound {
                 Inbound::Event(event) => Some((event.log, event.seq)),
@@ -233,6 +233,7 @@ impl<B: Backend> Shard<B> {
         if self.inbox.has_overflowed() {
             self.read_history(answered.log, answered.position.seq);
         }
+        self.deliver_pending(token, answered.log);
     }
 
     /// What was lost between a question and its number cannot be told before the answer any more.
@@ -254,7 +255,7 @@ impl<B: Backend> Shard<B> {
         let connection = &mut self.connections[token];
         match &subscribed.answer {
             Answer::Recovered(events) => {
-                let form = connection.form(voice);
+                let form = connection.form(voice, None);
                 for event in events {
                     connection.recover(event, &encoding::event(event, &form, self.config.deflation));
                 }

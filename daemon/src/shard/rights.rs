@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::inbox::Endpoint;
+use crate::hub::Reader;
 use crate::hub::pattern::Pattern;
 use crate::hub::stream::Stream;
 use crate::identity::Identity;
@@ -29,11 +30,15 @@ pub enum Barred {
 }
 
 impl Visitor<'_> {
+    /// What the hub may show the visitor.
+    pub fn reader(&self) -> Reader {
+        if self.identity.is_some_and(Identity::is_operator) { Reader::Operator } else { Reader::Client }
+    }
+
     /// Whose log of the stream the visitor reads: its own of a private one, the only one of any other.
     pub fn audience_of(&self, stream: &Stream) -> Result<Arc<str>, Barred> {
         let settings = stream.settings();
-        let is_operator = self.identity.is_some_and(Identity::is_operator);
-        if !self.endpoint.serves(stream.name()) || !(settings.visible || is_operator) {
+        if !self.endpoint.serves(stream.name()) || !(settings.visible || self.reader() == Reader::Operator) {
             return Err(Barred::Hidden);
         }
         if settings.private {

@@ -15,7 +15,7 @@ impl<B: Backend> Shard<B> {
     pub(super) fn seat(&mut self, token: usize, meant: &Meant, subscribed: &Subscribed) {
         let (log, start) = (subscribed.log, subscribed.position.seq);
         let home = Home { log, stream: &meant.stream, audience: &meant.audience };
-        let form = self.connections[token].form(&meant.voice);
+        let form = self.connections[token].form(&meant.voice, meant.batch);
         for pattern in &meant.patterns {
             let member = Member { connection: token, start };
             let (group, seat) = self.groups.join(&home, pattern, &form, member);
@@ -24,6 +24,7 @@ impl<B: Backend> Shard<B> {
     }
 
     pub(super) fn leave(&mut self, token: usize, subscription: Subscription) {
+        self.deliver_pending(token, subscription.log); // it was published before, and is not lost
         self.connections[token].subscriptions.retain(|known| *known != subscription);
         if self.connections[token].patterns_of(subscription.log) == 0 {
             self.connections[token].lost.retain(|(log, _)| *log != subscription.log);
@@ -75,6 +76,16 @@ impl<B: Backend> Shard<B> {
             })
         };
         self.connections[token].subscriptions.iter().filter(is_meant).copied().collect()
+    }
+
+    /// The connections, each once, that have such a seat in a group of the log.
+    pub(super) fn members_of(&self, log: LogId, is_meant: impl Fn(&Member) -> bool) -> Vec<usize> {
+        let members = self.groups.of_log(log).flat_map(|group| &group.members);
+        let mut tokens: Vec<usize> =
+            members.filter(|member| is_meant(member)).map(|member| member.connection).collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        tokens
     }
 
     /// What the client calls the stream of a log; its name if it has subscribed by that, too.

@@ -31,6 +31,11 @@ impl Standing {
         self.identity.as_ref()
     }
 
+    /// The user who the client is; services and operators are none.
+    pub fn user(&self) -> Option<&Arc<str>> {
+        self.identity.as_ref().and_then(|identity| identity.audience())
+    }
+
     /// Whether nothing is to be done for the client before it has said who it is.
     pub fn must_say_who(&self) -> bool {
         self.is_required && self.identity.is_none()

@@ -1,16 +1,17 @@
 //! What a client means by a target: a stream that it may read, its patterns there, and the words for its events.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Shard;
 use super::poll::Backend;
 use super::rights::{Barred, Visitor};
 use crate::dialect::{About, Code, Dialect, Refusal, RequestId, Target, Voice};
 use crate::event::Position;
-use crate::hub::Wish;
 use crate::hub::pattern::{Pattern, encode_part};
 use crate::hub::settings::Settings;
 use crate::hub::stream::Stream;
+use crate::hub::{Reader, Wish};
 
 /// A target that was understood and may be read.
 pub struct Meant {
@@ -18,12 +19,15 @@ pub struct Meant {
     /// Sorted, each once.
     pub patterns: Vec<Pattern>,
     pub audience: Arc<str>,
+    pub reader: Reader,
     pub voice: Voice,
+    /// For how long a subscription gathers events.
+    pub batch: Option<Duration>,
 }
 
 impl Meant {
     pub fn wish<'a>(&'a self, since: Option<&'a Position>) -> Wish<'a> {
-        Wish { patterns: &self.patterns, audience: &self.audience, since }
+        Wish { patterns: &self.patterns, audience: &self.audience, reader: self.reader, since }
     }
 
     pub fn topics(&self) -> Vec<Arc<str>> {
@@ -64,7 +68,7 @@ impl<B: Backend> Shard<B> {
         visitor.check(&audience, &patterns).map_err(|barred| self.barred(token, target, &barred))?;
         let alias = (name != called).then(|| called.into());
         let voice = Voice { dialect, alias, topic: dialect.spelled_topic(target) };
-        Ok(Meant { stream, patterns, audience, voice })
+        Ok(Meant { stream, patterns, audience, reader: visitor.reader(), voice, batch: None })
     }
 
     pub(super) fn unknown(&self, token: usize, target: &Target) -> Refusal {
@@ -84,7 +88,7 @@ impl<B: Backend> Shard<B> {
         refusal(target, code, message)
     }
 
-    fn visitor(&self, token: usize) -> Visitor<'_> {
+    pub(super) fn visitor(&self, token: usize) -> Visitor<'_> {
         let connection = &self.connections[token];
         Visitor { endpoint: &connection.endpoint, identity: connection.standing.identity().map(|known| &**known) }
     }

@@ -1,9 +1,11 @@
 //! A running shard against real sockets: what clients get, in which order, and what slow ones are told.
 
+mod batching;
 mod memory;
 mod model;
 mod spc;
 mod streams;
+mod wordless;
 
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
@@ -11,6 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use broadcastd_plugin_api::KindSpec;
 use serde_json::{Value, json};
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
@@ -30,7 +33,7 @@ use crate::hub::settings::{Lag, Settings, Source};
 use crate::hub::stream::Stream;
 use crate::hub::targets::Outlet;
 use crate::hub::template::Template;
-use crate::hub::{Hub, Wish};
+use crate::hub::{Hub, Reader, Wish};
 use crate::rate::Rate;
 
 /// What these tests are not about is not refused.
@@ -62,8 +65,9 @@ impl House {
 
     fn bars(&self, lag: Lag) -> Arc<Stream> {
         let template = Template::parse("{symbol}:{resolution=1}").unwrap();
-        let collections = [("bar".to_owned(), "bars".to_owned())].into();
-        self.hub.declare("bars", Settings { template, lag, collections, ..Settings::default() })
+        let bar = KindSpec { schema: true.into(), collection: Some("bars".to_owned()) };
+        let kinds = [("bar".to_owned(), bar)].into();
+        self.hub.declare("bars", Settings { template, lag, kinds, ..Settings::default() })
     }
 
     fn connect(&self) -> Client {
@@ -799,7 +803,7 @@ fn different_patterns_with_a_star_are_bounded_for_all_clients_together() {
     let outlet: Arc<dyn Outlet> = Inbox::new(7, usize::MAX).unwrap().0;
     let patterns: Vec<Pattern> =
         (0..MAX_PATTERNS).map(|number| Pattern::parse(&format!("bars:*:{number}")).unwrap()).collect();
-    bars.subscribe(&Wish { patterns: &patterns, audience: "", since: None }, &outlet).unwrap();
+    bars.subscribe(&Wish { patterns: &patterns, audience: "", reader: Reader::Client, since: None }, &outlet).unwrap();
     let mut client = house.greeted();
     client.say(&json!({"type": "subscribe", "topic": "bars:*:more", "id": 1}));
     let expected = r#"{"type":"error","stream":"bars","session_id":null,"data":{"code":"too_many_subscriptions","message":"the stream's subscribers use 1000 different patterns with * already; subscribe to topics, or to the whole stream"},"timestamp":"TIME","id":1}"#;

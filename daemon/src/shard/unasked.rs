@@ -53,6 +53,7 @@ impl<B: Backend> Shard<B> {
         let name = routes.stream.name().clone();
         let mut untold = 0;
         for token in self.members_of(log, |_| true) {
+            self.deliver_pending(token, log);
             let stream = &*self.called(token, log).unwrap_or_else(|| name.clone());
             let connection = &mut self.connections[token];
             let reply = match source {
@@ -94,9 +95,10 @@ impl<B: Backend> Shard<B> {
         for log in logs {
             let Some(routes) = self.groups.log(log) else { continue };
             let (stream, audience) = (routes.stream.clone(), routes.audience.clone());
-            let wish = Wish { patterns: &self.patterns_of(token, log), audience: &audience, since: None };
+            let (patterns, reader) = (self.patterns_of(token, log), self.visitor(token).reader());
+            let wish = Wish { patterns: &patterns, audience: &audience, reader, since: None };
             let Ok(answered) = stream.answer(&wish) else { continue }; // its end is on its way here
-            self.catch_up_to(&answered);
+            self.catch_up_to(token, &answered);
             let Some(loss) = self.connections[token].take_loss(log) else { continue }; // told with the stream's end
             let loss = Loss { to: answered.position.seq, ..loss };
             let called = self.called(token, log).unwrap_or_else(|| stream.name().clone());
@@ -114,6 +116,7 @@ impl<B: Backend> Shard<B> {
         let (stream, position) = (routes.stream.clone(), Position { epoch: routes.stream.epoch().clone(), seq });
         let mut made: HashMap<Sight, Bytes> = HashMap::new();
         for token in self.members_of(log, |member| member.start < seq) {
+            self.deliver_pending(token, log);
             self.set_start(token, log, seq);
             let mut patterns = self.patterns_of(token, log);
             patterns.sort();

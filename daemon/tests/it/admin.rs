@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use broadcastd::admin::guard::Token;
 use broadcastd::admin::{self, Admin, Parts, Readiness, Shards};
+use broadcastd::describe::Catalogue;
 use broadcastd::event::{Draft, Flags};
 use broadcastd::hub::Hub;
 use broadcastd::hub::settings::{Settings, Source};
@@ -100,7 +101,8 @@ impl Drop for Running {
 }
 
 fn parts(hub: &Arc<Hub>, house: Arc<Told>) -> Parts {
-    Parts { hub: hub.clone(), shards: Shards(Arc::new([])), house, metrics: METRICS.clone() }
+    let catalogue = Catalogue::new(hub.clone());
+    Parts { hub: hub.clone(), shards: Shards(Arc::new([])), house, catalogue, metrics: METRICS.clone() }
 }
 
 fn alone() -> Running {
@@ -167,11 +169,11 @@ fn unknown_paths_and_methods_are_told_the_right_ones() {
     assert_eq!(unknown.status, 404);
     assert_eq!(
         unknown.body,
-        r#"{"error":{"code":"unknown_path","message":"nothing is at /nope; valid paths: /metrics, /healthz, /readyz, /v1/broadcasters, /v1/broadcasters/{name}, /v1/streams, /v1/streams/{stream}, /v1/streams/{stream}/snapshot, /v1/streams/{stream}/history, /v1/streams/{stream}/subscribers, /v1/streams/{stream}/listeners, /v1/connections, /v1/connections/{id}, /v1/users, /v1/users/{id}, /v1/users/{id}/connections, /v1/queues, /v1/counters, POST /v1/streams/{stream}/publish, POST /v1/broadcasters/{broadcaster}/commands/{command}, POST /v1/log"}}"#
+        r#"{"error":{"code":"unknown_path","message":"nothing is at /nope; valid paths: /v1/ws (native), /v1/sse (sse), /metrics, /healthz, /readyz, /v1/broadcasters, /v1/broadcasters/{name}, /v1/streams, /v1/streams/{stream}, /v1/streams/{stream}/subscribers, /v1/streams/{stream}/listeners, /v1/connections, /v1/connections/{id}, DELETE /v1/connections/{id}, /v1/users, /v1/users/{id}, DELETE /v1/users/{id}/connections, /v1/queues, /v1/counters, /v1/streams/{stream}/snapshot, /v1/streams/{stream}/history, POST /v1/streams/{stream}/publish, POST /v1/broadcasters/{broadcaster}/commands/{command}, POST /v1/log, /v1/asyncapi.json, /v1/openapi.json"}}"#
     );
     let wrong = post(&admin.address, "/v1/streams", "application/json", b"{}");
     assert_eq!((wrong.status, wrong.header("allow")), (405, Some("GET, HEAD")));
-    assert_eq!(wrong.json()["error"]["message"], "this page is read with GET");
+    assert_eq!(wrong.json()["error"]["message"], "this path is asked with GET, HEAD");
     let wrong = get(&admin.address, "/v1/streams/ticks/publish");
     assert_eq!((wrong.status, wrong.header("allow")), (405, Some("POST")));
 }

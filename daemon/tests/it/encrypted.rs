@@ -28,6 +28,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(who_does_not_encrypt_is_turned_away_and_disturbs_nobody),
         needs::nothing(server_sent_events_are_encrypted_too),
         needs::nothing(a_thousand_hear_what_was_compressed_once_and_encrypted_for_each),
+        needs::nothing(a_proxy_speaks_before_encryption_begins),
     ]
 }
 
@@ -65,13 +66,21 @@ struct House {
 
 impl House {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(env: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let certificate = certify(folder.path());
         let config = config(folder.path());
-        Self { daemon: Daemon::start_in(folder, &config, &[]), certificate }
+        Self { daemon: Daemon::start_in(folder, &config, env), certificate }
     }
 
     fn dial(&self, trusted: &CertificateDer<'static>) -> Result<Encrypted, rustls::Error> {
+        Self::encrypt(http::connect(&self.daemon.clients), trusted)
+    }
+
+    fn encrypt(mut socket: TcpStream, trusted: &CertificateDer<'static>) -> Result<Encrypted, rustls::Error> {
         let mut roots = RootCertStore::empty();
         roots.add(trusted.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -79,7 +88,6 @@ impl House {
         let config = config.with_root_certificates(roots).with_no_client_auth();
         let name = ServerName::try_from("localhost").unwrap();
         let mut session = ClientConnection::new(Arc::new(config), name)?;
-        let mut socket = http::connect(&self.daemon.clients);
         while session.is_handshaking() {
             session.complete_io(&mut socket).map_err(|error| rustls::Error::General(error.to_string()))?;
         }
@@ -276,4 +284,16 @@ fn a_thousand_hear_what_was_compressed_once_and_encrypted_for_each() {
             assert!(!is_deflated && short["data"] == json!({"n": n}), "what is small is not compressed");
         }
     }
+}
+
+fn a_proxy_speaks_before_encryption_begins() {
+    let house = House::start_with(&[("BROADCASTD_SERVER__PROXY_PROTOCOL", "true")]);
+    let mut socket = http::connect(&house.daemon.clients);
+    socket.write_all(b"PROXY TCP4 203.0.113.7 192.0.2.1 56324 443\r\n").unwrap();
+    let stream = House::encrypt(socket, &house.certificate).unwrap();
+    let mut client = tungstenite::client("wss://localhost/v1/ws", stream).unwrap().0;
+    assert_eq!(hear(&mut client)["data"]["status"], "connected");
+    let shown = http::get(&house.daemon.admin, "/v1/connections").json();
+    assert_eq!(shown["connections"][0]["peer"], "203.0.113.7");
+    assert!(house.dial(&house.certificate).is_err(), "without a head nothing is agreed on");
 }

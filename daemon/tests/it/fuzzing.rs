@@ -24,6 +24,8 @@ mod handshake;
 mod ingest;
 #[path = "../../../fuzz/properties/ingest_socket.rs"]
 mod ingest_socket;
+#[path = "../../../fuzz/properties/proxy_protocol.rs"]
+mod proxy_protocol;
 #[path = "../../../fuzz/properties/token.rs"]
 mod token;
 #[path = "../../../fuzz/properties/topic.rs"]
@@ -35,6 +37,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(handshakes),
         needs::nothing(commands),
         needs::nothing(configurations),
+        needs::nothing(proxy_heads),
         needs::nothing(tokens),
         needs::nothing(topics),
         needs::nothing(abi_inputs),
@@ -63,6 +66,10 @@ fn commands() {
 
 fn configurations() {
     run("config", 5_000, config::check); // each is read, checked and shown whole
+}
+
+fn proxy_heads() {
+    run("proxy_protocol", 50_000, proxy_protocol::check);
 }
 
 fn tokens() {

@@ -12,6 +12,7 @@ use broadcastd::hub::Hub;
 use broadcastd::hub::settings::Settings;
 use broadcastd::identity::Verifier;
 use broadcastd::rate::Rate;
+use broadcastd::server::proxies::Proxies;
 use broadcastd::server::{self, Config, EndpointConfig, Server};
 use broadcastd::shard;
 use broadcastd::shard::encoding::Deflation;
@@ -49,6 +50,7 @@ pub fn config() -> Config {
         ingest: vec![],
         max_connections: 100,
         max_per_ip: 100,
+        proxies: Proxies::default(),
         header_timeout: Duration::from_secs(10),
         cookie: None,
         compression: Compression::On,

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use broadcastd::dialect::Dialect;
+use broadcastd::event::unix_now;
 use broadcastd::identity::Identity;
 use broadcastd::shard::inbox::{Endpoint, Inbound, Inbox, Newcomer};
 use libtest_mimic::Trial;
@@ -15,6 +16,7 @@ use crate::house::{self, House};
 use crate::http::{Answer, ask};
 use crate::needs;
 use crate::process::Daemon;
+use crate::reads;
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -22,6 +24,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(a_thousand_connections_come_page_by_page_each_once),
         needs::nothing(connections_are_found_by_stream_topic_and_user),
         needs::nothing(users_are_counted_across_shards_and_logged_out),
+        needs::nothing(a_user_who_is_logged_out_hears_it),
         needs::nothing(a_shard_that_does_not_answer_is_told),
         needs::nothing(who_is_slow_is_seen),
         needs::nothing(queues_listeners_and_counters_are_shown),
@@ -54,6 +57,7 @@ fn arrive(house: &House, shard: usize, user: Option<&str>, topics: &[&str]) -> U
     let wishes = topics.iter().map(|topic| broadcastd::dialect::Command::Subscribe {
         target: broadcastd::dialect::Target::Topic((*topic).to_owned()),
         since: None,
+        batch: None,
     });
     let identity = user.map(|user| Arc::new(Identity::of_user(user)));
     let newcomer = Newcomer { identity, wishes: wishes.collect(), ..Newcomer::over(ours, endpoint) };
@@ -179,6 +183,26 @@ fn users_are_counted_across_shards_and_logged_out() {
     assert_eq!(delete(&admin.address, "/v1/users/user-1/connections").json(), json!({"closed": 0}));
     assert_eq!(users("/user-1")["connections"], 0);
     assert_eq!(users("/user-10")["connections"], 1, "another user's stay");
+}
+
+fn a_user_who_is_logged_out_hears_it() {
+    let config = "[streams.ticks]\nvisible = true\n[auth]\njwt = { secret = { env = \"SIGNED_WITH\" } }\n";
+    let daemon = Daemon::start_with(config, &[("SIGNED_WITH", reads::SECRET)]);
+    let connect = |user: &str| {
+        let bearer = format!("Bearer {}", reads::token(user, unix_now(), &json!({})));
+        house::connect(&daemon.clients, &[("Authorization", &bearer)]).unwrap()
+    };
+    let (mut first, mut second, mut other) = (connect("user-1"), connect("user-1"), connect("user-10"));
+    assert_eq!(get(&daemon.admin, "/v1/users/user-1")["connections"], 2);
+    assert_eq!(get(&daemon.admin, "/v1/connections?user=user-10")["connections"][0]["user"], "user-10");
+    assert_eq!(delete(&daemon.admin, "/v1/users/user-1/connections").json(), json!({"closed": 2}));
+    for client in [&mut first, &mut second] {
+        assert_eq!(house::hear_close(client), (4001, "logged out".to_owned()));
+    }
+    house::say(&mut other, r#"{"type":"ping"}"#);
+    assert!(house::hear(&mut other).contains("pong"));
+    let line: Value = serde_json::from_str(&daemon.wait_for_log("\"target\":\"audit\"")).unwrap();
+    assert_eq!((&line["act"], &line["whom"]), (&json!("log a user out"), &json!("user-1")));
 }
 
 fn a_shard_that_does_not_answer_is_told() {

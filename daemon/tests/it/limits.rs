@@ -65,7 +65,7 @@ fn still_answers(client: &mut Client) {
 }
 
 /// An address of this machine that is not loopback, where there is one: the one it would send from. Nothing is sent.
-fn outer_address() -> Option<String> {
+pub fn outer_address() -> Option<String> {
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
     socket.connect("198.51.100.1:9").ok()?;
     let address = socket.local_addr().unwrap().ip();

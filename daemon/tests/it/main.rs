@@ -20,7 +20,9 @@ mod client_log;
 mod clients;
 mod closing;
 mod commands;
+mod descriptions;
 mod dialogue;
+mod diary;
 mod documents;
 mod echo;
 mod encrypted;
@@ -44,6 +46,7 @@ mod main_job;
 mod needs;
 mod payloads;
 mod process;
+mod proxies;
 mod publishing;
 mod raw;
 mod reads;
@@ -77,6 +80,8 @@ fn main() -> ExitCode {
         clients::tests(),
         closing::tests(),
         commands::tests(),
+        diary::tests(),
+        descriptions::tests(),
         documents::tests(),
         encrypted::tests(),
         events::tests(),
@@ -97,6 +102,7 @@ fn main() -> ExitCode {
         needs::tests(),
         payloads::tests(),
         process::tests(),
+        proxies::tests(),
         publishing::tests(),
         reads::tests(),
         real_trades::tests(),

@@ -20,9 +20,10 @@ const REQUIRE: &str = "BROADCASTD_TEST_REQUIRE";
 /// Needs that are no programs, such as the libraries of an interpreter or a compiler: a name, and the command that succeeds where it is there.
 /// Every other need is a program that is looked for in `PATH`.
 const LIBRARIES: &[(&str, &str, &[&str])] = &[
+    ("node-asyncapi", "node", &["-e", "require('@asyncapi/parser')"]),
     ("node-ws", "node", &["-e", "require('ws')"]),
-    ("node-typescript", "node", &["-e", "require('typescript')"]),
     ("python3-kosoku", "python3", &["-c", "import kosoku"]),
+    ("python3-openapi", "python3", &["-c", "import openapi_spec_validator"]),
     ("python3-websockets", "python3", &["-c", "import websockets"]),
     ("libasan", "sh", &["-c", "test -e \"$(gcc -print-file-name=libasan.so)\""]),
     // Data that a package of the registry carries; fetched once, then found without a network.

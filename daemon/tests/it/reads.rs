@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use broadcastd::event::{Draft, Flags};
+use broadcastd::event::{Draft, Flags, unix_now};
 use broadcastd::hub::settings::Settings;
 use broadcastd::identity::Auth;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
+use sha2::Digest as _;
 
 use crate::admin::Running;
 use crate::house::{self, House};
@@ -24,6 +25,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(an_endpoint_that_requires_a_token_shows_nothing_without),
         needs::nothing(plain_requests_show_what_the_endpoints_of_the_listener_show),
         needs::nothing(operators_read_private_logs_by_name_only_and_that_is_noted),
+        needs::nothing(a_token_shows_its_own_log_and_what_it_grants_and_no_more),
         needs::nothing(hostile_parameters_are_refused_and_harm_nobody),
         needs::nothing(pages_of_foreign_origins_read_nothing),
         needs::nothing(a_long_list_of_topics_is_cut),
@@ -99,7 +101,7 @@ fn a_stream_and_its_records_and_events_are_read() {
 fn a_history_is_read_page_by_page_while_it_grows() {
     let house = House::start();
     const EVENTS: u64 = 500;
-    let publish = |number: u64| house.publish("ticks", if number % 2 == 0 { "even" } else { "odd" }, "{}");
+    let publish = |number: u64| house.publish("ticks", if number.is_multiple_of(2) { "even" } else { "odd" }, "{}");
     (1..=EVENTS / 2).for_each(publish);
     let (mut since, mut seen, mut published) = ("e1:0".to_owned(), Vec::new(), EVENTS / 2);
     loop {
@@ -258,6 +260,74 @@ fn operators_read_private_logs_by_name_only_and_that_is_noted() {
     assert_eq!((&all["topics"], all.get("topic_names")), (&json!(2), None));
     let refused = http_client(&daemon, "/v1/streams/mail/history?audience=user-1");
     assert_eq!((refused.status, refused.header("www-authenticate")), (401, Some("Bearer")));
+}
+
+/// What tokens are signed with here.
+pub const SECRET: &str = "a secret of tests with forty letters ....";
+
+/// A token of a user that is good for an hour from `from`, with further claims.
+pub fn token(user: &str, from: i64, more: &Value) -> String {
+    let mut claims = json!({"sub": user, "exp": from / 1_000_000_000 + 3600});
+    claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
+    jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap()
+}
+
+fn a_token_shows_its_own_log_and_what_it_grants_and_no_more() {
+    const SERVICE: &str = "token-of-a-program";
+    let sha256: String = sha2::Sha256::digest(SERVICE).iter().map(|byte| format!("{byte:02x}")).collect();
+    let config = format!(
+        "[streams.ticks]\nvisible = true\n[streams.alerts]\nvisible = true\n[streams.mail]\nprivate = true\nvisible = true\n\
+         [auth]\njwt = {{ secret = {{ env = \"SIGNED_WITH\" }} }}\ntokens = [{{ name = \"user-1\", sha256 = \"{sha256}\" }}]\n"
+    );
+    let daemon = Daemon::start_with(&config, &[("SIGNED_WITH", SECRET)]);
+    for user in ["user-1", "user-10", "user"] {
+        let event = json!({"type": "note", "data": {"for": user}, "key": "k", "audience": user});
+        assert_eq!(daemon.publish("mail", &event).status, 202);
+    }
+    for topic in ["ticks:A", "ticks:B"] {
+        assert_eq!(daemon.publish("ticks", &json!({"type": "tick", "topic": topic})).status, 202);
+    }
+    let asked = |token: &str, path: &str| {
+        let bearer = format!("Bearer {token}");
+        ask(&daemon.clients, &format!("GET {path} HTTP/1.1"), &[("Authorization", &bearer)], b"")
+    };
+    let own = token("user-1", unix_now(), &json!({}));
+    let mail = asked(&own, "/v1/streams/mail/history").json();
+    assert_eq!((seqs(&mail), &mail["events"][0]["data"]), (vec![1], &json!({"for": "user-1"})));
+    assert_eq!(asked(&own, "/v1/streams/mail/snapshot").json()["data"], json!({"records": [{"for": "user-1"}]}));
+    assert_eq!(asked(&own, "/v1/streams/mail").json()["history"]["events"], 1, "counts of its own log");
+    for other in ["?audience=user-10", "?user=user-10", "?topic=mail:user-10&audience=user-10"] {
+        assert_eq!(code(&asked(&own, &format!("/v1/streams/mail/history{other}"))), (400, "invalid_params".to_owned()));
+    }
+    assert_eq!(
+        get(&daemon.clients, &format!("/v1/streams/mail/history?token={own}")).json(),
+        mail,
+        "in the query, too"
+    );
+    let some = token("user-2", unix_now(), &json!({"streams": ["ticks:A"]}));
+    assert_eq!(
+        asked(&some, "/v1/streams").json()["streams"][2],
+        json!({"name": "ticks"}),
+        "no figures of what it may not read"
+    );
+    assert_eq!(asked(&some, "/v1/streams/ticks").json()["topic_names"], json!(["ticks:A"]));
+    assert_eq!(seqs(&asked(&some, "/v1/streams/ticks/history?topic=ticks:A").json()), [1]);
+    for path in [
+        "ticks/history",
+        "ticks/history?topic=ticks:*",
+        "ticks/snapshot?topic=ticks:A&topic=ticks:B",
+        "alerts/snapshot",
+    ] {
+        assert_eq!(code(&asked(&some, &format!("/v1/streams/{path}"))), (403, "forbidden".to_owned()), "{path}");
+    }
+    assert_eq!(seqs(&asked(&some, "/v1/streams/mail/history").json()), [] as [u64; 0], "its own log is empty");
+    for path in ["mail", "mail/history", "mail/snapshot"] {
+        let refused = asked(SERVICE, &format!("/v1/streams/{path}"));
+        assert_eq!(code(&refused), (403, "forbidden".to_owned()), "a service of a user's name is not that user");
+    }
+    let late = token("user-1", unix_now() - 7_200_000_000_000, &json!({}));
+    assert_eq!(asked(&late, "/v1/streams/ticks").status, 401, "a token that has ended proves nothing");
 }
 
 fn http_client(daemon: &Daemon, path: &str) -> Answer {

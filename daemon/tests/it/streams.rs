@@ -4,6 +4,8 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use std::collections::BTreeMap;
+
 use broadcastd::dialect::Dialect;
 use broadcastd::event::Draft;
 use broadcastd::hub::settings::{Settings, Source};
@@ -11,6 +13,7 @@ use broadcastd::hub::template::Template;
 use broadcastd::identity::Auth;
 use broadcastd::server::EndpointConfig;
 use broadcastd::shard::inbox::Endpoint;
+use broadcastd_plugin_api::KindSpec;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
@@ -40,13 +43,17 @@ fn endpoint() -> Endpoint {
     Endpoint { aliases, ..dialogue::endpoint(PATH, Dialect::Streams, &["state_machines", "bars", "orders"]) }
 }
 
+fn instances() -> KindSpec {
+    KindSpec { schema: json!({}), collection: Some("instances".to_owned()) }
+}
+
 /// A house with state machines, as their broadcaster declares them.
 fn house(endpoint: Endpoint) -> House {
     let house = House::with(dialogue::serving([endpoint]), shard_config());
     let kinds = ["state_change", "instance_added", "instance_removed"];
-    let collections = kinds.map(|kind| (kind.to_owned(), "instances".to_owned())).into();
+    let kinds = kinds.map(|kind| (kind.to_owned(), instances())).into();
     let template = Template::parse("{session_id}").unwrap();
-    house.hub.declare("state_machines", Settings { template, collections, ..Settings::default() });
+    house.hub.declare("state_machines", Settings { template, kinds, ..Settings::default() });
     house.hub.declare("orders", Settings { private: true, ..Settings::default() });
     house
 }
@@ -164,12 +171,12 @@ fn the_state_is_what_everybody_may_read() {
         told["data"].take()
     };
     assert_eq!(data(), json!({"positions": [], "active_signals": [], "state_machine_state": []}));
-    let collections: std::collections::BTreeMap<_, _> = [("a".to_owned(), "instances".to_owned())].into();
-    let hidden = Settings { visible: false, collections: collections.clone(), ..Settings::default() };
+    let kinds = BTreeMap::from([("a".to_owned(), instances())]);
+    let hidden = Settings { visible: false, kinds: kinds.clone(), ..Settings::default() };
     house.hub.declare("hidden", hidden);
-    house.hub.declare("elsewhere", Settings { collections: collections.clone(), ..Settings::default() });
+    house.hub.declare("elsewhere", Settings { kinds: kinds.clone(), ..Settings::default() });
     house.hub.declare("signals", Settings::default());
-    house.hub.declare("orders", Settings { private: true, collections, ..Settings::default() });
+    house.hub.declare("orders", Settings { private: true, kinds, ..Settings::default() });
     for stream in ["hidden", "elsewhere", "orders", "signals"] {
         let audience = if stream == "orders" { "ann" } else { "" };
         let draft = Draft { kind: "a", key: "1", audience, payload: br#"{"mine":true}"#, ..Draft::default() };

@@ -36,6 +36,10 @@ const UNSAFE_FILES: &[&str] = &[
     "plugin-api/src/entry/host.rs",
     "plugin-api/src/entry/loaded.rs",
 ];
+/// The only file that may register HTTP routes: there each is registered by its description.
+const ROUTES_FILE: &str = "daemon/src/server/routes.rs";
+/// What else makes a route of axum's router.
+const ROUTING: &[&str] = &["nest", "nest_service", "route_service", "routing"];
 /// The modules of the daemon from the top, siblings on one line: a module imports from lines below its own only.
 /// `main` and `lib` stand above all; ARCHITECTURE.md shows the same as a picture.
 const LAYERS: &[&[&str]] = &[
@@ -44,12 +48,13 @@ const LAYERS: &[&[&str]] = &[
     &["cli", "config", "folders", "log"],
     &["admin"],
     &["server"],
+    &["describe"],
     &["plugin", "shard"],
     &["ingest"],
     &["identity"],
     &["hub", "dialect"],
     &["json_schema"],
-    &["event", "metrics", "rate", "systemd", "websocket"],
+    &["event", "metrics", "network", "rate", "systemd", "websocket"],
     &["memory"],
 ];
 
@@ -176,6 +181,26 @@ const RULES: &[Rule] = &[
                 ("daemon/src/hub/stream.rs", "mod tests { use super::super::shard; } pub(crate) struct S;"),
                 ("daemon/src/main.rs", "use broadcastd::app;"),
                 ("daemon/src/lib.rs", "pub mod hub;"),
+            ])
+        },
+    },
+    Rule {
+        name: "routes_are_registered_in_one_place",
+        files: |path| path.starts_with("daemon/src/"),
+        check: syntax::no_routing,
+        bad: || {
+            files(&[
+                ("daemon/src/admin/pages.rs", "use axum::routing::get;"),
+                ("daemon/src/server.rs", "use axum::{Router, routing::post};"),
+                ("daemon/src/server.rs", "fn f() { axum::routing::any(g) }"),
+                ("daemon/src/server.rs", "fn f(r: Router) { r.nest(\"/x\", other) }"),
+                ("daemon/src/server.rs", "fn f(r: Router) { r.route_service(\"/x\", other) }"),
+            ])
+        },
+        good: || {
+            files(&[
+                ("daemon/src/server/routes.rs", "use axum::routing::on;"),
+                ("daemon/src/server.rs", "fn f(r: Router) { r.merge(routes).fallback(g) } // axum::routing"),
             ])
         },
     },

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::value::{Address, Duration};
+use crate::network::Network;
 
 /// Where clients connect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,6 +33,11 @@ pub struct Server {
         "x-rule": "an origin is scheme and host without a path, like \"https://example.com:8443\"; each is named"
     }))]
     pub cors: Vec<String>,
+    /// Proxies that are believed who their clients are (X-Forwarded-For), by address or network. Default: none.
+    pub trusted_proxies: Vec<Network>,
+    /// Whether every TCP connection begins with the PROXY protocol; of `trusted_proxies` only, if there are any. Default:
+    /// false.
+    pub proxy_protocol: bool,
     /// What TCP listeners encrypt with. Default: nothing, they are in clear.
     pub tls: Option<Tls>,
     /// How long clients may take to leave when the daemon stops, up to 1h; default 10s.
@@ -192,6 +198,8 @@ impl Default for Server {
             listen: vec![loopback(8080), loopback(8000)],
             origins: Vec::new(),
             cors: Vec::new(),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             tls: None,
             drain: Duration::from_secs(10),
             shards: 0,

@@ -71,7 +71,7 @@ fn read(text: &str, revision: Revision) -> Result<Request, Mistake> {
     let target =
         Target::Params { stream: stream.to_owned(), params: params.ok_or(INVALID)?, spelled: Some(payload.to_owned()) };
     let command = match operation {
-        SUBSCRIBE => Command::Subscribe { target, since: None },
+        SUBSCRIBE => Command::Subscribe { target, since: None, batch: None },
         _ => Command::Unsubscribe(target),
     };
     Ok(Request { id: None, command })

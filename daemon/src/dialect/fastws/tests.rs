@@ -14,7 +14,7 @@ const BOTH: [Revision; 2] = [Revision::A, Revision::C];
 
 fn target(text: &str, revision: Revision) -> Target {
     match parse(text, revision).remove(0).unwrap().command {
-        Command::Subscribe { target, since: None } | Command::Unsubscribe(target) => target,
+        Command::Subscribe { target, since: None, batch: None } | Command::Unsubscribe(target) => target,
         other => panic!("{other:?}"),
     }
 }

@@ -1,12 +1,13 @@
 //! Native text to requests. Whatever cannot be read is answered by an error with a code, never by closing.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::dialect::{Code, Command, Refusal, Request, RequestId, Target};
+use crate::dialect::{BATCH_MS_RULE, Code, Command, Refusal, Request, RequestId, Target, batch_interval};
 use crate::event::Position;
 
 /// The longest `id` of a request in bytes: it is echoed, so it must stay small.
@@ -49,6 +50,7 @@ struct Wire<'a> {
     #[serde(borrow)]
     params: Option<&'a RawValue>,
     since: Option<Value>,
+    batch_ms: Option<Value>,
     #[serde(borrow)]
     id: Option<&'a RawValue>,
     token: Option<Value>,
@@ -84,7 +86,11 @@ fn read_command(wire: &Wire<'_>, whole: &RawValue) -> Result<Command, Mistake> {
         None => return Err((Code::InvalidMessage, format!("the message has no \"type\"; valid types: {TYPES}"))),
     };
     match kind {
-        "subscribe" => Ok(Command::Subscribe { target: read_target(wire)?, since: read_since(wire.since.as_ref())? }),
+        "subscribe" => Ok(Command::Subscribe {
+            target: read_target(wire)?,
+            since: read_since(wire.since.as_ref())?,
+            batch: read_batch(wire.batch_ms.as_ref())?,
+        }),
         "unsubscribe" => Ok(Command::Unsubscribe(read_target(wire)?)),
         "snapshot" => Ok(Command::Snapshot(read_target(wire)?)),
         "streams" => Ok(Command::Streams),
@@ -180,6 +186,12 @@ fn read_since(since: Option<&Value>) -> Result<Option<Position>, Mistake> {
     }
 }
 
+fn read_batch(batch_ms: Option<&Value>) -> Result<Option<Duration>, Mistake> {
+    let Some(batch_ms) = batch_ms.filter(|batch_ms| !batch_ms.is_null()) else { return Ok(None) };
+    let interval = batch_ms.as_u64().and_then(batch_interval);
+    interval.map(Some).ok_or_else(|| (Code::InvalidMessage, BATCH_MS_RULE.to_owned()))
+}
+
 fn read_id(id: Option<&RawValue>) -> Result<RequestId, Refusal> {
     let Some(id) = id.filter(|id| id.get() != "null") else { return Ok(None) };
     let is_scalar = id.get().starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit());
@@ -210,7 +222,8 @@ mod tests {
         let text = r#"{"type":"subscribe","stream":"bars","params":{"symbol":"AAPL","n":[1,"2"]},"since":{"epoch":"k","seq":41},"id":"3"}"#;
         let request = only(text).unwrap();
         assert_eq!(request.id.unwrap().get(), "\"3\"");
-        let Command::Subscribe { target: Target::Params { stream, params, .. }, since } = request.command else {
+        let Command::Subscribe { target: Target::Params { stream, params, .. }, since, batch: None } = request.command
+        else {
             panic!()
         };
         assert_eq!(
@@ -276,6 +289,19 @@ mod tests {
         assert!(refused(r#"{"type":"jump"}"#).starts_with("unknown_type: unknown type \"jump\"; valid types: auth"));
         assert!(only(&format!(r#"{{"type":"ping","id":"{}"}}"#, "x".repeat(126))).is_ok());
         assert!(only(&format!(r#"{{"type":"ping","id":"{}"}}"#, "x".repeat(127))).is_err());
+    }
+
+    #[test]
+    fn events_are_gathered_for_a_while_that_has_bounds() {
+        let wish = |batch_ms: &str| format!(r#"{{"type":"subscribe","topic":"bars","batch_ms":{batch_ms}}}"#);
+        for (batch_ms, meant) in [("null", None), ("1", Some(1)), ("10000", Some(10_000))] {
+            let Command::Subscribe { batch, .. } = only(&wish(batch_ms)).unwrap().command else { panic!() };
+            assert_eq!(batch, meant.map(Duration::from_millis));
+        }
+        for batch_ms in ["0", "10001", "-1", "0.5", "50.0", "\"50\"", "true", "[50]", "18446744073709551616"] {
+            let rule = "invalid_message: \"batch_ms\" must be a whole number of milliseconds from 1 to 10000";
+            assert_eq!(refused(&wish(batch_ms)), rule, "{batch_ms}");
+        }
     }
 
     #[test]

@@ -22,6 +22,19 @@ pub fn event(event: &Event) -> Vec<u8> {
     out.end()
 }
 
+/// Events of one stream, the last of them `newest`, in one message that is stamped as that is.
+pub fn batch(newest: &Event, messages: &[&[u8]]) -> Vec<u8> {
+    let size = messages.iter().map(|message| message.len() + 1).sum();
+    let mut out = Message::begin("batch", &newest.stream, None, size);
+    out.bytes(b"{\"messages\":[");
+    for (index, message) in messages.iter().enumerate() {
+        out.bytes(if index == 0 { b"" } else { b"," });
+        out.bytes(message);
+    }
+    out.bytes(b"]}");
+    out.end_with(newest.unix_ns, &None)
+}
+
 pub fn reply(reply: &Reply<'_>, unix_ns: i64) -> Vec<u8> {
     match reply {
         Reply::Connected { client_id, heartbeat, streams, user } => {

@@ -25,7 +25,9 @@ fn read_command(fields: &Fields<'_>, served: &[String]) -> Result<Command, Refus
         None => return Err(invalid("Message must contain 'type' field")),
     };
     match kind.as_str() {
-        "subscribe" => Ok(Command::Subscribe { target: read_target("Subscribe", fields, served)?, since: None }),
+        "subscribe" => {
+            Ok(Command::Subscribe { target: read_target("Subscribe", fields, served)?, since: None, batch: None })
+        }
         "unsubscribe" => Ok(Command::Unsubscribe(read_target("Unsubscribe", fields, served)?)),
         "ping" => Ok(Command::Ping),
         "auth" => match value(fields, "token") {

@@ -43,7 +43,7 @@ impl Shown for Records<'_> {
 fn a_connection_begins_with_what_the_stream_says_to_all() {
     let opening = Dialect::Spc.opening(&["alerts".to_owned()]);
     assert!(
-        matches!(&opening[..], [Command::Subscribe { target: Target::Root(stream), since: None }] if stream == "alerts")
+        matches!(&opening[..], [Command::Subscribe { target: Target::Root(stream), since: None, batch: None }] if stream == "alerts")
     );
 }
 

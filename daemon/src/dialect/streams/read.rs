@@ -30,7 +30,7 @@ fn read_command(fields: &Fields<'_>) -> Result<Command, Refusal> {
     let kind = text(fields, "type", usize::MAX)?.filter(|kind| !kind.is_empty());
     let kind = kind.ok_or_else(|| invalid("Message must have 'type' field"))?;
     match kind.as_str() {
-        "subscribe" => Ok(Command::Subscribe { target: read_target(fields)?, since: None }),
+        "subscribe" => Ok(Command::Subscribe { target: read_target(fields)?, since: None, batch: None }),
         // The client names the stream alone, and means all that it has of it.
         "unsubscribe" => Ok(Command::Unsubscribe(Target::Held(read_stream(fields)?))),
         "heartbeat" => Ok(Command::Ping),

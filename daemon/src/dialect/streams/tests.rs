@@ -78,7 +78,7 @@ fn a_subscription_names_a_stream_and_what_it_is_about() {
     let text = r#"{"type":"subscribe","stream":"state_machines","params":{"session_id":"exec_1","n":[1,"2",true],"no":null,"none":"","odd":{"x":1},"mixed":["a",{}]},"timestamp":"now","id":"req_1"}"#;
     let request = only(text).unwrap();
     assert_eq!(request.id.unwrap().get(), "\"req_1\"");
-    let Command::Subscribe { target, since: None } = request.command else { panic!() };
+    let Command::Subscribe { target, since: None, batch: None } = request.command else { panic!() };
     assert_eq!((target.stream(), target.session_id()), ("state_machines", Some("exec_1")));
     assert!(target.spelled().unwrap().get().starts_with(r#"{"session_id":"exec_1","n":[1,"#));
     let Target::Params { params, .. } = target else { panic!() };

@@ -171,7 +171,7 @@ fn what_a_client_says_is_ignored_and_what_its_connection_is_for_is_not_refused_i
 fn a_connection_is_the_subscription_to_each_stream() {
     let opening = Dialect::User.opening(&["user".to_owned(), "alerts".to_owned()]);
     let targets: Vec<String> = opening.iter().map(|command| format!("{command:?}")).collect();
-    let whole = |stream: &str| format!("Subscribe {{ target: Topic(\"{stream}\"), since: None }}");
+    let whole = |stream: &str| format!("Subscribe {{ target: Topic(\"{stream}\"), since: None, batch: None }}");
     assert_eq!(targets, [whole("user"), whole("alerts")]);
 }
 

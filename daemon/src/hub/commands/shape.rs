@@ -25,6 +25,11 @@ impl Shape {
         Ok(Self { schema: schema.clone(), compiled: Arc::new(Compiled::new(&without_widths(schema), "")?) })
     }
 
+    /// As the plugin declares it.
+    pub fn schema(&self) -> &Value {
+        &self.schema
+    }
+
     /// Whether a payload is as it must be; an empty one stands for `null`.
     pub fn check(&self, payload: &[u8]) -> Result<(), Failure> {
         let text = if payload.is_empty() { b"null".as_slice() } else { payload };

@@ -17,7 +17,7 @@ use crate::hub::settings::Source;
 pub enum Reader {
     /// Only what clients may see at this moment.
     Client,
-    /// Every log of every stream.
+    /// Every log of every stream; to subscribe to, what is no user's own.
     Operator,
 }
 
@@ -145,7 +145,7 @@ impl Inner {
     /// Reads a log as it is now. An audience that has none yet has nothing to show, and gets none by being asked for.
     fn read<R>(&mut self, sight: &Sight<'_>, stream: &Stream, read: impl FnOnce(&Log) -> R) -> Result<R, Refused> {
         let is_open = match sight.reader {
-            Reader::Client => self.is_open(sight.audience),
+            Reader::Client => self.is_open(sight.audience, sight.reader),
             Reader::Operator => self.source != Source::Removed,
         };
         if !is_open {
@@ -159,5 +159,81 @@ impl Inner {
             }
             None => Ok(read(&Log::new(stream.name.clone(), sight.audience.into(), &stream.common))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Draft;
+    use crate::hub::Hub;
+    use crate::hub::settings::Settings;
+    use crate::hub::signal::Signal;
+
+    const CLIENT: Sight<'static> = Sight { reader: Reader::Client, audience: "" };
+    const OPERATOR: Sight<'static> = Sight { reader: Reader::Operator, audience: "" };
+
+    fn stream(settings: Settings, events: usize) -> Arc<Stream> {
+        let stream = Hub::new("e1").declare("ticks", settings);
+        (0..events).for_each(|_| _ = stream.publish(&draft(""), None).unwrap());
+        stream
+    }
+
+    fn draft(audience: &str) -> Draft<'_> {
+        Draft { kind: "t", audience, payload: b"0123456789", ..Draft::default() }
+    }
+
+    /// The numbers of a page and whether there are more.
+    fn page(stream: &Stream, since: u64, events: usize, bytes: usize) -> (Vec<u64>, bool) {
+        let since = Position { epoch: "e1".into(), seq: since };
+        let found = stream.page(&CLIENT, &[Pattern::whole("ticks")], Some(&since), Share { events, bytes });
+        let found = found.unwrap();
+        (found.events.iter().map(|event| event.seq).collect(), found.more)
+    }
+
+    #[test]
+    fn a_page_is_bounded_in_events_and_bytes_and_never_empty_while_there_are_more() {
+        let stream = stream(Settings::default(), 5);
+        assert_eq!(page(&stream, 0, 5, 1000), (vec![1, 2, 3, 4, 5], false));
+        assert_eq!(page(&stream, 0, 4, 1000), (vec![1, 2, 3, 4], true));
+        assert_eq!(page(&stream, 0, 5, 50), (vec![1, 2, 3, 4, 5], false));
+        assert_eq!(page(&stream, 0, 5, 49), (vec![1, 2, 3, 4], true));
+        assert_eq!(page(&stream, 3, 5, 1), (vec![4], true));
+        assert_eq!(page(&stream, 5, 5, 1), (vec![], false));
+    }
+
+    #[test]
+    fn clients_read_what_is_open_to_them_at_this_moment() {
+        let everything = [Pattern::whole("ticks")];
+        let hidden = stream(Settings { visible: false, ..Settings::default() }, 1);
+        assert_eq!(hidden.show(&CLIENT, &everything).err(), Some(Refused::Removed));
+        assert!(hidden.show(&OPERATOR, &everything).is_ok());
+        let private = stream(Settings { private: true, ..Settings::default() }, 1);
+        let share = Share { events: 1, bytes: 1 };
+        assert_eq!(private.page(&CLIENT, &everything, None, share).err(), Some(Unreachable::Closed));
+        assert_eq!(private.topics(&CLIENT).err(), Some(Refused::Removed));
+        assert_eq!(private.outline(&CLIENT).err(), Some(Refused::Removed));
+        private.set_source(Source::Removed);
+        assert_eq!(private.outline(&OPERATOR).err(), Some(Refused::Removed));
+    }
+
+    #[test]
+    fn asking_for_a_log_makes_none() {
+        let private = stream(Settings { private: true, ..Settings::default() }, 0);
+        private.publish(&draft("u1"), None).unwrap();
+        let events = |audience: &str| private.outline(&Sight { audience, ..CLIENT }).unwrap().history_events;
+        assert_eq!((events("u1"), events("u"), events("u10")), (1, 0, 0));
+        let logs = private.lock().logs.len();
+        assert_eq!(logs, 2, "nobody's, and that of u1");
+    }
+
+    #[test]
+    fn listeners_are_told_by_name_with_what_waits_and_what_is_not_saved() {
+        let stream = stream(Settings::default(), 0);
+        let listener = stream.listen(Arc::new(Signal::of("counter")), None);
+        (0..4).for_each(|_| _ = stream.publish(&draft(""), None).unwrap());
+        stream.read_inputs(listener, 3);
+        stream.saved_inputs(listener, 1);
+        assert_eq!(stream.listeners(), [Standing { name: "counter".into(), waiting: 1, unsaved: 3 }]);
     }
 }

@@ -9,7 +9,7 @@ fn numbers(batch: &Batch) -> Vec<u64> {
 }
 
 fn shown(stream: &Stream) -> String {
-    let wish = Wish { patterns: &[pattern("bars")], audience: "", since: None };
+    let wish = Wish { patterns: &[pattern("bars")], audience: "", reader: Reader::Client, since: None };
     let Answer::Snapshot(snapshot) = stream.answer(&wish).unwrap().answer else { panic!() };
     String::from_utf8(snapshot.collections().concat_records()).unwrap()
 }

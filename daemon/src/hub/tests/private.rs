@@ -125,7 +125,7 @@ impl World {
 
     fn wish<'a>(&self, who: usize, since: Option<&'a Position>) -> Wish<'a> {
         static WHOLE: std::sync::LazyLock<[Pattern; 1]> = std::sync::LazyLock::new(|| [pattern("bars")]);
-        Wish { patterns: &*WHOLE, audience: AUDIENCES[who], since }
+        Wish { patterns: &*WHOLE, audience: AUDIENCES[who], reader: Reader::Client, since }
     }
 
     /// Everybody who is subscribed has heard all of its own since then, and nothing else.

@@ -361,7 +361,7 @@ fn demand_is_told_at_once_and_its_end_after_the_linger() {
     house.build("shy", &[]);
     house.reload(&[wanted("a", "shy", "demand")]).unwrap();
     let pattern = [Pattern::parse("a:B").unwrap()];
-    let wish = Wish { patterns: &pattern, audience: "", since: None };
+    let wish = Wish { patterns: &pattern, audience: "", reader: Reader::Client, since: None };
     house.stream("a").subscribe(&wish, &(Arc::new(Deaf) as Arc<dyn crate::hub::targets::Outlet>)).unwrap();
     until("it was told", || house.said("a", "demand").len() == 1);
     house.stream("a").unsubscribe("", &pattern, 1);

@@ -151,7 +151,7 @@ fn publishers_and_a_shard(room_for: usize) {
         }
     }
     assert_eq!(seen, (1..=PUBLISHERS * EVENTS_OF_EACH).collect::<Vec<u64>>(), "each once and in order");
-    assert_eq!(queue.queued_bytes(), 0);
+    assert_eq!(queue.queued_bytes(), 0, "nothing waits any more");
     queue.offer(room_for * WEIGHT, Shared::new(event(0))).expect("all room is there again");
 }
 

@@ -4,7 +4,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
-use super::{EMPTY_WORDS, FILE_LINES, FUNCTION_LINES, PARAMETERS, UNSAFE_FILES};
+use super::{EMPTY_WORDS, FILE_LINES, FUNCTION_LINES, PARAMETERS, ROUTES_FILE, ROUTING, UNSAFE_FILES};
 
 pub fn file_length(_: &str, source: &str) -> Vec<String> {
     match lines(source) {
@@ -79,6 +79,22 @@ pub fn no_unsafe(path: &str, source: &str) -> Vec<String> {
             let line = tree.span().start().line;
             complaints.push(format!(
                 "{line}: no `unsafe` here; the files that may are UNSAFE_FILES in daemon/tests/it/tidy.rs"
+            ));
+        }
+    });
+    complaints
+}
+
+pub fn no_routing(path: &str, source: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    if path == ROUTES_FILE {
+        return complaints;
+    }
+    each_pair(tokens(source), &mut |_, tree| {
+        if matches!(tree, TokenTree::Ident(ident) if ROUTING.iter().any(|word| ident == word)) {
+            let line = tree.span().start().line;
+            complaints.push(format!(
+                "{line}: register routes with `Routes::serve` and describe them in daemon/src/server/routes/table.rs"
             ));
         }
     });

@@ -14,7 +14,7 @@ use crate::websocket::frame::Opcode;
 /// A wish and how it was worded.
 pub struct Wish {
     pub line: usize,
-    /// The JSON fields that name the patterns.
+    /// The JSON fields that name the patterns, and perhaps for how long events are gathered.
     pub fields: String,
     /// The patterns, in order.
     pub patterns: Vec<String>,
@@ -140,6 +140,15 @@ impl Client {
             "response" => self.response(lines, said),
             "error" => self.refused(lines, said),
             "full_update" => self.views[line_of(lines, said)].full_update(&lines[line_of(lines, said)], said),
+            "batch" => {
+                let messages = said.messages();
+                assert!(!messages.is_empty() && said.seq.is_none() && said.topic.is_none(), "{said:?}");
+                for event in messages {
+                    assert!(event.stream == said.stream && event.seq.is_some(), "{event:?} in a batch");
+                    tell(|| format!("    {}", event.short()));
+                    self.take(lines, &event);
+                }
+            }
             _ => self.views[line_of(lines, said)].event(&lines[line_of(lines, said)], said),
         }
     }

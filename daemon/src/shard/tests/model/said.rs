@@ -70,6 +70,17 @@ impl<'a> Said<'a> {
         serde_json::from_str(self.data.get()).unwrap()
     }
 
+    /// What a batch holds.
+    pub fn messages(&self) -> Vec<Said<'a>> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Messages<'a> {
+            #[serde(borrow)]
+            messages: Vec<Said<'a>>,
+        }
+        serde_json::from_str::<Messages<'a>>(self.data.get()).unwrap().messages
+    }
+
     /// The epoch of a reply.
     pub fn epoch(&self) -> Option<&'a str> {
         self.data().epoch

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use broadcastd_plugin_api::KindSpec;
 use fastrand::Rng;
 
 use super::super::super::encoding::Deflation;
@@ -290,7 +291,12 @@ impl World {
             _ => (r#""stream":"NAME""#, &[":*:1"]),
         };
         let patterns = parts.iter().map(|part| format!("{name}{part}")).collect();
-        Wish { line, fields: fields.replace("NAME", name), patterns }
+        let mut fields = fields.replace("NAME", name);
+        if self.rng.u32(..3) == 0 {
+            let batch_ms = self.rng.choice(&[1, 50, 300, 1500]).unwrap();
+            fields += &format!(r#","batch_ms":{batch_ms}"#); // a mere unknown field where nothing is subscribed to
+        }
+        Wish { line, fields, patterns }
     }
 
     fn connect(&mut self, name: usize, views: Vec<View>) -> Client {
@@ -372,9 +378,13 @@ fn settings(rng: &mut Rng) -> Settings {
         template: Template::parse("{symbol}:{resolution=1}").unwrap(),
         lag: if rng.u32(..4) == 0 { Lag::Disconnect } else { Lag::Resync },
         limits: Limits { history, max_topics, max_records },
-        collections: collections.map(|(kind, collection)| (kind.to_string(), collection.to_string())).collect(),
+        kinds: collections.map(|(kind, collection)| (kind.to_string(), collected(collection))).collect(),
         ..Settings::default()
     }
+}
+
+fn collected(collection: &str) -> KindSpec {
+    KindSpec { schema: true.into(), collection: Some(collection.to_owned()) }
 }
 
 fn config(rng: &mut Rng) -> Config {

@@ -1,0 +1,45 @@
+//! What is told of broadcasters while it happens, each change in order, to whoever runs the supervisor.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::broadcaster::Phase;
+
+/// Something happened to a broadcaster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    Changed(State),
+    /// The configuration no longer names it.
+    Gone(String),
+}
+
+/// How a broadcaster is, in the words of its status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct State {
+    pub name: String,
+    pub state: Phase,
+    pub restarts: u64,
+    /// Failures that the daemon saw.
+    pub errors: u64,
+    pub last_error: Option<String>,
+    /// Why the plugin says that something is wrong, although it works.
+    pub degraded: Option<String>,
+}
+
+impl State {
+    /// Of one that has no instance.
+    pub fn disabled(name: &str) -> Self {
+        let (restarts, errors) = (0, 0);
+        Self { name: name.to_owned(), state: Phase::Stopped, restarts, errors, last_error: None, degraded: None }
+    }
+}
+
+/// Takes the news. It is called while the broadcaster is locked, so that the order is that of the changes: it asks
+/// nothing about broadcasters.
+pub type Tell = Arc<dyn Fn(News) + Send + Sync>;
+
+/// For when nobody wants to know.
+pub fn nobody() -> Tell {
+    Arc::new(drop)
+}

@@ -1,0 +1,264 @@
+//! Every HTTP route of the daemon, with what it is for and what it answers.
+
+use super::bodies::{
+    command_result, connections, event, events, history, list, log_lines, object, outcome, outcome_or_refusal, paged,
+    readiness, streams, told, update,
+};
+use crate::describe::openapi::Content::{Json, Refusal, Text};
+use crate::describe::openapi::{Answer, Body, Method, Route};
+
+/// All of them, whichever listener they are on.
+pub static TABLE: [&Route; 28] = [
+    &METRICS,
+    &HEALTH,
+    &READY,
+    &BROADCASTERS,
+    &BROADCASTER,
+    &COMMAND,
+    &STREAMS,
+    &STREAM,
+    &LOGS_STREAM,
+    &SNAPSHOT,
+    &LOGS_SNAPSHOT,
+    &HISTORY,
+    &LOGS_HISTORY,
+    &SUBSCRIBERS,
+    &LISTENERS,
+    &PUBLISH,
+    &CONNECTIONS,
+    &CONNECTION,
+    &CLOSE,
+    &USERS,
+    &USER,
+    &LOGOUT,
+    &QUEUES,
+    &COUNTERS,
+    &LOG,
+    &STATE,
+    &ASYNCAPI,
+    &OPENAPI,
+];
+
+pub static METRICS: Route =
+    page("/metrics", "Metrics in the text format of Prometheus.", &[Answer(200, "The metrics.", Text)]);
+pub static HEALTH: Route = page("/healthz", "Whether the process answers.", &[Answer(200, "`ok`.", Text)]);
+pub static READY: Route = page(
+    "/readyz",
+    "Whether clients can be served, and what is wrong.",
+    &[Answer(200, "They can.", Json(readiness)), Answer(503, "It is starting or draining.", Json(readiness))],
+);
+pub static BROADCASTERS: Route =
+    page("/v1/broadcasters", "How every broadcaster is.", &[Answer(200, "A list.", Json(list)), DENIED]);
+pub static BROADCASTER: Route = page(
+    "/v1/broadcasters/{name}",
+    "How one broadcaster is.",
+    &[
+        Answer(200, "Its state, counts, settings and metrics.", Json(object)),
+        DENIED,
+        Answer(404, "There is none of this name: `unknown_broadcaster`.", Refusal),
+    ],
+);
+pub static COMMAND: Route = Route {
+    method: Method::Post,
+    path: "/v1/broadcasters/{broadcaster}/commands/{command}",
+    summary: "Asks a broadcaster to do something, and waits for what comes of it.",
+    query: &[],
+    body: Some(Body(&[("application/json", object)])),
+    answers: &[
+        Answer(200, "It is done.", Json(command_result)),
+        DENIED,
+        Answer(403, "The permission is missing, or the broadcaster does not allow it: `forbidden`.", Refusal),
+        Answer(404, "`unknown_broadcaster`, `unknown_command`, or what the payload names: `not_found`.", Refusal),
+        Answer(408, "The payload did not arrive in time: `timeout`.", Refusal),
+        Answer(409, "It is at odds with how things are: `conflict`.", Refusal),
+        Answer(413, "The payload is too large: `message_too_large`.", Refusal),
+        Answer(415, "The content type is another: `unsupported_media_type`.", Refusal),
+        Answer(422, "The payload is not what the command's schema wants: `invalid_params`.", Refusal),
+        Answer(500, "The broadcaster could not do it: `command_failed`; or the answer was lost: `internal`.", Refusal),
+        Answer(503, "Come back after `Retry-After` seconds: `rate_limited`, or `unavailable`.", Refusal),
+        Answer(504, "No answer in time, and it may still be done: `deadline`.", Refusal),
+    ],
+};
+pub static STREAMS: Route = page(
+    "/v1/streams",
+    "The streams that the caller may read: counts and bounds, no payloads.",
+    &[Answer(200, "`streams`.", Json(streams)), WRONG, DENIED],
+);
+pub static STREAM: Route = reads("/v1/streams/{stream}", "Counts, bounds and topics of a stream.", &[], ONE);
+pub static LOGS_STREAM: Route = reads(STREAM.path, "Counts, bounds and topics of a stream.", &[AUDIENCE], ONE);
+pub static SNAPSHOT: Route =
+    reads("/v1/streams/{stream}/snapshot", "The records of some topics of a stream, now.", &[TOPIC], RECORDS);
+pub static LOGS_SNAPSHOT: Route =
+    reads(SNAPSHOT.path, "The records of some topics of a log, now.", &[TOPIC, AUDIENCE], RECORDS);
+pub static HISTORY: Route = reads(
+    "/v1/streams/{stream}/history",
+    "The kept events of some topics of a stream, page by page.",
+    &[TOPIC, SINCE, LIMIT],
+    EVENTS,
+);
+pub static LOGS_HISTORY: Route = reads(
+    HISTORY.path,
+    "The kept events of some topics of a log, page by page.",
+    &[TOPIC, SINCE, LIMIT, AUDIENCE],
+    EVENTS,
+);
+pub static SUBSCRIBERS: Route = reads(
+    "/v1/streams/{stream}/subscribers",
+    "How many subscriptions each pattern of a stream has.",
+    &[AFTER, LIMIT],
+    &[Answer(200, "`topics`, a page of them.", Json(paged)), WRONG, DENIED, UNKNOWN],
+);
+pub static LISTENERS: Route = page(
+    "/v1/streams/{stream}/listeners",
+    "Which broadcasters listen to a stream, and how far each is behind.",
+    &[Answer(200, "`listeners`.", Json(object)), WRONG, DENIED, UNKNOWN],
+);
+pub static PUBLISH: Route = Route {
+    method: Method::Post,
+    path: "/v1/streams/{stream}/publish",
+    summary: "Publishes events to a declared stream; each is accepted or rejected alone.",
+    query: &[],
+    body: Some(Body(&[("application/json", events), ("application/x-ndjson", event)])),
+    answers: &[
+        Answer(202, "All were accepted.", Json(outcome)),
+        Answer(207, "Some were accepted.", Json(outcome)),
+        Answer(400, "The body could not be read: `unreadable_body`.", Json(outcome_or_refusal)),
+        DENIED,
+        Answer(403, "All was `forbidden`, or the stream belongs to a broadcaster.", Json(outcome_or_refusal)),
+        UNKNOWN,
+        Answer(408, "The body did not arrive in time: `timeout`.", Json(outcome_or_refusal)),
+        Answer(413, "The body is too large: `payload_too_large`; or has too many events: `too_many_events`.", Refusal),
+        Answer(415, "The content type is neither of the two: `unsupported_media_type`.", Refusal),
+        Answer(422, "None was accepted, or the body is not JSON: `invalid_json`.", Json(outcome_or_refusal)),
+        Answer(429, "None was accepted, for want of room; come back after `Retry-After` seconds.", Json(outcome)),
+    ],
+};
+pub static CONNECTIONS: Route = reads(
+    "/v1/connections",
+    "Who is connected.",
+    &[
+        ("stream", "Only who is subscribed to something of this stream."),
+        ("topic", "Only who is subscribed to this topic or pattern."),
+        ("user", "Only connections of this user."),
+        AFTER,
+        LIMIT,
+    ],
+    &[Answer(200, "`connections`, a page of them.", Json(connections)), WRONG, DENIED, NOBODY, SILENT],
+);
+pub static CONNECTION: Route = page(
+    "/v1/connections/{id}",
+    "One connection, with all that it is subscribed to.",
+    &[Answer(200, "The connection.", Json(object)), WRONG, DENIED, NOBODY, SILENT],
+);
+pub static CLOSE: Route =
+    ends(CONNECTION.path, "Closes a connection.", &[Answer(200, "`closed`: 1.", Json(object)), DENIED, NOBODY, SILENT]);
+pub static USERS: Route = reads(
+    "/v1/users",
+    "Which users are connected, and how often.",
+    &[AFTER, LIMIT],
+    &[Answer(200, "`users`, a page of them.", Json(paged)), WRONG, DENIED, SILENT],
+);
+pub static USER: Route = page(
+    "/v1/users/{id}",
+    "How often a user is connected.",
+    &[Answer(200, "`user` and `connections`.", Json(object)), WRONG, DENIED, SILENT],
+);
+pub static LOGOUT: Route = ends(
+    "/v1/users/{id}/connections",
+    "Ends all connections of a user, who is told.",
+    &[Answer(200, "How many: `closed`.", Json(object)), DENIED, SILENT],
+);
+pub static QUEUES: Route = page(
+    "/v1/queues",
+    "What waits for each shard and each broadcaster that listens.",
+    &[Answer(200, "`shards`, `inputs` and `memory`.", Json(object)), WRONG, DENIED],
+);
+pub static COUNTERS: Route = page(
+    "/v1/counters",
+    "What was counted since the start, over all labels.",
+    &[Answer(200, "Each count by its name.", Json(object)), WRONG, DENIED],
+);
+pub static STATE: Route = page(
+    "/api/state/snapshot",
+    "What clients of the `streams` dialect fetch when they have connected: what everybody may read of its streams.",
+    &[
+        Answer(200, "The state.", Json(object)),
+        DENIED,
+        Answer(404, "No endpoint here speaks that dialect: `unknown_path`.", Refusal),
+    ],
+);
+pub static LOG: Route = Route {
+    method: Method::Post,
+    path: "/v1/log",
+    summary: "Takes a client's warnings and errors into the daemon's log.",
+    query: &[],
+    body: Some(Body(&[("application/json", log_lines)])),
+    answers: &[
+        Answer(202, "How many lines were kept, and how many were below a warning.", Json(told)),
+        Answer(400, "The body is not as it must be: `invalid_log`; or could not be read: `unreadable_body`.", Refusal),
+        DENIED,
+        Answer(408, "The body did not arrive in time: `timeout`.", Refusal),
+        Answer(413, "The body is too large: `payload_too_large`.", Refusal),
+        Answer(429, "Too many lines; come back after `Retry-After` seconds: `rate_limited`.", Refusal),
+    ],
+};
+pub static ASYNCAPI: Route = page(
+    "/v1/asyncapi.json",
+    "The streams that the caller may read and their messages, as an AsyncAPI 3.0 document.",
+    &[Answer(200, "The document.", Json(object)), DENIED],
+);
+pub static OPENAPI: Route = page(
+    "/v1/openapi.json",
+    "The routes of this listener, as an OpenAPI 3.1 document.",
+    &[Answer(200, "This document.", Json(object)), DENIED],
+);
+
+const TOPIC: Parameter = ("topic", "A topic or pattern of the stream; may come several times, missing is all of it.");
+const AUDIENCE: Parameter = ("audience", "Of a private stream: the user whose log is meant.");
+const SINCE: Parameter = ("since", "Events behind this position, `EPOCH:SEQ`; missing is from the oldest.");
+const LIMIT: Parameter = ("limit", "How many a page has, 100 unless it is given, 1000 at most.");
+const AFTER: Parameter = ("after", "What comes behind this one: `next` of the page before.");
+
+const WRONG: Answer = Answer(400, "A parameter is unknown or wrong: `invalid_params`.", Refusal);
+const DENIED: Answer = Answer(401, "A token is needed: `authentication_required`.", Refusal);
+const FORBIDDEN: Answer = Answer(403, "The caller may not read this: `forbidden`.", Refusal);
+const UNKNOWN: Answer = Answer(404, "There is none of this name: `unknown_stream`.", Refusal);
+const NOBODY: Answer = Answer(404, "There is none of this name: `unknown_connection`.", Refusal);
+const SILENT: Answer = Answer(503, "A shard did not answer in time; ask again: `shard_silent`.", Refusal);
+
+const ONE: &[Answer] =
+    &[Answer(200, "Position, source, counts and history.", Json(object)), WRONG, DENIED, FORBIDDEN, UNKNOWN];
+const RECORDS: &[Answer] =
+    &[Answer(200, "The message `full_update`.", Json(update)), WRONG, DENIED, FORBIDDEN, UNKNOWN];
+const EVENTS: &[Answer] = &[
+    Answer(200, "The events as messages, and `since` for the next page.", Json(history)),
+    WRONG,
+    DENIED,
+    FORBIDDEN,
+    UNKNOWN,
+    Answer(409, "`since` is of the future: `future_position`.", Refusal),
+    Answer(410, "What is behind `since` is gone: `history_gone`, `other_epoch`; take a snapshot.", Refusal),
+];
+
+/// A name behind the `?`, and what it means.
+type Parameter = (&'static str, &'static str);
+
+/// Something to read.
+const fn page(path: &'static str, summary: &'static str, answers: &'static [Answer]) -> Route {
+    reads(path, summary, &[], answers)
+}
+
+/// Something to read a part of.
+const fn reads(
+    path: &'static str,
+    summary: &'static str,
+    query: &'static [Parameter],
+    answers: &'static [Answer],
+) -> Route {
+    Route { method: Method::Get, path, summary, query, body: None, answers }
+}
+
+/// Something to put an end to.
+const fn ends(path: &'static str, summary: &'static str, answers: &'static [Answer]) -> Route {
+    Route { method: Method::Delete, path, summary, query: &[], body: None, answers }
+}
