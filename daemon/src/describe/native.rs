@@ -255,11 +255,12 @@ pub enum Response {
     },
     /// The streams that the client may subscribe to.
     Streams { streams: Vec<String> },
-    /// The published event is in the log, at this position.
+    /// The published event is in the log: with the message's `seq` the epoch is its position. In a private stream there is
+    /// none to tell.
     Accepted {
         #[serde(default)]
-        #[schemars(with = "Position")]
-        position: Option<Position>,
+        #[schemars(with = "String")]
+        epoch: Option<String>,
     },
     /// The command was carried out.
     Ok {

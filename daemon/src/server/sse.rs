@@ -88,20 +88,4 @@ mod tests {
             assert!(ask(&format!("topic=bars&batch_ms={wrong}")).is_err(), "{wrong}");
         }
     }
-
-    #[test]
-    fn the_topics_of_a_stream_are_one_subscription() {
-        let uri = "/v1/sse?topic=bars:A&topic=alerts&topic=bars:B:*";
-        let request = Request::builder().uri(uri).header(LAST_EVENT_ID, "bars=e:41").body(Body::empty()).unwrap();
-        let [Command::Subscribe { target: bars, since, .. }, Command::Subscribe { target: alerts, since: None, .. }] =
-            &wishes(&request).unwrap()[..]
-        else {
-            panic!("two streams, two subscriptions")
-        };
-        assert!(
-            matches!(bars, Target::Topics { stream, topics } if stream == "bars" && topics[..] == ["bars:A", "bars:B:*"])
-        );
-        assert_eq!(since.as_ref().map(|position| position.seq), Some(41));
-        assert!(matches!(alerts, Target::Topic(topic) if topic == "alerts"));
-    }
 }
