@@ -12,9 +12,9 @@ use broadcastd::dialect::Dialect;
 use broadcastd::event::Draft;
 use broadcastd::hub::Hub;
 use broadcastd::hub::settings::Settings;
+use broadcastd::rate::Rate;
 use broadcastd::shard::encoding::Deflation;
 use broadcastd::shard::inbox::{Endpoint, Inbound, Newcomer};
-use broadcastd::rate::Rate;
 use broadcastd::shard::{Config, Handle};
 use broadcastd_bench::wire;
 
