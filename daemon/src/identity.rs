@@ -124,6 +124,11 @@ impl Identity {
         }
     }
 
+    /// Whether there is anything that it may publish to.
+    pub fn may_publish_at_all(&self) -> bool {
+        self.is_operator() || !self.grants.publishes.is_empty()
+    }
+
     /// Whether it may publish to this topic, which is full and canonical.
     pub fn may_publish(&self, topic: &str) -> bool {
         self.is_operator() || self.grants.publishes.iter().any(|granted| granted.matches_topic(topic))

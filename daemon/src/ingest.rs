@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::value::RawValue;
 
 use self::read::{Fields, Incoming, Mistake};
-use crate::event::Position;
+use crate::event::{Position, unix_now};
 use crate::hub::Hub;
 use crate::hub::payloads::Verdict;
 use crate::hub::settings::Source;
@@ -146,6 +146,10 @@ impl Publisher {
     /// Whether the event may be published. The one place for a token's rights, and for its rate.
     fn check(&self, stream: &Stream, event: &Incoming<'_>) -> Result<(), Rejection> {
         let Self::Known(identity) = self else { return Ok(()) };
+        // A request of lines may last longer than the token that it began with.
+        if identity.expires_unix_ns().is_some_and(|end| end <= unix_now()) {
+            return Err(Rejection::new(Code::Forbidden, "your token has expired"));
+        }
         let is_allowed = match event.topic() {
             "" => identity.may_publish(stream.name()),
             part => identity.may_publish(&format!("{}:{part}", stream.name())),

@@ -6,6 +6,8 @@ use axum::http::StatusCode;
 use super::answer::Denied;
 use crate::dialect::{BATCH_MS_RULE, Command, Target, batch_interval, sse};
 
+/// Streams of one request: each costs an answer at once, more than a page hears and few enough to be answered in one turn.
+const MAX_STREAMS: usize = 100;
 /// The header by which a browser's EventSource says the last `id:` that it saw.
 const LAST_EVENT_ID: &str = "last-event-id";
 
@@ -24,6 +26,9 @@ pub fn wishes(request: &Request) -> Result<Vec<Command>, Denied> {
     };
     let topics = pairs.into_iter().filter(|(name, _)| name == "topic").map(|(_, topic)| topic);
     let targets = by_stream(topics);
+    if targets.len() > MAX_STREAMS {
+        return Err(refuse("these are topics of more than 100 streams; hear them by several connections"));
+    }
     if targets.is_empty() {
         return Err(refuse("say what to hear: ?topic=bars:AAPL:1, as often as there are topics or patterns"));
     }

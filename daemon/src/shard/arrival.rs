@@ -53,7 +53,8 @@ impl<B: Backend> Shard<B> {
 
     fn greet(&mut self, token: usize, heartbeat: Duration) {
         let client_id = self.client_id(self.connections[token].number);
-        let streams = self.visible_streams(token);
+        let must_say_who = self.connections[token].standing.must_say_who();
+        let streams = if must_say_who { Vec::new() } else { self.visible_streams(token) };
         let connection = &mut self.connections[token];
         let identity = connection.standing.identity().cloned();
         let user = identity.as_ref().map(|identity| &**identity.user());

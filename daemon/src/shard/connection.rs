@@ -30,6 +30,8 @@ use crate::websocket::frame::{self, Decoder, Input, Violation};
 
 /// How long a client may take to answer a close frame, or to take what waits before ours, before the socket is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Requests that may wait: more than one read brings that is not compressed.
+const MAX_WAITING: usize = 16_384;
 /// How often a client of server-sent events hears something although there is nothing to say.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
 /// The start of a subscription that gets nothing until a fresh snapshot has been sent.
@@ -203,6 +205,9 @@ impl Connection {
                 Ok(Some(_)) if !is_open => {}
                 Ok(Some(Input::Text(text))) => {
                     self.waiting.extend(self.endpoint.dialect.parse(text, &self.endpoint.streams));
+                    if self.waiting.len() > MAX_WAITING {
+                        return self.close(close::POLICY, "far too many requests at once", now);
+                    }
                 }
                 Ok(Some(Input::Binary(_))) => self.waiting.push_back(Err(binary_refused())),
                 Ok(Some(Input::Ping(payload))) => self.outbox.pong(frame::pong(payload)),

@@ -106,8 +106,10 @@ impl Tls {
     fn open(&mut self, mut received: &[u8], clear: &mut Vec<u8>) -> Result<(), rustls::Error> {
         while !received.is_empty() {
             // Reading from memory fails only when what was decrypted before has not been taken, which is done below.
-            if self.session.read_tls(&mut received).is_err() {
-                return Err(rustls::Error::General("more was received than a session holds".to_owned()));
+            match self.session.read_tls(&mut received) {
+                Ok(0) => return Ok(()), // the peer has said that nothing follows: what does is nobody's
+                Ok(_) => {}
+                Err(_) => return Err(rustls::Error::General("more was received than a session holds".to_owned())),
             }
             let outcome = self.session.process_new_packets();
             // An error after some data leaves the data; nothing more to read is the end of what there is.

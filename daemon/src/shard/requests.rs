@@ -36,7 +36,7 @@ impl<B: Backend> Shard<B> {
                 let Some(request) = connection.waiting.pop_front() else { break };
                 // What a token may publish has a rate of its own.
                 let is_published = matches!(&request, Ok(Request { command: Command::Publish(_), .. }));
-                let is_known = connection.standing.identity().is_some();
+                let is_known = connection.standing.identity().is_some_and(|identity| identity.may_publish_at_all());
                 let admitted = match is_published && is_known {
                     true => Ok(()),
                     false => connection.pace.admit(self.config.rate, self.now),
@@ -132,6 +132,7 @@ impl<B: Backend> Shard<B> {
             self.read_histories();
         }
         self.resync(token);
+        self.say_replaced(token);
     }
 
     fn subscribe(

@@ -153,9 +153,14 @@ impl<B: Backend> Shard<B> {
     /// Tells the clients that asked for it about what newer events have replaced while they waited.
     pub(super) fn tell_replaced(&mut self, token: usize) {
         let connection = &mut self.connections[token];
-        if !connection.is_open() || !connection.outbox.has_replaced() || !connection.may_be_told(self.now) {
-            return;
+        if connection.is_open() && connection.outbox.has_replaced() && connection.may_be_told(self.now) {
+            self.say_replaced(token);
         }
+    }
+
+    /// The same now, before an answer after which the client may no longer know what it is about.
+    pub(super) fn say_replaced(&mut self, token: usize) {
+        let connection = &mut self.connections[token];
         for (stream, loss) in connection.outbox.take_replaced() {
             metrics::lagged(&stream, "latest");
             connection.say(&Reply::Lagged { stream: &stream, loss: &loss });

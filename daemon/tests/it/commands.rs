@@ -126,7 +126,7 @@ fn what_is_no_command_is_told_what_would_be_one() {
     let line = format!("POST {} HTTP/1.1", path("poke"));
     assert_eq!(http::ask(&daemon.admin, &line, &foreign, b"null").status, 403, "a web page gives no commands");
     let elsewhere = http::post(&daemon.clients, &path("poke"), JSON, b"null");
-    assert_eq!(elsewhere.status, 404, "nor does anybody on the clients' listeners");
+    assert_eq!(elsewhere.status, 401, "nor does anybody on the clients' listeners without a token");
 }
 
 fn one_that_is_in_flight_when_the_broadcaster_ends_is_unavailable() {
@@ -192,6 +192,7 @@ fn the_log_has_a_line_for_each_and_nothing_of_what_was_said() {
     command(&daemon, "fail", &json!({"kind": "se-cret"}));
     command(&daemon, "fail", &json!({"secret": "se-cret"}));
     command(&daemon, "nope", &json!("se-cret"));
+    daemon.wait_for_log("\"unknown_command\"");
     let log = daemon.log_text();
     assert!(!log.contains("se-cret"), "{log}");
     let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();

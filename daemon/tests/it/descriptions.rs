@@ -138,7 +138,9 @@ fn private_streams_are_described_to_operators_only() {
 
 /// The other half, that nothing is served which is not in the table, is a house rule: `routes_are_registered_in_one_place`.
 fn what_is_served_is_described_and_what_is_described_is_served() {
-    let daemon = Daemon::start(CONFIG);
+    let pages =
+        "[[server.endpoints]]\npath = \"/v1/ws\"\n[[server.endpoints]]\npath = \"/ws\"\ndialect = \"streams\"\n";
+    let daemon = Daemon::start(&format!("{CONFIG}{pages}"));
     let mut described = BTreeSet::new();
     for address in [&daemon.admin, &daemon.clients] {
         for (method, path, operation) in operations(&document(address, "openapi")) {

@@ -27,6 +27,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(a_certificate_that_is_none_is_refused_or_left_alone),
         needs::nothing(who_does_not_encrypt_is_turned_away_and_disturbs_nobody),
         needs::nothing(server_sent_events_are_encrypted_too),
+        needs::nothing(who_takes_leave_and_goes_on_holds_up_nobody),
         needs::nothing(a_thousand_hear_what_was_compressed_once_and_encrypted_for_each),
         needs::nothing(a_proxy_speaks_before_encryption_begins),
     ]
@@ -199,6 +200,25 @@ fn who_does_not_encrypt_is_turned_away_and_disturbs_nobody() {
     until("they are counted", || house.daemon.metric(refused) == Some(3.0));
     house.publish(&json!({"n": 1}));
     assert_eq!(hear(&mut client)["data"]["n"], 1);
+}
+
+fn who_takes_leave_and_goes_on_holds_up_nobody() {
+    let house = House::start();
+    let mut client = house.subscriber();
+    let mut gone: Vec<_> = (0..8).map(|_| house.connect()).collect();
+    for leaving in &mut gone {
+        let stream = leaving.get_mut();
+        stream.conn.send_close_notify();
+        stream.flush().unwrap();
+        stream.sock.write_all(&[0x17, 3, 3, 0, 1, 0]).unwrap(); // what would be another record
+    }
+    for n in 0..3 {
+        house.publish(&json!({"n": n}));
+        assert_eq!(hear(&mut client)["data"]["n"], n);
+        let mut newcomer = house.subscriber();
+        house.publish(&json!({"n": n}));
+        assert_eq!((&hear(&mut newcomer)["data"]["n"], &hear(&mut client)["data"]["n"]), (&json!(n), &json!(n)));
+    }
 }
 
 fn server_sent_events_are_encrypted_too() {

@@ -39,9 +39,11 @@ const SCENARIO: &str = include_str!("foreign/scenario.js");
 const MAX_MESSAGE: usize = 131_072;
 const CONFIG: &str = "[hub]\nmax_message = \"128KiB\"\n[streams.ticks]\nvisible = true\n";
 
-/// What every client tells. A close without a code is answered with 1000.
+/// What every client tells of the beginning, and then. A close without a code is answered with 1000.
+const OPEN_BY_PROGRAMS: &[&str] = &[r#"open "broadcastd.v1" "permessage-deflate" connected"#];
+const OPEN_BY_BROWSERS: &[&str] =
+    &[r#"open "broadcastd.v1" "permessage-deflate; server_no_context_takeover; client_no_context_takeover" connected"#];
 const SEEN: &[&str] = &[
-    r#"open "broadcastd.v1" "" connected"#,
     "sent 0: invalid_json -",
     "sent 125: pong n125",
     "sent 126: pong n126",
@@ -174,7 +176,7 @@ fn ws_sees_what_it_should() {
     let script = format!("{SCENARIO}run(require('ws'), process.argv[1], process.argv[2]);");
     let url = format!("ws://{}/v1/ws", daemon.clients);
     let _node = run(Command::new("node").args(["-e", &script, &url, &clerk.address]));
-    assert_eq!(clerk.transcript(&daemon), [SEEN, SEEN_BY_PROGRAMS, SEEN_LAST].concat());
+    assert_eq!(clerk.transcript(&daemon), [OPEN_BY_PROGRAMS, SEEN, SEEN_BY_PROGRAMS, SEEN_LAST].concat());
 }
 
 fn chromium_sees_what_it_should() {
@@ -189,7 +191,7 @@ fn chromium_sees_what_it_should() {
         .args(["--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"])
         .arg(format!("--user-data-dir={}", profile.path().display()))
         .arg(&clerk.address));
-    assert_eq!(clerk.transcript(&daemon), [SEEN, SEEN_LAST].concat());
+    assert_eq!(clerk.transcript(&daemon), [OPEN_BY_BROWSERS, SEEN, SEEN_LAST].concat());
 }
 
 fn tungstenite_sees_what_it_should() {
@@ -228,7 +230,7 @@ fn tungstenite_sees_what_it_should() {
     told.push(format!("no text: {}", end(bad)));
     daemon.signal("TERM");
     told.push(format!("shut down: {}", without_pause(&end(client))));
-    let seen = [&SEEN[1..], SEEN_BY_PROGRAMS, &SEEN_LAST[1..2]].concat(); // all but what is about reporting
+    let seen = [SEEN, SEEN_BY_PROGRAMS, &SEEN_LAST[1..2]].concat(); // all but what is about reporting
     assert_eq!(told, seen);
 }
 

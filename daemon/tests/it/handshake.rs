@@ -74,7 +74,7 @@ fn lines() -> Vec<Row> {
             .says("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
             .lacks(EXTENSIONS)
             .lacks(PROTOCOL),
-        Row::line("GET /v1/ws?token=a%20b HTTP/1.1", 101),
+        Row::line("GET /v1/ws?token=a%20b HTTP/1.1", 401),
         Row::line("GET http://localhost/v1/ws HTTP/1.1", 101),
         Row::line("GET ws://localhost/v1/ws?x HTTP/1.1", 101),
         Row::line("GET /v1/ws/ HTTP/1.1", 404),

@@ -181,7 +181,7 @@ fn unknown_paths_are_told_the_valid_ones() {
             (unknown.status, unknown.body.as_str()),
             (
                 404,
-                r#"{"error":{"code":"unknown_path","message":"nothing is at /ws; valid paths: /v1/ws (native), /v1/streams, /v1/streams/{stream}, /v1/streams/{stream}/snapshot, /v1/streams/{stream}/history, POST /v1/streams/{stream}/publish, POST /v1/broadcasters/{broadcaster}/commands/{command}, POST /v1/log, /v1/asyncapi.json, /v1/openapi.json"}}"#
+                r#"{"error":{"code":"unknown_path","message":"nothing is at /ws; valid paths: /v1/ws (native), /v1/streams, /v1/streams/{stream}, /v1/streams/{stream}/snapshot, /v1/streams/{stream}/history, POST /v1/streams/{stream}/publish, POST /v1/broadcasters/{broadcaster}/commands/{command}, /api/state/snapshot, POST /v1/log, /v1/asyncapi.json, /v1/openapi.json"}}"#
             )
         );
     }
@@ -440,7 +440,7 @@ fn an_endpoint_may_belong_to_one_listener() {
     let refused = house::connect(&addresses[0], &[]).err().unwrap();
     assert_eq!(
         refused.json()["error"]["message"],
-        "nothing is at /v1/ws; valid paths: /v1/streams, /v1/streams/{stream}, /v1/streams/{stream}/snapshot, /v1/streams/{stream}/history, POST /v1/streams/{stream}/publish, POST /v1/broadcasters/{broadcaster}/commands/{command}, POST /v1/log, /v1/asyncapi.json, /v1/openapi.json"
+        "nothing is at /v1/ws; valid paths: /v1/streams, /v1/streams/{stream}, /v1/streams/{stream}/snapshot, /v1/streams/{stream}/history, POST /v1/streams/{stream}/publish, POST /v1/broadcasters/{broadcaster}/commands/{command}, /api/state/snapshot, POST /v1/log, /v1/asyncapi.json, /v1/openapi.json"
     );
 }
 

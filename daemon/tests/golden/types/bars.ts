@@ -152,8 +152,11 @@ export type ResponseData =
       topics?: string[];
     }
   | /** The streams that the client may subscribe to. */ { status: "streams"; streams: string[] }
-  | /** The published event is in the log, at this position. */
-    { status: "accepted"; position?: Position }
+  | /**
+     * The published event is in the log: with the message's `seq` the epoch is its position. In a private stream there is
+     * none to tell.
+     */
+    { status: "accepted"; epoch?: string }
   | /** The command was carried out. */
     {
       status: "ok";
@@ -213,6 +216,7 @@ export type ErrorCode =
   | "not_subscribed"
   | "rate_limited"
   | "too_many_subscriptions"
+  | "command_failed"
   | "internal";
 
 export interface Event<Kind extends string, Stream extends string, Data> extends Message<Kind, Stream, Data> {
