@@ -26,6 +26,11 @@ impl Refusal {
         Self { code, message: message.into(), stream: None, valid: Vec::new(), retry: None, id: None }
     }
 
+    /// No dialect has a word for a binary message.
+    pub fn binary() -> Self {
+        Self::new(Code::InvalidMessage, "binary messages are not understood; send JSON as text")
+    }
+
     /// The same, about a stream.
     pub fn about(self, stream: &str) -> Self {
         Self { stream: Some(stream.to_owned()), ..self }

@@ -20,7 +20,7 @@ use super::places::Places;
 use super::poll::Interest;
 use super::rate::Pace;
 use super::standing::Standing;
-use crate::dialect::{Code, Dialect, Loss, Refusal, Reply, Request, Said, Voice, sse};
+use crate::dialect::{Dialect, Loss, Refusal, Reply, Request, Said, Voice, sse};
 use crate::event::{Event, LogId, Position, unix_now};
 use crate::memory::Memory;
 use crate::metrics;
@@ -209,7 +209,7 @@ impl Connection {
                         return self.close(close::POLICY, "far too many requests at once", now);
                     }
                 }
-                Ok(Some(Input::Binary(_))) => self.waiting.push_back(Err(binary_refused())),
+                Ok(Some(Input::Binary(_))) => self.waiting.push_back(Err(Refusal::binary())),
                 Ok(Some(Input::Ping(payload))) => self.outbox.pong(frame::pong(payload)),
                 Ok(Some(Input::Pong(_))) => {}
                 Err(violation) => return self.fail(violation, now),
@@ -393,11 +393,6 @@ impl Connection {
         self.close(violation.code, violation.reason, now);
         self.stage = Stage::Failing(now + CLOSE_TIMEOUT);
     }
-}
-
-fn binary_refused() -> Refusal {
-    let message = "binary messages are not understood; send JSON as text".to_owned();
-    Refusal::new(Code::InvalidMessage, message)
 }
 
 #[cfg(test)]
