@@ -106,7 +106,8 @@ impl App {
         let verifier = trust.verifier().clone();
         let shards = start_shards(&config, &hub, &verifier)?;
         let deadlines = Deadlines::start(hub.clone()).map_err(|error| no_thread(&error))?;
-        let diary = Diary::start(&hub, around.metrics.clone()).map_err(|error| no_thread(&error))?;
+        let kept = parts::own_stream(&config.hub);
+        let diary = Diary::start(&hub, kept, around.metrics.clone()).map_err(|error| no_thread(&error))?;
         let supervised =
             plugin::Config { tell: diary.tell(), ..supervisor_config(&config, &around.source.env, &folders) };
         let supervisor = Arc::new(Supervisor::new(hub.clone(), supervised));
