@@ -25,8 +25,10 @@ fn value() -> impl Strategy<Value = &'static str> {
 }
 
 fn renames() -> impl Strategy<Value = BTreeMap<String, String>> {
-    prop::collection::btree_map(name(), name(), 0..6)
-        .prop_map(|pairs| pairs.into_iter().filter(|(from, to)| from != to).collect())
+    prop::collection::btree_map(name(), name(), 0..6).prop_map(|pairs| {
+        let sources: HashSet<String> = pairs.keys().cloned().collect();
+        pairs.into_iter().filter(|(_, to)| !sources.contains(to)).collect()
+    })
 }
 
 /// What a payload says, by its names, in order.

@@ -166,6 +166,11 @@ mod tests {
             (json!({"kinds": {"A": {"latest": true}}}), "/kinds/A", "`latest` needs"),
             (json!({"rename": {"A": {}}}), "/rename/A", "no such kind is known"),
             (json!({"rename": {"PNL_UPDATE": {"a": ""}}}), "/rename/PNL_UPDATE/a", "a name has at least one letter"),
+            (
+                json!({"rename": {"PNL_UPDATE": {"a": "b", "b": "c"}}}),
+                "/rename/PNL_UPDATE/a",
+                "its new name is renamed",
+            ),
             (json!({"rename": {"PNL_UPDATE": {"a~": "a~"}}}), "/rename/PNL_UPDATE/a~0", "that is its name"),
         ];
         for (settings, pointer, why) in rows {
