@@ -17,19 +17,22 @@ pub struct Counters {
 
 impl Counters {
     pub fn new() -> Self {
-        describe_counter!("inputs_ignored_total", "Inputs that went to nobody, by the reason.");
-        describe_counter!("keyless_total", "Events whose payload does not name what it is about; told, but not kept.");
-        describe_counter!("input_gaps_total", "Times that inputs were gone before they were read.");
-        describe_counter!("publish_errors_total", "Events that the daemon refused for good.");
-        describe_counter!("records_gone_total", "Records that had to make room, by the reason that it was those.");
-        let ignored = |reason: &'static str| counter!("inputs_ignored_total", "reason" => reason);
-        let gone = |reason: &'static str| counter!("records_gone_total", "reason" => reason);
+        describe_counter!("user_inputs_ignored_total", "Inputs that went to nobody, by the reason.");
+        describe_counter!(
+            "user_events_keyless_total",
+            "Events whose payload does not name what it is about; told, but not kept."
+        );
+        describe_counter!("user_input_gaps_total", "Times that inputs were gone before they were read.");
+        describe_counter!("user_publish_errors_total", "Events that the daemon refused for good.");
+        describe_counter!("user_records_gone_total", "Records that had to make room, by the reason that it was those.");
+        let ignored = |reason: &'static str| counter!("user_inputs_ignored_total", "reason" => reason);
+        let gone = |reason: &'static str| counter!("user_records_gone_total", "reason" => reason);
         Self {
             unknown: ignored("unknown_kind"),
             malformed: ignored("malformed"),
-            keyless: counter!("keyless_total"),
-            gaps: counter!("input_gaps_total"),
-            errors: counter!("publish_errors_total"),
+            keyless: counter!("user_events_keyless_total"),
+            gaps: counter!("user_input_gaps_total"),
+            errors: counter!("user_publish_errors_total"),
             done: gone("done"),
             oldest: gone("oldest"),
             oldest_of_all: gone("oldest_of_all"),
@@ -48,6 +51,6 @@ impl Counters {
 
 /// The events of a kind that were published.
 pub fn told(kind: &str) -> Counter {
-    describe_counter!("events_total", "Events that were published, by kind.");
-    counter!("events_total", "kind" => kind.to_owned())
+    describe_counter!("user_events_total", "Events that were published, by kind.");
+    counter!("user_events_total", "kind" => kind.to_owned())
 }

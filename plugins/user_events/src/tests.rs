@@ -88,7 +88,7 @@ fn each_kind_has_its_topic_key_and_way() {
         assert_eq!(event.payload, payload);
         assert_eq!(event.flags, if latest { Flags::LATEST } else { Flags::NONE }, "{kind}");
         assert_eq!(event.cause.unwrap().ordinal, 0);
-        assert_eq!(counted(&users, "events_total", &json!({"kind": kind})), 1.0);
+        assert_eq!(counted(&users, "user_events_total", &json!({"kind": kind})), 1.0);
     }
 }
 
@@ -129,7 +129,7 @@ fn further_kinds_have_the_rule_of_the_settings_and_others_go_to_nobody() {
             ("TRADE_UPDATE", "", Flags::NONE)
         ]
     );
-    let ignored = counted(&users, "inputs_ignored_total", &json!({"reason": "unknown_kind"}));
+    let ignored = counted(&users, "user_inputs_ignored_total", &json!({"reason": "unknown_kind"}));
     assert_eq!(ignored, 2.0 * (MAX_NAMED + 1) as f64);
     let told = users.logs().iter().filter(|line| line.message.contains("go to nobody")).count();
     assert_eq!(told, MAX_NAMED, "each once, and not without end");
@@ -162,12 +162,12 @@ fn an_event_that_names_nothing_is_told_and_not_kept() {
         let [event] = users.published().try_into().unwrap();
         assert_eq!((&*event.key, event.payload), ("", odd));
     }
-    assert_eq!(counted(&users, "keyless_total", &json!({})), 4.0);
+    assert_eq!(counted(&users, "user_events_keyless_total", &json!({})), 4.0);
     assert!(users.records().unwrap().is_empty());
     let broken = Input { payload: b"[1]".to_vec(), ..Input::new("user_events", "PNL_UPDATE", &json!({})) };
     users.input(&broken).unwrap();
     assert!(users.published().is_empty());
-    assert_eq!(counted(&users, "inputs_ignored_total", &json!({"reason": "malformed"})), 1.0);
+    assert_eq!(counted(&users, "user_inputs_ignored_total", &json!({"reason": "malformed"})), 1.0);
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn finished_chains_and_signals_do_not_pile_up() {
         .collect();
     assert!(chains.contains(&1_000_000), "what is not done stays while others are");
     assert!(chains.contains(&(3 * MAX_OF_A_KIND - 1)) && chains.len() > MAX_OF_A_KIND - DONE_AT_ONCE);
-    let done = counted(&users, "records_gone_total", &json!({"reason": "done"}));
+    let done = counted(&users, "user_records_gone_total", &json!({"reason": "done"}));
     assert!(done > 0.0 && done % DONE_AT_ONCE as f64 == 0.0);
 }
 
@@ -243,7 +243,7 @@ fn what_is_not_done_goes_only_where_nothing_is() {
     assert_eq!((&*gone.key, &*gone.audience, gone.payload), ("c0", "a", json!({})));
     assert!(gone.flags.has(Flags::RECORD_ONLY), "no client is told something that did not happen");
     assert_eq!(gone.cause.unwrap().ordinal, 1);
-    assert_eq!(counted(&users, "records_gone_total", &json!({"reason": "oldest"})), 1.0);
+    assert_eq!(counted(&users, "user_records_gone_total", &json!({"reason": "oldest"})), 1.0);
 }
 
 #[test]
@@ -364,6 +364,6 @@ fn the_log_tells_kinds_and_neither_users_nor_payloads() {
 fn a_gap_is_counted_and_told() {
     let mut users = users(json!({}));
     users.gap("user_events", 3, 5).unwrap();
-    assert_eq!(counted(&users, "input_gaps_total", &json!({})), 1.0);
+    assert_eq!(counted(&users, "user_input_gaps_total", &json!({})), 1.0);
     assert!(users.logs()[0].message.contains("are gone"));
 }

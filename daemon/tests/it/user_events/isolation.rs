@@ -1,7 +1,5 @@
 //! Nobody hears what is another's: not by any door, wish, position or page, and whatever becomes of others.
 
-use std::thread;
-
 use serde_json::{Value, json};
 use tungstenite::Message;
 
@@ -157,7 +155,9 @@ pub fn nobody_reaches_what_is_anothers() {
             let bearer = user.map(|user| format!("Bearer {}", token_of(user)));
             let headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("Authorization", &**bearer)).collect();
             said.push(ask(&daemon.clients, &format!("GET {path} HTTP/1.1"), &headers, b"").body);
-            said.push(get(&daemon.admin, path).body);
+            if !path.contains("audience=") {
+                said.push(get(&daemon.admin, path).body); // operators name the user, and that is noted
+            }
         }
     }
     assert!(said.iter().any(|text| text.contains("authentication_required")), "who has no name is told so");
@@ -273,24 +273,22 @@ pub fn each_user_has_a_history_of_their_own() {
     assert!(recovered == false && !said.join("").contains("8675309"), "a log of its own begins empty: {said:?}");
 }
 
-/// Events for the slow user, each of this many bytes: many times what the sockets and an outbox take.
-const FLOOD: usize = 400;
-const PAYLOAD: usize = 64 << 10;
+/// Bytes of each event for the slow user: few of them fill the sockets and an outbox.
+const PAYLOAD: usize = 256 << 10;
 
 pub fn a_slow_user_delays_nobody() {
     let daemon = start(&shipped(TRUST));
     let mut slow = page_of(&daemon, "zaphod-1");
     let mut fast = page_of(&daemon, "zaphod-10");
     let pad = json!({"eventType": "STEP", "pad": "x".repeat(PAYLOAD)});
-    thread::scope(|scope| {
-        scope.spawn(|| (0..FLOOD).for_each(|_| tell(&daemon, "zaphod-1", "LIFECYCLE_EVENT", &pad)));
-        for n in 0..FLOOD {
-            tell(&daemon, "zaphod-10", "LIFECYCLE_EVENT", &life_cycle("zaphod-10", n));
-            assert_eq!(heard(&mut fast)["data"]["n"], n, "it comes while the other one does not read");
-        }
-    });
-    let lagged = "broadcastd_lagged_total{stream=\"user\",policy=\"disconnect\"}";
-    house::until("the slow one is given up", || daemon.metric(lagged) == Some(1.0));
+    let lagged = || daemon.metric("broadcastd_lagged_total{stream=\"user\",policy=\"disconnect\"}") == Some(1.0);
+    let mut told = 0;
+    while !lagged() {
+        tell(&daemon, "zaphod-1", "LIFECYCLE_EVENT", &pad);
+        tell(&daemon, "zaphod-10", "LIFECYCLE_EVENT", &life_cycle("zaphod-10", told));
+        assert_eq!(heard(&mut fast)["data"]["n"], told, "it comes while the other one does not read");
+        told += 1;
+    }
     let mut events = 0;
     let code = loop {
         match slow.read().unwrap() {
@@ -299,8 +297,8 @@ pub fn a_slow_user_delays_nobody() {
             _ => {}
         }
     };
-    assert!(code == 1013 && events < FLOOD, "{code} after {events}");
+    assert!(code == 1013 && events < told, "{code} after {events} of {told}");
     tell(&daemon, "zaphod-1", "LIFECYCLE_EVENT", &life_cycle("zaphod-1", 1));
-    tell(&daemon, "zaphod-10", "LIFECYCLE_EVENT", &life_cycle("zaphod-10", FLOOD));
-    assert_eq!(heard(&mut fast)["data"]["n"], FLOOD);
+    tell(&daemon, "zaphod-10", "LIFECYCLE_EVENT", &life_cycle("zaphod-10", told));
+    assert_eq!(heard(&mut fast)["data"]["n"], told);
 }

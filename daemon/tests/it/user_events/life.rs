@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -64,8 +64,8 @@ pub fn records_outlive_a_failure_a_reload_and_a_restart() {
 
     // What it has no room for waits up to a bound; then it fails, and starts again from what it has saved.
     house::until("everything is saved", || {
-        let listeners = daemon.get("/v1/streams/user_events").json()["listeners"].take();
-        listeners[0]["unsaved"] == 0
+        let listening = daemon.get("/v1/streams/user_events/listeners").json();
+        listening["listeners"][0]["unsaved"] == 0
     });
     daemon.reload(|| daemon.configure(&format!("{config}{STUCK}")));
     let skip = daemon.log_lines();
@@ -107,34 +107,46 @@ fn shows(daemon: &Daemon, after: &str) {
 }
 
 const RELOADS: usize = 10;
+const TOLD: &str = "broadcastd_plugin_user_events_total{broadcaster=\"user\",kind=\"LIFECYCLE_EVENT\"}";
 const PUBLISHERS: usize = 4;
 
 pub fn whoever_publishes_while_it_reloads_or_drains_is_answered() {
     let config = shipped(TRUST);
     let daemon = start(&config);
     let mut page = page_of(&daemon, "zaphod-1");
-    let (is_over, accepted) = (AtomicBool::new(false), AtomicUsize::new(0));
-    thread::scope(|scope| {
-        scope.spawn(|| {
+    let is_over = AtomicBool::new(false);
+    let (published, told) = thread::scope(|scope| {
+        let publisher = scope.spawn(|| {
+            let mut n = 0;
             while !is_over.load(Relaxed) {
-                tell(&daemon, "zaphod-1", "LIFECYCLE_EVENT", &life_cycle("zaphod-1", accepted.fetch_add(1, Relaxed)));
+                tell(&daemon, "zaphod-1", "LIFECYCLE_EVENT", &life_cycle("zaphod-1", n));
+                n += 1;
             }
+            tell(&daemon, "zaphod-1", "LIFECYCLE_EVENT", &life_cycle("the end", n));
+            n
+        });
+        let reader = scope.spawn(|| {
+            for n in 0.. {
+                let event = heard(&mut page)["data"].take();
+                assert_eq!(event["n"], n, "each once, in order, on the same connection");
+                if event["of"] == "the end" {
+                    return n;
+                }
+            }
+            unreachable!("numbers do not end")
         });
         for n in 0..RELOADS {
             let other = format!("{config}\n[broadcasters.user.settings.kinds.KIND_{n}]\n");
             daemon.reload(|| daemon.configure(&other));
         }
         is_over.store(true, Relaxed);
+        (publisher.join().unwrap(), reader.join().unwrap())
     });
-    for n in 0..accepted.into_inner() {
-        assert_eq!(heard(&mut page)["data"]["n"], n, "each once, in order, on the same connection");
-    }
+    assert_eq!(told, published);
     let said: Vec<Said> = thread::scope(|scope| {
         let publishers: Vec<_> = (0..PUBLISHERS).map(|_| scope.spawn(|| publish_to_the_end(&daemon.admin))).collect();
-        let began = daemon.metric("broadcastd_user_events_total{kind=\"LIFECYCLE_EVENT\"}");
-        house::until("they publish", || {
-            daemon.metric("broadcastd_user_events_total{kind=\"LIFECYCLE_EVENT\"}") > began
-        });
+        let began = daemon.metric(TOLD);
+        house::until("they publish", || daemon.metric(TOLD) > began);
         daemon.signal("TERM");
         publishers.into_iter().map(|publisher| publisher.join().unwrap()).collect()
     });
