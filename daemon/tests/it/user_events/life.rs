@@ -41,12 +41,13 @@ pub fn the_shipped_daemon_is_closed_to_users_and_says_nothing_of_it() {
     assert_eq!(daemon.stop().0.code(), Some(0));
 }
 
+const LARGE: usize = 512 << 10;
 /// A broadcaster that listens to what users are told and never comes to an end with it.
 const STUCK: &str = "[broadcasters.stuck]\nplugin = \"faulty\"\nlisten = [\"user\"]\nallow_private = true\n\
                      settings = { mode = \"hang\", at = \"message\", interval_ms = 3600000 }\n";
 
 pub fn records_outlive_a_failure_a_reload_and_a_restart() {
-    let config = shipped(TRUST).replace("\"64MiB\"", "\"8MiB\"");
+    let config = shipped(TRUST).replace("= \"64MiB\"", "= \"24MiB\"");
     let daemon = start(&config);
     for user in ["zaphod-1", "zaphod-10"] {
         tell(&daemon, user, "CHAIN_UPDATE", &json!({"chainId": "c1", "orders": [], "status": "active", "of": user}));
@@ -62,24 +63,7 @@ pub fn records_outlive_a_failure_a_reload_and_a_restart() {
     shows(&daemon, "other settings");
     tell(&daemon, "zaphod-1", "NEW_KIND", &json!({}));
 
-    // What it has no room for waits up to a bound; then it fails, and starts again from what it has saved.
-    house::until("everything is saved", || {
-        let listening = daemon.get("/v1/streams/user_events/listeners").json();
-        listening["listeners"][0]["unsaved"] == 0
-    });
-    daemon.reload(|| daemon.configure(&format!("{config}{STUCK}")));
-    let skip = daemon.log_lines();
-    let large = json!({"eventType": "STEP", "pad": "x".repeat(1 << 20 >> 1)});
-    let event = json!({"type": "LIFECYCLE_EVENT", "audience": "zaphod-2", "data": large});
-    while !daemon.log_text().lines().skip(skip).any(|line| line.contains("16 MiB of events wait")) {
-        let status = daemon.publish("user_events", &event).status;
-        assert!(status == 202 || status == 429, "{status}");
-    }
-    daemon.reload(|| daemon.configure(&config));
-    house::until("it runs again", || daemon.readiness().0 == 200);
-    assert!(
-        daemon.metric("broadcastd_broadcaster_restarts_total{broadcaster=\"user\"}").is_some_and(|times| times > 0.0)
-    );
+    fail(&daemon, &config);
     shows(&daemon, "a failure");
 
     let (status, folder) = daemon.stop();
@@ -89,6 +73,32 @@ pub fn records_outlive_a_failure_a_reload_and_a_restart() {
     let mut page = page_of(&daemon, "zaphod-3");
     tell(&daemon, "zaphod-3", "LIFECYCLE_EVENT", &life_cycle("zaphod-3", 1));
     assert_eq!(heard(&mut page)["data"]["n"], 1);
+}
+
+/// Makes the broadcaster fail: while a listener of its stream is stuck it is fed nothing, and a successor is fed at once
+/// more than may wait.
+fn fail(daemon: &Daemon, config: &str) {
+    let listener = |member: &str| {
+        let listening = daemon.get("/v1/streams/user_events/listeners").json();
+        listening["listeners"][0][member].as_u64().unwrap()
+    };
+    house::until("everything is saved", || listener("unsaved") == 0);
+    daemon.reload(|| daemon.configure(&format!("{config}{STUCK}")));
+    let large = json!({"eventType": "STEP", "pad": "x".repeat(LARGE)});
+    let event = json!({"type": "LIFECYCLE_EVENT", "audience": "zaphod-2", "data": large});
+    while listener("waiting") * LARGE as u64 <= 16 << 20 {
+        let status = daemon.publish("user_events", &event).status;
+        assert!(status == 202 || status == 429, "{status}");
+    }
+    let skip = daemon.log_lines();
+    daemon.configure(&format!("{config}\n[broadcasters.user.settings.kinds.NEW_KIND]\n{STUCK}"));
+    daemon.wait_for_log_after(skip, "16 MiB of events wait");
+    house::until("what is wrong is taken away", || {
+        daemon.configure(config);
+        daemon.readiness().0 == 200
+    });
+    let restarts = "broadcastd_broadcaster_restarts_total{broadcaster=\"user\"}";
+    assert!(daemon.metric(restarts).is_some_and(|times| times > 0.0));
 }
 
 /// A page that opens is shown a chain and a signal of its user's.
