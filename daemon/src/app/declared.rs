@@ -18,6 +18,10 @@ use crate::hub::template::Template;
 /// The largest schema file: a hundred times one with dozens of kinds, and quickly read at every reload.
 const LARGEST_SCHEMA: u64 = 1 << 20;
 
+/// Schemas that the daemon has with it, for files that do not lie beside the configuration: the shipped one names them and
+/// may be no file at all.
+const SHIPPED: [(&str, &str); 1] = [("user-events.schema.json", include_str!("../../../docs/user-events.schema.json"))];
+
 /// What is wrong with a declared stream: the key in its table, the code of the sort, and the text.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Wrong {
@@ -50,8 +54,13 @@ fn payloads(stream: &DeclaredStream, folder: &Path) -> Result<Payloads, String> 
         return Ok(Payloads::default());
     };
     let (path, fragment) = named.split_once('#').unwrap_or((named, ""));
+    let shipped = SHIPPED.iter().find(|(name, _)| *name == path).map(|(_, text)| *text);
     let path = folder.join(path);
-    let document = read(&path).map_err(|error| format!("the schema {}: {error}", path.display()))?;
+    let document = match shipped.filter(|_| !path.exists()) {
+        Some(text) => serde_json::from_str(text).map_err(|error| error.to_string()),
+        None => read(&path),
+    };
+    let document = document.map_err(|error| format!("the schema {}: {error}", path.display()))?;
     let modes = stream.schema_modes.iter().map(|(kind, said)| (kind.clone(), mode(*said)));
     let payloads = Payloads::new(&document, fragment, modes.collect());
     payloads.map_err(|unusable| format!("the schema {} cannot be used: {unusable}", path.display()))
@@ -111,6 +120,17 @@ mod tests {
         assert_eq!(told(path.to_str().unwrap(), Path::new("elsewhere")), None, "a whole path stands for itself");
         std::fs::write(&path, largest + " ").unwrap();
         said(": it is larger than 1024 KiB");
+    }
+
+    #[test]
+    fn a_schema_that_is_shipped_holds_where_no_file_of_its_name_lies() {
+        let folder = tempfile::tempdir().unwrap();
+        let each = "user-events.schema.json#/$defs/{kind}";
+        assert_eq!(told(each, folder.path()), None);
+        assert_eq!(told("user-events.schema.json#/$defs/PNL_UPDATE", folder.path()), None);
+        std::fs::write(folder.path().join("user-events.schema.json"), "{\"$defs\":{}}").unwrap();
+        assert!(told(each, folder.path()).is_some_and(|wrong| wrong.message.contains("names nothing like this")));
+        assert!(told("elsewhere/user-events.schema.json", folder.path()).is_some(), "by its bare name only");
     }
 
     #[test]

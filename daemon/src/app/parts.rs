@@ -151,6 +151,7 @@ pub fn wanted(hub: &schema::Hub, name: &str, broadcaster: &schema::Broadcaster, 
             max_topics: Some(limits.max_topics),
             max_records: Some(limits.max_records),
             listen_buffer: Some(bytes(hub.listen_buffer.0)),
+            broadcast: Some(stream.broadcast.iter().cloned().collect()),
             ..Overrides::default()
         },
         disabled: !broadcaster.enabled,

@@ -122,11 +122,12 @@ fn an_empty_file_is_the_defaults() {
 }
 
 #[test]
-fn the_shipped_file_shows_the_defaults_and_the_bars_example() {
+fn the_shipped_file_shows_the_defaults_and_its_examples() {
     let shipped = Config::shipped(&source(&[], &[])).unwrap();
     let mut config = shipped.config;
     let bars = config.broadcasters.remove("bars").unwrap();
     assert_eq!(config.streams.remove("ticks"), Some(DeclaredStream::default()));
+    holds_user_events(&mut config);
     let door = config.server.endpoints.pop().unwrap();
     assert_eq!((&*door.path, door.dialect, &*door.streams), ("/api/v1/ws", Dialect::Fastws, &["bars".to_owned()][..]));
     assert_eq!(door.auth, Auth::None);
@@ -137,6 +138,20 @@ fn the_shipped_file_shows_the_defaults_and_the_bars_example() {
     let settings = check_settings(&shipped.document, "bars", &bars_schema()).unwrap();
     assert_eq!(settings["interval"], "2s");
     assert_eq!(settings["resolutions"], json!(["1"]));
+}
+
+/// Takes the example of user events out, after a look at it: nobody is let in before `[auth]` says who users are.
+fn holds_user_events(config: &mut Config) {
+    assert!(!config.auth.knows_somebody());
+    let door = config.server.endpoints.pop().unwrap();
+    assert_eq!((&*door.path, door.dialect, &*door.streams), ("/ws/user", Dialect::User, &["user".to_owned()][..]));
+    assert_eq!(door.auth, Auth::Required);
+    let input = config.streams.remove("user_events").unwrap();
+    assert!(input.private && !input.visible && input.broadcast.is_empty());
+    assert_eq!(input.schema_modes["*"], SchemaMode::Enforce);
+    let user = config.broadcasters.remove("user").unwrap();
+    assert_eq!((&*user.plugin, &*user.listen), ("user_events", &["user_events".to_owned()][..]));
+    assert!(user.allow_private && user.stream == StreamOverride::default());
 }
 
 #[test]

@@ -149,7 +149,7 @@ impl<'a> Fields<'a> {
             topic: part_after(self.text("topic")?, stream)?,
             kind,
             key: self.text("key")?,
-            audience: self.text("audience")?,
+            audience: self.audience()?,
             session_id: self.text("session_id")?,
             id: self.text("id")?,
             record: self.object("record")?.unwrap_or_default(),
@@ -193,6 +193,14 @@ impl<'a> Fields<'a> {
             }
             Ok(Text(text)) => Ok(text),
             Err(_) => Err(mistake(pointer, &format!("\"{name}\" must be a string"))),
+        }
+    }
+
+    /// Whom it is for. Services that know of no user say so by an empty text, too.
+    fn audience(&self) -> Result<Cow<'a, str>, Mistake> {
+        match self.get("audience") {
+            Some((_, value)) if value.get() == "\"\"" => Ok(Cow::Borrowed("")),
+            _ => self.text("audience"),
         }
     }
 

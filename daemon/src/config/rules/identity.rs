@@ -6,7 +6,7 @@ use super::Rules;
 use crate::config::{
     code,
     diagnostic::Diagnostic,
-    schema::{Auth, Jwt},
+    schema::{Auth, Dialect, Jwt},
 };
 
 impl Rules<'_> {
@@ -29,12 +29,14 @@ impl Rules<'_> {
         ]
     }
 
-    /// Everything that lets nobody in without an identity, while nobody can have one.
+    /// Everything that lets nobody in without an identity, while nobody can have one. A door of the dialect `user` has
+    /// nothing for anybody else, so that it may stand closed until `[auth]` is filled in.
     fn required(&self) -> Vec<Diagnostic> {
         if self.config.auth.knows_somebody() || !self.sound("/auth") {
             return Vec::new();
         }
         let endpoints = self.config.server.endpoints.iter().enumerate();
+        let endpoints = endpoints.filter(|(_, one)| one.dialect != Dialect::User);
         let endpoints = endpoints.map(|(index, one)| (format!("/server/endpoints/{index}/auth"), one.auth));
         let streams = self.config.streams.iter().map(|(name, one)| (format!("/streams/{name}/auth"), one.auth));
         let broadcasters = self.config.broadcasters.iter();

@@ -138,6 +138,8 @@ pub struct StreamOverride {
     pub auth: Option<Auth>,
     /// What happens to a connection that cannot take everything; default as the plugin declares.
     pub lag: Option<Lag>,
+    /// Where the plugin declares it private, the kinds that may go to everybody. Default: none.
+    pub broadcast: Vec<String>,
     /// Topics, 1 to 10 000 000; default as in `hub.max_topics`.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_topics: Option<u32>,

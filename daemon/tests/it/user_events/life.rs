@@ -1,0 +1,196 @@
+//! The broadcaster's life in the daemon: as it is shipped, through failures, reloads and restarts, and while the daemon
+//! leaves.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use super::{TRUST, heard, life_cycle, page_of, shipped, start, tell};
+use crate::house::{self, open};
+use crate::http::{self, PATIENCE};
+use crate::process::Daemon;
+use crate::reads::SECRET;
+
+pub fn the_shipped_daemon_is_closed_to_users_and_says_nothing_of_it() {
+    let daemon = Daemon::start(&shipped(""));
+    assert_eq!(daemon.readiness(), (200, vec![]));
+    let body = r#"{"error":"UNAUTHORIZED","message":"authentication required for WebSocket connection"}"#;
+    let token = super::token_of("zaphod-1");
+    for (query, header) in [("", None), (&*format!("?token={token}"), None), ("", Some(format!("Bearer {token}")))] {
+        let headers: Vec<(&str, &str)> = header.iter().map(|bearer| ("Authorization", &**bearer)).collect();
+        let uri = format!("ws://{}/ws/user{query}", daemon.clients);
+        let Err(answer) = open(http::connect(&daemon.clients), &uri, &headers) else { panic!("{uri}") };
+        assert_eq!((answer.status, &*answer.body), (401, body));
+    }
+    let odd = daemon.publish("user_events", &json!({"type": "CHAIN_UPDATE", "audience": "zaphod-1", "data": {}}));
+    assert_eq!(odd.status, 422, "payloads are checked without any file beside the configuration");
+    tell(&daemon, "zaphod-1", "SYSTEM_STATUS_UPDATE", &json!({}));
+    let mut client = daemon.subscriber("bars");
+    assert_eq!(house::hear_json(&mut client)["stream"], "bars");
+    drop(client);
+    daemon.signal("TERM");
+    let log = daemon.log_text();
+    for line in log.lines() {
+        let told: Value = serde_json::from_str(line).unwrap();
+        let is_calm = told["level"] == "INFO" || line.contains("hub.max_connections is capped");
+        assert!(is_calm && !line.to_lowercase().contains("websocket"), "{line}");
+    }
+    assert_eq!(daemon.stop().0.code(), Some(0));
+}
+
+const LARGE: usize = 512 << 10;
+/// A broadcaster that listens to what users are told and never comes to an end with it.
+const STUCK: &str = "[broadcasters.stuck]\nplugin = \"faulty\"\nlisten = [\"user\"]\nallow_private = true\n\
+                     settings = { mode = \"hang\", at = \"message\", interval_ms = 3600000 }\n";
+
+pub fn records_outlive_a_failure_a_reload_and_a_restart() {
+    let config = shipped(TRUST).replace("= \"64MiB\"", "= \"24MiB\"");
+    let daemon = start(&config);
+    for user in ["zaphod-1", "zaphod-10"] {
+        tell(&daemon, user, "CHAIN_UPDATE", &json!({"chainId": "c1", "orders": [], "status": "active", "of": user}));
+        tell(
+            &daemon,
+            user,
+            "SIGNAL_UPDATE",
+            &json!({"id": user, "symbol": "B", "direction": "LONG", "status": "pending"}),
+        );
+    }
+    shows(&daemon, "at the beginning");
+    daemon.reload(|| daemon.configure(&format!("{config}\n[broadcasters.user.settings.kinds.NEW_KIND]\n")));
+    shows(&daemon, "other settings");
+    tell(&daemon, "zaphod-1", "NEW_KIND", &json!({}));
+
+    fail(&daemon, &config);
+    shows(&daemon, "a failure");
+
+    let (status, folder) = daemon.stop();
+    assert_eq!(status.code(), Some(0));
+    let daemon = Daemon::start_in(folder, &config, &[("SIGNED_WITH", SECRET)]);
+    shows(&daemon, "a restart");
+    let mut page = page_of(&daemon, "zaphod-3");
+    tell(&daemon, "zaphod-3", "LIFECYCLE_EVENT", &life_cycle("zaphod-3", 1));
+    assert_eq!(heard(&mut page)["data"]["n"], 1);
+}
+
+/// Makes the broadcaster fail: while a listener of its stream is stuck it is fed nothing, and a successor is fed at once
+/// more than may wait.
+fn fail(daemon: &Daemon, config: &str) {
+    let listener = |member: &str| {
+        let listening = daemon.get("/v1/streams/user_events/listeners").json();
+        listening["listeners"][0][member].as_u64().unwrap()
+    };
+    house::until("everything is saved", || listener("unsaved") == 0);
+    daemon.reload(|| daemon.configure(&format!("{config}{STUCK}")));
+    let large = json!({"eventType": "STEP", "pad": "x".repeat(LARGE)});
+    let event = json!({"type": "LIFECYCLE_EVENT", "audience": "zaphod-2", "data": large});
+    while listener("waiting") * LARGE as u64 <= 16 << 20 {
+        let status = daemon.publish("user_events", &event).status;
+        assert!(status == 202 || status == 429, "{status}");
+    }
+    let skip = daemon.log_lines();
+    daemon.configure(&format!("{config}\n[broadcasters.user.settings.kinds.NEW_KIND]\n{STUCK}"));
+    daemon.wait_for_log_after(skip, "16 MiB of events wait");
+    house::until("what is wrong is taken away", || {
+        daemon.configure(config);
+        daemon.readiness().0 == 200
+    });
+    let restarts = "broadcastd_broadcaster_restarts_total{broadcaster=\"user\"}";
+    assert!(daemon.metric(restarts).is_some_and(|times| times > 0.0));
+}
+
+/// A page that opens is shown a chain and a signal of its user's.
+fn shows(daemon: &Daemon, after: &str) {
+    for user in ["zaphod-1", "zaphod-10"] {
+        house::until("the records are told", || {
+            let shown = daemon.get(&format!("/v1/streams/user/snapshot?audience={user}")).json();
+            shown["data"]["signals"].as_array().is_some_and(|signals| !signals.is_empty())
+        });
+        let mut page = page_of(daemon, user);
+        let mut shown = [heard(&mut page), heard(&mut page)];
+        shown.sort_by_key(|event| event["type"].to_string());
+        assert_eq!(shown[0]["data"]["chain"]["of"], user, "{after}");
+        assert_eq!(shown[1]["data"]["signal"]["id"], user, "{after}");
+    }
+}
+
+const RELOADS: usize = 10;
+const TOLD: &str = "broadcastd_plugin_user_events_total{broadcaster=\"user\",kind=\"LIFECYCLE_EVENT\"}";
+const PUBLISHERS: usize = 4;
+
+pub fn whoever_publishes_while_it_reloads_or_drains_is_answered() {
+    let config = shipped(TRUST);
+    let daemon = start(&config);
+    let mut page = page_of(&daemon, "zaphod-1");
+    let is_over = AtomicBool::new(false);
+    let (published, told) = thread::scope(|scope| {
+        let publisher = scope.spawn(|| {
+            let mut n = 0;
+            while !is_over.load(Relaxed) {
+                tell(&daemon, "zaphod-1", "LIFECYCLE_EVENT", &life_cycle("zaphod-1", n));
+                n += 1;
+            }
+            tell(&daemon, "zaphod-1", "LIFECYCLE_EVENT", &life_cycle("the end", n));
+            n
+        });
+        let reader = scope.spawn(|| {
+            for n in 0.. {
+                let event = heard(&mut page)["data"].take();
+                assert_eq!(event["n"], n, "each once, in order, on the same connection");
+                if event["of"] == "the end" {
+                    return n;
+                }
+            }
+            unreachable!("numbers do not end")
+        });
+        for n in 0..RELOADS {
+            let other = format!("{config}\n[broadcasters.user.settings.kinds.KIND_{n}]\n");
+            daemon.reload(|| daemon.configure(&other));
+        }
+        is_over.store(true, Relaxed);
+        (publisher.join().unwrap(), reader.join().unwrap())
+    });
+    assert_eq!(told, published);
+    let said: Vec<Said> = thread::scope(|scope| {
+        let publishers: Vec<_> = (0..PUBLISHERS).map(|_| scope.spawn(|| publish_to_the_end(&daemon.admin))).collect();
+        let began = daemon.metric(TOLD);
+        house::until("they publish", || daemon.metric(TOLD) > began);
+        daemon.signal("TERM");
+        publishers.into_iter().map(|publisher| publisher.join().unwrap()).collect()
+    });
+    println!("{said:?}");
+    for said in &said {
+        assert!(said.answers.iter().all(|status| [202, 429, 503].contains(status)), "{said:?}");
+    }
+    assert!(!daemon.log_text().contains("panicked"), "{}", daemon.log_text());
+    assert_eq!(daemon.wait().0.code(), Some(0));
+}
+
+/// What a publisher was told until nobody was there any more.
+#[derive(Debug, Default)]
+struct Said {
+    answers: Vec<u16>,
+    /// Connections that ended without an answer.
+    cut: usize,
+}
+
+fn publish_to_the_end(address: &str) -> Said {
+    let mut said = Said::default();
+    let event = json!({"type": "LIFECYCLE_EVENT", "audience": "zaphod-1", "data": life_cycle("zaphod-1", 0)});
+    let headers = [("Content-Type", "application/json")];
+    let line = "POST /v1/streams/user_events/publish HTTP/1.1";
+    let request = http::request(address, line, &headers, event.to_string().as_bytes());
+    while let Ok(mut socket) = TcpStream::connect(address) {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut answer = Vec::new();
+        let done = socket.write_all(&request).and_then(|()| socket.read_to_end(&mut answer));
+        let text = String::from_utf8_lossy(&answer);
+        match text.split(' ').nth(1).and_then(|status| status.parse().ok()).filter(|_| done.is_ok()) {
+            Some(status) => said.answers.push(status),
+            None => said.cut += 1,
+        }
+    }
+    said
+}

@@ -1,0 +1,32 @@
+//! The settings of a broadcaster of user events.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Settings of a broadcaster of user events.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Kinds beside the eight that are known: `ORDER_UPDATE = { key = "orderId" }`. Events of other kinds are counted
+    /// and go to nobody.
+    pub kinds: BTreeMap<String, KindSettings>,
+    /// Members of payloads that services call by another name, by kind: `GINIE_STATUS_UPDATE = { running =
+    /// "isRunning" }`. A member keeps its name where the payload has the other one, too.
+    pub rename: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// How events of a further kind are kept and told.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KindSettings {
+    /// The member of the payload that names the thing: the newest event of each is shown to a page that opens.
+    pub key: Option<String>,
+    /// There is one such thing for a user: the newest event is shown to a page that opens.
+    pub current: bool,
+    /// Only the newest counts: a client that is behind is told the newest of each thing and not the ones between.
+    pub latest: bool,
+    /// What the member `status` says of things that are done; those go first when there are too many.
+    pub finished: Vec<String>,
+}
