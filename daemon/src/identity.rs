@@ -2,17 +2,20 @@
 
 mod claims;
 pub mod grants;
+pub mod guesses;
 mod jwt;
 pub mod keys;
 pub mod service;
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 pub use self::grants::Reads;
 
 use self::grants::Grants;
+use self::guesses::Guesses;
 use self::keys::Key;
 use self::service::{Allowance, Hash, Service};
 use crate::hub::pattern::Pattern;
@@ -54,6 +57,14 @@ pub enum Auth {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected(pub String);
 
+/// Why a token that came from somewhere makes nobody known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unproven {
+    Rejected(Rejected),
+    /// It was not looked at: too many came from there that prove nothing.
+    TooMany,
+}
+
 /// Whose tokens are trusted, and which claim names the user.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -70,6 +81,7 @@ pub struct Config {
 #[derive(Debug, Default)]
 pub struct Verifier {
     trust: RwLock<Arc<Trust>>,
+    guesses: Mutex<Guesses>,
 }
 
 /// What holds at the moment; it is replaced whole.
@@ -180,9 +192,31 @@ impl Verifier {
         claims::identity(&claims, &trust.config, unix_ns).map(Arc::new)
     }
 
+    /// The same for a token from this address, which has its turn and no more to show what proves nothing.
+    pub fn verify_from(
+        &self,
+        peer: Option<IpAddr>,
+        token: &str,
+        unix_ns: i64,
+        now: Instant,
+    ) -> Result<Arc<Identity>, Unproven> {
+        if !self.guesses().are_heard(peer, now) {
+            return Err(Unproven::TooMany);
+        }
+        self.verify(token, unix_ns).map_err(|rejected| {
+            self.guesses().failed(peer, now);
+            Unproven::Rejected(rejected)
+        })
+    }
+
     /// Whether this was a service whose token has since been taken out of the configuration, or changed in any way.
     pub fn is_revoked(&self, identity: &Arc<Identity>) -> bool {
         identity.role == Role::Service && !self.trust().services.iter().any(|service| Arc::ptr_eq(service, identity))
+    }
+
+    /// A panic while the lock was held leaves counts that are still sound: go on with them.
+    fn guesses(&self) -> MutexGuard<'_, Guesses> {
+        self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn trust(&self) -> Arc<Trust> {
@@ -211,6 +245,15 @@ impl Default for Config {
 impl From<&str> for Rejected {
     fn from(rule: &str) -> Self {
         Self(rule.to_owned())
+    }
+}
+
+impl fmt::Display for Unproven {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(rejected) => rejected.fmt(out),
+            Self::TooMany => out.write_str("too many tokens from your address prove nothing; try again in a second"),
+        }
     }
 }
 

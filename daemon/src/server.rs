@@ -214,8 +214,8 @@ fn told(gate: Arc<Gate>, catalogue: Arc<Catalogue>) -> routes::Told {
 
 /// Commands need somebody who gives them, at every endpoint.
 fn command_caller(tokens: Arc<Tokens>) -> command::Caller {
-    Arc::new(move |head| {
-        let identity = tokens.identity(&head.headers, &head.uri)?;
+    Arc::new(move |arrival, head| {
+        let identity = tokens.identity(arrival.peer, &head.headers, &head.uri)?;
         identity.ok_or_else(|| Denied::unauthorized("commands need a token: send Authorization: Bearer TOKEN"))
     })
 }

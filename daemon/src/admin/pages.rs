@@ -57,7 +57,7 @@ fn routes(parts: Parts, operator: Arc<Identity>) -> Routes {
         .with_state(parts)
         .merge(reads::for_operators(hub.clone()))
         .merge(ingest::routes(hub.clone(), ingest::Door::Open))
-        .merge(command::routes(hub, Arc::new(move |_| Ok(operator.clone()))))
+        .merge(command::routes(hub, Arc::new(move |_, _| Ok(operator.clone()))))
         .merge(client_log::for_operators())
 }
 

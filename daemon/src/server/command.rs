@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::request::Parts;
@@ -11,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::oneshot;
 
 use super::answer::Denied;
+use super::http::Arrival;
 use super::routes::{Routes, only_post, table};
 use crate::hub::Hub;
 use crate::hub::commands::{Ask, Failure, MAX_PAYLOAD_BYTES, Reason};
@@ -20,8 +22,8 @@ const JSON: &str = "application/json";
 /// How long a payload may take to arrive: it is short, and whoever waits for its answer waits as long.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Learns from the head of a request who asks, or why it cannot be told. Never waits.
-pub type Caller = Arc<dyn Fn(&Parts) -> Result<Arc<Identity>, Denied> + Send + Sync>;
+/// Learns from how a request came and from its head who asks, or why it cannot be told. Never waits.
+pub type Caller = Arc<dyn Fn(&Arrival, &Parts) -> Result<Arc<Identity>, Denied> + Send + Sync>;
 
 #[derive(Clone)]
 struct Commands {
@@ -36,11 +38,12 @@ pub fn routes(hub: Arc<Hub>, caller: Caller) -> Routes {
 
 async fn command(
     State(commands): State<Commands>,
+    Extension(arrival): Extension<Arrival>,
     Path((broadcaster, command)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response, Denied> {
     let (head, body) = request.into_parts();
-    let identity = (commands.caller)(&head)?;
+    let identity = (commands.caller)(&arrival, &head)?;
     check_type(&head.headers)?;
     let payload = read(body, BODY_TIMEOUT).await?;
     let (answered, answer) = oneshot::channel();

@@ -125,7 +125,7 @@ impl Gate {
         rules.check_origin(headers)?;
         let endpoints: Vec<Arc<Endpoint>> = rules.at(arrival).map(|route| route.endpoint.clone()).collect();
         let is_looked_at = endpoints.iter().any(|endpoint| endpoint.auth != Auth::None);
-        let identity = if is_looked_at { self.guests.identity(headers, uri)? } else { None };
+        let identity = if is_looked_at { self.guests.identity(arrival.peer, headers, uri)? } else { None };
         Caller::new(endpoints, identity)
     }
 
@@ -163,7 +163,7 @@ impl Gate {
             false => (streamed(request)?, Compression::Off),
         };
         rules.check_origin(request.headers())?;
-        let identity = self.identify(request, &endpoint)?;
+        let identity = self.identify(arrival.peer, request, &endpoint)?;
         if self.closed.load(Ordering::Relaxed) {
             count::connection_refused("draining");
             let message = "the daemon is stopping; come back in a moment";
@@ -176,12 +176,20 @@ impl Gate {
     }
 
     /// Who is there. A token that proves nothing lets nobody in, also where none is needed.
-    fn identify(&self, request: &Request, endpoint: &Endpoint) -> Result<Option<Arc<Identity>>, Denied> {
+    fn identify(
+        &self,
+        peer: Option<IpAddr>,
+        request: &Request,
+        endpoint: &Endpoint,
+    ) -> Result<Option<Arc<Identity>>, Denied> {
         if endpoint.auth == Auth::None {
             return Ok(None);
         }
-        let identity = self.guests.identity(request.headers(), request.uri());
-        let identity = identity.map_err(|denied| denied.worded(endpoint.dialect.unauthorized()))?;
+        let identity = self.guests.identity(peer, request.headers(), request.uri());
+        let identity = identity.map_err(|denied| match denied.status() {
+            StatusCode::TOO_MANY_REQUESTS => denied,
+            _ => denied.worded(endpoint.dialect.unauthorized()),
+        })?;
         if identity.is_none() && endpoint.auth == Auth::Required && !endpoint.dialect.can_authenticate() {
             count::connection_refused("identity");
             let message = "this path needs a token: send Authorization: Bearer TOKEN, or ?token=TOKEN";
@@ -220,9 +228,9 @@ pub async fn open(
 }
 
 impl Guests {
-    fn identity(&self, headers: &HeaderMap, uri: &Uri) -> Result<Option<Arc<Identity>>, Denied> {
+    fn identity(&self, peer: Option<IpAddr>, headers: &HeaderMap, uri: &Uri) -> Result<Option<Arc<Identity>>, Denied> {
         match self {
-            Self::Clients(tokens) => tokens.identity(headers, uri),
+            Self::Clients(tokens) => tokens.identity(peer, headers, uri),
             Self::Operators(operator) => Ok(Some(operator.clone())),
         }
     }

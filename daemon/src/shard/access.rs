@@ -7,20 +7,25 @@ use super::connection::{Connection, Subscription};
 use super::poll::Backend;
 use crate::dialect::{Code, Refusal, Reply, RequestId};
 use crate::event::unix_now;
+use crate::identity::Unproven;
 use crate::websocket::close;
 
 impl<B: Backend> Shard<B> {
     /// A token that proves who the client is, now or for longer. One that proves nothing ends the connection.
     pub(super) fn authenticate(&mut self, token: usize, shown: &str, id: &RequestId) -> Result<(), Refusal> {
-        let verified = self.verifier.verify(shown, unix_now());
-        let connection = &mut self.connections[token];
-        let identity = match verified {
+        let peer = self.connections[token].peer;
+        let identity = match self.verifier.verify_from(peer, shown, unix_now(), self.now) {
             Ok(identity) => identity,
-            Err(rejected) => {
-                self.turn_away(token, &rejected.to_string());
+            Err(unproven) => {
+                let (code, close) = match unproven {
+                    Unproven::Rejected(_) => (Code::AuthenticationRequired, close::UNAUTHORIZED),
+                    Unproven::TooMany => (Code::RateLimited, close::TRY_AGAIN),
+                };
+                self.end_with(token, &Refusal::new(code, unproven.to_string()), close);
                 return Ok(());
             }
         };
+        let connection = &mut self.connections[token];
         if !connection.standing.take_up(identity.clone(), self.now) {
             self.turn_away(token, "this connection is another user's; open one of your own");
             return Ok(());
@@ -39,10 +44,7 @@ impl<B: Backend> Shard<B> {
 
     /// Ends a connection for want of a valid identity, with the reason in the dialect's words before the close code.
     pub(super) fn turn_away(&mut self, token: usize, reason: &str) {
-        let refusal = Refusal::new(Code::AuthenticationRequired, reason);
-        let connection = &mut self.connections[token];
-        connection.close_with(&[Reply::Refused(&refusal)], close::UNAUTHORIZED, reason, self.now);
-        self.dirty.mark(connection, token);
+        self.end_with(token, &Refusal::new(Code::AuthenticationRequired, reason), close::UNAUTHORIZED);
     }
 
     /// Remembers when the connection's identity ends.
@@ -83,6 +85,12 @@ impl<B: Backend> Shard<B> {
     /// When the next connection ends, if nothing else happens.
     pub(super) fn next_ending(&self) -> Option<Instant> {
         self.endings.first().map(|(until, _)| *until)
+    }
+
+    fn end_with(&mut self, token: usize, refusal: &Refusal, close: u16) {
+        let connection = &mut self.connections[token];
+        connection.close_with(&[Reply::Refused(refusal)], close, &refusal.message, self.now);
+        self.dirty.mark(connection, token);
     }
 
     /// Leaves what a refreshed identity may no longer read.

@@ -30,6 +30,7 @@ mod events;
 mod foreign;
 mod fuzzing;
 mod generator;
+mod guesses;
 mod handshake;
 mod house;
 mod http;
@@ -89,6 +90,7 @@ fn main() -> ExitCode {
         foreign::tests(),
         fuzzing::tests(),
         generator::tests(),
+        guesses::tests(),
         handshake::tests(),
         ingest::tests(),
         ingest_lines::tests(),
