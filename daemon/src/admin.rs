@@ -28,6 +28,7 @@ pub use self::guard::Token;
 use crate::describe::Catalogue;
 use crate::hub::Hub;
 use crate::identity::Identity;
+use crate::server::hosts::Hosts;
 use crate::server::http::Front;
 use crate::server::listen::{self, ListenError, Listeners};
 use crate::server::upgrade::Gate;
@@ -36,6 +37,11 @@ use crate::server::upgrade::Gate;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// What acts of whoever has come this far are known by.
 const OPERATOR: &str = "admin";
+/// By which names operators ask where only this machine can.
+const HOSTS: Hosts = Hosts {
+    names: Vec::new(),
+    refusal: "the admin listener answers to localhost, 127.0.0.1 and [::1] only; ask it by such a name",
+};
 /// How often the figures of histograms are drained into their buckets, so that they do not pile up unscraped.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -107,7 +113,7 @@ impl Admin {
         let operator = Arc::new(Identity::of_operator(OPERATOR));
         let gate = Gate::for_operators(parts.shards.0.to_vec(), operator.clone());
         let doors = pages::Doors { guard: guard.clone(), gate: gate.clone(), operator };
-        let front = Front::new(pages::router(parts.clone(), doors), HEADER_TIMEOUT);
+        let front = Front::new(pages::router(parts.clone(), doors), HEADER_TIMEOUT, HOSTS);
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
         let listeners = Listeners::new("admin.listen", front, runtime.handle().clone());
         let prepared = prepare(&listeners, config)?;

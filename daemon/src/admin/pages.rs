@@ -31,7 +31,8 @@ pub struct Doors {
 pub fn router(parts: Parts, doors: Doors) -> Router {
     let catalogue = parts.catalogue.clone();
     let routes = routes(parts, doors.operator);
-    let routes = routes.described("admin listener", Arc::new(move |_, _, _| Ok(catalogue.for_operators())));
+    let documents = routes.documents("admin listener", Arc::new(move |_, _, _| Ok(catalogue.for_operators())));
+    let routes = routes.merge(documents);
     let entrance = Entrance { gate: doors.gate, pages: routes.spoken().into() };
     Router::new()
         .fallback(upgrade::open)
@@ -58,7 +59,7 @@ fn routes(parts: Parts, operator: Arc<Identity>) -> Routes {
         .merge(reads::for_operators(hub.clone()))
         .merge(ingest::routes(hub.clone(), ingest::Door::Open))
         .merge(command::routes(hub, Arc::new(move |_, _| Ok(operator.clone()))))
-        .merge(client_log::for_operators())
+        .merge(client_log::routes())
 }
 
 async fn metrics(State(parts): State<Parts>) -> Response {

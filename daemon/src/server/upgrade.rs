@@ -16,8 +16,9 @@ use super::answer::Denied;
 use super::caller::Caller;
 use super::http::{Arrival, Bare, Departure};
 use super::limits::{Crowded, Limits, Permit};
+use super::pages::Admitted;
 use super::token::Tokens;
-use super::{EndpointConfig, origin, sse};
+use super::{EndpointConfig, sse};
 use crate::dialect::{self, Command, Dialect};
 use crate::identity::{Auth, Identity};
 use crate::metrics as count;
@@ -60,7 +61,6 @@ pub struct Entrance {
 #[derive(Default)]
 struct Rules {
     routes: Vec<Route>,
-    origins: Vec<String>,
     compression: Compression,
 }
 
@@ -98,7 +98,7 @@ impl Gate {
             connections: count::connections(&format!("admin{path}"), dialect.name()),
         };
         let routes = vec![route(OPERATORS_WEBSOCKET, Dialect::Native), route(OPERATORS_EVENTS, Dialect::Sse)];
-        let rules = Rules { routes, origins: vec![origin::ANY.to_owned()], compression: Compression::On };
+        let rules = Rules { routes, compression: Compression::On };
         *gate.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         Arc::new(gate)
     }
@@ -108,9 +108,9 @@ impl Gate {
         Self { shards, guests, limits, rules: RwLock::default(), closed: AtomicBool::new(false) }
     }
 
-    pub fn set(&self, endpoints: &[EndpointConfig], origins: &[String], compression: Compression) {
+    pub fn set(&self, endpoints: &[EndpointConfig], compression: Compression) {
         let routes = endpoints.iter().map(Route::new).collect();
-        let rules = Rules { routes, origins: origins.to_vec(), compression };
+        let rules = Rules { routes, compression };
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
     }
 
@@ -122,16 +122,10 @@ impl Gate {
     /// Who asks a plain question on a listener. Its token is looked at where some endpoint of the listener would look.
     pub fn caller(&self, arrival: &Arrival, headers: &HeaderMap, uri: &Uri) -> Result<Caller, Denied> {
         let rules = self.rules();
-        rules.check_origin(headers)?;
         let endpoints: Vec<Arc<Endpoint>> = rules.at(arrival).map(|route| route.endpoint.clone()).collect();
         let is_looked_at = endpoints.iter().any(|endpoint| endpoint.auth != Auth::None);
         let identity = if is_looked_at { self.guests.identity(arrival.peer, headers, uri)? } else { None };
         Caller::new(endpoints, identity)
-    }
-
-    /// Whether a page may ask at all; programs may.
-    pub fn check_origin(&self, headers: &HeaderMap) -> Result<(), Denied> {
-        self.rules().check_origin(headers)
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -150,7 +144,6 @@ impl Gate {
             Some(route) => route,
             None => rules.route(arrival, request.uri().path(), &[])?,
         };
-        rules.check_origin(request.headers())?;
         Ok(route.endpoint.clone())
     }
 
@@ -162,7 +155,6 @@ impl Gate {
             true => upgraded(request, endpoint.dialect, rules.compression)?,
             false => (streamed(request)?, Compression::Off),
         };
-        rules.check_origin(request.headers())?;
         let identity = self.identify(arrival.peer, request, &endpoint)?;
         if self.closed.load(Ordering::Relaxed) {
             count::connection_refused("draining");
@@ -278,21 +270,6 @@ impl Rules {
         };
         Ok(route)
     }
-
-    /// Programs send no origin; a browser sends the page's, and a page from elsewhere must have been let in by name.
-    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Denied> {
-        for value in headers.get_all(header::ORIGIN) {
-            let origin = value.to_str().unwrap_or("unreadable");
-            if !origin::is_allowed(origin, &self.origins) {
-                count::connection_refused("origin");
-                let message = format!(
-                    "pages of origin {origin} may not connect; add it to server.origins in the configuration to allow it"
-                );
-                return Err(Denied::new(StatusCode::FORBIDDEN, "origin_refused", message));
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Route {
@@ -338,5 +315,10 @@ fn streamed(request: &Request) -> Result<Vec<u8>, Denied> {
         let denied = Denied::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
         return Err(denied.with(header::ALLOW, "GET"));
     }
-    Ok(dialect::sse::HEAD.to_vec())
+    let mut head = dialect::sse::HEAD.to_vec();
+    for (name, value) in request.extensions().get::<Admitted>().iter().flat_map(|admitted| admitted.headers()) {
+        head.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    head.extend(b"\r\n");
+    Ok(head)
 }

@@ -63,6 +63,7 @@ mod supervision;
 mod tidy;
 mod transcripts;
 mod unit;
+mod webpages;
 
 use std::process::ExitCode;
 
@@ -119,6 +120,7 @@ fn main() -> ExitCode {
         tidy::tests(),
         transcripts::tests(),
         unit::tests(),
+        webpages::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()
 }
