@@ -9,6 +9,7 @@ pub mod service;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,9 @@ use crate::hub::pattern::Pattern;
 /// of a request may hold.
 pub const MAX_TOKEN_BYTES: usize = 8 << 10;
 
+/// Why an identity holds no more, for whoever acts by it.
+pub const TAKEN_BACK: &str = "your token has been taken back or changed";
+
 /// Somebody whose token was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -32,7 +36,12 @@ pub struct Identity {
     grants: Grants,
     expires_unix_ns: Option<i64>,
     allowance: Option<Arc<Allowance>>,
+    recall: Recall,
 }
+
+/// Whether the token behind an identity was taken back; everybody who holds a clone of the identity is told.
+#[derive(Clone, Debug, Default)]
+struct Recall(Arc<AtomicBool>);
 
 /// Names of users, services and operators are apart: the same name in two roles is two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +105,14 @@ impl Identity {
     /// A user who may read what is visible, and nothing else.
     pub fn of_user(user: &str) -> Self {
         let grants = Grants::of(Reads::Visible);
-        Self { user: user.into(), role: Role::User, grants, expires_unix_ns: None, allowance: None }
+        Self {
+            user: user.into(),
+            role: Role::User,
+            grants,
+            expires_unix_ns: None,
+            allowance: None,
+            recall: Recall::default(),
+        }
     }
 
     /// Somebody who runs the daemon, by the name that acts of his are known by.
@@ -121,6 +137,26 @@ impl Identity {
 
     pub fn is_operator(&self) -> bool {
         self.role == Role::Operator
+    }
+
+    /// From now on nobody may act by this identity, nor by a clone of it.
+    pub fn take_back(&self) {
+        self.recall.0.store(true, Ordering::Release);
+    }
+
+    pub fn is_taken_back(&self) -> bool {
+        self.recall.0.load(Ordering::Acquire)
+    }
+
+    /// Whether it may be acted by at this moment, or why not. Whoever acts for long asks each time.
+    pub fn holds(&self, unix_ns: i64) -> Result<(), &'static str> {
+        if self.is_taken_back() {
+            return Err(TAKEN_BACK);
+        }
+        if self.expires_unix_ns.is_some_and(|end| end <= unix_ns) {
+            return Err("your token has expired");
+        }
+        Ok(())
     }
 
     /// When its rights end, in nanoseconds since 1970.
@@ -164,7 +200,8 @@ impl Identity {
 }
 
 impl Verifier {
-    /// Trusts what this says from now on, and nothing else. A service that stays as it was keeps what it used of its rate.
+    /// Trusts what this says from now on, and nothing else. A service that stays as it was keeps what it used of its rate; one
+    /// that was taken out or changed is taken back.
     pub fn set(&self, config: Config, now: Instant) {
         let mut trust = self.trust.write().unwrap_or_else(PoisonError::into_inner);
         let known = |service: &Service| {
@@ -172,7 +209,9 @@ impl Verifier {
             same.map(|index| trust.services[index].clone())
         };
         let identity = |service: &Service| known(service).unwrap_or_else(|| Arc::new(service.identity(now)));
-        let services = config.services.iter().map(identity).collect();
+        let services: Vec<Arc<Identity>> = config.services.iter().map(identity).collect();
+        let gone = |known: &&Arc<Identity>| !services.iter().any(|service| Arc::ptr_eq(service, known));
+        trust.services.iter().filter(gone).for_each(|known| known.take_back());
         *trust = Arc::new(Trust { config, services });
     }
 
@@ -209,11 +248,6 @@ impl Verifier {
         })
     }
 
-    /// Whether this was a service whose token has since been taken out of the configuration, or changed in any way.
-    pub fn is_revoked(&self, identity: &Arc<Identity>) -> bool {
-        identity.role == Role::Service && !self.trust().services.iter().any(|service| Arc::ptr_eq(service, identity))
-    }
-
     /// A panic while the lock was held leaves counts that are still sound: go on with them.
     fn guesses(&self) -> MutexGuard<'_, Guesses> {
         self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
@@ -247,6 +281,15 @@ impl From<&str> for Rejected {
         Self(rule.to_owned())
     }
 }
+
+/// Whose token it is does not depend on what happened since.
+impl PartialEq for Recall {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Recall {}
 
 impl fmt::Display for Unproven {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

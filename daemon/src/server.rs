@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::StatusCode;
 use tokio::runtime::Handle;
 
 use self::answer::Denied;
@@ -207,7 +208,7 @@ fn hosts(config: &Config) -> Hosts {
 /// What is beside the endpoints.
 fn routes(hub: Arc<Hub>, gate: &Arc<Gate>, tokens: &Arc<Tokens>, pages: &Arc<Pages>) -> Routes {
     let publish = ingest::routes(hub.clone(), ingest::Door::Tokens(tokens.clone()));
-    let command = command::routes(hub.clone(), command_caller(tokens.clone()));
+    let command = command::routes(hub.clone(), command_caller(tokens.clone(), gate.clone()));
     let state = state::routes(gate.clone(), hub.clone());
     let reads = reads::for_clients(hub, gate.clone());
     let acts = |routes: Routes| routes.around(|router| pages::around(router, pages, Purpose::Act));
@@ -223,10 +224,16 @@ fn told(gate: Arc<Gate>, catalogue: Arc<Catalogue>) -> routes::Told {
     })
 }
 
-/// Commands need somebody who gives them, at every endpoint.
-fn command_caller(tokens: Arc<Tokens>) -> command::Caller {
-    Arc::new(move |arrival, head| {
+/// Commands need somebody who gives them, at every endpoint, and reach what some endpoint of the listener shows.
+fn command_caller(tokens: Arc<Tokens>, gate: Arc<Gate>) -> command::Caller {
+    Arc::new(move |arrival, head, broadcaster| {
         let identity = tokens.identity(arrival.peer, &head.headers, &head.uri)?;
-        identity.ok_or_else(|| Denied::unauthorized("commands need a token: send Authorization: Bearer TOKEN"))
+        let needed = || Denied::unauthorized("commands need a token: send Authorization: Bearer TOKEN");
+        let identity = identity.ok_or_else(needed)?;
+        if gate.serves(arrival, broadcaster) {
+            return Ok(identity);
+        }
+        let message = format!("no endpoint of this listener serves \"{}\"", query::echo(broadcaster));
+        Err(Denied::new(StatusCode::NOT_FOUND, "unknown_broadcaster", message))
     })
 }

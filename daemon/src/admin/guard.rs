@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
@@ -10,13 +11,18 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use super::Config;
+use crate::identity::Identity;
 use crate::server::answer::Denied;
+use crate::server::http::Arrival;
 use crate::server::origin::{self, only};
 use crate::server::token;
 use crate::server::upgrade::{OPERATORS_EVENTS, OPERATORS_WEBSOCKET};
 
 /// What a load balancer asks, which has no token: only whether the daemon lives and serves.
 const OPEN_TO_ALL: [&str; 2] = ["/healthz", "/readyz"];
+
+/// What acts of operators are known by.
+const OPERATOR: &str = "admin";
 
 /// A secret that is kept as its hash only: comparing hashes takes the same time however much of a guess is right.
 #[derive(Clone, PartialEq, Eq)]
@@ -38,15 +44,20 @@ impl fmt::Debug for Token {
 #[derive(Default)]
 pub struct Guard(RwLock<Arc<Rules>>);
 
-#[derive(Default)]
 struct Rules {
     token: Option<Token>,
+    /// Who everybody is that comes in by these rules.
+    operator: Arc<Identity>,
 }
 
 impl Guard {
+    /// Whoever came in by another token is an operator no longer.
     pub fn set(&self, config: Config) {
-        let rules = Rules { token: config.token };
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        let mut rules = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if rules.token != config.token {
+            rules.operator.take_back();
+            *rules = Arc::new(Rules { token: config.token, ..Rules::default() });
+        }
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -55,10 +66,26 @@ impl Guard {
 }
 
 /// Stands before every admin page.
-pub async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    match guard.rules().check(&request) {
-        Ok(()) => next.run(request).await,
+pub async fn check(
+    State(guard): State<Arc<Guard>>,
+    Extension(arrival): Extension<Arrival>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let rules = guard.rules();
+    match rules.check(&request) {
+        Ok(()) => {
+            let operator = Some(rules.operator.clone());
+            request.extensions_mut().insert(Arrival { operator, ..arrival });
+            next.run(request).await
+        }
         Err(refused) => refused.into_response(),
+    }
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { token: None, operator: Arc::new(Identity::of_operator(OPERATOR)) }
     }
 }
 

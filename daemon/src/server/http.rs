@@ -29,6 +29,7 @@ use super::hosts::{Hosts, Reach};
 use super::proxies::Proxies;
 use super::shares::{Exhausted, Shares};
 use super::tls::Certificate;
+use crate::identity::Identity;
 use crate::metrics as count;
 use crate::shard::line::{self, Socket};
 
@@ -50,6 +51,8 @@ pub struct Arrival {
     pub reach: Reach,
     /// The client, also where a trusted proxy passes on what it says. `None`: a program on this machine, through a unix socket.
     pub peer: Option<IpAddr>,
+    /// The operator as whom it was let in, where whoever comes in is one.
+    pub operator: Option<Arc<Identity>>,
 }
 
 /// Where a request says that its connection is no longer HTTP; every request carries one.
@@ -227,6 +230,13 @@ impl Front {
 
     fn header_timeout(&self) -> Duration {
         *self.header_timeout.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Arrival {
+    /// The operator who asks, where only operators do.
+    pub fn operator(&self) -> Result<Arc<Identity>, Denied> {
+        self.operator.clone().ok_or_else(|| Denied::unauthorized("only operators may ask this"))
     }
 }
 

@@ -38,8 +38,8 @@ const LINES: &str = "application/x-ndjson";
 /// Who may publish on a listener.
 #[derive(Clone, Debug)]
 pub enum Door {
-    /// Whoever has come this far.
-    Open,
+    /// Whoever the listener has let in as an operator.
+    Operators,
     /// Who shows a token that these keys verify, to the topics that it names.
     Tokens(Arc<Tokens>),
 }
@@ -85,7 +85,7 @@ async fn publish(
 
 impl Door {
     fn publisher(&self, arrival: &Arrival, headers: &HeaderMap, uri: &Uri) -> Result<Publisher, Denied> {
-        let Self::Tokens(tokens) = self else { return Ok(Publisher::Trusted) };
+        let Self::Tokens(tokens) = self else { return arrival.operator().map(Publisher::Known) };
         let identity = tokens.identity(arrival.peer, headers, uri)?.ok_or_else(|| {
             let message =
                 "publishing here needs a token: send Authorization: Bearer TOKEN, or publish on the admin listener";
@@ -101,7 +101,7 @@ impl Ingest {
         declared(&self.hub, name).map_err(|foreign| match foreign {
             Foreign::Unknown => {
                 let valid = match self.door {
-                    Door::Open => format!("; streams to publish to: {}", known(&self.hub)),
+                    Door::Operators => format!("; streams to publish to: {}", known(&self.hub)),
                     Door::Tokens(_) => String::new(),
                 };
                 let message = format!("unknown stream \"{}\"{valid}", name.escape_debug());

@@ -267,12 +267,13 @@ async fn accept_all(listener: Listener, name: Arc<str>, front: Arc<Front>) {
                 set_tcp_user_timeout(&socket, front.unread_millis())?;
                 // What a client is slow for waits in its outbox, where it can be replaced, dropped and counted.
                 socket2::SockRef::from(&socket).set_tcp_notsent_lowat(MAX_UNSENT_IN_KERNEL)?;
-                let arrival = Arrival { listener: name.clone(), reach, peer: Some(peer.ip().to_canonical()) };
+                let arrival =
+                    Arrival { listener: name.clone(), reach, peer: Some(peer.ip().to_canonical()), operator: None };
                 tokio::spawn(front.clone().receive(socket, arrival, place));
                 Ok(())
             }),
             Listener::Unix(unix) => unix.accept().await.map(|(socket, _)| {
-                let arrival = Arrival { listener: name.clone(), reach, peer: None };
+                let arrival = Arrival { listener: name.clone(), reach, peer: None, operator: None };
                 tokio::spawn(front.clone().serve(socket, arrival, place));
             }),
         };

@@ -46,8 +46,8 @@ pub struct Gate {
 enum Guests {
     /// Whoever the tokens say, or nobody in particular.
     Clients(Arc<Tokens>),
-    /// Whoever has come so far is this operator.
-    Operators(Arc<Identity>),
+    /// Whoever the listener has let in as an operator.
+    Operators,
 }
 
 /// The gate, and what else is on its listeners, as messages name it.
@@ -89,8 +89,8 @@ impl Gate {
 
     /// The gate of operators, with the endpoints that they find on their listener. Whether a page may ask, and who is an
     /// operator, is found out before it.
-    pub fn for_operators(shards: Vec<Arc<Inbox>>, operator: Arc<Identity>) -> Arc<Self> {
-        let gate = Self::of(shards, Guests::Operators(operator));
+    pub fn for_operators(shards: Vec<Arc<Inbox>>) -> Arc<Self> {
+        let gate = Self::of(shards, Guests::Operators);
         gate.limits.set(MAX_OPERATORS, MAX_OPERATORS);
         let route = |path: &str, dialect: Dialect| Route {
             listener: None,
@@ -124,8 +124,13 @@ impl Gate {
         let rules = self.rules();
         let endpoints: Vec<Arc<Endpoint>> = rules.at(arrival).map(|route| route.endpoint.clone()).collect();
         let is_looked_at = endpoints.iter().any(|endpoint| endpoint.auth != Auth::None);
-        let identity = if is_looked_at { self.guests.identity(arrival.peer, headers, uri)? } else { None };
+        let identity = if is_looked_at { self.guests.identity(arrival, headers, uri)? } else { None };
         Caller::new(endpoints, identity)
+    }
+
+    /// Whether an endpoint of the listener shows the stream of this name to anybody.
+    pub fn serves(&self, arrival: &Arrival, stream: &str) -> bool {
+        self.rules().at(arrival).any(|route| route.endpoint.serves(stream))
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -155,7 +160,7 @@ impl Gate {
             true => upgraded(request, endpoint.dialect, rules.compression)?,
             false => (streamed(request)?, Compression::Off),
         };
-        let identity = self.identify(arrival.peer, request, &endpoint)?;
+        let identity = self.identify(arrival, request, &endpoint)?;
         if self.closed.load(Ordering::Relaxed) {
             count::connection_refused("draining");
             let message = "the daemon is stopping; come back in a moment";
@@ -170,14 +175,14 @@ impl Gate {
     /// Who is there. A token that proves nothing lets nobody in, also where none is needed.
     fn identify(
         &self,
-        peer: Option<IpAddr>,
+        arrival: &Arrival,
         request: &Request,
         endpoint: &Endpoint,
     ) -> Result<Option<Arc<Identity>>, Denied> {
         if endpoint.auth == Auth::None {
             return Ok(None);
         }
-        let identity = self.guests.identity(peer, request.headers(), request.uri());
+        let identity = self.guests.identity(arrival, request.headers(), request.uri());
         let identity = identity.map_err(|denied| match denied.status() {
             StatusCode::TOO_MANY_REQUESTS => denied,
             _ => denied.worded(endpoint.dialect.unauthorized()),
@@ -220,10 +225,10 @@ pub async fn open(
 }
 
 impl Guests {
-    fn identity(&self, peer: Option<IpAddr>, headers: &HeaderMap, uri: &Uri) -> Result<Option<Arc<Identity>>, Denied> {
+    fn identity(&self, arrival: &Arrival, headers: &HeaderMap, uri: &Uri) -> Result<Option<Arc<Identity>>, Denied> {
         match self {
-            Self::Clients(tokens) => tokens.identity(peer, headers, uri),
-            Self::Operators(operator) => Ok(Some(operator.clone())),
+            Self::Clients(tokens) => tokens.identity(arrival.peer, headers, uri),
+            Self::Operators => arrival.operator().map(Some),
         }
     }
 
@@ -239,7 +244,7 @@ impl Guests {
                 StatusCode::TOO_MANY_REQUESTS,
                 format!("your address has {max} connections already, the most it may have (hub.max_per_ip); close one"),
             ),
-            (Crowded::All(max) | Crowded::Address(max), Self::Operators(_)) => (
+            (Crowded::All(max) | Crowded::Address(max), Self::Operators) => (
                 "max_operators",
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("operators have {max} connections already, the most there may be; close one"),

@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use super::Shard;
-use super::connection::{Connection, Subscription};
+use super::connection::Subscription;
 use super::poll::Backend;
 use crate::dialect::{Code, Refusal, Reply, RequestId};
 use crate::event::unix_now;
-use crate::identity::Unproven;
+use crate::identity::{TAKEN_BACK, Unproven};
 use crate::websocket::close;
 
 impl<B: Backend> Shard<B> {
@@ -70,16 +70,22 @@ impl<B: Backend> Shard<B> {
         }
     }
 
-    /// Ends the connections of services whose tokens were taken out of the configuration, or changed.
+    /// Ends the connections whose tokens were taken back.
     pub(super) fn end_revoked(&mut self) {
-        let is_revoked = |connection: &Connection| {
-            let identity = connection.standing.identity();
-            connection.is_open() && identity.is_some_and(|identity| self.verifier.is_revoked(identity))
-        };
-        let revoked = self.connections.iter().filter(|(_, connection)| is_revoked(connection));
-        for token in revoked.map(|(token, _)| token).collect::<Vec<usize>>() {
-            self.turn_away(token, "the token has been taken back or changed");
+        let open = self.connections.iter().filter(|(_, connection)| connection.is_open());
+        for token in open.map(|(token, _)| token).collect::<Vec<usize>>() {
+            self.end_if_revoked(token);
         }
+    }
+
+    /// Ends the connection if its token was taken back. Whether it was.
+    pub(super) fn end_if_revoked(&mut self, token: usize) -> bool {
+        let identity = self.connections[token].standing.identity();
+        let is_revoked = identity.is_some_and(|identity| identity.is_taken_back());
+        if is_revoked {
+            self.turn_away(token, TAKEN_BACK);
+        }
+        is_revoked
     }
 
     /// When the next connection ends, if nothing else happens.

@@ -70,7 +70,8 @@ impl<B: Backend> Shard<B> {
     }
 
     fn known(&self, token: usize, what: &str) -> Result<Arc<Identity>, Refusal> {
-        self.connections[token].standing.identity().cloned().ok_or_else(|| {
+        let identity = self.connections[token].standing.identity().filter(|identity| !identity.is_taken_back());
+        identity.cloned().ok_or_else(|| {
             let message = format!("\"{what}\" needs a verified identity: send \"auth\" with a token first");
             Refusal::new(Code::AuthenticationRequired, message)
         })

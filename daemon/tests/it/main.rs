@@ -64,6 +64,7 @@ mod tidy;
 mod transcripts;
 mod unit;
 mod webpages;
+mod withdrawn;
 
 use std::process::ExitCode;
 
@@ -121,6 +122,7 @@ fn main() -> ExitCode {
         transcripts::tests(),
         unit::tests(),
         webpages::tests(),
+        withdrawn::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()
 }

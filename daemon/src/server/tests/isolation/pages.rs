@@ -82,8 +82,12 @@ impl Pages {
     }
 
     fn ask(&self, mut router: Router, path: &str, token: Option<&str>) -> Vec<u8> {
-        let arrival =
-            Arrival { listener: "here".into(), reach: Reach::Machine, peer: Some(IpAddr::from([127, 0, 0, 1])) };
+        let arrival = Arrival {
+            listener: "here".into(),
+            reach: Reach::Machine,
+            peer: Some(IpAddr::from([127, 0, 0, 1])),
+            operator: None,
+        };
         let mut request = Request::get(path).extension(arrival);
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
