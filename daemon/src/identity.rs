@@ -28,10 +28,15 @@ pub const MAX_TOKEN_BYTES: usize = 8 << 10;
 /// Why an identity holds no more, for whoever acts by it.
 pub const TAKEN_BACK: &str = "your token has been taken back or changed";
 
+/// What the names of services and operators begin with, and no user's.
+const SERVICE: &str = "service:";
+const OPERATOR: &str = "operator:";
+
 /// Somebody whose token was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    user: Arc<str>,
+    /// As it is spelled everywhere. Of a user it is the user's own, which never looks like one of another role.
+    name: Arc<str>,
     role: Role,
     grants: Grants,
     expires_unix_ns: Option<i64>,
@@ -43,7 +48,7 @@ pub struct Identity {
 #[derive(Clone, Debug, Default)]
 struct Recall(Arc<AtomicBool>);
 
-/// Names of users, services and operators are apart: the same name in two roles is two.
+/// Names of users, services and operators are apart, also for who reads them: what is no user's begins with its role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     User,
@@ -106,7 +111,7 @@ impl Identity {
     pub fn of_user(user: &str) -> Self {
         let grants = Grants::of(Reads::Visible);
         Self {
-            user: user.into(),
+            name: user.into(),
             role: Role::User,
             grants,
             expires_unix_ns: None,
@@ -117,22 +122,29 @@ impl Identity {
 
     /// Somebody who runs the daemon, by the name that acts of his are known by.
     pub fn of_operator(name: &str) -> Self {
-        Self { role: Role::Operator, grants: Grants::of(Reads::Everything), ..Self::of_user(name) }
+        let name = format!("{OPERATOR}{name}");
+        Self { role: Role::Operator, grants: Grants::of(Reads::Everything), ..Self::of_user(&name) }
     }
 
-    /// The name that its acts are known by: the `user` of what it commands.
-    pub fn user(&self) -> &Arc<str> {
-        &self.user
+    /// A program with a token of its own, which may read what is visible, and nothing else.
+    pub fn of_service(name: &str) -> Self {
+        Self { role: Role::Service, ..Self::of_user(&format!("{SERVICE}{name}")) }
+    }
+
+    /// What its acts are known by, in logs, to operators and to plugins: a user's name as it is, `service:ingest`,
+    /// `operator:admin`.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// Whose private events are for this client. Services and operators have none, whatever they are named.
     pub fn audience(&self) -> Option<&Arc<str>> {
-        (self.role == Role::User).then_some(&self.user)
+        (self.role == Role::User).then_some(&self.name)
     }
 
     /// Whether both are the same user, the same service or the same operator, whatever their rights.
     pub fn is_same(&self, other: &Self) -> bool {
-        (self.role, &self.user) == (other.role, &other.user)
+        (self.role, &self.name) == (other.role, &other.name)
     }
 
     pub fn is_operator(&self) -> bool {

@@ -50,7 +50,7 @@ async fn command(
     let payload = read(body, BODY_TIMEOUT).await?;
     identity.holds(unix_now()).map_err(Denied::unauthorized)?; // the body may have come long after the head
     let (answered, answer) = oneshot::channel();
-    let ask = Ask { broadcaster: &broadcaster, command: &command, payload, principal: identity.user() };
+    let ask = Ask { broadcaster: &broadcaster, command: &command, payload, principal: identity.name() };
     // A client that has left needs no answer.
     let hand_over = Box::new(move |outcome| _ = answered.send(outcome));
     commands.hub.command(ask, |permission| identity.may_command(permission), hand_over).map_err(denied)?;

@@ -30,7 +30,7 @@ impl<B: Backend> Shard<B> {
             self.turn_away(token, "this connection is another user's; open one of your own");
             return Ok(());
         }
-        let (user, expires_unix_ns) = (&**identity.user(), identity.expires_unix_ns());
+        let (user, expires_unix_ns) = (&**identity.name(), identity.expires_unix_ns());
         let permissions = identity.permissions();
         connection.say(&Reply::Authenticated { user, permissions, expires_unix_ns, id });
         let has_nothing = connection.subscriptions.is_empty();

@@ -60,7 +60,7 @@ impl<B: Backend> Shard<B> {
         let streams = if must_say_who { Vec::new() } else { self.visible_streams(token) };
         let connection = &mut self.connections[token];
         let identity = connection.standing.identity().cloned();
-        let user = identity.as_ref().map(|identity| &**identity.user());
+        let user = identity.as_ref().map(|identity| &**identity.name());
         connection.say(&Reply::Connected { client_id: &client_id, heartbeat, streams: &streams, user });
     }
 }

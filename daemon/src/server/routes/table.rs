@@ -144,7 +144,7 @@ pub static CONNECTIONS: Route = reads(
     &[
         ("stream", "Only who is subscribed to something of this stream."),
         ("topic", "Only who is subscribed to this topic or pattern."),
-        ("user", "Only connections of this user."),
+        ("user", "Only connections of this user, or of a service as `service:NAME`."),
         AFTER,
         LIMIT,
     ],
