@@ -516,6 +516,14 @@ fn all_connections_of_a_service_share_its_rate() {
 }
 
 #[test]
+fn an_identity_holds_up_to_its_end_and_not_at_it() {
+    let identity = verify(&with_secret(), &Signer::secret(SECRET).sign(&claims())).unwrap();
+    let end = (NOW + 60) * NANOS;
+    assert_eq!((identity.holds(end - 1), identity.holds(end)), (Ok(()), Err("your token has expired")));
+    assert_eq!(Identity::of_user("u").holds(i64::MAX), Ok(()));
+}
+
+#[test]
 fn a_token_that_was_taken_out_or_changed_is_taken_back() {
     let verifier = Verifier::default();
     let set = |services: Vec<Service>| verifier.set(Config { services, ..Config::default() }, Instant::now());

@@ -2,6 +2,7 @@
 
 mod batching;
 pub mod driven;
+mod edges;
 mod memory;
 mod model;
 mod spc;
