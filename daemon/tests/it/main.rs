@@ -12,6 +12,7 @@ mod abuse;
 mod accounting;
 mod admin;
 mod asks;
+mod audit;
 mod autobahn;
 mod bad_input;
 mod bad_reload;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         accounting::tests(),
         admin::tests(),
         asks::tests(),
+        audit::tests(),
         autobahn::tests(),
         bad_input::tests(),
         bad_reload::tests(),
