@@ -1,18 +1,27 @@
-//! Bounds of what a client may ask, at their edges, and what it is told before it has said who it is.
+//! Bounds of what a client may ask, at their edges, and what it is told before it has said who it is and from the end of its
+//! token on.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use jsonwebtoken::{EncodingKey, Header};
 use serde_json::json;
 
 use super::{CONFIG, Client, House, newcomer_at, standing};
-use crate::dialect::Dialect;
+use crate::dialect::{Command, Dialect, Target};
+use crate::event::{Draft, unix_now};
+use crate::hub::Hub;
 use crate::hub::settings::Settings;
-use crate::identity::{Auth, Identity};
+use crate::identity::keys::Key;
+use crate::identity::{self, Auth, Identity, Verifier};
 use crate::rate::Rate;
-use crate::shard::Config;
 use crate::shard::connection::MAX_WAITING;
-use crate::shard::inbox::{Endpoint, Inbound};
+use crate::shard::inbox::{Endpoint, Inbound, Inbox, MAX_QUEUED_BYTES, Newcomer};
+use crate::shard::poll::Epoll;
+use crate::shard::{Config, Shard};
+
+const SECRET: &[u8] = b"a secret of tests with forty letters ....";
 
 /// The smallest message, masked with zeros. It is no request, and is answered so.
 const EMPTY: [u8; 6] = [0x81, 0x80, 0, 0, 0, 0];
@@ -72,4 +81,43 @@ fn no_stream_is_named_before_who_must_say_who_it_is_has_said_so() {
     assert_eq!(told(Auth::Required, None), [false, false]);
     assert_eq!(told(Auth::Required, Some(Identity::of_user("u"))), [true, true]);
     assert_eq!(told(Auth::Optional, None), [true, true]);
+}
+
+/// A user whose token lasts for a minute, at an endpoint where it hears what is its own.
+fn user_for_a_minute(dialect: Dialect) -> (Newcomer, Client) {
+    let claims = json!({"sub": "user-1", "exp": unix_now() / 1_000_000_000 + 60});
+    let token = jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).unwrap();
+    let verifier = Verifier::default();
+    let keys = vec![Key::secret(SECRET).unwrap()];
+    verifier.set(identity::Config { keys, ..identity::Config::default() }, Instant::now());
+    let wish = Command::Subscribe { target: Target::Topic("mail".to_owned()), since: None, batch: None };
+    let wishes = if dialect == Dialect::User { vec![] } else { vec![wish] };
+    let streams = vec!["mail".to_owned()];
+    let (newcomer, client) = newcomer_at(Endpoint { streams, ..Endpoint::open("/", dialect) });
+    (Newcomer { identity: Some(verifier.verify(&token, unix_now()).unwrap()), wishes, ..newcomer }, client)
+}
+
+#[test]
+fn what_is_private_is_delivered_up_to_the_end_of_the_token_and_not_at_it() {
+    for dialect in [Dialect::Native, Dialect::User] {
+        let hub = Hub::new("epoch");
+        let mail = hub.declare("mail", Settings { private: true, ..Settings::default() });
+        let queue = Inbox::new(0, MAX_QUEUED_BYTES).unwrap();
+        let mut shard = Shard::<Epoll>::new(0, CONFIG, (hub, Arc::default()), queue).unwrap();
+        let (newcomer, mut client) = user_for_a_minute(dialect);
+        shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
+        let mut deliver_at = |letter: &str, now: Instant| {
+            let payload = json!(letter).to_string();
+            let draft = Draft { audience: "user-1", kind: "letter", payload: payload.as_bytes(), ..Draft::default() };
+            mail.publish(&draft, None).unwrap();
+            shard.turn(&mut Vec::new(), now);
+            shard.connections[0].standing.until().expect("the token ends")
+        };
+        let end = deliver_at("first", Instant::now());
+        deliver_at("last", end - Duration::from_nanos(1));
+        while !client.next_text().contains("last") {}
+        deliver_at("late", end);
+        let (late, close) = client.rest();
+        assert!(!late.contains("late") && u16::from(close.code) == 4001, "{late} {close}");
+    }
 }
