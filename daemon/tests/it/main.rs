@@ -64,6 +64,7 @@ mod supervision;
 mod tidy;
 mod transcripts;
 mod unit;
+mod user_events;
 mod webpages;
 mod withdrawn;
 
@@ -123,6 +124,7 @@ fn main() -> ExitCode {
         tidy::tests(),
         transcripts::tests(),
         unit::tests(),
+        user_events::tests(),
         webpages::tests(),
         withdrawn::tests(),
     ];
