@@ -41,18 +41,22 @@ fn users_are_named_to_operators_and_nowhere_else() {
     say(&mut client, r#"{"type":"subscribe","stream":"nope"}"#);
     hear_json(&mut client);
     assert_eq!(get(&daemon.admin, &format!("/v1/streams/mail/history?audience={USER}")).status, 200);
-    let logout = format!("DELETE /v1/users/{USER}/connections HTTP/1.1");
-    assert_eq!(ask(&daemon.admin, &logout, &[], b"").json(), json!({"closed": 2}));
+    let id = get(&daemon.admin, "/v1/connections").json()["connections"][0]["id"].as_str().unwrap().to_owned();
+    for path in [format!("/v1/connections/{id}"), format!("/v1/users/{USER}/connections")] {
+        let line = format!("DELETE {path} HTTP/1.1");
+        assert_eq!(ask(&daemon.admin, &line, &[], b"").json(), json!({"closed": 1}), "{path}");
+    }
     daemon.wait_for_log("log a user out");
     daemon.reload(|| daemon.signal("HUP")); // whatever is said of the ends has been said
     let log = daemon.log_text();
     assert!(log.contains("\"level\":\"DEBUG\""), "{log}");
     assert!(!log.contains(LETTER), "{log}");
-    let naming = log.lines().filter(|line| line.contains(USER)).map(|line| serde_json::from_str(line).unwrap());
+    let lines = log.lines().filter(|line| line.contains(USER) || line.contains("\"audit\""));
     let told = |line: Value| ["target", "principal", "act", "whom"].map(|field| line[field].clone());
-    let naming: Vec<[Value; 4]> = naming.map(told).collect();
-    let expected = ["read a private log", "log a user out"].map(|act| ["audit", "operator:admin", act, USER]);
-    assert_eq!(naming, expected.map(|line| line.map(Value::from)), "{log}");
+    let told: Vec<[Value; 4]> = lines.map(|line| told(serde_json::from_str(line).unwrap())).collect();
+    let expected = [("read a private log", USER), ("close a connection", &*id), ("log a user out", USER)];
+    let expected = expected.map(|(act, whom)| ["audit", "operator:admin", act, whom].map(Value::from));
+    assert_eq!(told, expected, "{log}");
     let metrics = get(&daemon.admin, "/metrics").body;
     assert!(metrics.contains("stream=\"mail\"") && !metrics.contains(USER), "{metrics}");
 }
