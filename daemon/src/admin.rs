@@ -27,15 +27,18 @@ use self::guard::Guard;
 pub use self::guard::Token;
 use crate::describe::Catalogue;
 use crate::hub::Hub;
-use crate::identity::Identity;
+use crate::server::hosts::Hosts;
 use crate::server::http::Front;
 use crate::server::listen::{self, ListenError, Listeners};
 use crate::server::upgrade::Gate;
 
 /// How long a client may take to send the head of a request: operators' programs are near and quick.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// What acts of whoever has come this far are known by.
-const OPERATOR: &str = "admin";
+/// By which names operators ask where only this machine can.
+const HOSTS: Hosts = Hosts {
+    names: Vec::new(),
+    refusal: "the admin listener answers to localhost, 127.0.0.1 and [::1] only; ask it by such a name",
+};
 /// How often the figures of histograms are drained into their buckets, so that they do not pile up unscraped.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -104,10 +107,9 @@ pub enum Error {
 impl Admin {
     pub fn start(config: Config, parts: Parts) -> Result<Self, Error> {
         let guard = Arc::new(Guard::default());
-        let operator = Arc::new(Identity::of_operator(OPERATOR));
-        let gate = Gate::for_operators(parts.shards.0.to_vec(), operator.clone());
-        let doors = pages::Doors { guard: guard.clone(), gate: gate.clone(), operator };
-        let front = Front::new(pages::router(parts.clone(), doors), HEADER_TIMEOUT);
+        let gate = Gate::for_operators(parts.shards.0.to_vec());
+        let doors = pages::Doors { guard: guard.clone(), gate: gate.clone() };
+        let front = Front::new(pages::router(parts.clone(), doors), HEADER_TIMEOUT, HOSTS);
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
         let listeners = Listeners::new("admin.listen", front, runtime.handle().clone());
         let prepared = prepare(&listeners, config)?;
@@ -125,7 +127,7 @@ impl Admin {
         prepare(&self.listeners, config)
     }
 
-    /// The second half, which cannot fail.
+    /// The second half, which cannot fail. Whoever came in by another token ends when the shards look who is still trusted.
     pub fn commit(&self, prepared: Prepared) {
         self.guard.set(prepared.config);
         self.listeners.commit(prepared.listeners);

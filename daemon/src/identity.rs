@@ -2,17 +2,21 @@
 
 mod claims;
 pub mod grants;
+pub mod guesses;
 mod jwt;
 pub mod keys;
 pub mod service;
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 pub use self::grants::Reads;
 
 use self::grants::Grants;
+use self::guesses::Guesses;
 use self::keys::Key;
 use self::service::{Allowance, Hash, Service};
 use crate::hub::pattern::Pattern;
@@ -21,17 +25,30 @@ use crate::hub::pattern::Pattern;
 /// of a request may hold.
 pub const MAX_TOKEN_BYTES: usize = 8 << 10;
 
+/// Why an identity holds no more, for whoever acts by it.
+pub const TAKEN_BACK: &str = "your token has been taken back or changed";
+
+/// What the names of services and operators begin with, and no user's.
+const SERVICE: &str = "service:";
+const OPERATOR: &str = "operator:";
+
 /// Somebody whose token was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    user: Arc<str>,
+    /// As it is spelled everywhere. Of a user it is the user's own, which never looks like one of another role.
+    name: Arc<str>,
     role: Role,
     grants: Grants,
     expires_unix_ns: Option<i64>,
     allowance: Option<Arc<Allowance>>,
+    recall: Recall,
 }
 
-/// Names of users, services and operators are apart: the same name in two roles is two.
+/// Whether the token behind an identity was taken back; everybody who holds a clone of the identity is told.
+#[derive(Clone, Debug, Default)]
+struct Recall(Arc<AtomicBool>);
+
+/// Names of users, services and operators are apart, also for who reads them: what is no user's begins with its role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     User,
@@ -54,6 +71,14 @@ pub enum Auth {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected(pub String);
 
+/// Why a token that came from somewhere makes nobody known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unproven {
+    Rejected(Rejected),
+    /// It was not looked at: too many came from there that prove nothing.
+    TooMany,
+}
+
 /// Whose tokens are trusted, and which claim names the user.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -70,6 +95,7 @@ pub struct Config {
 #[derive(Debug, Default)]
 pub struct Verifier {
     trust: RwLock<Arc<Trust>>,
+    guesses: Mutex<Guesses>,
 }
 
 /// What holds at the moment; it is replaced whole.
@@ -84,31 +110,65 @@ impl Identity {
     /// A user who may read what is visible, and nothing else.
     pub fn of_user(user: &str) -> Self {
         let grants = Grants::of(Reads::Visible);
-        Self { user: user.into(), role: Role::User, grants, expires_unix_ns: None, allowance: None }
+        Self {
+            name: user.into(),
+            role: Role::User,
+            grants,
+            expires_unix_ns: None,
+            allowance: None,
+            recall: Recall::default(),
+        }
     }
 
     /// Somebody who runs the daemon, by the name that acts of his are known by.
     pub fn of_operator(name: &str) -> Self {
-        Self { role: Role::Operator, grants: Grants::of(Reads::Everything), ..Self::of_user(name) }
+        let name = format!("{OPERATOR}{name}");
+        Self { role: Role::Operator, grants: Grants::of(Reads::Everything), ..Self::of_user(&name) }
     }
 
-    /// The name that its acts are known by: the `user` of what it commands.
-    pub fn user(&self) -> &Arc<str> {
-        &self.user
+    /// A program with a token of its own, which may read what is visible, and nothing else.
+    pub fn of_service(name: &str) -> Self {
+        Self { role: Role::Service, ..Self::of_user(&format!("{SERVICE}{name}")) }
+    }
+
+    /// What its acts are known by, in logs, to operators and to plugins: a user's name as it is, `service:ingest`,
+    /// `operator:admin`.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// Whose private events are for this client. Services and operators have none, whatever they are named.
     pub fn audience(&self) -> Option<&Arc<str>> {
-        (self.role == Role::User).then_some(&self.user)
+        (self.role == Role::User).then_some(&self.name)
     }
 
     /// Whether both are the same user, the same service or the same operator, whatever their rights.
     pub fn is_same(&self, other: &Self) -> bool {
-        (self.role, &self.user) == (other.role, &other.user)
+        (self.role, &self.name) == (other.role, &other.name)
     }
 
     pub fn is_operator(&self) -> bool {
         self.role == Role::Operator
+    }
+
+    /// From now on nobody may act by this identity, nor by a clone of it.
+    pub fn take_back(&self) {
+        self.recall.0.store(true, Ordering::Release);
+    }
+
+    pub fn is_taken_back(&self) -> bool {
+        self.recall.0.load(Ordering::Acquire)
+    }
+
+    /// Whether it may be acted by at this moment, or why not. Whoever acts for long asks each time.
+    pub fn holds(&self, unix_ns: i64) -> Result<(), &'static str> {
+        if self.is_taken_back() {
+            return Err(TAKEN_BACK);
+        }
+        if self.expires_unix_ns.is_some_and(|end| end <= unix_ns) {
+            return Err("your token has expired");
+        }
+        Ok(())
     }
 
     /// When its rights end, in nanoseconds since 1970.
@@ -152,7 +212,8 @@ impl Identity {
 }
 
 impl Verifier {
-    /// Trusts what this says from now on, and nothing else. A service that stays as it was keeps what it used of its rate.
+    /// Trusts what this says from now on, and nothing else. A service that stays as it was keeps what it used of its rate; one
+    /// that was taken out or changed is taken back.
     pub fn set(&self, config: Config, now: Instant) {
         let mut trust = self.trust.write().unwrap_or_else(PoisonError::into_inner);
         let known = |service: &Service| {
@@ -160,7 +221,9 @@ impl Verifier {
             same.map(|index| trust.services[index].clone())
         };
         let identity = |service: &Service| known(service).unwrap_or_else(|| Arc::new(service.identity(now)));
-        let services = config.services.iter().map(identity).collect();
+        let services: Vec<Arc<Identity>> = config.services.iter().map(identity).collect();
+        let gone = |known: &&Arc<Identity>| !services.iter().any(|service| Arc::ptr_eq(service, known));
+        trust.services.iter().filter(gone).for_each(|known| known.take_back());
         *trust = Arc::new(Trust { config, services });
     }
 
@@ -180,9 +243,26 @@ impl Verifier {
         claims::identity(&claims, &trust.config, unix_ns).map(Arc::new)
     }
 
-    /// Whether this was a service whose token has since been taken out of the configuration, or changed in any way.
-    pub fn is_revoked(&self, identity: &Arc<Identity>) -> bool {
-        identity.role == Role::Service && !self.trust().services.iter().any(|service| Arc::ptr_eq(service, identity))
+    /// The same for a token from this address, which has its turn and no more to show what proves nothing.
+    pub fn verify_from(
+        &self,
+        peer: Option<IpAddr>,
+        token: &str,
+        unix_ns: i64,
+        now: Instant,
+    ) -> Result<Arc<Identity>, Unproven> {
+        if !self.guesses().are_heard(peer, now) {
+            return Err(Unproven::TooMany);
+        }
+        self.verify(token, unix_ns).map_err(|rejected| {
+            self.guesses().failed(peer, now);
+            Unproven::Rejected(rejected)
+        })
+    }
+
+    /// A panic while the lock was held leaves counts that are still sound: go on with them.
+    fn guesses(&self) -> MutexGuard<'_, Guesses> {
+        self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn trust(&self) -> Arc<Trust> {
@@ -211,6 +291,24 @@ impl Default for Config {
 impl From<&str> for Rejected {
     fn from(rule: &str) -> Self {
         Self(rule.to_owned())
+    }
+}
+
+/// Whose token it is does not depend on what happened since.
+impl PartialEq for Recall {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Recall {}
+
+impl fmt::Display for Unproven {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(rejected) => rejected.fmt(out),
+            Self::TooMany => out.write_str("too many tokens from your address prove nothing; try again in a second"),
+        }
     }
 }
 

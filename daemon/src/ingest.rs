@@ -147,9 +147,7 @@ impl Publisher {
     fn check(&self, stream: &Stream, event: &Incoming<'_>) -> Result<(), Rejection> {
         let Self::Known(identity) = self else { return Ok(()) };
         // A request of lines may last longer than the token that it began with.
-        if identity.expires_unix_ns().is_some_and(|end| end <= unix_now()) {
-            return Err(Rejection::new(Code::Forbidden, "your token has expired"));
-        }
+        identity.holds(unix_now()).map_err(|why| Rejection::new(Code::Forbidden, why))?;
         let is_allowed = match event.topic() {
             "" => identity.may_publish(stream.name()),
             part => identity.may_publish(&format!("{}:{part}", stream.name())),

@@ -1,7 +1,7 @@
 //! A network of IP addresses, as an operator writes it: `10.0.0.0/8`, or a single address.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 /// What a network looks like, for the text of an error.
@@ -71,6 +71,15 @@ impl fmt::Display for Network {
             bits if bits == Self::widest(self.first) => write!(out, "{}", self.first),
             bits => write!(out, "{}/{bits}", self.first),
         }
+    }
+}
+
+/// What one client is counted by: its address, or the /64 that one IPv6 client has for itself; nothing on this machine.
+pub fn limited(peer: IpAddr) -> Option<IpAddr> {
+    match peer.to_canonical() {
+        address if address.is_loopback() => None,
+        IpAddr::V4(address) => Some(address.into()),
+        IpAddr::V6(address) => Some(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into()),
     }
 }
 

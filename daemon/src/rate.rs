@@ -12,7 +12,7 @@ pub struct Rate {
 }
 
 /// What was used of a rate. It remembers when it would be full again, and so needs no timer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Bucket {
     full_at: Instant,
 }
@@ -32,6 +32,16 @@ impl Bucket {
         }
         self.full_at += rate.time(count);
         Ok(())
+    }
+
+    /// Counts so many that were taken all the same.
+    pub fn owe(&mut self, rate: Rate, count: u32) {
+        self.full_at += rate.time(count);
+    }
+
+    /// Whether nothing is used up.
+    pub fn is_full(&self, now: Instant) -> bool {
+        self.full_at <= now
     }
 
     /// Forgives what is owed beyond one burst: who never takes more than that at once owes it to a slower rate.

@@ -5,12 +5,13 @@ pub mod audit;
 pub mod caller;
 pub mod client_log;
 pub mod command;
-pub mod cors;
+pub mod hosts;
 pub mod http;
 pub mod ingest;
 pub mod limits;
 pub mod listen;
 pub mod origin;
+pub mod pages;
 pub mod proxies;
 pub mod query;
 pub mod reads;
@@ -30,13 +31,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::StatusCode;
 use tokio::runtime::Handle;
 
 use self::answer::Denied;
-use self::cors::Cors;
+use self::hosts::Hosts;
 use self::http::Front;
 use self::ingest::socket::{self, IngestSocket};
 use self::listen::{ListenError, Listeners};
+use self::pages::{Pages, Purpose};
 use self::proxies::Proxies;
 use self::routes::Routes;
 use self::tls::Certificate;
@@ -54,10 +57,10 @@ pub struct Config {
     /// `127.0.0.1:8080`, `[::1]:0` or `unix:/run/broadcastd/http.sock`.
     pub listen: Vec<String>,
     pub endpoints: Vec<EndpointConfig>,
-    /// Origins of web pages that may connect, beside loopback ones; `*` is any.
-    pub origins: Vec<String>,
-    /// Origins of web pages that may publish and read over HTTP.
-    pub cors: Vec<String>,
+    /// Which web pages may what.
+    pub pages: pages::Rules,
+    /// The names that clients may ask by beside those of this machine; none is any, where more than this machine can ask.
+    pub hosts: Vec<String>,
     pub max_connections: usize,
     /// WebSocket connections from one address, and as many that speak HTTP; loopback is exempt.
     pub max_per_ip: usize,
@@ -106,7 +109,7 @@ pub struct Server {
     front: Arc<Front>,
     gate: Arc<Gate>,
     tokens: Arc<Tokens>,
-    cors: Arc<Cors>,
+    pages: Arc<Pages>,
     listeners: Listeners,
     runtime: Handle,
     ingest: IngestSocket,
@@ -124,16 +127,18 @@ impl Server {
     /// Listens and hands every client to one of the shards. `runtime` serves what is HTTP.
     pub fn start(config: Config, parts: Parts, runtime: Handle) -> Result<Self, ListenError> {
         let ingest = IngestSocket::new(parts.hub.clone(), runtime.clone());
-        let (cors, catalogue) = (Arc::<Cors>::default(), Catalogue::new(parts.hub.clone()));
+        let (pages, catalogue) = (Arc::<Pages>::default(), Catalogue::new(parts.hub.clone()));
         let tokens = Arc::new(Tokens::new(parts.verifier));
         let gate = Gate::new(parts.shards, tokens.clone());
-        let routes = routes(parts.hub, &gate, &tokens, &cors);
-        let routes = routes.described("client listener", told(gate.clone(), catalogue.clone()));
+        let routes = routes(parts.hub, &gate, &tokens, &pages);
+        let documents = routes.documents("client listener", told(gate.clone(), catalogue.clone()));
+        let routes = routes.merge(documents.around(|router| pages::around(router, &pages, Purpose::Listen)));
         let entrance = Entrance { gate: gate.clone(), pages: routes.spoken().into() };
-        let router = Router::new().fallback(upgrade::open).with_state(entrance).merge(routes.into_router());
-        let front = Front::new(router, config.header_timeout);
+        let doors = Router::new().fallback(upgrade::open).with_state(entrance);
+        let router = pages::around(doors, &pages, Purpose::Listen).merge(routes.into_router());
+        let front = Front::new(router, config.header_timeout, hosts(&config));
         let listeners = Listeners::new("server.listen", front.clone(), runtime.clone());
-        let server = Self { front, gate, tokens, cors, listeners, runtime, ingest, catalogue };
+        let server = Self { front, gate, tokens, pages, listeners, runtime, ingest, catalogue };
         let prepared = server.prepare(config)?;
         server.commit(prepared);
         Ok(server)
@@ -148,8 +153,9 @@ impl Server {
 
     /// The second half, which cannot fail. Connections keep their endpoints, also those of a listener that goes.
     pub fn commit(&self, Prepared { config, listeners, ingest }: Prepared) {
-        self.gate.set(&config.endpoints, &config.origins, config.compression);
-        self.cors.set(&config.cors);
+        self.gate.set(&config.endpoints, config.compression);
+        self.pages.set(config.pages.clone());
+        self.front.set_hosts(hosts(&config));
         self.tokens.set_cookie(config.cookie.as_deref());
         self.gate.limits.set(config.max_connections, config.max_per_ip);
         self.front.set_header_timeout(config.header_timeout);
@@ -194,14 +200,20 @@ impl Server {
     }
 }
 
+fn hosts(config: &Config) -> Hosts {
+    let refusal = "the listener has no such name; ask it by localhost, 127.0.0.1 or [::1], or add the name to server.hosts in the configuration, or its proxy to server.trusted_proxies";
+    Hosts { names: config.hosts.clone(), refusal }
+}
+
 /// What is beside the endpoints.
-fn routes(hub: Arc<Hub>, gate: &Arc<Gate>, tokens: &Arc<Tokens>, cors: &Arc<Cors>) -> Routes {
+fn routes(hub: Arc<Hub>, gate: &Arc<Gate>, tokens: &Arc<Tokens>, pages: &Arc<Pages>) -> Routes {
     let publish = ingest::routes(hub.clone(), ingest::Door::Tokens(tokens.clone()));
-    let command = command::routes(hub.clone(), command_caller(tokens.clone()));
+    let command = command::routes(hub.clone(), command_caller(tokens.clone(), gate.clone()));
     let state = state::routes(gate.clone(), hub.clone());
     let reads = reads::for_clients(hub, gate.clone());
-    let for_pages = cors::around(reads.merge(publish).merge(command), cors.clone());
-    for_pages.merge(state).merge(client_log::for_clients(gate.clone()))
+    let acts = |routes: Routes| routes.around(|router| pages::around(router, pages, Purpose::Act));
+    let listens = |routes: Routes| routes.around(|router| pages::around(router, pages, Purpose::Listen));
+    listens(reads).merge(acts(publish.merge(command))).merge(listens(state.merge(client_log::routes())))
 }
 
 /// Clients are told of the streams that they may read.
@@ -212,10 +224,16 @@ fn told(gate: Arc<Gate>, catalogue: Arc<Catalogue>) -> routes::Told {
     })
 }
 
-/// Commands need somebody who gives them, at every endpoint.
-fn command_caller(tokens: Arc<Tokens>) -> command::Caller {
-    Arc::new(move |head| {
-        let identity = tokens.identity(&head.headers, &head.uri)?;
-        identity.ok_or_else(|| Denied::unauthorized("commands need a token: send Authorization: Bearer TOKEN"))
+/// Commands need somebody who gives them, at every endpoint, and reach what some endpoint of the listener shows.
+fn command_caller(tokens: Arc<Tokens>, gate: Arc<Gate>) -> command::Caller {
+    Arc::new(move |arrival, head, broadcaster| {
+        let identity = tokens.identity(arrival.peer, &head.headers, &head.uri)?;
+        let needed = || Denied::unauthorized("commands need a token: send Authorization: Bearer TOKEN");
+        let identity = identity.ok_or_else(needed)?;
+        if gate.serves(arrival, broadcaster) {
+            return Ok(identity);
+        }
+        let message = format!("no endpoint of this listener serves \"{}\"", query::echo(broadcaster));
+        Err(Denied::new(StatusCode::NOT_FOUND, "unknown_broadcaster", message))
     })
 }

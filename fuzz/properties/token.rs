@@ -55,7 +55,7 @@ pub fn check(input: &[u8]) {
 fn proves_nothing_new(token: &str) {
     let Some(identity) = verify(token) else { return };
     if token == SERVICE {
-        return assert_eq!((&**identity.user(), identity.audience()), ("service", None));
+        return assert_eq!((&**identity.name(), identity.audience()), ("service:service", None));
     }
     assert!(SIGNED.iter().any(|known| known[1..] == *token) || is_ours(token), "nobody signed {token}");
 }
@@ -68,9 +68,9 @@ fn is_ours(token: &str) -> bool {
 fn is_who_was_signed(head: &str, claims: &str) {
     let Some(identity) = verify(&signed(head, claims, OURS)) else { return };
     let said: Value = serde_json::from_str(claims).expect("it was read as claims");
-    assert_eq!(said["sub"], **identity.user());
-    assert_eq!(identity.audience(), Some(identity.user()));
-    assert!(!identity.user().is_empty() && !identity.is_operator());
+    assert_eq!(said["sub"], **identity.name());
+    assert_eq!(identity.audience(), Some(identity.name()));
+    assert!(!identity.name().is_empty() && !identity.is_operator());
     assert!(identity.expires_unix_ns().is_some_and(|end| end > NOW * 1_000_000_000));
     for (name, granted) in [("publish", identity.may_publish("ticks:A")), ("commands", identity.may_command("a.b"))] {
         assert!(!granted || said[name].as_array().is_some_and(|list| !list.is_empty()), "{name} out of nothing");

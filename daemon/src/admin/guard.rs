@@ -1,5 +1,4 @@
-//! Who may see the admin pages: no web page of a foreign origin, nobody under a foreign name, and with a token only who
-//! shows it.
+//! Who may see the admin pages: no web page of a foreign origin, and with a token only who shows it.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,15 +10,19 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
-use super::{Config, is_loopback};
+use super::Config;
+use crate::identity::Identity;
 use crate::server::answer::Denied;
 use crate::server::http::Arrival;
-use crate::server::origin::is_loopback_host;
+use crate::server::origin::{self, only};
 use crate::server::token;
 use crate::server::upgrade::{OPERATORS_EVENTS, OPERATORS_WEBSOCKET};
 
 /// What a load balancer asks, which has no token: only whether the daemon lives and serves.
 const OPEN_TO_ALL: [&str; 2] = ["/healthz", "/readyz"];
+
+/// What acts of operators are known by.
+const OPERATOR: &str = "admin";
 
 /// A secret that is kept as its hash only: comparing hashes takes the same time however much of a guess is right.
 #[derive(Clone, PartialEq, Eq)]
@@ -41,17 +44,20 @@ impl fmt::Debug for Token {
 #[derive(Default)]
 pub struct Guard(RwLock<Arc<Rules>>);
 
-#[derive(Default)]
 struct Rules {
     token: Option<Token>,
-    /// Only this machine reaches the listener, so only names of this machine are right.
-    is_local: bool,
+    /// Who everybody is that comes in by these rules.
+    operator: Arc<Identity>,
 }
 
 impl Guard {
+    /// Whoever came in by another token is an operator no longer.
     pub fn set(&self, config: Config) {
-        let rules = Rules { is_local: is_loopback(&config.listen), token: config.token };
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        let mut rules = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if rules.token != config.token {
+            rules.operator.take_back();
+            *rules = Arc::new(Rules { token: config.token, ..Rules::default() });
+        }
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -63,24 +69,30 @@ impl Guard {
 pub async fn check(
     State(guard): State<Arc<Guard>>,
     Extension(arrival): Extension<Arrival>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    match guard.rules().check(&arrival, &request) {
-        Ok(()) => next.run(request).await,
+    let rules = guard.rules();
+    match rules.check(&request) {
+        Ok(()) => {
+            let operator = Some(rules.operator.clone());
+            request.extensions_mut().insert(Arrival { operator, ..arrival });
+            next.run(request).await
+        }
         Err(refused) => refused.into_response(),
     }
 }
 
+impl Default for Rules {
+    fn default() -> Self {
+        Self { token: None, operator: Arc::new(Identity::of_operator(OPERATOR)) }
+    }
+}
+
 impl Rules {
-    fn check(&self, arrival: &Arrival, request: &Request) -> Result<(), Denied> {
+    fn check(&self, request: &Request) -> Result<(), Denied> {
         let headers = request.headers();
-        let host = only(headers, header::HOST);
-        if self.is_local && arrival.peer.is_some() && !host.is_some_and(is_loopback_host) {
-            let message = "the admin listener answers to localhost, 127.0.0.1 and [::1] only; ask it by such a name";
-            return Err(Denied::new(StatusCode::MISDIRECTED_REQUEST, "foreign_host", message));
-        }
-        if headers.contains_key(header::ORIGIN) && !is_same_origin(only(headers, header::ORIGIN), host) {
+        if headers.contains_key(header::ORIGIN) && !origin::is_own(headers) {
             let message = "web pages of other origins may not use the admin listener";
             return Err(Denied::new(StatusCode::FORBIDDEN, "origin_refused", message));
         }
@@ -92,18 +104,6 @@ impl Rules {
         }
         Ok(())
     }
-}
-
-/// The value of a header that must not come twice.
-fn only(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
-    let mut values = headers.get_all(name).into_iter();
-    let value = values.next()?.to_str().ok()?;
-    values.next().is_none().then_some(value)
-}
-
-fn is_same_origin(origin: Option<&str>, host: Option<&str>) -> bool {
-    let authority = origin.and_then(|origin| origin.strip_prefix("http://").or(origin.strip_prefix("https://")));
-    matches!((authority, host), (Some(authority), Some(host)) if authority.eq_ignore_ascii_case(host))
 }
 
 /// The token that a request bears. In the address it may stand only where a browser has no other place for it.

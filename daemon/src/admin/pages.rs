@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 
 use super::guard::{Guard, check};
 use super::{Parts, Readiness, connections, figures, process, streams, users};
-use crate::identity::Identity;
 use crate::server::answer::Denied;
 use crate::server::routes::{Routes, only_get, table};
 use crate::server::upgrade::{self, Entrance, Gate};
@@ -21,17 +20,17 @@ use crate::server::{client_log, command, ingest, reads};
 /// Prometheus' text format, by its version.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Who is let in, who becomes a connection, and who everybody is that came so far.
+/// Who is let in, and who becomes a connection.
 pub struct Doors {
     pub guard: Arc<Guard>,
     pub gate: Arc<Gate>,
-    pub operator: Arc<Identity>,
 }
 
 pub fn router(parts: Parts, doors: Doors) -> Router {
     let catalogue = parts.catalogue.clone();
-    let routes = routes(parts, doors.operator);
-    let routes = routes.described("admin listener", Arc::new(move |_, _, _| Ok(catalogue.for_operators())));
+    let routes = routes(parts);
+    let documents = routes.documents("admin listener", Arc::new(move |_, _, _| Ok(catalogue.for_operators())));
+    let routes = routes.merge(documents);
     let entrance = Entrance { gate: doors.gate, pages: routes.spoken().into() };
     Router::new()
         .fallback(upgrade::open)
@@ -40,7 +39,7 @@ pub fn router(parts: Parts, doors: Doors) -> Router {
         .layer(middleware::from_fn_with_state(doors.guard, check))
 }
 
-fn routes(parts: Parts, operator: Arc<Identity>) -> Routes {
+fn routes(parts: Parts) -> Routes {
     let hub = parts.hub.clone();
     let pages = Routes::new()
         .serve(&table::METRICS, metrics)
@@ -56,9 +55,9 @@ fn routes(parts: Parts, operator: Arc<Identity>) -> Routes {
     pages
         .with_state(parts)
         .merge(reads::for_operators(hub.clone()))
-        .merge(ingest::routes(hub.clone(), ingest::Door::Open))
-        .merge(command::routes(hub, Arc::new(move |_| Ok(operator.clone()))))
-        .merge(client_log::for_operators())
+        .merge(ingest::routes(hub.clone(), ingest::Door::Operators))
+        .merge(command::routes(hub, Arc::new(|arrival, _, _| arrival.operator())))
+        .merge(client_log::routes())
 }
 
 async fn metrics(State(parts): State<Parts>) -> Response {

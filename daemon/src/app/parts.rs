@@ -61,14 +61,18 @@ pub fn server(config: &schema::Config, max_connections: usize, state: &Path) -> 
     server::Config {
         listen: config.server.listen.iter().map(ToString::to_string).collect(),
         endpoints: config.server.endpoints.iter().map(endpoint).collect(),
-        origins: config.server.origins.clone(),
+        pages: server::pages::Rules {
+            origins: config.server.origins.clone(),
+            cors: config.server.cors.clone(),
+            has_cookie: config.auth.cookie.is_some(),
+        },
+        hosts: config.server.hosts.clone(),
         max_connections,
         max_per_ip: config.hub.max_per_ip as usize,
         proxies: Proxies { trusted: config.server.trusted_proxies.clone(), begin: config.server.proxy_protocol },
         header_timeout: config.hub.header_timeout.0,
         compression: if config.hub.compression.level == 0 { Compression::Off } else { Compression::On },
         certificate: None,
-        cors: config.server.cors.clone(),
         cookie: config.auth.cookie.clone(),
         ingest: ingest(&config.ingest, state),
     }

@@ -45,6 +45,7 @@ codes! {
     SHADOWED_STREAM = "C038", "An endpoint's alias has the name of a stream, which could not be reached any more.";
     IGNORED = "C040", "Something that looks like configuration has no effect.";
     UNFIT = "C041", "A setting of an endpoint does not fit the dialect that is spoken there.";
+    OPEN_TO_PAGES = "C042", "A cookie bears the token while every web page is let in: any of them could act as the user.";
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@ use std::io::Write as _;
 use super::{Reply, native};
 use crate::event::{Event, Position};
 
-/// The answer to the request; what follows it never ends by itself.
+/// The answer to the request, without the empty line that ends its head; what follows never ends by itself. Which page may
+/// see it depends on the request.
 pub const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n\
-connection: close\r\nx-accel-buffering: no\r\n\r\n";
+connection: close\r\nx-accel-buffering: no\r\nvary: Origin\r\n";
 /// What keeps proxies from taking a quiet line for a dead one.
 pub const COMMENT: &[u8] = b":\n\n";
 

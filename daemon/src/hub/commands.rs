@@ -18,6 +18,9 @@ use crate::metrics;
 /// Commands of one broadcaster that have no answer: more than people and their programs ask at once, few enough that the
 /// last one still has a chance before its deadline.
 pub const MAX_OPEN: usize = 256;
+/// Of these, commands of one principal: a quarter, so that nobody can take all places; more than the people behind one
+/// program have open at once.
+pub const MAX_OPEN_OF_ONE: usize = 64;
 /// How long a broadcaster may take: who clicked still waits, and what programs wait for HTTP is longer.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 /// The bytes of a command's payload: a command names things, it does not carry them.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::grants::{Grants, Lists};
 use super::jwt::Claims;
-use super::{Config, Identity, Rejected};
+use super::{Config, Identity, OPERATOR, Rejected, SERVICE};
 
 /// How far ahead the clock of whoever signs may be (`nbf`). The end (`exp`) is exact: delivery ends at that moment.
 pub const LEEWAY_SECONDS: i64 = 10;
@@ -63,6 +63,9 @@ fn user<'a>(claims: &'a Claims, name: &str) -> Result<&'a str, Rejected> {
     let rejected = |what: &str| Rejected(format!("the token's user ({name}) {what}"));
     let user = claims.get(name).ok_or_else(|| rejected("is missing"))?;
     let user = user.as_str().ok_or_else(|| rejected("is no text"))?;
+    if let Some(role) = [SERVICE, OPERATOR].into_iter().find(|role| user.starts_with(role)) {
+        return Err(rejected(&format!("begins with {role}, as no user's does")));
+    }
     match user.len() {
         0 => Err(rejected("is empty")),
         1..=MAX_USER_BYTES => Ok(user),

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
+use super::Identity;
 use super::grants::Grants;
-use super::{Identity, Role};
 use crate::rate::{Bucket, Rate};
 
 /// A program, as it is configured.
@@ -33,7 +33,7 @@ impl Service {
     pub fn identity(&self, now: Instant) -> Identity {
         let allowance = |rate| Arc::new(Allowance { rate, bucket: Mutex::new(Bucket::full(now)) });
         let (grants, allowance) = (self.grants.clone(), self.rate.map(allowance));
-        Identity { role: Role::Service, grants, allowance, ..Identity::of_user(&self.name) }
+        Identity { grants, allowance, ..Identity::of_service(&self.name) }
     }
 }
 

@@ -135,7 +135,7 @@ fn every_algorithm_has_its_keys_in_every_form() {
         let set = jwks(std::slice::from_ref(signer));
         for text in [file, &files.concat(), &set, &jwks(&[rsa.clone(), ec.clone(), ed.clone()])] {
             let identity = verify(&trusting(Key::file(text).unwrap()), &signer.sign(&claims())).unwrap();
-            assert_eq!((&**identity.user(), identity.expires_unix_ns()), ("user-1", Some((NOW + 60) * NANOS)));
+            assert_eq!((&**identity.name(), identity.expires_unix_ns()), ("user-1", Some((NOW + 60) * NANOS)));
         }
     }
     assert!(verify(&with_secret(), &Signer::secret(SECRET).sign(&claims())).is_ok());
@@ -310,6 +310,8 @@ fn claims_are_for_now_for_us_and_for_somebody() {
         (json!({"iss": "https://id.example/"}), "the token is by another issuer (iss)"),
         (json!({"iss": ["https://id.example"]}), "the token is by another issuer (iss)"),
         (json!({"sub": ""}), "the token's user (sub) is empty"),
+        (json!({"sub": "service:ingest"}), "the token's user (sub) begins with service:, as no user's does"),
+        (json!({"sub": "operator:admin"}), "the token's user (sub) begins with operator:, as no user's does"),
         (json!({"sub": 17}), "the token's user (sub) is no text"),
         (json!({"sub": null}), "the token's user (sub) is no text"),
         (json!({"sub": "x".repeat(257)}), "the token's user (sub) has more than 256 bytes"),
@@ -462,8 +464,8 @@ fn a_service_is_known_by_its_token_and_is_nobodys_audience() {
     };
     let verifier = verifier(config);
     let known = verify(&verifier, "first").unwrap();
-    assert_eq!((&**known.user(), known.audience(), known.expires_unix_ns()), ("user-1", None, None));
-    assert_eq!(&**verify(&verifier, "2").unwrap().user(), "second");
+    assert_eq!((&**known.name(), known.audience(), known.expires_unix_ns()), ("service:user-1", None, None));
+    assert_eq!(&**verify(&verifier, "2").unwrap().name(), "service:second");
     assert!(
         known.may_publish("ticks:A") && !known.may_publish("bars") && !known.may_command("a") && !known.is_operator()
     );
@@ -514,17 +516,27 @@ fn all_connections_of_a_service_share_its_rate() {
 }
 
 #[test]
-fn a_token_that_was_taken_out_or_changed_is_revoked() {
+fn an_identity_holds_up_to_its_end_and_not_at_it() {
+    let identity = verify(&with_secret(), &Signer::secret(SECRET).sign(&claims())).unwrap();
+    let end = (NOW + 60) * NANOS;
+    assert_eq!((identity.holds(end - 1), identity.holds(end)), (Ok(()), Err("your token has expired")));
+    assert_eq!(Identity::of_user("u").holds(i64::MAX), Ok(()));
+}
+
+#[test]
+fn a_token_that_was_taken_out_or_changed_is_taken_back() {
     let verifier = Verifier::default();
     let set = |services: Vec<Service>| verifier.set(Config { services, ..Config::default() }, Instant::now());
     set(vec![service("ingest", "first"), service("other", "2")]);
     let known = verify(&verifier, "first").unwrap();
     set(vec![service("other", "2"), service("ingest", "first")]);
-    assert!(!verifier.is_revoked(&known), "another order is no change");
+    assert_eq!(known.holds(0), Ok(()), "another order is no change");
+    let clone = Identity::clone(&known);
     set(vec![service("ingest", "leaked no more")]);
-    assert!(verifier.is_revoked(&known));
-    assert!(!verifier.is_revoked(&verify(&verifier, "leaked no more").unwrap()));
-    assert!(!verifier.is_revoked(&Arc::new(Identity::of_user("ingest"))), "tokens of users end by themselves");
+    assert_eq!((known.holds(0), clone.holds(0)), (Err(TAKEN_BACK), Err(TAKEN_BACK)), "whoever holds it is told");
+    assert_eq!(verify(&verifier, "leaked no more").unwrap().holds(0), Ok(()));
+    set(vec![service("ingest", "first")]);
+    assert_eq!(known.holds(0), Err(TAKEN_BACK), "what was taken back once stays so");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::{Extension, Json};
 use serde_json::{Value, json};
 
@@ -19,7 +19,6 @@ use super::answer::Denied;
 use super::http::Arrival;
 use super::ingest::read_body;
 use super::routes::{Routes, only_post, table};
-use super::upgrade::Gate;
 use crate::metrics as count;
 
 /// The bytes of one request: what a page gathers before it can send, with a stack or two.
@@ -33,35 +32,20 @@ const COME_BACK: &str = "10";
 
 #[derive(Clone)]
 struct Desk {
-    /// Knows which pages may come; the admin listener has seen to that before.
-    gate: Option<Arc<Gate>>,
     quota: Arc<Mutex<Quota>>,
 }
 
-/// The route of the client listeners.
-pub fn for_clients(gate: Arc<Gate>) -> Routes {
-    routes(Some(gate))
-}
-
-/// The route of the admin listener.
-pub fn for_operators() -> Routes {
-    routes(None)
-}
-
-fn routes(gate: Option<Arc<Gate>>) -> Routes {
+/// The route, for any listener.
+pub fn routes() -> Routes {
     let quota = Arc::new(Mutex::new(Quota::new(Instant::now())));
-    Routes::new().serve(&table::LOG, take).otherwise(only_post).with_state(Desk { gate, quota })
+    Routes::new().serve(&table::LOG, take).otherwise(only_post).with_state(Desk { quota })
 }
 
 async fn take(
     State(desk): State<Desk>,
     Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), Denied> {
-    if let Some(gate) = &desk.gate {
-        gate.check_origin(&headers)?;
-    }
     let body = read_body(body, MAX_BODY_BYTES, BODY_TIMEOUT).await?;
     let lines = line::read(&body).map_err(|message| refuse(StatusCode::BAD_REQUEST, "invalid_log", message))?;
     let kept: Vec<&Line> = lines.iter().filter(|line| line.level != Level::Below).collect();

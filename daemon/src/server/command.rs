@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::request::Parts;
@@ -11,7 +12,9 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::oneshot;
 
 use super::answer::Denied;
+use super::http::Arrival;
 use super::routes::{Routes, only_post, table};
+use crate::event::unix_now;
 use crate::hub::Hub;
 use crate::hub::commands::{Ask, Failure, MAX_PAYLOAD_BYTES, Reason};
 use crate::identity::Identity;
@@ -20,8 +23,9 @@ const JSON: &str = "application/json";
 /// How long a payload may take to arrive: it is short, and whoever waits for its answer waits as long.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Learns from the head of a request who asks, or why it cannot be told. Never waits.
-pub type Caller = Arc<dyn Fn(&Parts) -> Result<Arc<Identity>, Denied> + Send + Sync>;
+/// Learns from how a request came and from its head who asks something of the broadcaster of this name, or why nobody may.
+/// Never waits.
+pub type Caller = Arc<dyn Fn(&Arrival, &Parts, &str) -> Result<Arc<Identity>, Denied> + Send + Sync>;
 
 #[derive(Clone)]
 struct Commands {
@@ -36,15 +40,17 @@ pub fn routes(hub: Arc<Hub>, caller: Caller) -> Routes {
 
 async fn command(
     State(commands): State<Commands>,
+    Extension(arrival): Extension<Arrival>,
     Path((broadcaster, command)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response, Denied> {
     let (head, body) = request.into_parts();
-    let identity = (commands.caller)(&head)?;
+    let identity = (commands.caller)(&arrival, &head, &broadcaster)?;
     check_type(&head.headers)?;
     let payload = read(body, BODY_TIMEOUT).await?;
+    identity.holds(unix_now()).map_err(Denied::unauthorized)?; // the body may have come long after the head
     let (answered, answer) = oneshot::channel();
-    let ask = Ask { broadcaster: &broadcaster, command: &command, payload, principal: identity.user() };
+    let ask = Ask { broadcaster: &broadcaster, command: &command, payload, principal: identity.name() };
     // A client that has left needs no answer.
     let hand_over = Box::new(move |outcome| _ = answered.send(outcome));
     commands.hub.command(ask, |permission| identity.may_command(permission), hand_over).map_err(denied)?;

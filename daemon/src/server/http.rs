@@ -11,7 +11,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,9 +25,11 @@ use tokio_rustls::server::TlsStream;
 use tower_service::Service as _;
 
 use super::answer::Denied;
+use super::hosts::{Hosts, Reach};
 use super::proxies::Proxies;
 use super::shares::{Exhausted, Shares};
 use super::tls::Certificate;
+use crate::identity::Identity;
 use crate::metrics as count;
 use crate::shard::line::{self, Socket};
 
@@ -45,8 +48,11 @@ const MAX_BUFFER_BYTES: usize = 64 << 10;
 pub struct Arrival {
     /// The listener's address as config has it.
     pub listener: Arc<str>,
+    pub reach: Reach,
     /// The client, also where a trusted proxy passes on what it says. `None`: a program on this machine, through a unix socket.
     pub peer: Option<IpAddr>,
+    /// The operator as whom it was let in, where whoever comes in is one.
+    pub operator: Option<Arc<Identity>>,
 }
 
 /// Where a request says that its connection is no longer HTTP; every request carries one.
@@ -73,19 +79,21 @@ pub struct Front {
     router: Router,
     header_timeout: RwLock<Duration>,
     proxies: RwLock<Arc<Proxies>>,
+    hosts: RwLock<Arc<Hosts>>,
     certificate: RwLock<Option<Arc<Certificate>>>,
     room: Arc<Semaphore>,
     shares: Arc<Shares>,
 }
 
 impl Front {
-    pub fn new(router: Router, header_timeout: Duration) -> Arc<Self> {
+    pub fn new(router: Router, header_timeout: Duration, hosts: Hosts) -> Arc<Self> {
         let room = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS));
         let shares = Shares::new(MAX_PER_ADDRESS);
         Arc::new(Self {
             router,
             header_timeout: RwLock::new(header_timeout),
             proxies: RwLock::default(),
+            hosts: RwLock::new(Arc::new(hosts)),
             certificate: RwLock::default(),
             room,
             shares,
@@ -100,6 +108,11 @@ impl Front {
     /// For requests from now on, and connections that begin.
     pub fn set_proxies(&self, proxies: Proxies) {
         *self.proxies.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(proxies);
+    }
+
+    /// For requests from now on.
+    pub fn set_hosts(&self, hosts: Hosts) {
+        *self.hosts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(hosts);
     }
 
     /// For TCP connections from now on.
@@ -156,7 +169,14 @@ impl Front {
             let peer = self.proxies().client(arrival.peer, request.headers());
             request.extensions_mut().insert(Arrival { peer, ..arrival.clone() });
             request.extensions_mut().insert(departure.clone());
-            self.router.clone().call(request)
+            let misled = self.check_host(&arrival, request.headers()).err();
+            let mut router = self.router.clone();
+            async move {
+                match misled {
+                    Some(denied) => Ok(denied.into_response()),
+                    None => router.call(request).await,
+                }
+            }
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
@@ -193,12 +213,30 @@ impl Front {
         None
     }
 
+    /// Whether the request asks by a name of the listener. By which name a proxy was asked is the proxy's matter, and sockets
+    /// that are files no browser reaches.
+    fn check_host(&self, arrival: &Arrival, headers: &HeaderMap) -> Result<(), Denied> {
+        let proxies = self.proxies();
+        if arrival.peer.is_none() || proxies.begin || proxies.are_trusted(arrival.peer) {
+            return Ok(());
+        }
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner).clone();
+        hosts.check(headers, arrival.reach)
+    }
+
     fn proxies(&self) -> Arc<Proxies> {
         self.proxies.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn header_timeout(&self) -> Duration {
         *self.header_timeout.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Arrival {
+    /// The operator who asks, where only operators do.
+    pub fn operator(&self) -> Result<Arc<Identity>, Denied> {
+        self.operator.clone().ok_or_else(|| Denied::unauthorized("only operators may ask this"))
     }
 }
 
@@ -264,7 +302,7 @@ mod tests {
 
     #[test]
     fn an_address_has_its_share_before_config_says_anything() {
-        let front = Front::new(Router::new(), Duration::from_secs(1));
+        let front = Front::new(Router::new(), Duration::from_secs(1), Hosts { names: vec![], refusal: "" });
         let take = || front.shares.take(Some("192.0.2.1".parse().unwrap()));
         let places: Vec<_> = (0..MAX_PER_ADDRESS).map(|_| take().unwrap()).collect();
         assert_eq!(take().err(), Some(Exhausted(MAX_PER_ADDRESS)));
@@ -273,7 +311,7 @@ mod tests {
 
     #[test]
     fn there_is_room_for_so_many_connections_and_no_more() {
-        let front = Front::new(Router::new(), Duration::from_secs(1));
+        let front = Front::new(Router::new(), Duration::from_secs(1), Hosts { names: vec![], refusal: "" });
         let mut context = Context::from_waker(Waker::noop());
         let mut places: Vec<_> = (0..MAX_HTTP_CONNECTIONS)
             .map(|_| match pin!(front.place()).poll(&mut context) {

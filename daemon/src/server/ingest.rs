@@ -9,6 +9,7 @@ pub mod talk;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -18,6 +19,7 @@ use http_body_util::BodyExt as _;
 use self::batch::Batch;
 use self::lines::Lines;
 use super::answer::Denied;
+use super::http::Arrival;
 use super::routes::{Routes, only_post, table};
 use super::token::Tokens;
 use crate::hub::Hub;
@@ -36,8 +38,8 @@ const LINES: &str = "application/x-ndjson";
 /// Who may publish on a listener.
 #[derive(Clone, Debug)]
 pub enum Door {
-    /// Whoever has come this far.
-    Open,
+    /// Whoever the listener has let in as an operator.
+    Operators,
     /// Who shows a token that these keys verify, to the topics that it names.
     Tokens(Arc<Tokens>),
 }
@@ -63,11 +65,12 @@ pub fn routes(hub: Arc<Hub>, door: Door) -> Routes {
 async fn publish(
     State(ingest): State<Ingest>,
     Path(name): Path<String>,
+    Extension(arrival): Extension<Arrival>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Denied> {
-    let publisher = ingest.door.publisher(&headers, &uri)?;
+    let publisher = ingest.door.publisher(&arrival, &headers, &uri)?;
     let stream = ingest.stream(&name)?;
     let mut batch = Batch::new(&stream, &publisher);
     match form(&headers)? {
@@ -81,9 +84,9 @@ async fn publish(
 }
 
 impl Door {
-    fn publisher(&self, headers: &HeaderMap, uri: &Uri) -> Result<Publisher, Denied> {
-        let Self::Tokens(tokens) = self else { return Ok(Publisher::Trusted) };
-        let identity = tokens.identity(headers, uri)?.ok_or_else(|| {
+    fn publisher(&self, arrival: &Arrival, headers: &HeaderMap, uri: &Uri) -> Result<Publisher, Denied> {
+        let Self::Tokens(tokens) = self else { return arrival.operator().map(Publisher::Known) };
+        let identity = tokens.identity(arrival.peer, headers, uri)?.ok_or_else(|| {
             let message =
                 "publishing here needs a token: send Authorization: Bearer TOKEN, or publish on the admin listener";
             Denied::unauthorized(message)
@@ -98,7 +101,7 @@ impl Ingest {
         declared(&self.hub, name).map_err(|foreign| match foreign {
             Foreign::Unknown => {
                 let valid = match self.door {
-                    Door::Open => format!("; streams to publish to: {}", known(&self.hub)),
+                    Door::Operators => format!("; streams to publish to: {}", known(&self.hub)),
                     Door::Tokens(_) => String::new(),
                 };
                 let message = format!("unknown stream \"{}\"{valid}", name.escape_debug());

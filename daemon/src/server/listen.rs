@@ -4,6 +4,7 @@
 use std::fmt;
 use std::fs::Permissions;
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt as _};
 use std::os::unix::net::UnixListener as StdUnixListener;
@@ -18,6 +19,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
+use super::hosts::Reach;
 use super::http::{Arrival, Front};
 use crate::metrics as count;
 
@@ -141,6 +143,18 @@ impl Accepting {
     }
 }
 
+impl Listener {
+    /// Who can reach it; where the kernel does not say, everybody.
+    fn reach(&self) -> Reach {
+        let is_local = |address: SocketAddr| address.ip().to_canonical().is_loopback();
+        match self {
+            Self::Tcp(tcp) if tcp.local_addr().is_ok_and(is_local) => Reach::Machine,
+            Self::Tcp(_) => Reach::Network,
+            Self::Unix(_) => Reach::Machine,
+        }
+    }
+}
+
 impl Drop for Accepting {
     fn drop(&mut self) {
         self.0.abort();
@@ -242,6 +256,7 @@ fn bind_free(path: &Path, mode: Option<u32>) -> io::Result<(StdUnixListener, Soc
 }
 
 async fn accept_all(listener: Listener, name: Arc<str>, front: Arc<Front>) {
+    let reach = listener.reach();
     let mut rests = 0; // since a connection was last accepted
     loop {
         let place = front.place().await;
@@ -252,12 +267,13 @@ async fn accept_all(listener: Listener, name: Arc<str>, front: Arc<Front>) {
                 set_tcp_user_timeout(&socket, front.unread_millis())?;
                 // What a client is slow for waits in its outbox, where it can be replaced, dropped and counted.
                 socket2::SockRef::from(&socket).set_tcp_notsent_lowat(MAX_UNSENT_IN_KERNEL)?;
-                let arrival = Arrival { listener: name.clone(), peer: Some(peer.ip().to_canonical()) };
+                let arrival =
+                    Arrival { listener: name.clone(), reach, peer: Some(peer.ip().to_canonical()), operator: None };
                 tokio::spawn(front.clone().receive(socket, arrival, place));
                 Ok(())
             }),
             Listener::Unix(unix) => unix.accept().await.map(|(socket, _)| {
-                let arrival = Arrival { listener: name.clone(), peer: None };
+                let arrival = Arrival { listener: name.clone(), reach, peer: None, operator: None };
                 tokio::spawn(front.clone().serve(socket, arrival, place));
             }),
         };
@@ -290,7 +306,7 @@ pub(super) fn tell(address: &str, error: &io::Error) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{SocketAddr, TcpStream};
+    use std::net::TcpStream;
 
     use super::*;
 

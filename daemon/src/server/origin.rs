@@ -1,17 +1,31 @@
-//! From which web pages a browser may connect: loopback ones, and those that config names.
+//! What browsers say of the page that asks: where it came from, and by which name it asks.
 
 use std::net::IpAddr;
 
-use axum::http::Uri;
+use axum::http::header::{self, HeaderName};
 use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Uri};
 
-/// Stands in the configured list for every origin.
-pub const ANY: &str = "*";
+/// Whether a web page of this machine sends this origin.
+pub fn is_loopback(origin: &str) -> bool {
+    let Ok(origin) = origin.parse::<Uri>() else { return false };
+    let is_web = matches!(origin.scheme_str(), Some("http" | "https"));
+    is_web && origin.authority().is_some_and(|authority| is_loopback_host(authority.as_str()))
+}
 
-/// Whether a page of this origin may connect. `configured` holds origins such as `https://example.com`, or `*`.
-pub fn is_allowed(origin: &str, configured: &[String]) -> bool {
-    configured.iter().any(|allowed| allowed == ANY || allowed.trim_end_matches('/').eq_ignore_ascii_case(origin))
-        || is_loopback(origin)
+/// Whether a page sends this request to the host that it came from itself.
+pub fn is_own(headers: &HeaderMap) -> bool {
+    let authority = only(headers, header::ORIGIN)
+        .and_then(|origin| origin.strip_prefix("http://").or(origin.strip_prefix("https://")));
+    let host = only(headers, header::HOST);
+    matches!((authority, host), (Some(authority), Some(host)) if authority.eq_ignore_ascii_case(host))
+}
+
+/// The value of a header that must not come twice.
+pub fn only(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    let mut values = headers.get_all(name).into_iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(value)
 }
 
 /// Whether a host, with or without a port, is this machine by a name that nobody else can give away: a page that makes
@@ -31,18 +45,12 @@ pub fn address(host: &str) -> Option<IpAddr> {
     bare.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
-fn is_loopback(origin: &str) -> bool {
-    let Ok(origin) = origin.parse::<Uri>() else { return false };
-    let is_web = matches!(origin.scheme_str(), Some("http" | "https"));
-    is_web && origin.authority().is_some_and(|authority| is_loopback_host(authority.as_str()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn pages_of_this_machine_may_connect() {
+    fn pages_of_this_machine_are_known() {
         for origin in [
             "http://localhost",
             "https://LOCALHOST:3000",
@@ -51,12 +59,12 @@ mod tests {
             "http://[::1]:5173",
             "http://[::ffff:127.0.0.1]",
         ] {
-            assert!(is_allowed(origin, &[]), "{origin}");
+            assert!(is_loopback(origin), "{origin}");
         }
     }
 
     #[test]
-    fn other_pages_may_not() {
+    fn other_pages_are_none_of_it() {
         for origin in [
             "null",
             "",
@@ -70,18 +78,7 @@ mod tests {
             "http://128.0.0.1",
             "http://[::2]",
         ] {
-            assert!(!is_allowed(origin, &[]), "{origin}");
+            assert!(!is_loopback(origin), "{origin}");
         }
-    }
-
-    #[test]
-    fn configured_pages_may_connect() {
-        let configured = ["https://example.com".to_owned(), "http://other.example:8080/".to_owned()];
-        assert!(is_allowed("https://EXAMPLE.com", &configured));
-        assert!(is_allowed("http://other.example:8080", &configured));
-        for origin in ["http://example.com", "https://example.com:8443", "https://www.example.com", "null"] {
-            assert!(!is_allowed(origin, &configured), "{origin}");
-        }
-        assert!(is_allowed("null", &["*".to_owned()]));
     }
 }

@@ -71,8 +71,8 @@ impl Routes {
         Self { router: layer(self.router), ..self }
     }
 
-    /// With the documents that describe the listener.
-    pub fn described(self, listener: &str, told: Told) -> Self {
+    /// The documents that describe the listener with these routes.
+    pub fn documents(&self, listener: &str, told: Told) -> Self {
         let streams = async move |Extension(arrival): Extension<Arrival>, headers: HeaderMap, uri: Uri| {
             told(&arrival, &headers, &uri).map(|declarations| Json(asyncapi(&declarations)))
         };
@@ -84,7 +84,7 @@ impl Routes {
             async { ([(header::CONTENT_TYPE, "application/json")], document).into_response() }
         };
         let own = Routes::new().serve(&table::ASYNCAPI, streams).serve(&table::OPENAPI, routes);
-        self.merge(own.otherwise(only_get))
+        own.otherwise(only_get).with_state(())
     }
 
     /// The routes as messages name them.

@@ -1,8 +1,10 @@
 //! How many places each address has: one client cannot take them all. Programs on this machine are not limited.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::network;
 
 /// Counts places by address and gives no address more than its share.
 pub struct Shares {
@@ -36,7 +38,7 @@ impl Shares {
 
     /// A place for `peer`; `None` is a program that came through a socket of this machine.
     pub fn take(self: &Arc<Self>, peer: Option<IpAddr>) -> Result<Share, Exhausted> {
-        let address = peer.and_then(limited_address);
+        let address = peer.and_then(network::limited);
         if let Some(address) = address {
             let mut counts = self.lock();
             let here = counts.by_address.get(&address).copied().unwrap_or(0);
@@ -64,15 +66,6 @@ impl Drop for Share {
                 counts.by_address.remove(&address);
             }
         }
-    }
-}
-
-/// What one client is counted by: its address, or the /64 that one IPv6 client has for itself; nothing on this machine.
-fn limited_address(peer: IpAddr) -> Option<IpAddr> {
-    match peer.to_canonical() {
-        address if address.is_loopback() => None,
-        IpAddr::V4(address) => Some(address.into()),
-        IpAddr::V6(address) => Some(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into()),
     }
 }
 

@@ -93,4 +93,14 @@ mod tests {
             assert!(ask(&format!("topic=bars&batch_ms={wrong}")).is_err(), "{wrong}");
         }
     }
+
+    #[test]
+    fn topics_of_so_many_streams_are_heard_and_of_no_more() {
+        let ask = |streams: usize| {
+            let topics: Vec<String> = (0..streams).map(|n| format!("topic=s{n}:A&topic=s{n}:B")).collect();
+            wishes(&Request::get(format!("/v1/sse?{}", topics.join("&"))).body(Body::empty()).unwrap())
+        };
+        assert_eq!(ask(MAX_STREAMS).unwrap().len(), MAX_STREAMS);
+        assert_eq!(ask(MAX_STREAMS + 1).unwrap_err().status(), StatusCode::BAD_REQUEST);
+    }
 }

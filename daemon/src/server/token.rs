@@ -1,14 +1,19 @@
 //! Where a request bears its token: in `Authorization: Bearer`, in `?token=`, or in a cookie that config names. Only the
 //! text is found here; a query is never logged, and no refusal repeats it.
 
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 
 use super::answer::Denied;
 use crate::event::unix_now;
-use crate::identity::{Identity, Verifier};
+use crate::identity::{Identity, Unproven, Verifier};
 use crate::metrics as count;
+
+/// When an address that showed too many tokens may show another, in seconds: it has room for one long before.
+const COME_BACK: &str = "1";
 
 /// Who stands behind the tokens of requests.
 #[derive(Debug, Default)]
@@ -28,13 +33,32 @@ impl Tokens {
     }
 
     /// Whose request this is; `None` where no token is shown. One that proves nothing is refused, never passed over.
-    pub fn identity(&self, headers: &HeaderMap, uri: &Uri) -> Result<Option<Arc<Identity>>, Denied> {
+    pub fn identity(
+        &self,
+        peer: Option<IpAddr>,
+        headers: &HeaderMap,
+        uri: &Uri,
+    ) -> Result<Option<Arc<Identity>>, Denied> {
         let cookie = self.cookie.read().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(token) = find(headers, uri, cookie.as_deref())? else { return Ok(None) };
-        self.verifier.verify(&token, unix_now()).map(Some).map_err(|rejected| {
+        self.verifier
+            .verify_from(peer, &token, unix_now(), Instant::now())
+            .map(Some)
+            .map_err(|unproven| denied(&unproven))
+    }
+}
+
+fn denied(unproven: &Unproven) -> Denied {
+    let message = unproven.to_string();
+    match unproven {
+        Unproven::Rejected(_) => {
             count::connection_refused("identity");
-            Denied::unauthorized(rejected.to_string())
-        })
+            Denied::unauthorized(message)
+        }
+        Unproven::TooMany => {
+            count::connection_refused("identity_rate");
+            Denied::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message).with(header::RETRY_AFTER, COME_BACK)
+        }
     }
 }
 

@@ -16,8 +16,9 @@ use super::answer::Denied;
 use super::caller::Caller;
 use super::http::{Arrival, Bare, Departure};
 use super::limits::{Crowded, Limits, Permit};
+use super::pages::Admitted;
 use super::token::Tokens;
-use super::{EndpointConfig, origin, sse};
+use super::{EndpointConfig, sse};
 use crate::dialect::{self, Command, Dialect};
 use crate::identity::{Auth, Identity};
 use crate::metrics as count;
@@ -45,8 +46,8 @@ pub struct Gate {
 enum Guests {
     /// Whoever the tokens say, or nobody in particular.
     Clients(Arc<Tokens>),
-    /// Whoever has come so far is this operator.
-    Operators(Arc<Identity>),
+    /// Whoever the listener has let in as an operator.
+    Operators,
 }
 
 /// The gate, and what else is on its listeners, as messages name it.
@@ -60,7 +61,6 @@ pub struct Entrance {
 #[derive(Default)]
 struct Rules {
     routes: Vec<Route>,
-    origins: Vec<String>,
     compression: Compression,
 }
 
@@ -89,8 +89,8 @@ impl Gate {
 
     /// The gate of operators, with the endpoints that they find on their listener. Whether a page may ask, and who is an
     /// operator, is found out before it.
-    pub fn for_operators(shards: Vec<Arc<Inbox>>, operator: Arc<Identity>) -> Arc<Self> {
-        let gate = Self::of(shards, Guests::Operators(operator));
+    pub fn for_operators(shards: Vec<Arc<Inbox>>) -> Arc<Self> {
+        let gate = Self::of(shards, Guests::Operators);
         gate.limits.set(MAX_OPERATORS, MAX_OPERATORS);
         let route = |path: &str, dialect: Dialect| Route {
             listener: None,
@@ -98,7 +98,7 @@ impl Gate {
             connections: count::connections(&format!("admin{path}"), dialect.name()),
         };
         let routes = vec![route(OPERATORS_WEBSOCKET, Dialect::Native), route(OPERATORS_EVENTS, Dialect::Sse)];
-        let rules = Rules { routes, origins: vec![origin::ANY.to_owned()], compression: Compression::On };
+        let rules = Rules { routes, compression: Compression::On };
         *gate.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         Arc::new(gate)
     }
@@ -108,9 +108,9 @@ impl Gate {
         Self { shards, guests, limits, rules: RwLock::default(), closed: AtomicBool::new(false) }
     }
 
-    pub fn set(&self, endpoints: &[EndpointConfig], origins: &[String], compression: Compression) {
+    pub fn set(&self, endpoints: &[EndpointConfig], compression: Compression) {
         let routes = endpoints.iter().map(Route::new).collect();
-        let rules = Rules { routes, origins: origins.to_vec(), compression };
+        let rules = Rules { routes, compression };
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
     }
 
@@ -122,16 +122,15 @@ impl Gate {
     /// Who asks a plain question on a listener. Its token is looked at where some endpoint of the listener would look.
     pub fn caller(&self, arrival: &Arrival, headers: &HeaderMap, uri: &Uri) -> Result<Caller, Denied> {
         let rules = self.rules();
-        rules.check_origin(headers)?;
         let endpoints: Vec<Arc<Endpoint>> = rules.at(arrival).map(|route| route.endpoint.clone()).collect();
         let is_looked_at = endpoints.iter().any(|endpoint| endpoint.auth != Auth::None);
-        let identity = if is_looked_at { self.guests.identity(headers, uri)? } else { None };
+        let identity = if is_looked_at { self.guests.identity(arrival, headers, uri)? } else { None };
         Caller::new(endpoints, identity)
     }
 
-    /// Whether a page may ask at all; programs may.
-    pub fn check_origin(&self, headers: &HeaderMap) -> Result<(), Denied> {
-        self.rules().check_origin(headers)
+    /// Whether an endpoint of the listener shows the stream of this name to anybody.
+    pub fn serves(&self, arrival: &Arrival, stream: &str) -> bool {
+        self.rules().at(arrival).any(|route| route.endpoint.serves(stream))
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -150,7 +149,6 @@ impl Gate {
             Some(route) => route,
             None => rules.route(arrival, request.uri().path(), &[])?,
         };
-        rules.check_origin(request.headers())?;
         Ok(route.endpoint.clone())
     }
 
@@ -162,8 +160,7 @@ impl Gate {
             true => upgraded(request, endpoint.dialect, rules.compression)?,
             false => (streamed(request)?, Compression::Off),
         };
-        rules.check_origin(request.headers())?;
-        let identity = self.identify(request, &endpoint)?;
+        let identity = self.identify(arrival, request, &endpoint)?;
         if self.closed.load(Ordering::Relaxed) {
             count::connection_refused("draining");
             let message = "the daemon is stopping; come back in a moment";
@@ -176,12 +173,20 @@ impl Gate {
     }
 
     /// Who is there. A token that proves nothing lets nobody in, also where none is needed.
-    fn identify(&self, request: &Request, endpoint: &Endpoint) -> Result<Option<Arc<Identity>>, Denied> {
+    fn identify(
+        &self,
+        arrival: &Arrival,
+        request: &Request,
+        endpoint: &Endpoint,
+    ) -> Result<Option<Arc<Identity>>, Denied> {
         if endpoint.auth == Auth::None {
             return Ok(None);
         }
-        let identity = self.guests.identity(request.headers(), request.uri());
-        let identity = identity.map_err(|denied| denied.worded(endpoint.dialect.unauthorized()))?;
+        let identity = self.guests.identity(arrival, request.headers(), request.uri());
+        let identity = identity.map_err(|denied| match denied.status() {
+            StatusCode::TOO_MANY_REQUESTS => denied,
+            _ => denied.worded(endpoint.dialect.unauthorized()),
+        })?;
         if identity.is_none() && endpoint.auth == Auth::Required && !endpoint.dialect.can_authenticate() {
             count::connection_refused("identity");
             let message = "this path needs a token: send Authorization: Bearer TOKEN, or ?token=TOKEN";
@@ -220,10 +225,10 @@ pub async fn open(
 }
 
 impl Guests {
-    fn identity(&self, headers: &HeaderMap, uri: &Uri) -> Result<Option<Arc<Identity>>, Denied> {
+    fn identity(&self, arrival: &Arrival, headers: &HeaderMap, uri: &Uri) -> Result<Option<Arc<Identity>>, Denied> {
         match self {
-            Self::Clients(tokens) => tokens.identity(headers, uri),
-            Self::Operators(operator) => Ok(Some(operator.clone())),
+            Self::Clients(tokens) => tokens.identity(arrival.peer, headers, uri),
+            Self::Operators => arrival.operator().map(Some),
         }
     }
 
@@ -239,7 +244,7 @@ impl Guests {
                 StatusCode::TOO_MANY_REQUESTS,
                 format!("your address has {max} connections already, the most it may have (hub.max_per_ip); close one"),
             ),
-            (Crowded::All(max) | Crowded::Address(max), Self::Operators(_)) => (
+            (Crowded::All(max) | Crowded::Address(max), Self::Operators) => (
                 "max_operators",
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("operators have {max} connections already, the most there may be; close one"),
@@ -269,21 +274,6 @@ impl Rules {
             return Err(Denied::new(StatusCode::NOT_FOUND, "unknown_path", message));
         };
         Ok(route)
-    }
-
-    /// Programs send no origin; a browser sends the page's, and a page from elsewhere must have been let in by name.
-    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Denied> {
-        for value in headers.get_all(header::ORIGIN) {
-            let origin = value.to_str().unwrap_or("unreadable");
-            if !origin::is_allowed(origin, &self.origins) {
-                count::connection_refused("origin");
-                let message = format!(
-                    "pages of origin {origin} may not connect; add it to server.origins in the configuration to allow it"
-                );
-                return Err(Denied::new(StatusCode::FORBIDDEN, "origin_refused", message));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -330,5 +320,10 @@ fn streamed(request: &Request) -> Result<Vec<u8>, Denied> {
         let denied = Denied::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
         return Err(denied.with(header::ALLOW, "GET"));
     }
-    Ok(dialect::sse::HEAD.to_vec())
+    let mut head = dialect::sse::HEAD.to_vec();
+    for (name, value) in request.extensions().get::<Admitted>().iter().flat_map(|admitted| admitted.headers()) {
+        head.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    head.extend(b"\r\n");
+    Ok(head)
 }

@@ -3,29 +3,34 @@
 use std::time::Instant;
 
 use super::Shard;
-use super::connection::{Connection, Subscription};
+use super::connection::Subscription;
 use super::poll::Backend;
 use crate::dialect::{Code, Refusal, Reply, RequestId};
 use crate::event::unix_now;
+use crate::identity::{TAKEN_BACK, Unproven};
 use crate::websocket::close;
 
 impl<B: Backend> Shard<B> {
     /// A token that proves who the client is, now or for longer. One that proves nothing ends the connection.
     pub(super) fn authenticate(&mut self, token: usize, shown: &str, id: &RequestId) -> Result<(), Refusal> {
-        let verified = self.verifier.verify(shown, unix_now());
-        let connection = &mut self.connections[token];
-        let identity = match verified {
+        let peer = self.connections[token].peer;
+        let identity = match self.verifier.verify_from(peer, shown, unix_now(), self.now) {
             Ok(identity) => identity,
-            Err(rejected) => {
-                self.turn_away(token, &rejected.to_string());
+            Err(unproven) => {
+                let (code, close) = match unproven {
+                    Unproven::Rejected(_) => (Code::AuthenticationRequired, close::UNAUTHORIZED),
+                    Unproven::TooMany => (Code::RateLimited, close::TRY_AGAIN),
+                };
+                self.end_with(token, &Refusal::new(code, unproven.to_string()), close);
                 return Ok(());
             }
         };
+        let connection = &mut self.connections[token];
         if !connection.standing.take_up(identity.clone(), self.now) {
             self.turn_away(token, "this connection is another user's; open one of your own");
             return Ok(());
         }
-        let (user, expires_unix_ns) = (&**identity.user(), identity.expires_unix_ns());
+        let (user, expires_unix_ns) = (&**identity.name(), identity.expires_unix_ns());
         let permissions = identity.permissions();
         connection.say(&Reply::Authenticated { user, permissions, expires_unix_ns, id });
         let has_nothing = connection.subscriptions.is_empty();
@@ -39,10 +44,7 @@ impl<B: Backend> Shard<B> {
 
     /// Ends a connection for want of a valid identity, with the reason in the dialect's words before the close code.
     pub(super) fn turn_away(&mut self, token: usize, reason: &str) {
-        let refusal = Refusal::new(Code::AuthenticationRequired, reason);
-        let connection = &mut self.connections[token];
-        connection.close_with(&[Reply::Refused(&refusal)], close::UNAUTHORIZED, reason, self.now);
-        self.dirty.mark(connection, token);
+        self.end_with(token, &Refusal::new(Code::AuthenticationRequired, reason), close::UNAUTHORIZED);
     }
 
     /// Remembers when the connection's identity ends.
@@ -68,21 +70,33 @@ impl<B: Backend> Shard<B> {
         }
     }
 
-    /// Ends the connections of services whose tokens were taken out of the configuration, or changed.
+    /// Ends the connections whose tokens were taken back.
     pub(super) fn end_revoked(&mut self) {
-        let is_revoked = |connection: &Connection| {
-            let identity = connection.standing.identity();
-            connection.is_open() && identity.is_some_and(|identity| self.verifier.is_revoked(identity))
-        };
-        let revoked = self.connections.iter().filter(|(_, connection)| is_revoked(connection));
-        for token in revoked.map(|(token, _)| token).collect::<Vec<usize>>() {
-            self.turn_away(token, "the token has been taken back or changed");
+        let open = self.connections.iter().filter(|(_, connection)| connection.is_open());
+        for token in open.map(|(token, _)| token).collect::<Vec<usize>>() {
+            self.end_if_revoked(token);
         }
+    }
+
+    /// Ends the connection if its token was taken back. Whether it was.
+    pub(super) fn end_if_revoked(&mut self, token: usize) -> bool {
+        let identity = self.connections[token].standing.identity();
+        let is_revoked = identity.is_some_and(|identity| identity.is_taken_back());
+        if is_revoked {
+            self.turn_away(token, TAKEN_BACK);
+        }
+        is_revoked
     }
 
     /// When the next connection ends, if nothing else happens.
     pub(super) fn next_ending(&self) -> Option<Instant> {
         self.endings.first().map(|(until, _)| *until)
+    }
+
+    fn end_with(&mut self, token: usize, refusal: &Refusal, close: u16) {
+        let connection = &mut self.connections[token];
+        connection.close_with(&[Reply::Refused(refusal)], close, &refusal.message, self.now);
+        self.dirty.mark(connection, token);
     }
 
     /// Leaves what a refreshed identity may no longer read.

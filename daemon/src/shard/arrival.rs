@@ -22,11 +22,14 @@ impl<B: Backend> Shard<B> {
             self.connections.remove(token);
             return;
         }
-        self.greet(token, self.config.ping_every);
         self.watch_standing(token);
-        self.open(token);
-        for command in wishes {
-            self.handle(token, Ok(Request { id: None, command }));
+        // Between the door and here a reload may have taken the token back.
+        if !self.end_if_revoked(token) {
+            self.greet(token, self.config.ping_every);
+            self.open(token);
+            for command in wishes {
+                self.handle(token, Ok(Request { id: None, command }));
+            }
         }
         let connection = &mut self.connections[token];
         connection.hear(&mut read_ahead, self.now);
@@ -57,7 +60,7 @@ impl<B: Backend> Shard<B> {
         let streams = if must_say_who { Vec::new() } else { self.visible_streams(token) };
         let connection = &mut self.connections[token];
         let identity = connection.standing.identity().cloned();
-        let user = identity.as_ref().map(|identity| &**identity.user());
+        let user = identity.as_ref().map(|identity| &**identity.name());
         connection.say(&Reply::Connected { client_id: &client_id, heartbeat, streams: &streams, user });
     }
 }

@@ -47,7 +47,7 @@ impl<B: Backend> Shard<B> {
             inbox.hand(Inbound::Answered(Box::new(Answered { token, number, stream, id: mark, outcome })));
         });
         let payload = payload.map(|payload| payload.get().to_owned().into()).unwrap_or_default();
-        let ask = Ask { broadcaster, command, payload, principal: identity.user() };
+        let ask = Ask { broadcaster, command, payload, principal: identity.name() };
         if let Err(why) = self.hub.command(ask, |permission| identity.may_command(permission), answered) {
             // The hub has counted it.
             connection.say(&Reply::Refused(&Refusal { id: id.clone(), ..failed(&why).about(called) }));
@@ -70,7 +70,8 @@ impl<B: Backend> Shard<B> {
     }
 
     fn known(&self, token: usize, what: &str) -> Result<Arc<Identity>, Refusal> {
-        self.connections[token].standing.identity().cloned().ok_or_else(|| {
+        let identity = self.connections[token].standing.identity().filter(|identity| !identity.is_taken_back());
+        identity.cloned().ok_or_else(|| {
             let message = format!("\"{what}\" needs a verified identity: send \"auth\" with a token first");
             Refusal::new(Code::AuthenticationRequired, message)
         })

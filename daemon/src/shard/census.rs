@@ -34,6 +34,7 @@ pub struct Wanted {
     pub max: usize,
     /// With a subscription that the pattern names, or that names the pattern.
     pub subscribed: Option<Pattern>,
+    /// Who is there, as its acts are known by.
     pub user: Option<Arc<str>>,
 }
 
@@ -107,7 +108,7 @@ impl<B: Backend> Shard<B> {
                 && wanted
                     .user
                     .as_ref()
-                    .is_none_or(|user| connection.standing.identity().is_some_and(|identity| identity.user() == user))
+                    .is_none_or(|user| connection.standing.identity().is_some_and(|identity| identity.name() == user))
         };
         let open = self.connections.iter().filter(|(token, _)| is_wanted(*token));
         let mut found: Vec<(u64, usize)> = open.map(|(token, connection)| (connection.number, token)).collect();
@@ -122,7 +123,7 @@ impl<B: Backend> Shard<B> {
             number: connection.number,
             client_id: self.client_id(connection.number),
             peer: connection.peer,
-            user: connection.standing.identity().map(|identity| identity.user().clone()),
+            user: connection.standing.identity().map(|identity| identity.name().clone()),
             age: self.now.saturating_duration_since(connection.arrived_at),
             endpoint: connection.endpoint.clone(),
             topics: groups.map(|group| group.pattern.text().clone()).collect(),

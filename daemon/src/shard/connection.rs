@@ -31,7 +31,7 @@ use crate::websocket::frame::{self, Decoder, Input, Violation};
 /// How long a client may take to answer a close frame, or to take what waits before ours, before the socket is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Requests that may wait: more than one read brings that is not compressed.
-const MAX_WAITING: usize = 16_384;
+pub const MAX_WAITING: usize = 16_384;
 /// How often a client of server-sent events hears something although there is nothing to say.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
 /// The start of a subscription that gets nothing until a fresh snapshot has been sent.

@@ -2,6 +2,7 @@
 
 mod batching;
 pub mod driven;
+mod edges;
 mod memory;
 mod model;
 mod spc;
@@ -124,9 +125,17 @@ impl Client {
     }
 
     fn next_close(&mut self) -> CloseFrame {
+        self.rest().1
+    }
+
+    /// All that is said up to the close, and the close.
+    fn rest(&mut self) -> (String, CloseFrame) {
+        let mut said = String::new();
         loop {
-            if let Message::Close(frame) = self.0.read().unwrap() {
-                return frame.unwrap();
+            match self.0.read().unwrap() {
+                Message::Text(text) => said.push_str(&text),
+                Message::Close(frame) => return (said, frame.unwrap()),
+                _ => {}
             }
         }
     }

@@ -32,7 +32,7 @@ fn known(daemon: &Daemon) -> Client {
     let mut client = daemon.connect();
     say(&mut client, r#"{"type":"auth","token":"opener","id":"who"}"#);
     let answer = hear_json(&mut client);
-    assert_eq!((&answer["data"]["status"], &answer["data"]["user"]), (&json!("authenticated"), &json!("feed")));
+    assert_eq!((&answer["data"]["status"], &answer["data"]["user"]), (&json!("authenticated"), &json!("service:feed")));
     client
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use broadcastd::hub::commands::MAX_OPEN_OF_ONE;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
@@ -17,6 +18,8 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(one_that_is_in_flight_when_the_broadcaster_ends_is_unavailable),
         needs::nothing(so_many_wait_and_the_next_is_sent_away_at_once),
         needs::nothing(a_command_that_nobody_answers_is_answered_at_its_deadline),
+        needs::nothing(a_listener_passes_on_to_whom_it_serves),
+        needs::nothing(who_acted_is_told_apart_by_name),
         needs::nothing(the_log_has_a_line_for_each_and_nothing_of_what_was_said),
     ]
 }
@@ -45,7 +48,7 @@ fn every_outcome_has_its_status() {
     let payload = json!({"any": ["thing", 7]});
     let echoed = command(&daemon, "echo", &payload);
     assert_eq!((echoed.status, echoed.header("content-type")), (200, Some(JSON)));
-    assert_eq!(echoed.json(), json!({"result": {"principal": "admin", "payload": payload}}));
+    assert_eq!(echoed.json(), json!({"result": {"principal": "operator:admin", "payload": payload}}));
     for (name, result) in [("from_worker", json!("late")), ("twice", json!("first"))] {
         let answer = command(&daemon, name, &Value::Null);
         assert_eq!((answer.status, answer.json()), (200, json!({"result": result})), "{name}");
@@ -150,11 +153,10 @@ fn one_that_is_in_flight_when_the_broadcaster_ends_is_unavailable() {
 }
 
 fn so_many_wait_and_the_next_is_sent_away_at_once() {
-    const MAX_OPEN: usize = 256;
     let daemon = Daemon::start(FAULTY);
     let line = format!("POST {} HTTP/1.1", path("never"));
     let request = http::request(&daemon.admin, &line, &[("Content-Type", JSON)], b"null");
-    let _waiting: Vec<_> = (0..MAX_OPEN)
+    let _waiting: Vec<_> = (0..MAX_OPEN_OF_ONE)
         .map(|_| {
             let mut socket = http::connect(&daemon.admin);
             std::io::Write::write_all(&mut socket, &request).unwrap();
@@ -186,6 +188,46 @@ fn a_command_that_nobody_answers_is_answered_at_its_deadline() {
     assert_eq!(command(&daemon, "poke", &Value::Null).status, 200);
 }
 
+/// Clients know the service `alice` by the token `opener`, and come by an endpoint that serves these streams.
+fn serving(streams: &str) -> String {
+    let hash = "ac053ed0ba41c1f47afcf77abc05cc11369701825017404a6f79d5aabf01e5c3";
+    let token = format!("[[auth.tokens]]\nname = \"alice\"\nsha256 = \"{hash}\"\ncommands = [\"echo\"]\n");
+    let endpoint = format!("[[server.endpoints]]\npath = \"/v1/ws\"\nstreams = {streams}\n");
+    format!("{endpoint}{token}[streams.ticks]\nvisible = true\n{FAULTY}")
+}
+
+fn by_client(daemon: &Daemon, broadcaster: &str) -> Answer {
+    let headers = [("Content-Type", JSON), ("Authorization", "Bearer opener")];
+    let line = format!("POST /v1/broadcasters/{broadcaster}/commands/echo HTTP/1.1");
+    http::ask(&daemon.clients, &line, &headers, b"7")
+}
+
+fn a_listener_passes_on_to_whom_it_serves() {
+    let daemon = Daemon::start(&serving("[\"ticks\"]"));
+    let refused = |broadcaster: &str| {
+        let answer = by_client(&daemon, broadcaster);
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (404, &json!("unknown_broadcaster")));
+        answer.body.replace(&format!("\\\"{broadcaster}\\\""), "it")
+    };
+    assert_eq!(refused("a"), refused("nobody"), "what is not served is told like what is not there");
+    daemon.reload(|| daemon.configure(&serving("[\"ticks\", \"a\"]")));
+    assert_eq!(by_client(&daemon, "a").status, 200);
+    daemon.reload(|| daemon.configure(&serving("[\"*\"]")));
+    assert_eq!(by_client(&daemon, "a").status, 200);
+}
+
+fn who_acted_is_told_apart_by_name() {
+    let daemon = Daemon::start(&serving("[\"*\"]"));
+    assert_eq!(by_client(&daemon, "a").json()["result"]["principal"], "service:alice");
+    daemon.wait_for_log("\"principal\":\"service:alice\"");
+    let _client = crate::house::connect(&daemon.clients, &[("Authorization", "Bearer opener")]).unwrap();
+    let connected = |user: &str| {
+        let page = daemon.get(&format!("/v1/connections?user={user}")).json();
+        page["connections"].as_array().unwrap().iter().map(|one| one["user"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!((connected("service:alice"), connected("alice")), (vec![json!("service:alice")], vec![]));
+}
+
 fn the_log_has_a_line_for_each_and_nothing_of_what_was_said() {
     let daemon = Daemon::start(FAULTY);
     command(&daemon, "echo", &json!("se-cret"));
@@ -201,5 +243,9 @@ fn the_log_has_a_line_for_each_and_nothing_of_what_was_said() {
     let told: Vec<_> = audit.into_iter().map(told).collect();
     let expected =
         [("echo", "ok"), ("fail", "command_failed"), ("fail", "invalid_params"), ("nope", "unknown_command")];
-    assert_eq!(told, expected.map(|(command, outcome)| ["admin", "a", command, outcome].map(Value::from)), "{log}");
+    assert_eq!(
+        told,
+        expected.map(|(command, outcome)| ["operator:admin", "a", command, outcome].map(Value::from)),
+        "{log}"
+    );
 }

@@ -160,7 +160,8 @@ fn heads_and_bodies() -> Vec<Row> {
     let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
     vec![
         Row::without("no Host", "Host", 400),
-        Row::with("two Hosts", &[("Host", "a.example"), ("Host", "b.example")], 400),
+        Row::with("two Hosts", &[("Host", "localhost"), ("Host", "127.0.0.1")], 400),
+        Row::with("a foreign Host", &[("Host", "a.example")], 421),
         Row::with("no body, and said so", &[("Content-Length", "0")], 101),
         Row::with("a body", &[("Content-Length", "5")], 400),
         Row::with("a body in chunks", &[("Transfer-Encoding", "chunked")], 400),

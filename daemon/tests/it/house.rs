@@ -12,6 +12,7 @@ use broadcastd::hub::Hub;
 use broadcastd::hub::settings::Settings;
 use broadcastd::identity::Verifier;
 use broadcastd::rate::Rate;
+use broadcastd::server::pages;
 use broadcastd::server::proxies::Proxies;
 use broadcastd::server::{self, Config, EndpointConfig, Server};
 use broadcastd::shard;
@@ -45,8 +46,8 @@ pub fn config() -> Config {
     Config {
         listen: vec!["127.0.0.1:0".into()],
         endpoints: vec![endpoint],
-        origins: vec![],
-        cors: vec![],
+        pages: pages::Rules::default(),
+        hosts: vec![],
         ingest: vec![],
         max_connections: 100,
         max_per_ip: 100,

@@ -61,7 +61,7 @@ fn the_tokens_of_the_page_are_good() {
         let verifier = Verifier::default();
         verifier.set(Config { keys, ..Config::default() }, Instant::now());
         let identity = verifier.verify(token, unix_now()).unwrap_or_else(|rejected| panic!("{rejected}: {token}"));
-        assert_eq!(&**identity.user(), "user-1");
+        assert_eq!(&**identity.name(), "user-1");
         assert_eq!(identity.may_publish("ticks:A"), token != python.trim());
     }
     let hash = run("sh", &service);

@@ -8,7 +8,7 @@ use broadcastd::identity;
 use broadcastd::identity::grants::{Grants, Lists};
 use broadcastd::identity::service::{Hash, Service};
 use broadcastd::rate::Rate;
-use broadcastd::server::Config;
+use broadcastd::server::{Config, pages};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
@@ -113,6 +113,11 @@ fn a_token_publishes_no_faster_than_its_rate() {
     assert_eq!(publish(&house, TICKS, r#"{"type":"c"}"#).status, 202);
 }
 
+/// Pages of this origin may publish.
+fn acting(page: &str) -> pages::Rules {
+    pages::Rules { cors: vec![page.to_owned()], ..pages::Rules::default() }
+}
+
 fn preflight(house: &House, origin: &str) -> Answer {
     let headers = [
         ("Origin", origin),
@@ -124,7 +129,7 @@ fn preflight(house: &House, origin: &str) -> Answer {
 
 fn configured_pages_may_publish_and_no_others() {
     let page = "https://example.com";
-    let config = Config { cors: vec![page.into()], ..house::config() };
+    let config = Config { pages: acting(page), ..house::config() };
     let house = House::with(config, house::shard_config());
     trust(&house, &["ticks"], None);
     let allowed = preflight(&house, page);
@@ -161,7 +166,7 @@ fn a_reload_changes_the_pages() {
     let house = House::start();
     let page = "https://example.com";
     assert_eq!(preflight(&house, page).status, 403, "none is configured");
-    let config = Config { cors: vec![page.into()], ..house::config() };
+    let config = Config { pages: acting(page), ..house::config() };
     house.server.commit(house.server.prepare(config).unwrap());
     assert_eq!(preflight(&house, page).status, 204);
 }

@@ -12,6 +12,7 @@ mod abuse;
 mod accounting;
 mod admin;
 mod asks;
+mod audit;
 mod autobahn;
 mod bad_input;
 mod bad_reload;
@@ -30,6 +31,7 @@ mod events;
 mod foreign;
 mod fuzzing;
 mod generator;
+mod guesses;
 mod handshake;
 mod house;
 mod http;
@@ -44,6 +46,7 @@ mod lifecycle;
 mod limits;
 mod main_job;
 mod needs;
+mod own_events;
 mod payloads;
 mod process;
 mod proxies;
@@ -63,6 +66,8 @@ mod tidy;
 mod transcripts;
 mod unit;
 mod user_events;
+mod webpages;
+mod withdrawn;
 
 use std::process::ExitCode;
 
@@ -73,6 +78,7 @@ fn main() -> ExitCode {
         accounting::tests(),
         admin::tests(),
         asks::tests(),
+        audit::tests(),
         autobahn::tests(),
         bad_input::tests(),
         bad_reload::tests(),
@@ -90,6 +96,7 @@ fn main() -> ExitCode {
         foreign::tests(),
         fuzzing::tests(),
         generator::tests(),
+        guesses::tests(),
         handshake::tests(),
         ingest::tests(),
         ingest_lines::tests(),
@@ -101,6 +108,7 @@ fn main() -> ExitCode {
         limits::tests(),
         main_job::tests(),
         needs::tests(),
+        own_events::tests(),
         payloads::tests(),
         process::tests(),
         proxies::tests(),
@@ -119,6 +127,8 @@ fn main() -> ExitCode {
         transcripts::tests(),
         unit::tests(),
         user_events::tests(),
+        webpages::tests(),
+        withdrawn::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()
 }

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
-use broadcastd::server::Config;
+use broadcastd::server::{Config, pages};
 use broadcastd::shard;
 use libtest_mimic::Trial;
 use serde_json::json;
@@ -235,7 +235,8 @@ fn the_time_for_http_does_not_bind_a_lagging_client() {
 
 fn pages_of_foreign_origins_are_refused() {
     let origins = vec!["https://example.com".to_owned()];
-    let house = House::with(Config { origins, ..house::config() }, house::shard_config());
+    let listening = |origins| Config { pages: pages::Rules { origins, ..pages::Rules::default() }, ..house::config() };
+    let house = House::with(listening(origins), house::shard_config());
     for allowed in ["http://localhost:3000", "http://127.0.0.1", "https://example.com"] {
         assert!(house.try_connect(&[("Origin", allowed)]).is_ok(), "{allowed}");
     }
@@ -247,7 +248,7 @@ fn pages_of_foreign_origins_are_refused() {
             r#"{"error":{"code":"origin_refused","message":"pages of origin https://other.example may not connect; add it to server.origins in the configuration to allow it"}}"#
         )
     );
-    let any = Config { origins: vec!["*".to_owned()], ..house::config() };
+    let any = listening(vec!["*".to_owned()]);
     house.server.commit(house.server.prepare(any).unwrap());
     assert!(house.try_connect(&[("Origin", "https://other.example")]).is_ok());
 }

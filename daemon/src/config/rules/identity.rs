@@ -11,7 +11,7 @@ use crate::config::{
 
 impl Rules<'_> {
     pub(super) fn identity(&self) -> Vec<Diagnostic> {
-        [self.keys_of_jwt(), self.required(), self.tokens()].concat()
+        [self.keys_of_jwt(), self.required(), self.tokens(), self.pages()].concat()
     }
 
     fn keys_of_jwt(&self) -> Vec<Diagnostic> {
@@ -66,5 +66,23 @@ impl Rules<'_> {
             found.push(same.label("given before").help("make a token for each program: openssl rand -hex 32"));
         }
         found
+    }
+
+    /// A browser sends a cookie along whichever page asks.
+    fn pages(&self) -> Vec<Diagnostic> {
+        let Some(cookie) = self.config.auth.cookie.as_ref().filter(|_| self.sound("/auth/cookie")) else {
+            return Vec::new();
+        };
+        let origins = self.config.server.origins.iter().enumerate();
+        let open = origins.filter(|(_, origin)| *origin == "*").map(|(index, _)| {
+            let message =
+                format!("`server.origins` lets every web page in, while the cookie `{cookie}` bears the token");
+            let pointer = format!("/server/origins/{index}");
+            let open = Diagnostic::of_value(code::OPEN_TO_PAGES, self.document, &pointer, message);
+            open.label("any page could act as the user").help(
+                "name the pages, like \"https://example.com\", or take `auth.cookie` away and let pages send the token",
+            )
+        });
+        open.collect()
     }
 }

@@ -19,20 +19,29 @@ pub struct Server {
     /// Addresses: "IP:PORT" or "unix:/path". Default: 127.0.0.1:8080 and 127.0.0.1:8000.
     #[schemars(length(min = 1))]
     pub listen: Vec<Address>,
-    /// Browser origins besides loopback ones, such as "https://example.com"; "*" is any. Default: none.
+    /// Origins of web pages that may listen, such as "https://example.com"; "*" is any, and cannot be where `auth.cookie`
+    /// is set. Pages of this machine may without being named, unless `auth.cookie` is set. Default: none.
     #[schemars(extend("items" = {
         "type": "string",
         "pattern": r"^(\*|[a-z][a-z0-9+.-]*://[^/\s]+)$",
         "x-rule": "an origin is scheme and host without a path, like \"https://example.com:8443\"; \"*\" is any"
     }))]
     pub origins: Vec<String>,
-    /// Origins of web pages that may publish and read over HTTP, such as "https://example.com". Default: none.
+    /// Origins of web pages that may also publish and give commands over HTTP, such as "https://example.com". Default: none.
     #[schemars(extend("items" = {
         "type": "string",
         "pattern": r"^[a-z][a-z0-9+.-]*://[^/\s*]+$",
         "x-rule": "an origin is scheme and host without a path, like \"https://example.com:8443\"; each is named"
     }))]
     pub cors: Vec<String>,
+    /// Names that clients may ask by beside those of this machine, such as "push.example.com". Default: none on addresses
+    /// that only this machine reaches, any on others. What `trusted_proxies` pass on is not looked at.
+    #[schemars(extend("items" = {
+        "type": "string",
+        "pattern": r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])$",
+        "x-rule": "a host is a name or an address without a port, like \"push.example.com\" or \"[2001:db8::1]\""
+    }))]
+    pub hosts: Vec<String>,
     /// Proxies that are believed who their clients are (X-Forwarded-For), by address or network. Default: none.
     pub trusted_proxies: Vec<Network>,
     /// Whether every TCP connection begins with the PROXY protocol; of `trusted_proxies` only, if there are any. Default:
@@ -198,6 +207,7 @@ impl Default for Server {
             listen: vec![loopback(8080), loopback(8000)],
             origins: Vec::new(),
             cors: Vec::new(),
+            hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
             tls: None,

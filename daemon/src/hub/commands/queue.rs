@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Answered, Ask, DEADLINE, Declared, Failure, MAX_OPEN, MAX_PAYLOAD_BYTES, Outcome, Reason};
+use super::{
+    Answered, Ask, DEADLINE, Declared, Failure, MAX_OPEN, MAX_OPEN_OF_ONE, MAX_PAYLOAD_BYTES, Outcome, Reason,
+};
 use super::{listed, shown, tell};
 use crate::hub::Common;
 use crate::hub::signal::{Signal, Wakes};
@@ -251,6 +253,12 @@ impl Inner {
         };
         if self.open.len() == MAX_OPEN {
             let message = format!("{MAX_OPEN} commands wait for the broadcaster already; try again later");
+            return Err(Failure::new(Reason::Full, message));
+        }
+        let theirs = self.open.values().filter(|open| open.principal == request.principal).count();
+        if theirs >= MAX_OPEN_OF_ONE {
+            let message =
+                format!("{MAX_OPEN_OF_ONE} of your commands wait for the broadcaster already; try again later");
             return Err(Failure::new(Reason::Full, message));
         }
         self.asked += 1;

@@ -74,6 +74,7 @@ pub static COMMAND: Route = Route {
         Answer(413, "The payload is too large: `message_too_large`.", Refusal),
         Answer(415, "The content type is another: `unsupported_media_type`.", Refusal),
         Answer(422, "The payload is not what the command's schema wants: `invalid_params`.", Refusal),
+        GUESSES,
         Answer(500, "The broadcaster could not do it: `command_failed`; or the answer was lost: `internal`.", Refusal),
         Answer(503, "Come back after `Retry-After` seconds: `rate_limited`, or `unavailable`.", Refusal),
         Answer(504, "No answer in time, and it may still be done: `deadline`.", Refusal),
@@ -82,7 +83,7 @@ pub static COMMAND: Route = Route {
 pub static STREAMS: Route = page(
     "/v1/streams",
     "The streams that the caller may read: counts and bounds, no payloads.",
-    &[Answer(200, "`streams`.", Json(streams)), WRONG, DENIED],
+    &[Answer(200, "`streams`.", Json(streams)), WRONG, DENIED, GUESSES],
 );
 pub static STREAM: Route = reads("/v1/streams/{stream}", "Counts, bounds and topics of a stream.", &[], ONE);
 pub static LOGS_STREAM: Route = reads(STREAM.path, "Counts, bounds and topics of a stream.", &[AUDIENCE], ONE);
@@ -130,7 +131,11 @@ pub static PUBLISH: Route = Route {
         Answer(413, "The body is too large: `payload_too_large`; or has too many events: `too_many_events`.", Refusal),
         Answer(415, "The content type is neither of the two: `unsupported_media_type`.", Refusal),
         Answer(422, "None was accepted, or the body is not JSON: `invalid_json`.", Json(outcome_or_refusal)),
-        Answer(429, "None was accepted, for want of room; come back after `Retry-After` seconds.", Json(outcome)),
+        Answer(
+            429,
+            "None was accepted: no room, or too many tokens of the address prove nothing; come back after `Retry-After`.",
+            Json(outcome_or_refusal),
+        ),
     ],
 };
 pub static CONNECTIONS: Route = reads(
@@ -139,7 +144,7 @@ pub static CONNECTIONS: Route = reads(
     &[
         ("stream", "Only who is subscribed to something of this stream."),
         ("topic", "Only who is subscribed to this topic or pattern."),
-        ("user", "Only connections of this user."),
+        ("user", "Only connections of this user, or of a service as `service:NAME`."),
         AFTER,
         LIMIT,
     ],
@@ -205,7 +210,7 @@ pub static LOG: Route = Route {
 pub static ASYNCAPI: Route = page(
     "/v1/asyncapi.json",
     "The streams that the caller may read and their messages, as an AsyncAPI 3.0 document.",
-    &[Answer(200, "The document.", Json(object)), DENIED],
+    &[Answer(200, "The document.", Json(object)), DENIED, GUESSES],
 );
 pub static OPENAPI: Route = page(
     "/v1/openapi.json",
@@ -221,15 +226,20 @@ const AFTER: Parameter = ("after", "What comes behind this one: `next` of the pa
 
 const WRONG: Answer = Answer(400, "A parameter is unknown or wrong: `invalid_params`.", Refusal);
 const DENIED: Answer = Answer(401, "A token is needed: `authentication_required`.", Refusal);
+const GUESSES: Answer = Answer(
+    429,
+    "Too many tokens from the address prove nothing; come back after `Retry-After`: `rate_limited`.",
+    Refusal,
+);
 const FORBIDDEN: Answer = Answer(403, "The caller may not read this: `forbidden`.", Refusal);
 const UNKNOWN: Answer = Answer(404, "There is none of this name: `unknown_stream`.", Refusal);
 const NOBODY: Answer = Answer(404, "There is none of this name: `unknown_connection`.", Refusal);
 const SILENT: Answer = Answer(503, "A shard did not answer in time; ask again: `shard_silent`.", Refusal);
 
 const ONE: &[Answer] =
-    &[Answer(200, "Position, source, counts and history.", Json(object)), WRONG, DENIED, FORBIDDEN, UNKNOWN];
+    &[Answer(200, "Position, source, counts and history.", Json(object)), WRONG, DENIED, FORBIDDEN, UNKNOWN, GUESSES];
 const RECORDS: &[Answer] =
-    &[Answer(200, "The message `full_update`.", Json(update)), WRONG, DENIED, FORBIDDEN, UNKNOWN];
+    &[Answer(200, "The message `full_update`.", Json(update)), WRONG, DENIED, FORBIDDEN, UNKNOWN, GUESSES];
 const EVENTS: &[Answer] = &[
     Answer(200, "The events as messages, and `since` for the next page.", Json(history)),
     WRONG,
@@ -238,6 +248,7 @@ const EVENTS: &[Answer] = &[
     UNKNOWN,
     Answer(409, "`since` is of the future: `future_position`.", Refusal),
     Answer(410, "What is behind `since` is gone: `history_gone`, `other_epoch`; take a snapshot.", Refusal),
+    GUESSES,
 ];
 
 /// A name behind the `?`, and what it means.

@@ -41,10 +41,14 @@ fn ask<'a>(broadcaster: &'a str, command: &'a str, payload: &'static str) -> Ask
     Ask { broadcaster, command, payload: Bytes::from_static(payload.as_bytes()), principal: "alice" }
 }
 
-/// Asks `alerts` at this time; what becomes of it is heard later.
+/// Alice asks `alerts` at this time; what becomes of it is heard later.
 fn asked_at(commands: &Commands, now: Instant) -> Result<Receiver<Outcome>, Failure> {
+    asked_by("alice", commands, now)
+}
+
+fn asked_by(principal: &str, commands: &Commands, now: Instant) -> Result<Receiver<Outcome>, Failure> {
     let (answered, answer) = channel();
-    let ask = ask("alerts", "acknowledge", "{\"id\":7}");
+    let ask = Ask { principal, ..ask("alerts", "acknowledge", "{\"id\":7}") };
     commands.submit(ask, &|_| true, Box::new(move |outcome| _ = answered.send(outcome)), now)?;
     Ok(answer)
 }
@@ -183,7 +187,8 @@ fn so_many_may_wait_and_no_more_until_one_is_answered() {
     let hub = hub();
     let (commands, now) = (commands(&hub, "alerts"), Instant::now());
     let seat = commands.open(&Arc::default());
-    let waiting: Vec<_> = (0..MAX_OPEN).map(|_| asked_at(&commands, now).unwrap()).collect();
+    let ask = |number: usize| asked_by(&format!("user-{}", number / MAX_OPEN_OF_ONE), &commands, now);
+    let waiting: Vec<_> = (0..MAX_OPEN).map(|number| ask(number).unwrap()).collect();
     let asked = commands.take(seat, now);
     assert_eq!(asked.len(), MAX_OPEN);
     assert_eq!(asked_at(&commands, now).unwrap_err().reason, Reason::Full, "those that were told count, too");
@@ -191,6 +196,22 @@ fn so_many_may_wait_and_no_more_until_one_is_answered() {
     let _one_more = asked_at(&commands, now).unwrap();
     assert_eq!(asked_at(&commands, now).unwrap_err().reason, Reason::Full);
     assert_eq!(waiting.iter().filter(|answer| answer.try_recv().is_ok()).count(), 1);
+}
+
+#[test]
+fn one_principal_has_so_many_places_and_leaves_the_others_theirs() {
+    let hub = hub();
+    let (commands, now) = (commands(&hub, "alerts"), Instant::now());
+    let seat = commands.open(&Arc::default());
+    let waiting: Vec<_> = (0..MAX_OPEN_OF_ONE).map(|_| asked_at(&commands, now).unwrap()).collect();
+    let refused = asked_at(&commands, now).unwrap_err();
+    assert_eq!(refused.reason, Reason::Full);
+    assert_eq!(refused.message, "64 of your commands wait for the broadcaster already; try again later");
+    assert!(asked_by("service:alice", &commands, now).is_ok(), "a service of the same name is another");
+    let asked = commands.take(seat, now);
+    commands.reply(seat, asked[0].request, ok(), now).unwrap();
+    assert!(asked_at(&commands, now).is_ok() && asked_at(&commands, now).is_err());
+    drop(waiting);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::people::{NAMES, People, Person, Who};
 use super::truth::{STREAMS, Sight, Truth, Viewer};
 use crate::hub::Hub;
 use crate::identity::Auth;
+use crate::server::hosts::Reach;
 use crate::server::http::Arrival;
 use crate::server::token::Tokens;
 use crate::server::upgrade::Gate;
@@ -37,7 +38,7 @@ impl Pages {
         let door = |endpoints: Vec<Arc<Endpoint>>| {
             let gate = Gate::new(shards.to_vec(), Arc::new(Tokens::new(people.verifier.clone())));
             let config = |endpoint: &Arc<Endpoint>| EndpointConfig { listen: None, endpoint: (**endpoint).clone() };
-            gate.set(&endpoints.iter().map(config).collect::<Vec<_>>(), &[], Compression::Off);
+            gate.set(&endpoints.iter().map(config).collect::<Vec<_>>(), Compression::Off);
             (reads::for_clients(hub.clone(), gate).into_router(), endpoints)
         };
         let doors = doors.into_iter().map(door).collect();
@@ -81,7 +82,12 @@ impl Pages {
     }
 
     fn ask(&self, mut router: Router, path: &str, token: Option<&str>) -> Vec<u8> {
-        let arrival = Arrival { listener: "here".into(), peer: Some(IpAddr::from([127, 0, 0, 1])) };
+        let arrival = Arrival {
+            listener: "here".into(),
+            reach: Reach::Machine,
+            peer: Some(IpAddr::from([127, 0, 0, 1])),
+            operator: None,
+        };
         let mut request = Request::get(path).extension(arrival);
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));

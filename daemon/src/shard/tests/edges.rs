@@ -1,0 +1,123 @@
+//! Bounds of what a client may ask, at their edges, and what it is told before it has said who it is and from the end of its
+//! token on.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jsonwebtoken::{EncodingKey, Header};
+use serde_json::json;
+
+use super::{CONFIG, Client, House, newcomer_at, standing};
+use crate::dialect::{Command, Dialect, Target};
+use crate::event::{Draft, unix_now};
+use crate::hub::Hub;
+use crate::hub::settings::Settings;
+use crate::identity::keys::Key;
+use crate::identity::{self, Auth, Identity, Verifier};
+use crate::rate::Rate;
+use crate::shard::connection::MAX_WAITING;
+use crate::shard::inbox::{Endpoint, Inbound, Inbox, MAX_QUEUED_BYTES, Newcomer};
+use crate::shard::poll::Epoll;
+use crate::shard::{Config, Shard};
+
+const SECRET: &[u8] = b"a secret of tests with forty letters ....";
+
+/// The smallest message, masked with zeros. It is no request, and is answered so.
+const EMPTY: [u8; 6] = [0x81, 0x80, 0, 0, 0, 0];
+
+#[test]
+fn so_many_requests_wait_and_one_more_ends_the_connection() {
+    let (mut shard, _, mut client) = standing();
+    let now = shard.now;
+    let connection = &mut shard.connections[0];
+    assert!(connection.waiting.is_empty());
+    connection.hear(&mut EMPTY.repeat(MAX_WAITING), now); // compressed, one read may bring as many
+    assert!(connection.is_open() && connection.waiting.len() == MAX_WAITING);
+    connection.hear(&mut EMPTY.to_vec(), now);
+    assert!(!connection.is_open());
+    shard.dirty.mark(&mut shard.connections[0], 0);
+    shard.flush();
+    assert_eq!(u16::from(client.next_close().code), 1008);
+}
+
+/// What is answered to five events that somebody publishes at once where three commands may be given.
+fn answers(identity: Option<Identity>) -> Vec<String> {
+    let rate = Rate { per_second: NonZeroU32::MIN, burst: 3 };
+    let house = House::new(Config { rate, ..CONFIG });
+    house.hub.declare("ticks", Settings::default());
+    let (mut newcomer, mut client) = newcomer_at(Endpoint::open("/v1/ws", Dialect::Native));
+    newcomer.identity = identity.map(Arc::new);
+    house.shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
+    assert_eq!(client.next()["data"]["status"], "connected");
+    let answer = |client: &mut Client, n: u32| {
+        client.say(&json!({"type": "publish", "topic": "ticks", "kind": "tick", "data": {}, "id": n}));
+        let data = client.next()["data"].take();
+        data["code"].as_str().or(data["status"].as_str()).unwrap().to_owned()
+    };
+    (0..5).map(|n| answer(&mut client, n)).collect()
+}
+
+#[test]
+fn only_who_may_publish_is_exempt_from_the_pace_of_commands() {
+    let paced = |code| [code, code, code, "rate_limited", "rate_limited"];
+    assert_eq!(answers(None), paced("authentication_required"));
+    assert_eq!(answers(Some(Identity::of_user("u"))), paced("forbidden"));
+    assert_eq!(answers(Some(Identity::of_operator("admin"))), ["accepted"; 5]);
+}
+
+#[test]
+fn no_stream_is_named_before_who_must_say_who_it_is_has_said_so() {
+    let told = |auth, identity: Option<Identity>| {
+        let house = House::new(CONFIG);
+        house.hub.declare("secret_plans", Settings::default());
+        let (mut newcomer, mut client) = newcomer_at(Endpoint { auth, ..Endpoint::open("/v1/ws", Dialect::Native) });
+        newcomer.identity = identity.map(Arc::new);
+        house.shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
+        let greeting = client.next_text();
+        client.say(&json!({"type": "subscribe", "stream": "nope"}));
+        [greeting, client.next_text()].map(|said| said.contains("secret_plans"))
+    };
+    assert_eq!(told(Auth::Required, None), [false, false]);
+    assert_eq!(told(Auth::Required, Some(Identity::of_user("u"))), [true, true]);
+    assert_eq!(told(Auth::Optional, None), [true, true]);
+}
+
+/// A user whose token lasts for a minute, at an endpoint where it hears what is its own.
+fn user_for_a_minute(dialect: Dialect) -> (Newcomer, Client) {
+    let claims = json!({"sub": "user-1", "exp": unix_now() / 1_000_000_000 + 60});
+    let token = jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).unwrap();
+    let verifier = Verifier::default();
+    let keys = vec![Key::secret(SECRET).unwrap()];
+    verifier.set(identity::Config { keys, ..identity::Config::default() }, Instant::now());
+    let wish = Command::Subscribe { target: Target::Topic("mail".to_owned()), since: None, batch: None };
+    let wishes = if dialect == Dialect::User { vec![] } else { vec![wish] };
+    let streams = vec!["mail".to_owned()];
+    let (newcomer, client) = newcomer_at(Endpoint { streams, ..Endpoint::open("/", dialect) });
+    (Newcomer { identity: Some(verifier.verify(&token, unix_now()).unwrap()), wishes, ..newcomer }, client)
+}
+
+#[test]
+fn what_is_private_is_delivered_up_to_the_end_of_the_token_and_not_at_it() {
+    for dialect in [Dialect::Native, Dialect::User] {
+        let hub = Hub::new("epoch");
+        let mail = hub.declare("mail", Settings { private: true, ..Settings::default() });
+        let queue = Inbox::new(0, MAX_QUEUED_BYTES).unwrap();
+        let mut shard = Shard::<Epoll>::new(0, CONFIG, (hub, Arc::default()), queue).unwrap();
+        let (newcomer, mut client) = user_for_a_minute(dialect);
+        shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
+        let mut deliver_at = |letter: &str, now: Instant| {
+            let payload = json!(letter).to_string();
+            let draft = Draft { audience: "user-1", kind: "letter", payload: payload.as_bytes(), ..Draft::default() };
+            mail.publish(&draft, None).unwrap();
+            shard.turn(&mut Vec::new(), now);
+            shard.connections[0].standing.until().expect("the token ends")
+        };
+        let end = deliver_at("first", Instant::now());
+        deliver_at("last", end - Duration::from_nanos(1));
+        while !client.next_text().contains("last") {}
+        deliver_at("late", end);
+        let (late, close) = client.rest();
+        assert!(!late.contains("late") && u16::from(close.code) == 4001, "{late} {close}");
+    }
+}
