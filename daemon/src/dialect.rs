@@ -134,7 +134,7 @@ impl Dialect {
 
     /// Whether parameters that the stream's template does not have are left out, instead of being refused.
     pub fn overlooks_unknown_params(self) -> bool {
-        self == Self::Streams
+        matches!(self, Self::Streams | Self::Fastws(fastws::Revision::A))
     }
 
     /// Whether a client may leave what it is not subscribed to.

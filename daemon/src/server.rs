@@ -27,7 +27,7 @@ pub mod upgrade;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use tokio::runtime::Handle;
@@ -191,6 +191,11 @@ impl Server {
         self.gate.close();
         self.listeners.close();
         self.ingest.close();
+    }
+
+    /// Waits until what was asked over HTTP is answered, at most until the deadline.
+    pub fn finish(&self, deadline: Instant) {
+        self.listeners.finish(deadline);
     }
 }
 

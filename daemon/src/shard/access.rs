@@ -7,23 +7,18 @@ use super::connection::{Connection, Subscription};
 use super::poll::Backend;
 use crate::dialect::{Code, Refusal, Reply, RequestId};
 use crate::event::unix_now;
+use crate::identity::Auth;
 use crate::websocket::close;
 
 impl<B: Backend> Shard<B> {
-    /// A token that proves who the client is, now or for longer. One that proves nothing ends the connection.
+    /// A token that proves who the client is, now or for longer.
     pub(super) fn authenticate(&mut self, token: usize, shown: &str, id: &RequestId) -> Result<(), Refusal> {
+        let unproven = |reason: String| Refusal::new(Code::AuthenticationRequired, reason);
         let verified = self.verifier.verify(shown, unix_now());
+        let identity = verified.map_err(|rejected| unproven(rejected.to_string()))?;
         let connection = &mut self.connections[token];
-        let identity = match verified {
-            Ok(identity) => identity,
-            Err(rejected) => {
-                self.turn_away(token, &rejected.to_string());
-                return Ok(());
-            }
-        };
         if !connection.standing.take_up(identity.clone(), self.now) {
-            self.turn_away(token, "this connection is another user's; open one of your own");
-            return Ok(());
+            return Err(unproven("this connection is another user's; open one of your own".to_owned()));
         }
         let (user, expires_unix_ns) = (&**identity.user(), identity.expires_unix_ns());
         let permissions = identity.permissions();
@@ -37,12 +32,25 @@ impl<B: Backend> Shard<B> {
         Ok(())
     }
 
-    /// Ends a connection for want of a valid identity, with the reason in the dialect's words before the close code.
-    pub(super) fn turn_away(&mut self, token: usize, reason: &str) {
-        let refusal = Refusal::new(Code::AuthenticationRequired, reason);
+    /// A token that proves nothing ends the connection, except where nobody is asked: there it changes nothing, and clients
+    /// that always show one go on as the nobody that they may be.
+    pub(super) fn disbelieve(&mut self, token: usize, refusal: &Refusal) {
         let connection = &mut self.connections[token];
-        connection.close_with(&[Reply::Refused(&refusal)], close::UNAUTHORIZED, reason, self.now);
+        match connection.endpoint.auth {
+            Auth::None => _ = connection.say(&Reply::Refused(refusal)),
+            Auth::Optional | Auth::Required => self.turn_away(token, refusal),
+        }
+    }
+
+    /// Ends a connection for want of a valid identity, with the reason in the dialect's words before the close code.
+    pub(super) fn turn_away(&mut self, token: usize, refusal: &Refusal) {
+        let connection = &mut self.connections[token];
+        connection.close_with(&[Reply::Refused(refusal)], close::UNAUTHORIZED, &refusal.message, self.now);
         self.dirty.mark(connection, token);
+    }
+
+    fn end_for(&mut self, token: usize, reason: &str) {
+        self.turn_away(token, &Refusal::new(Code::AuthenticationRequired, reason));
     }
 
     /// Remembers when the connection's identity ends.
@@ -64,7 +72,7 @@ impl<B: Backend> Shard<B> {
             let is_known = connection.standing.identity().is_some();
             let reason =
                 if is_known { "the token has expired" } else { "nobody has said who this is within 5 seconds" };
-            self.turn_away(token, reason);
+            self.end_for(token, reason);
         }
     }
 
@@ -76,7 +84,7 @@ impl<B: Backend> Shard<B> {
         };
         let revoked = self.connections.iter().filter(|(_, connection)| is_revoked(connection));
         for token in revoked.map(|(token, _)| token).collect::<Vec<usize>>() {
-            self.turn_away(token, "the token has been taken back or changed");
+            self.end_for(token, "the token has been taken back or changed");
         }
     }
 
