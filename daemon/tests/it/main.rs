@@ -31,6 +31,7 @@ mod foreign;
 mod fuzzing;
 mod generator;
 mod handshake;
+mod hostile;
 mod house;
 mod http;
 mod identity;
@@ -54,8 +55,10 @@ mod real_trades;
 mod reload;
 mod sanitized;
 mod server;
+mod signing;
 mod slow;
 mod spc;
+mod standing;
 mod streams;
 mod stumbling;
 mod supervision;
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         fuzzing::tests(),
         generator::tests(),
         handshake::tests(),
+        hostile::tests(),
         ingest::tests(),
         ingest_lines::tests(),
         ingest_rights::tests(),
@@ -111,6 +115,7 @@ fn main() -> ExitCode {
         server::tests(),
         slow::tests(),
         spc::tests(),
+        standing::tests(),
         streams::tests(),
         stumbling::tests(),
         supervision::tests(),
