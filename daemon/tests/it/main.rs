@@ -59,12 +59,14 @@ mod signing;
 mod slow;
 mod spc;
 mod standing;
+mod strangers;
 mod streams;
 mod stumbling;
 mod supervision;
 mod tidy;
 mod transcripts;
 mod unit;
+mod wishes;
 
 use std::process::ExitCode;
 
@@ -116,12 +118,14 @@ fn main() -> ExitCode {
         slow::tests(),
         spc::tests(),
         standing::tests(),
+        strangers::tests(),
         streams::tests(),
         stumbling::tests(),
         supervision::tests(),
         tidy::tests(),
         transcripts::tests(),
         unit::tests(),
+        wishes::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()
 }
