@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-pub use self::refusal::{Code, Refusal};
+pub use self::refusal::{Code, Refusal, echo};
 pub use self::reply::{About, Begins, Cause, Loss, Record, Reply, Shown};
 pub use self::voice::Voice;
 use crate::event::Position;
