@@ -5,11 +5,19 @@ use std::io::Write as _;
 use super::{Reply, native};
 use crate::event::{Event, Position};
 
-/// The answer to the request; what follows it never ends by itself.
-pub const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n\
-connection: close\r\nx-accel-buffering: no\r\n\r\n";
+/// The answer to the request, but for its end.
+const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n\
+connection: close\r\nx-accel-buffering: no\r\nvary: Origin\r\n";
 /// What keeps proxies from taking a quiet line for a dead one.
 pub const COMMENT: &[u8] = b":\n\n";
+
+/// The answer to the request; what follows it never ends by itself. A browser shows it to a page of another origin only where
+/// that stands in it; whether the page may hear anything at all was found out before, as for WebSockets.
+pub fn head(origin: Option<&str>) -> Vec<u8> {
+    let named =
+        |origin: &str| format!("access-control-allow-origin: {origin}\r\naccess-control-allow-credentials: true\r\n");
+    format!("{HEAD}{}\r\n", origin.map(named).unwrap_or_default()).into_bytes()
+}
 
 /// One event without its `id:` and without the empty line that ends it: which position it leaves the client at depends on
 /// the other streams that the connection hears.

@@ -330,5 +330,6 @@ fn streamed(request: &Request) -> Result<Vec<u8>, Denied> {
         let denied = Denied::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
         return Err(denied.with(header::ALLOW, "GET"));
     }
-    Ok(dialect::sse::HEAD.to_vec())
+    let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+    Ok(dialect::sse::head(origin))
 }
