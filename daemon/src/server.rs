@@ -34,7 +34,7 @@ use tokio::runtime::Handle;
 
 use self::answer::Denied;
 use self::cors::Cors;
-use self::http::Front;
+use self::http::{Arrival, Front};
 use self::ingest::socket::{self, IngestSocket};
 use self::listen::{ListenError, Listeners};
 use self::proxies::Proxies;
@@ -128,7 +128,9 @@ impl Server {
         let tokens = Arc::new(Tokens::new(parts.verifier));
         let gate = Gate::new(parts.shards, tokens.clone());
         let routes = routes(parts.hub, &gate, &tokens, &cors);
-        let routes = routes.described("client listener", told(gate.clone(), catalogue.clone()));
+        let streamed = gate.clone();
+        let streamed = Arc::new(move |arrival: &Arrival| streamed.streamed(arrival));
+        let routes = routes.described("client listener", told(gate.clone(), catalogue.clone()), streamed);
         let entrance = Entrance { gate: gate.clone(), pages: routes.spoken().into() };
         let router = Router::new().fallback(upgrade::open).with_state(entrance).merge(routes.into_router());
         let front = Front::new(router, config.header_timeout);

@@ -31,7 +31,8 @@ pub struct Doors {
 pub fn router(parts: Parts, doors: Doors) -> Router {
     let catalogue = parts.catalogue.clone();
     let routes = routes(parts, doors.operator);
-    let routes = routes.described("admin listener", Arc::new(move |_, _, _| Ok(catalogue.for_operators())));
+    let (told, gate) = (Arc::new(move |_: &_, _: &_, _: &_| Ok(catalogue.for_operators())), doors.gate.clone());
+    let routes = routes.described("admin listener", told, Arc::new(move |arrival| gate.streamed(arrival)));
     let entrance = Entrance { gate: doors.gate, pages: routes.spoken().into() };
     Router::new()
         .fallback(upgrade::open)

@@ -129,6 +129,13 @@ impl Gate {
         Caller::new(endpoints, identity)
     }
 
+    /// The paths of server-sent events at the listener of an arrival.
+    pub fn streamed(&self, arrival: &Arrival) -> Vec<String> {
+        let rules = self.rules();
+        let endpoints = rules.at(arrival).map(|route| &route.endpoint);
+        endpoints.filter(|endpoint| !endpoint.dialect.is_framed()).map(|endpoint| endpoint.path.clone()).collect()
+    }
+
     /// Whether a page may ask at all; programs may.
     pub fn check_origin(&self, headers: &HeaderMap) -> Result<(), Denied> {
         self.rules().check_origin(headers)
