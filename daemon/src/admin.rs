@@ -15,7 +15,7 @@ use std::io;
 use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::Value;
@@ -141,6 +141,11 @@ impl Admin {
     /// Lets nobody become a connection any more; the pages stay, so that the end can be watched.
     pub fn drain(&self) {
         self.gate.close();
+    }
+
+    /// Waits until what was asked so far is answered, at most until the deadline.
+    pub fn finish(&self, deadline: Instant) {
+        self.listeners.finish(deadline);
     }
 
     /// Ends the listener and its thread; requests under way are cut off.

@@ -233,10 +233,14 @@ impl App {
         self.diary.draining(time);
         self.server.drain();
         self.admin.drain();
+        let deadline = began + time.mul_f64(CLIENTS_PART);
         for shard in &self.shards {
-            shard.drain(began + time.mul_f64(CLIENTS_PART));
+            shard.drain(deadline);
         }
         self.shards.into_iter().for_each(Handle::wait);
+        // Before broadcasters stop: some of it is for them.
+        self.server.finish(deadline);
+        self.admin.finish(deadline);
         self.supervisor.stop();
         self.admin.stop();
         self.runtime.shutdown_timeout(RUNTIME_TIMEOUT);

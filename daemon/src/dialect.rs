@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-pub use self::refusal::{Code, Refusal};
+pub use self::refusal::{Code, Refusal, echo};
 pub use self::reply::{About, Begins, Cause, Loss, Record, Reply, Shown};
 pub use self::voice::Voice;
 use crate::event::Position;
@@ -134,7 +134,7 @@ impl Dialect {
 
     /// Whether parameters that the stream's template does not have are left out, instead of being refused.
     pub fn overlooks_unknown_params(self) -> bool {
-        self == Self::Streams
+        matches!(self, Self::Streams | Self::Fastws(fastws::Revision::A))
     }
 
     /// Whether a client may leave what it is not subscribed to.

@@ -1,7 +1,8 @@
-//! JSON Schemas: the way through one, by references and alternatives and to what stands below a key; and `compiled`, which
-//! judges values.
+//! JSON Schemas: the way through one, by references and alternatives and to what stands below a key; `compiled`, which
+//! judges values; and `part`, one of several in a file.
 
 pub mod compiled;
+pub mod part;
 
 use serde_json::{Map, Value};
 

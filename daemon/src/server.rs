@@ -28,7 +28,7 @@ pub mod upgrade;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -36,7 +36,7 @@ use tokio::runtime::Handle;
 
 use self::answer::Denied;
 use self::hosts::Hosts;
-use self::http::Front;
+use self::http::{Arrival, Front};
 use self::ingest::socket::{self, IngestSocket};
 use self::listen::{ListenError, Listeners};
 use self::pages::{Pages, Purpose};
@@ -131,7 +131,9 @@ impl Server {
         let tokens = Arc::new(Tokens::new(parts.verifier));
         let gate = Gate::new(parts.shards, tokens.clone());
         let routes = routes(parts.hub, &gate, &tokens, &pages);
-        let documents = routes.documents("client listener", told(gate.clone(), catalogue.clone()));
+        let streamed = gate.clone();
+        let streamed = Arc::new(move |arrival: &Arrival| streamed.streamed(arrival));
+        let documents = routes.documents("client listener", told(gate.clone(), catalogue.clone()), streamed);
         let routes = routes.merge(documents.around(|router| pages::around(router, &pages, Purpose::Listen)));
         let entrance = Entrance { gate: gate.clone(), pages: routes.spoken().into() };
         let doors = Router::new().fallback(upgrade::open).with_state(entrance);
@@ -198,6 +200,11 @@ impl Server {
         self.listeners.close();
         self.ingest.close();
     }
+
+    /// Waits until what was asked over HTTP is answered, at most until the deadline.
+    pub fn finish(&self, deadline: Instant) {
+        self.listeners.finish(deadline);
+    }
 }
 
 fn hosts(config: &Config) -> Hosts {
@@ -233,7 +240,7 @@ fn command_caller(tokens: Arc<Tokens>, gate: Arc<Gate>) -> command::Caller {
         if gate.serves(arrival, broadcaster) {
             return Ok(identity);
         }
-        let message = format!("no endpoint of this listener serves \"{}\"", query::echo(broadcaster));
+        let message = format!("no endpoint of this listener serves \"{}\"", crate::dialect::echo(broadcaster));
         Err(Denied::new(StatusCode::NOT_FOUND, "unknown_broadcaster", message))
     })
 }

@@ -8,11 +8,12 @@ use axum::{Extension, Json};
 use serde_json::{Value, json};
 
 use super::Parts;
+use crate::dialect::echo;
 use crate::hub::pattern::Pattern;
 use crate::server::answer::Denied;
 use crate::server::audit;
 use crate::server::http::Arrival;
-use crate::server::query::{Limit, Params, echo, invalid, pattern};
+use crate::server::query::{Limit, Params, invalid, pattern};
 use crate::server::routes::{Routes, only_get, table};
 use crate::shard::census::{Ask, Seen, Wanted};
 

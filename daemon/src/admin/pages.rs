@@ -28,8 +28,9 @@ pub struct Doors {
 
 pub fn router(parts: Parts, doors: Doors) -> Router {
     let catalogue = parts.catalogue.clone();
+    let (told, gate) = (Arc::new(move |_: &_, _: &_, _: &_| Ok(catalogue.for_operators())), doors.gate.clone());
     let routes = routes(parts);
-    let documents = routes.documents("admin listener", Arc::new(move |_, _, _| Ok(catalogue.for_operators())));
+    let documents = routes.documents("admin listener", told, Arc::new(move |arrival| gate.streamed(arrival)));
     let routes = routes.merge(documents);
     let entrance = Entrance { gate: doors.gate, pages: routes.spoken().into() };
     Router::new()

@@ -69,8 +69,9 @@ impl Trust {
         }
         match outside.clone().and_then(|outside| config(auth, &outside)) {
             Ok(config) => {
-                tracing::info!(keys = config.keys.len(), "the keys of [auth] have changed and were taken");
+                let keys = config.keys.len();
                 self.verifier.set(config, Instant::now());
+                tracing::info!(keys, "the keys of [auth] have changed and were taken");
             }
             Err(mistake) => {
                 let Mistake { pointer, message, .. } = mistake;

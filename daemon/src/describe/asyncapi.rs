@@ -11,6 +11,7 @@ use super::{Declarations, Door, Stream};
 use crate::dialect::Dialect;
 use crate::dialect::native::SUBPROTOCOL;
 use crate::hub::kinds::DEFAULT_COLLECTION;
+use crate::hub::settings::Settings;
 
 /// Where schemas stand in the document.
 const SCHEMAS: &str = "#/components/schemas/";
@@ -174,10 +175,7 @@ impl Document {
             messages.add(kind, about, event(enveloped(kind, Some(name), payload)));
         }
         if settings.kinds.is_empty() {
-            let any = json!({"$ref": self.place("envelope", "")});
-            let own =
-                json!({"properties": {"stream": {"const": &**name}, "data": {"type": "object"}}, "type": "object"});
-            messages.add("event", "Whatever is published.", event(json!({"allOf": [any, own]})));
+            self.declared(name, settings, &mut messages);
         }
         let records = json!({"type": "object", "properties": collections});
         let update = enveloped("full_update", Some(name), records);
@@ -198,6 +196,22 @@ impl Document {
             channel["servers"] = here.into();
         }
         self.channels.insert(name.to_string(), channel);
+    }
+
+    /// The events of a stream that outside programs publish to: those that a schema file names, and whatever else.
+    fn declared(&mut self, name: &str, settings: &Settings, messages: &mut Messages) {
+        for (kind, schema) in settings.payloads.by_kind() {
+            let payload = json!({"$ref": self.schema(&format!("{name}.{kind}"), schema)});
+            let about = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+            messages.add(kind, about, event(enveloped(kind, Some(name), payload)));
+        }
+        let data = match settings.payloads.of_any_kind() {
+            Some(schema) => json!({"$ref": self.schema(&format!("{name}.event"), schema)}),
+            None => json!({"type": "object"}),
+        };
+        let any = json!({"$ref": self.place("envelope", "")});
+        let own = json!({"properties": {"stream": {"const": name}, "data": data}, "type": "object"});
+        messages.add("event", "Whatever is published.", event(json!({"allOf": [any, own]})));
     }
 
     /// Takes in a schema, and returns where it is.

@@ -41,6 +41,8 @@ pub struct Answer(pub u16, pub &'static str, pub Content);
 pub enum Content {
     Nothing,
     Text,
+    /// Server-sent events, without end.
+    Events,
     Json(Schema),
     /// A code and a sentence.
     Refusal,
@@ -55,11 +57,11 @@ impl Route {
         }
     }
 
-    fn operation(&self) -> Value {
+    fn operation(&self, path: &str) -> Value {
         let mut answers: Map<String, Value> =
             self.answers.iter().map(|answer| (answer.0.to_string(), answer.json())).collect();
         answers.insert("default".to_owned(), refusal(COMMON));
-        let mut operation = json!({"operationId": self.id(), "summary": self.summary, "responses": answers});
+        let mut operation = json!({"operationId": self.id(path), "summary": self.summary, "responses": answers});
         let parameters: Vec<Value> = self.path_parameters().chain(self.query_parameters()).collect();
         if !parameters.is_empty() {
             operation["parameters"] = parameters.into();
@@ -71,9 +73,9 @@ impl Route {
         operation
     }
 
-    fn id(&self) -> String {
+    fn id(&self, path: &str) -> String {
         let is_word = |letter: char| letter.is_ascii_alphanumeric();
-        let words = self.path.split(|letter| !is_word(letter)).filter(|word| !word.is_empty());
+        let words = path.split(|letter| !is_word(letter)).filter(|word| !word.is_empty());
         words.fold(self.method.name().to_owned(), |id, word| id + "_" + word)
     }
 
@@ -104,6 +106,7 @@ impl Answer {
         let (form, schema) = match content {
             Content::Nothing => return json!({"description": means}),
             Content::Text => ("text/plain", json!({"type": "string"})),
+            Content::Events => ("text/event-stream", json!({"type": "string"})),
             Content::Json(schema) => ("application/json", schema()),
             Content::Refusal => return refusal(means),
         };
@@ -116,12 +119,12 @@ fn refusal(means: &str) -> Value {
     json!({"description": means, "content": {"application/json": {"schema": schema}}})
 }
 
-/// The document of a listener, by the routes that it has.
-pub fn openapi(listener: &str, routes: &[&Route]) -> Value {
+/// The document of a listener, by the routes that it has, each with the path that it is at.
+pub fn openapi<'r>(listener: &str, routes: impl Iterator<Item = (&'r str, &'r Route)>) -> Value {
     let mut paths = Map::new();
-    for route in routes {
-        let path = paths.entry(route.path).or_insert_with(|| json!({}));
-        path[route.method.name()] = route.operation();
+    for (path, route) in routes {
+        let operations = paths.entry(path).or_insert_with(|| json!({}));
+        operations[route.method.name()] = route.operation(path);
     }
     let error = json!({
         "type": "object",

@@ -103,6 +103,9 @@ fn part(envelope: &Value, required: &[&str], optional: &[&str]) -> Value {
     json!({"type": "object", "properties": properties, "required": required, "$defs": envelope["$defs"]})
 }
 
+/// An object of which nothing is known.
+const ANYTHING: &str = "{ [key: string]: unknown }";
+
 /// The names of what was declared for a stream.
 struct Made {
     message: String,
@@ -123,9 +126,8 @@ fn stream(types: &mut Types, stream: &Stream) -> Made {
         }
     }
     if messages.is_empty() {
-        let anything = Type::atom("{ [key: string]: unknown }");
-        messages.push(Type::atom(format!("Event<string, {}, {}>", string(name), anything.text())));
-        records.push((DEFAULT_COLLECTION, vec![anything]));
+        messages = declared(types, stream);
+        records.push((DEFAULT_COLLECTION, vec![Type::atom(ANYTHING)])); // a record is what its publisher says
     }
     let collection = |(collection, types): (&str, Vec<Type>)| {
         let mark = if collection == DEFAULT_COLLECTION { "?" } else { "" }; // it is shown where it has records only
@@ -140,6 +142,19 @@ fn stream(types: &mut Types, stream: &Stream) -> Made {
     let message = types.name(&[name, "message"]);
     alias(types, &format!("What is said on `{name}`."), &message, &Type::union(messages));
     Made { message, commands }
+}
+
+/// The events of a stream that outside programs publish to, as far as a schema file says what they are like.
+fn declared(types: &mut Types, Stream { name, settings }: &Stream) -> Vec<Type> {
+    let event = |kind: &str, payload: &str| Type::atom(format!("Event<{kind}, {}, {payload}>", string(name)));
+    let payloads = &settings.payloads;
+    let known = payloads.by_kind().map(|(kind, schema)| event(&string(kind), &types.declare(name, kind, schema)));
+    let known: Vec<Type> = known.collect();
+    match payloads.of_any_kind() {
+        _ if !known.is_empty() => known,
+        Some(schema) => vec![event("string", &types.declare(name, "event", schema))],
+        None => vec![event("string", ANYTHING)],
+    }
 }
 
 /// The parameters of the stream's template, if it has any. An alias and no interface: only that fits `Subscribe`.

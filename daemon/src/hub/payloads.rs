@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::Value;
 
 use crate::json_schema::compiled::{Compiled, Misfit, Unusable};
+use crate::json_schema::part::part;
 
 /// Stands in a fragment for the kind of an event.
 const KIND: &str = "{kind}";
@@ -35,6 +36,8 @@ pub struct Payloads {
 
 #[derive(Debug)]
 struct Shape {
+    /// As it stands in the file, for whoever describes it.
+    text: Value,
     schema: Compiled,
     is_told: AtomicBool,
 }
@@ -59,7 +62,7 @@ impl Payloads {
     pub fn new(document: &Value, fragment: &str, modes: BTreeMap<String, Mode>) -> Result<Self, Unusable> {
         let shape = |pointer: &str| {
             let schema = Compiled::new(document, pointer)?;
-            Ok(Shape { schema, is_told: AtomicBool::new(false) })
+            Ok(Shape { text: part(document, pointer), schema, is_told: AtomicBool::new(false) })
         };
         let Some((before, after)) = fragment.split_once(KIND) else {
             return Ok(Self { by_kind: BTreeMap::new(), any: Some(shape(fragment)?), modes });
@@ -81,6 +84,16 @@ impl Payloads {
             return Err(Unusable { pointer: fragment.to_owned(), rule: "the file names nothing like this".to_owned() });
         }
         Ok(Self { by_kind, any: None, modes })
+    }
+
+    /// The schema of each kind that has one.
+    pub fn by_kind(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.by_kind.iter().map(|(kind, shape)| (kind.as_str(), &shape.text))
+    }
+
+    /// The schema of every kind alike.
+    pub fn of_any_kind(&self) -> Option<&Value> {
+        self.any.as_ref().map(|shape| &shape.text)
     }
 
     /// Looks at the payload of one event.

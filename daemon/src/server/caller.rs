@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 
 use super::answer::Denied;
-use super::query::echo;
+use crate::dialect::echo;
 use crate::hub::Hub;
 use crate::hub::pattern::Pattern;
 use crate::hub::stream::Stream;

@@ -4,9 +4,8 @@ use std::future::{Future as _, poll_fn};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower_service::Service as _;
@@ -83,11 +82,15 @@ pub struct Front {
     certificate: RwLock<Option<Arc<Certificate>>>,
     room: Arc<Semaphore>,
     shares: Arc<Shares>,
+    /// As many as there is room for; a connection that has asked something holds one until it ends.
+    asking: Arc<Semaphore>,
+    is_ending: watch::Sender<bool>,
 }
 
 impl Front {
     pub fn new(router: Router, header_timeout: Duration, hosts: Hosts) -> Arc<Self> {
         let room = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS));
+        let asking = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS));
         let shares = Shares::new(MAX_PER_ADDRESS);
         Arc::new(Self {
             router,
@@ -97,6 +100,8 @@ impl Front {
             certificate: RwLock::default(),
             room,
             shares,
+            asking,
+            is_ending: watch::Sender::default(),
         })
     }
 
@@ -135,6 +140,13 @@ impl Front {
         self.room.clone().acquire_owned().await.expect("the room is never closed")
     }
 
+    /// From now on each connection ends behind the answer that it waits for. Waits for the answers to what was asked before.
+    pub async fn finish(&self) {
+        self.is_ending.send_replace(true);
+        let all = u32::try_from(MAX_HTTP_CONNECTIONS).expect("there are few connections");
+        _ = self.asking.acquire_many(all).await.expect("nobody closes it");
+    }
+
     /// Serves a connection over TCP, which a proxy may announce, and which is encrypted if there is a certificate.
     pub async fn receive(self: Arc<Self>, mut socket: TcpStream, arrival: Arrival, place: OwnedSemaphorePermit) {
         let Some(peer) = self.announced(&arrival, &mut socket).await else { return };
@@ -163,9 +175,10 @@ impl Front {
             Ok(share) => share,
             Err(exhausted) => return send_away(socket, exhausted).await,
         };
-        let (has_asked, departure) = (AtomicBool::new(false), Departure::default());
+        let (has_asked, departure) = (OnceLock::new(), Departure::default());
         let service = hyper::service::service_fn(|mut request: hyper::Request<Incoming>| {
-            has_asked.store(true, Ordering::Relaxed);
+            // Who asks for the first time while the rest is waited for is not waited for.
+            has_asked.get_or_init(|| self.asking.clone().try_acquire_owned().ok());
             let peer = self.proxies().client(arrival.peer, request.headers());
             request.extensions_mut().insert(Arrival { peer, ..arrival.clone() });
             request.extensions_mut().insert(departure.clone());
@@ -184,16 +197,24 @@ impl Front {
             .max_header_size(MAX_HEAD_BYTES)
             .max_buf_size(MAX_BUFFER_BYTES);
         let mut connection = http.serve_connection(TokioIo::new(socket), service);
-        let ended = poll_fn(|context| match Pin::new(&mut connection).poll(context) {
-            Poll::Pending if departure.is_due() => Poll::Ready(Ok(())),
-            polled => polled,
+        let mut is_ending = self.is_ending.subscribe();
+        let (mut ending, mut is_told) = (pin!(is_ending.wait_for(|is_ending| *is_ending)), false);
+        let ended = poll_fn(|context| {
+            if !is_told && ending.as_mut().poll(context).is_ready() {
+                is_told = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            match Pin::new(&mut connection).poll(context) {
+                Poll::Pending if departure.is_due() => Poll::Ready(Ok(())),
+                polled => polled,
+            }
         });
         let ended = ended.await;
         if let Some(onward) = departure.take() {
             let parts = connection.into_parts();
             onward(parts.io.into_inner().surrender(parts.read_buf.into()));
         } else if let Err(error) = ended {
-            if error.is_timeout() && !has_asked.load(Ordering::Relaxed) {
+            if error.is_timeout() && has_asked.get().is_none() {
                 count::connection_refused("header_timeout");
             }
             tracing::debug!(%error, ?arrival, "an HTTP connection ended early");

@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt as _};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::sockopt::set_tcp_user_timeout;
@@ -119,6 +119,14 @@ impl Listeners {
     /// Closes every address.
     pub fn close(&self) {
         self.lock().clear();
+    }
+
+    /// Waits until what was asked at them is answered, at most until the deadline. Not from a thread of a runtime.
+    pub fn finish(&self, deadline: Instant) {
+        let answered = async { tokio::time::timeout_at(deadline.into(), self.front.finish()).await };
+        if self.runtime.block_on(answered).is_err() {
+            tracing::warn!("{}: requests that were not answered in time are cut off", self.key);
+        }
     }
 
     /// The addresses as they were bound, in the order of config, with the port that the kernel chose where config says 0.

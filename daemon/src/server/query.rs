@@ -4,6 +4,7 @@ use axum::extract::Query;
 use axum::http::{StatusCode, Uri};
 
 use super::answer::Denied;
+use crate::dialect::echo;
 use crate::event::Position;
 use crate::hub::pattern::Pattern;
 
@@ -12,8 +13,6 @@ const TOKEN: &str = "token";
 /// The most topics and patterns that one request names: a page shows a handful, and every kept event is tried against
 /// each of them.
 pub const MAX_TOPICS: usize = 100;
-/// The bytes of a text that an answer repeats.
-const MAX_ECHO: usize = 100;
 
 /// How many things a page shows.
 #[derive(Clone, Copy, Debug)]
@@ -111,13 +110,6 @@ pub fn invalid(message: impl Into<String>) -> Denied {
     Denied::new(StatusCode::BAD_REQUEST, "invalid_params", message)
 }
 
-/// The beginning of what a client wrote, harmless to show.
-pub fn echo(text: &str) -> String {
-    let end = text.floor_char_boundary(MAX_ECHO);
-    let cut = if end < text.len() { "…" } else { "" };
-    format!("{}{cut}", text[..end].escape_debug())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,12 +147,5 @@ mod tests {
         assert_eq!(params("topic=bars:A&topic=bars:A").patterns("bars").unwrap().len(), 1);
         assert!(params("topic=alerts").patterns("bars").is_err());
         assert_eq!(params("").patterns("bars").unwrap(), [Pattern::whole("bars")]);
-    }
-
-    #[test]
-    fn what_is_repeated_is_short_and_harmless() {
-        assert_eq!(echo("a\0\nb"), "a\\0\\nb");
-        let long = echo(&"é".repeat(5000));
-        assert!(long.len() <= MAX_ECHO + "…".len() && long.ends_with('…'), "{long}");
     }
 }

@@ -7,8 +7,7 @@ pub mod table;
 use std::sync::Arc;
 
 use axum::handler::Handler;
-use axum::http::{HeaderMap, Uri, header};
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, Uri};
 use axum::routing::{MethodFilter, on};
 use axum::{Extension, Json, Router};
 
@@ -20,6 +19,9 @@ use crate::describe::openapi::{Method, Route, openapi};
 
 /// What whoever asks is told of streams and endpoints, or why not.
 pub type Told = Arc<dyn Fn(&Arrival, &HeaderMap, &Uri) -> Result<Declarations, Denied> + Send + Sync>;
+
+/// The paths of server-sent events at the listener that is asked.
+pub type Streamed = Arc<dyn Fn(&Arrival) -> Vec<String> + Send + Sync>;
 
 /// Routes that are described.
 pub struct Routes<S = ()> {
@@ -72,16 +74,16 @@ impl Routes {
     }
 
     /// The documents that describe the listener with these routes.
-    pub fn documents(&self, listener: &str, told: Told) -> Self {
+    pub fn documents(&self, listener: &'static str, told: Told, streamed: Streamed) -> Self {
         let streams = async move |Extension(arrival): Extension<Arrival>, headers: HeaderMap, uri: Uri| {
             told(&arrival, &headers, &uri).map(|declarations| Json(asyncapi(&declarations)))
         };
         let mut described = self.told.clone();
         described.extend([&table::ASYNCAPI, &table::OPENAPI]);
-        let document = openapi(listener, &described).to_string();
-        let routes = move || {
-            let document = document.clone();
-            async { ([(header::CONTENT_TYPE, "application/json")], document).into_response() }
+        let routes = async move |Extension(arrival): Extension<Arrival>| {
+            let streamed = streamed(&arrival);
+            let streamed = streamed.iter().map(|path| (path.as_str(), &table::STREAMED));
+            Json(openapi(listener, described.iter().map(|route| (route.path, *route)).chain(streamed)))
         };
         let own = Routes::new().serve(&table::ASYNCAPI, streams).serve(&table::OPENAPI, routes);
         own.otherwise(only_get).with_state(())

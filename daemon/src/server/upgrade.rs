@@ -133,6 +133,13 @@ impl Gate {
         self.rules().at(arrival).any(|route| route.endpoint.serves(stream))
     }
 
+    /// The paths of server-sent events at the listener of an arrival.
+    pub fn streamed(&self, arrival: &Arrival) -> Vec<String> {
+        let rules = self.rules();
+        let endpoints = rules.at(arrival).map(|route| &route.endpoint);
+        endpoints.filter(|endpoint| !endpoint.dialect.is_framed()).map(|endpoint| endpoint.path.clone()).collect()
+    }
+
     fn rules(&self) -> Arc<Rules> {
         self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -7,28 +7,25 @@ use super::connection::Subscription;
 use super::poll::Backend;
 use crate::dialect::{Code, Refusal, Reply, RequestId};
 use crate::event::unix_now;
-use crate::identity::{TAKEN_BACK, Unproven};
+use crate::identity::{Auth, TAKEN_BACK, Unproven};
 use crate::websocket::close;
 
 impl<B: Backend> Shard<B> {
-    /// A token that proves who the client is, now or for longer. One that proves nothing ends the connection.
+    /// A token that proves who the client is, now or for longer.
     pub(super) fn authenticate(&mut self, token: usize, shown: &str, id: &RequestId) -> Result<(), Refusal> {
         let peer = self.connections[token].peer;
-        let identity = match self.verifier.verify_from(peer, shown, unix_now(), self.now) {
-            Ok(identity) => identity,
-            Err(unproven) => {
-                let (code, close) = match unproven {
-                    Unproven::Rejected(_) => (Code::AuthenticationRequired, close::UNAUTHORIZED),
-                    Unproven::TooMany => (Code::RateLimited, close::TRY_AGAIN),
-                };
-                self.end_with(token, &Refusal::new(code, unproven.to_string()), close);
-                return Ok(());
-            }
-        };
+        let verified = self.verifier.verify_from(peer, shown, unix_now(), self.now);
+        let identity = verified.map_err(|unproven| {
+            let code = match unproven {
+                Unproven::Rejected(_) => Code::AuthenticationRequired,
+                Unproven::TooMany => Code::RateLimited,
+            };
+            Refusal::new(code, unproven.to_string())
+        })?;
         let connection = &mut self.connections[token];
         if !connection.standing.take_up(identity.clone(), self.now) {
-            self.turn_away(token, "this connection is another user's; open one of your own");
-            return Ok(());
+            let message = "this connection is another user's; open one of your own";
+            return Err(Refusal::new(Code::AuthenticationRequired, message));
         }
         let (user, expires_unix_ns) = (&**identity.name(), identity.expires_unix_ns());
         let permissions = identity.permissions();
@@ -42,9 +39,26 @@ impl<B: Backend> Shard<B> {
         Ok(())
     }
 
+    /// A token that proves nothing ends the connection, except where nobody is asked: there it changes nothing, and clients
+    /// that always show one go on as the nobody that they may be.
+    pub(super) fn disbelieve(&mut self, token: usize, refusal: &Refusal) {
+        let connection = &mut self.connections[token];
+        match connection.endpoint.auth {
+            Auth::None => _ = connection.say(&Reply::Refused(refusal)),
+            Auth::Optional | Auth::Required => self.turn_away(token, refusal),
+        }
+    }
+
     /// Ends a connection for want of a valid identity, with the reason in the dialect's words before the close code.
-    pub(super) fn turn_away(&mut self, token: usize, reason: &str) {
-        self.end_with(token, &Refusal::new(Code::AuthenticationRequired, reason), close::UNAUTHORIZED);
+    pub(super) fn turn_away(&mut self, token: usize, refusal: &Refusal) {
+        let close = if refusal.code == Code::RateLimited { close::TRY_AGAIN } else { close::UNAUTHORIZED };
+        let connection = &mut self.connections[token];
+        connection.close_with(&[Reply::Refused(refusal)], close, &refusal.message, self.now);
+        self.dirty.mark(connection, token);
+    }
+
+    fn end_for(&mut self, token: usize, reason: &str) {
+        self.turn_away(token, &Refusal::new(Code::AuthenticationRequired, reason));
     }
 
     /// Remembers when the connection's identity ends.
@@ -66,7 +80,7 @@ impl<B: Backend> Shard<B> {
             let is_known = connection.standing.identity().is_some();
             let reason =
                 if is_known { "the token has expired" } else { "nobody has said who this is within 5 seconds" };
-            self.turn_away(token, reason);
+            self.end_for(token, reason);
         }
     }
 
@@ -83,7 +97,7 @@ impl<B: Backend> Shard<B> {
         let identity = self.connections[token].standing.identity();
         let is_revoked = identity.is_some_and(|identity| identity.is_taken_back());
         if is_revoked {
-            self.turn_away(token, TAKEN_BACK);
+            self.end_for(token, TAKEN_BACK);
         }
         is_revoked
     }
@@ -91,12 +105,6 @@ impl<B: Backend> Shard<B> {
     /// When the next connection ends, if nothing else happens.
     pub(super) fn next_ending(&self) -> Option<Instant> {
         self.endings.first().map(|(until, _)| *until)
-    }
-
-    fn end_with(&mut self, token: usize, refusal: &Refusal, close: u16) {
-        let connection = &mut self.connections[token];
-        connection.close_with(&[Reply::Refused(refusal)], close, &refusal.message, self.now);
-        self.dirty.mark(connection, token);
     }
 
     /// Leaves what a refreshed identity may no longer read.

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::Shard;
 use super::inbox::{Answered, Inbound};
 use super::poll::Backend;
-use crate::dialect::{Code, Refusal, Reply, RequestId};
+use crate::dialect::{Code, Refusal, Reply, RequestId, echo};
 use crate::hub::commands::{Ask, Failure, Reason};
 use crate::identity::Identity;
 use crate::ingest::read::Fields;
@@ -39,7 +39,7 @@ impl<B: Backend> Shard<B> {
         let connection = &mut self.connections[token];
         let broadcaster = connection.endpoint.name_of(called);
         if !connection.endpoint.serves(broadcaster) {
-            let message = format!("this endpoint does not serve \"{}\"", called.escape_debug());
+            let message = format!("this endpoint does not serve \"{}\"", echo(called));
             return Err(Refusal::new(Code::UnknownStream, message).about(called));
         }
         let (inbox, number, stream, mark) = (self.inbox.clone(), connection.number, called.to_owned(), id.clone());

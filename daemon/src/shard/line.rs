@@ -162,3 +162,104 @@ pub fn take_clear(session: &mut ServerConnection) -> io::Result<Vec<u8>> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use rcgen::CertifiedKey;
+    use rustls::crypto::aws_lc_rs;
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
+
+    use super::*;
+
+    /// A line and who is at its other end, with the handshake behind them.
+    fn agreed() -> (Line, ClientConnection) {
+        let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(cert.der().clone()).unwrap();
+        let config = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
+        let config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
+        let mut client = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+        let config = config.unwrap().with_no_client_auth().with_single_cert(vec![cert.der().clone()], key);
+        let mut session = ServerConnection::new(Arc::new(config.unwrap())).unwrap();
+        while client.is_handshaking() || session.is_handshaking() || session.wants_write() {
+            session.read_tls(&mut said(&mut client).as_slice()).unwrap();
+            session.process_new_packets().unwrap();
+            let mut answer = Vec::new();
+            while session.wants_write() {
+                session.write_tls(&mut answer).unwrap();
+            }
+            hear(&mut client, &answer);
+        }
+        let fd = UnixStream::pair().unwrap().0.into();
+        (Line::new(Socket { fd, tls: Some(Box::new(session)) }), client)
+    }
+
+    /// What a client has to send.
+    fn said(client: &mut ClientConnection) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut bytes).unwrap();
+        }
+        bytes
+    }
+
+    /// What these bytes are in clear.
+    fn hear(client: &mut ClientConnection, mut bytes: &[u8]) -> Vec<u8> {
+        let mut clear = Vec::new();
+        while !bytes.is_empty() {
+            client.read_tls(&mut bytes).unwrap();
+            client.process_new_packets().unwrap();
+            _ = client.reader().read_to_end(&mut clear); // that nothing more has come is no mistake
+        }
+        clear
+    }
+
+    fn unsent(line: &Line) -> Vec<u8> {
+        let tls = line.tls.as_ref().unwrap();
+        tls.unsent[tls.sent..].to_vec()
+    }
+
+    #[test]
+    fn so_much_is_encrypted_ahead_of_a_client_that_takes_nothing_and_no_more_whatever_it_asks() {
+        /// Of one record.
+        const OVERHEAD: usize = 22;
+        let all: Vec<u8> = (0..500_000_u32).map(|n| n as u8).collect();
+        let mut outbox = Outbox::default();
+        all.chunks(5_000).for_each(|piece| outbox.control(Bytes::copy_from_slice(piece)));
+        let (mut line, mut client) = agreed();
+        line.load(&mut outbox);
+        let ahead = unsent(&line);
+        let records = MAX_ENCRYPTED.div_ceil(5_000);
+        assert!((MAX_ENCRYPTED - 5_000..=MAX_ENCRYPTED + records * OVERHEAD).contains(&ahead.len()), "{}", ahead.len());
+        assert!(outbox.bytes() >= all.len() - MAX_ENCRYPTED, "the rest can still be dropped, and is counted");
+        for _ in 0..20 {
+            client.refresh_traffic_keys().unwrap(); // asks for the same in return
+            line.open(&mut said(&mut client), &mut Vec::new()).unwrap();
+            line.load(&mut outbox);
+        }
+        assert_eq!(unsent(&line), ahead, "and its wishes wait, too");
+        line.sent(&mut outbox, 1000);
+        line.load(&mut outbox);
+        assert_eq!(unsent(&line), ahead[1000..]);
+
+        let mut heard = hear(&mut client, &ahead);
+        line.sent(&mut outbox, ahead.len() - 1000);
+        assert_eq!(line.tls.as_ref().unwrap().unsent.capacity(), 0, "who takes all keeps no room");
+        while !outbox.is_empty() {
+            line.load(&mut outbox);
+            let next = unsent(&line);
+            assert!(next.len() <= MAX_ENCRYPTED + records * OVERHEAD, "{}", next.len());
+            heard.extend(hear(&mut client, &next));
+            line.sent(&mut outbox, next.len());
+        }
+        assert!(heard == all, "{} of {} bytes, or not in order", heard.len(), all.len());
+    }
+}

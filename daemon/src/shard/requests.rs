@@ -19,6 +19,8 @@ use crate::websocket::close;
 const MAX_ANSWERED_PER_TURN: usize = 32;
 /// What metrics call a request to a broadcaster.
 const ASKED: &str = "command";
+/// What metrics call a token that is shown.
+const SHOWN: &str = "auth";
 /// What metrics call a request that is no command.
 const UNREADABLE: &str = "unreadable";
 const NANOS_PER_MILLI: u128 = 1_000_000;
@@ -76,7 +78,9 @@ impl<B: Backend> Shard<B> {
         if self.connections[token].standing.must_say_who()
             && !matches!(&request, Ok(Request { command: Command::Auth { .. }, .. }))
         {
-            return self.turn_away(token, "the first message has to be \"auth\", with a token");
+            let id = request.map_or_else(|refusal| refusal.id, |request| request.id);
+            let message = "the first message has to be \"auth\", with a token";
+            return self.turn_away(token, &Refusal { id, ..Refusal::new(Code::AuthenticationRequired, message) });
         }
         let (kind, outcome) = match request {
             Err(refusal) => (UNREADABLE, Err(refusal)),
@@ -91,7 +95,10 @@ impl<B: Backend> Shard<B> {
             Ok(()) => metrics::command(kind, "ok"),
             Err(refusal) => {
                 metrics::command(kind, refusal.code.text());
-                self.connections[token].say(&Reply::Refused(&refusal));
+                match kind {
+                    SHOWN => self.disbelieve(token, &refusal),
+                    _ => _ = self.connections[token].say(&Reply::Refused(&refusal)),
+                }
             }
         }
     }

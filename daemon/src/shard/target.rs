@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Shard;
 use super::poll::Backend;
 use super::rights::{Barred, Visitor};
-use crate::dialect::{About, Code, Dialect, Refusal, RequestId, Target, Voice};
+use crate::dialect::{About, Code, Dialect, Refusal, RequestId, Target, Voice, echo};
 use crate::event::Position;
 use crate::hub::pattern::{Pattern, encode_part};
 use crate::hub::settings::Settings;
@@ -72,9 +72,9 @@ impl<B: Backend> Shard<B> {
     }
 
     pub(super) fn unknown(&self, token: usize, target: &Target) -> Refusal {
-        let (name, valid) = (target.stream().escape_debug(), self.visible_streams(token));
+        let (name, valid) = (echo(target.stream()), self.visible_streams(token));
         let message = format!("unknown stream \"{name}\"; valid streams: {}", valid.join(", "));
-        Refusal { valid, ..refusal(target, Code::UnknownStream, message) }
+        Refusal { valid, message, ..refusal(target, Code::UnknownStream, String::new()) }
     }
 
     fn barred(&self, token: usize, target: &Target, barred: &Barred) -> Refusal {

@@ -32,7 +32,7 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// What the process may have grown by when nothing was to stay: what the allocator keeps for the next time.
-const SLACK: u64 = 8 << 20;
+pub const SLACK: u64 = 8 << 20;
 
 /// A daemon with a stream that clients may hear, behind these lines of `[hub]`. It has reloaded once, so that everything
 /// is open that a daemon has open.
@@ -51,12 +51,12 @@ fn connections(daemon: &Daemon) -> f64 {
     daemon.metric("broadcastd_connections{endpoint=\"/v1/ws\",dialect=\"native\"}").unwrap_or_default()
 }
 
-fn descriptors(daemon: &Daemon) -> usize {
+pub fn descriptors(daemon: &Daemon) -> usize {
     fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count()
 }
 
 /// Bytes of memory that the process has in use.
-fn resident(daemon: &Daemon) -> u64 {
+pub fn resident(daemon: &Daemon) -> u64 {
     daemon.metric("process_resident_memory_bytes").unwrap() as u64
 }
 
@@ -72,7 +72,7 @@ fn waiting(daemon: &Daemon) -> f64 {
 }
 
 /// Everybody is gone, and nothing of them is left.
-fn all_is_as_before(daemon: &Daemon, descriptors_before: usize) {
+pub fn all_is_as_before(daemon: &Daemon, descriptors_before: usize) {
     until("nobody is connected", || connections(daemon) == 0.0);
     until("the descriptors are closed", || descriptors(daemon) <= descriptors_before);
     until("nothing waits to be sent", || waiting(daemon) == 0.0);

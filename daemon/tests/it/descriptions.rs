@@ -28,6 +28,7 @@ pub fn tests() -> Vec<Trial> {
         needs::program("node-asyncapi", a_wrong_asyncapi_document_is_caught),
         needs::program("python3-openapi", the_routes_are_described_as_openapi_asks),
         needs::program("python3-openapi", a_wrong_openapi_document_is_caught),
+        needs::programs(&["node-asyncapi", "tsc"], the_kinds_of_a_schema_file_are_described),
         needs::nothing(private_streams_are_described_to_operators_only),
         needs::nothing(what_is_served_is_described_and_what_is_described_is_served),
         needs::nothing(the_parameters_that_are_read_are_described_and_no_others),
@@ -127,6 +128,44 @@ fn a_wrong_openapi_document_is_caught() {
     assert!(judge("python3", &["-c", OPENAPI], &bad).is_err());
 }
 
+/// A stream with a schema for each kind, one with a schema for all, and what is right and wrong to say of them.
+fn the_kinds_of_a_schema_file_are_described() {
+    const FILE: &str = include_str!("../../../docs/user-events.schema.json");
+    const TICKS: &str = r##"{"$defs": {"price": {"type": "number"}},
+        "properties": {"price": {"$ref": "#/$defs/price"}}, "required": ["price"]}"##;
+    const STREAMS: &str = "[streams.user]\nvisible = true\nschema = \"user.json#/$defs/{kind}\"\n\
+        [streams.ticks]\nvisible = true\nschema = \"ticks.json\"\n";
+    const USES: &str = r#"import type { ServerMessage, UserMessage, TicksEvent } from "./types";
+        declare const said: UserMessage, tick: TicksEvent;
+        if (said.type === "CHAIN_UPDATE") { const side: "BUY" | "SELL" | undefined = said.data.orders[0]!.side; void side; }
+        if (said.type === "SIGNAL_UPDATE") { const direction: "LONG" | "SHORT" = said.data.direction; void direction; }
+        const price: number = tick.price; void price;
+        // @ts-expect-error
+        if (said.type === "PNL_UPDATE") said.data.nope;
+        // @ts-expect-error
+        if (said.type === "NO_KIND") void 0;
+        export type { ServerMessage };"#;
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [("user.json", FILE), ("ticks.json", TICKS), ("uses.ts", USES)] {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    let daemon = Daemon::start_in(folder, STREAMS, &[]);
+    let asyncapi = document(&daemon.clients, "asyncapi");
+    let streams = judge("node", &["-e", ASYNCAPI], &asyncapi).unwrap();
+    let file: Value = serde_json::from_str(FILE).unwrap();
+    let kinds: Vec<&str> = file["$defs"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert!(kinds.len() > 10 && kinds.iter().all(|kind| streams.contains(kind)), "{streams}");
+    assert!(streams.contains("ticks event,full_update\n"), "{streams}");
+    assert!(asyncapi["components"]["schemas"]["ticks.event"]["required"] == json!(["price"]), "{asyncapi:#}");
+    let types = process::run(daemon.folder.path(), &["schema", "ts"], &[]);
+    assert_eq!(types.code, Some(0), "{}", types.stderr);
+    fs::write(daemon.folder.path().join("types.ts"), types.stdout).unwrap();
+    let compiled =
+        Command::new("tsc").args(["--noEmit", "--strict", "uses.ts"]).current_dir(daemon.folder.path()).output();
+    let compiled = compiled.unwrap();
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
+}
+
 fn private_streams_are_described_to_operators_only() {
     let daemon = Daemon::start(CONFIG);
     let (client, operator) = (document(&daemon.clients, "asyncapi"), document(&daemon.admin, "asyncapi"));
@@ -138,8 +177,8 @@ fn private_streams_are_described_to_operators_only() {
 
 /// The other half, that nothing is served which is not in the table, is a house rule: `routes_are_registered_in_one_place`.
 fn what_is_served_is_described_and_what_is_described_is_served() {
-    let pages =
-        "[[server.endpoints]]\npath = \"/v1/ws\"\n[[server.endpoints]]\npath = \"/ws\"\ndialect = \"streams\"\n";
+    let pages = "[[server.endpoints]]\npath = \"/v1/ws\"\n[[server.endpoints]]\npath = \"/ws\"\ndialect = \"streams\"\n\
+        [[server.endpoints]]\npath = \"/events\"\ndialect = \"sse\"\n";
     let daemon = Daemon::start(&format!("{CONFIG}{pages}"));
     let mut described = BTreeSet::new();
     for address in [&daemon.admin, &daemon.clients] {
@@ -153,8 +192,10 @@ fn what_is_served_is_described_and_what_is_described_is_served() {
         }
     }
     let name = |method: Method| format!("{method:?}").to_lowercase();
-    let table: BTreeSet<_> = TABLE.iter().map(|route| (name(route.method), route.path.to_owned())).collect();
-    assert_eq!(described, table);
+    let table = TABLE.iter().map(|route| (name(route.method), route.path.to_owned()));
+    // Those of server-sent events are wherever config has them; operators have one of their own.
+    let streamed = ["/events", "/v1/sse"].map(|path| ("get".to_owned(), path.to_owned()));
+    assert_eq!(described, table.chain(streamed).collect::<BTreeSet<_>>());
 }
 
 /// A refused parameter is answered with those that there are.
@@ -166,7 +207,9 @@ fn the_parameters_that_are_read_are_described_and_no_others() {
             let described = operation["parameters"].as_array().into_iter().flatten();
             let described: Vec<&str> =
                 described.filter(|one| one["in"] == "query").map(|one| one["name"].as_str().unwrap()).collect();
-            let answer = if method == "get" { ask(address, &method, &path, "?nope=1") } else { continue };
+            // Event sources add parameters of their own, so these are overlooked there.
+            let is_strict = method == "get" && path != "/v1/sse";
+            let answer = if is_strict { ask(address, &method, &path, "?nope=1") } else { continue };
             let refusal = refusal(&answer);
             let message = refusal["message"].as_str().unwrap_or_default();
             let known = message.split_once("; known: ").map_or_else(Vec::new, |(_, known)| known.split(", ").collect());

@@ -11,6 +11,7 @@ use rcgen::CertifiedKey;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
+use socket2::SockRef;
 use tungstenite::{Message, WebSocket};
 
 use crate::house::until;
@@ -30,6 +31,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(who_takes_leave_and_goes_on_holds_up_nobody),
         needs::nothing(a_thousand_hear_what_was_compressed_once_and_encrypted_for_each),
         needs::nothing(a_proxy_speaks_before_encryption_begins),
+        needs::nothing(one_that_stops_reading_lags_as_in_clear),
     ]
 }
 
@@ -96,12 +98,19 @@ impl House {
     }
 
     fn connect(&self) -> WebSocket<Encrypted> {
-        let stream = self.dial(&self.certificate).unwrap();
+        self.connect_by(http::connect(&self.daemon.clients))
+    }
+
+    fn connect_by(&self, socket: TcpStream) -> WebSocket<Encrypted> {
+        let stream = Self::encrypt(socket, &self.certificate).unwrap();
         tungstenite::client("wss://localhost/v1/ws", stream).unwrap().0
     }
 
     fn subscriber(&self) -> WebSocket<Encrypted> {
-        let mut client = self.connect();
+        Self::subscribe(self.connect())
+    }
+
+    fn subscribe(mut client: WebSocket<Encrypted>) -> WebSocket<Encrypted> {
         client.send(Message::text(r#"{"type":"subscribe","stream":"ticks"}"#)).unwrap();
         let kinds: Vec<Value> = (0..3).map(|_| hear(&mut client)["type"].clone()).collect();
         assert_eq!(kinds, ["status", "response", "full_update"]);
@@ -316,4 +325,36 @@ fn a_proxy_speaks_before_encryption_begins() {
     let shown = http::get(&house.daemon.admin, "/v1/connections").json();
     assert_eq!(shown["connections"][0]["peer"], "203.0.113.7");
     assert!(house.dial(&house.certificate).is_err(), "without a head nothing is agreed on");
+}
+
+/// What is encrypted can no longer be dropped, so little of it is made ahead of the socket.
+fn one_that_stops_reading_lags_as_in_clear() {
+    /// Events of 8 KiB: more than the sockets on both sides, what is encrypted ahead and the outbox take together.
+    const MOST: u64 = 100;
+    let house = House::start_with(&[("BROADCASTD_HUB__OUTBOX", "64KiB")]);
+    let socket = http::connect(&house.daemon.clients);
+    SockRef::from(&socket).set_recv_buffer_size(1).unwrap(); // the kernel makes it its least
+    let mut slow = House::subscribe(house.connect_by(socket));
+    let mut fast = house.subscriber();
+    for n in 1..=MOST {
+        house.publish(&json!({"pad": "x".repeat(8 << 10)}));
+        assert_eq!(hear(&mut fast)["seq"], n);
+    }
+    let lagged = r#"broadcastd_lagged_total{stream="ticks",policy="resync"}"#;
+    until("it lags", || house.daemon.metric(lagged) >= Some(1.0));
+    let (mut known, mut losses) = (0, 0);
+    while known < MOST {
+        let message = hear(&mut slow);
+        if message["type"] == "tick" {
+            known += 1;
+            assert_eq!(message["seq"], known);
+        } else {
+            let told = &message["data"];
+            assert_eq!((&told["status"], &told["from"]), (&json!("lagged"), &json!(known + 1)), "{message}");
+            known = told["to"].as_u64().unwrap();
+            assert_eq!(hear(&mut slow)["seq"], known, "the records then");
+            losses += 1;
+        }
+    }
+    assert!(losses > 0);
 }

@@ -1,5 +1,6 @@
 //! Clients that others wrote do the same with the real daemon and see the same: `ws`, Chromium and tungstenite.
 
+mod event_source;
 mod originals;
 
 use std::io::{Read, Write};
@@ -30,6 +31,10 @@ pub fn tests() -> Vec<Trial> {
         needs::program("node-ws", originals::the_printed_bars_client_runs_in_node),
         needs::program("chromium-headless-shell", originals::the_printed_bars_client_runs_in_chromium),
         needs::program("node-ws", originals::two_users_hear_their_own_and_nothing_else),
+        needs::program(
+            "chromium-headless-shell",
+            event_source::an_event_source_comes_back_by_itself_and_misses_nothing,
+        ),
         needs::nothing(originals::who_shows_no_valid_token_is_refused_before_the_upgrade),
         needs::nothing(originals::a_flood_of_what_is_ignored_ends_the_connection),
     ]

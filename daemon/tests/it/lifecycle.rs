@@ -1,7 +1,8 @@
 //! The life of the process: what systemd hears, how it drains, what signals do, and what the next one goes on from.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -23,11 +24,18 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(a_greeting_says_what_to_open_in_five_lines),
         needs::nothing(while_it_drains_it_is_not_ready_and_clients_are_told_when_to_come_back),
         needs::nothing(a_drain_ends_at_its_deadline_also_with_clients_that_stay),
+        needs::nothing(what_is_being_published_when_it_drains_is_answered),
+        needs::nothing(a_body_that_does_not_end_holds_the_drain_up_no_longer_than_its_deadline),
         needs::nothing(the_second_signal_ends_it_at_once),
         needs::nothing(a_report_is_written_into_the_log),
         needs::nothing(a_broadcaster_goes_on_from_what_the_last_daemon_saved),
     ]
 }
+
+/// A stream that everybody may publish to who shows `opener`.
+const PUBLISHED: &str = "[streams.ticks]\nvisible = true\n[[auth.tokens]]\nname = \"feed\"\npublish = [\"ticks\"]\n\
+    sha256 = \"ac053ed0ba41c1f47afcf77abc05cc11369701825017404a6f79d5aabf01e5c3\"\n";
+const EVENT: &[u8] = br#"{"type":"tick","data":{}}"#;
 
 const HELLO: &str = "[broadcasters.hello]\nplugin = \"faulty\"\nsettings = { interval_ms = 10 }\n";
 
@@ -165,6 +173,45 @@ fn a_drain_ends_at_its_deadline_also_with_clients_that_stay() {
     assert_eq!(daemon.wait().0.code(), Some(0));
 }
 
+/// On either listener, however the body comes; who has been answered already and stays does not hold the drain up.
+fn what_is_being_published_when_it_drains_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start_in(folder, PUBLISHED, &[("BROADCASTD_SERVER__DRAIN", "10m")]);
+
+    let both = [&daemon.clients, &daemon.admin];
+    let begun: Vec<_> = both
+        .into_iter()
+        .flat_map(|address| ["application/json", "application/x-ndjson"].map(|kind| begin_to_publish(address, kind)))
+        .collect();
+    let _idle: Vec<_> = both
+        .into_iter()
+        .map(|address| {
+            let mut socket = http::connect(address);
+            let head = http::request(address, "GET /v1/streams HTTP/1.1", &[("Connection", "keep-alive")], b"");
+            socket.write_all(&head).unwrap();
+            assert_eq!(http::read(&mut socket).status, 200);
+            (socket, http::connect(address))
+        })
+        .collect();
+    daemon.signal("TERM");
+    house::until("it drains", || TcpStream::connect(&daemon.clients).is_err());
+    for mut socket in begun {
+        socket.write_all(EVENT).unwrap();
+        let answer = http::read(&mut socket);
+        assert_eq!((answer.status, &answer.json()["accepted"]), (202, &json!(1)), "{answer:?}");
+    }
+    assert_eq!(daemon.wait().0.code(), Some(0));
+}
+
+fn a_body_that_does_not_end_holds_the_drain_up_no_longer_than_its_deadline() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start_in(folder, PUBLISHED, &[("BROADCASTD_SERVER__DRAIN", "500ms")]);
+    let _socket = begin_to_publish(&daemon.admin, "application/x-ndjson");
+    daemon.signal("TERM");
+    daemon.wait_for_log("admin.listen: requests that were not answered in time are cut off");
+    assert_eq!(daemon.wait().0.code(), Some(0));
+}
+
 fn the_second_signal_ends_it_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = Daemon::start_in(folder, HELLO, &[("BROADCASTD_SERVER__DRAIN", "1h")]);
@@ -216,6 +263,21 @@ fn a_broadcaster_goes_on_from_what_the_last_daemon_saved() {
     let records = hear_json(&mut client);
     let restored = records["data"]["counts"][0]["count"].as_u64().unwrap();
     assert!(restored >= last, "{last}, then {records}");
+}
+
+/// A request whose body the daemon waits for.
+fn begin_to_publish(address: &str, content_type: &str) -> TcpStream {
+    const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let authorization = ("Authorization", "Bearer opener");
+    let headers =
+        [("Content-Type", content_type), authorization, ("Connection", "keep-alive"), ("Expect", "100-continue")];
+    let whole = http::request(address, "POST /v1/streams/ticks/publish HTTP/1.1", &headers, EVENT);
+    let mut socket = http::connect(address);
+    socket.write_all(whole.strip_suffix(EVENT).unwrap()).unwrap();
+    let mut said = [0; GO_ON.len()];
+    socket.read_exact(&mut said).unwrap();
+    assert_eq!(said, GO_ON, "{}", String::from_utf8_lossy(&said));
+    socket
 }
 
 fn status_of_readyz(folder: &Path) -> u16 {

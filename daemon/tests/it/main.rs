@@ -33,6 +33,7 @@ mod fuzzing;
 mod generator;
 mod guesses;
 mod handshake;
+mod hostile;
 mod house;
 mod http;
 mod identity;
@@ -57,8 +58,11 @@ mod real_trades;
 mod reload;
 mod sanitized;
 mod server;
+mod signing;
 mod slow;
 mod spc;
+mod standing;
+mod strangers;
 mod streams;
 mod stumbling;
 mod supervision;
@@ -68,6 +72,7 @@ mod unit;
 mod user_events;
 mod webpages;
 mod withdrawn;
+mod wishes;
 
 use std::process::ExitCode;
 
@@ -98,6 +103,7 @@ fn main() -> ExitCode {
         generator::tests(),
         guesses::tests(),
         handshake::tests(),
+        hostile::tests(),
         ingest::tests(),
         ingest_lines::tests(),
         ingest_rights::tests(),
@@ -120,6 +126,8 @@ fn main() -> ExitCode {
         server::tests(),
         slow::tests(),
         spc::tests(),
+        standing::tests(),
+        strangers::tests(),
         streams::tests(),
         stumbling::tests(),
         supervision::tests(),
@@ -129,6 +137,7 @@ fn main() -> ExitCode {
         user_events::tests(),
         webpages::tests(),
         withdrawn::tests(),
+        wishes::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()
 }

@@ -48,7 +48,7 @@ struct Wire<'a> {
 #[derive(Deserialize)]
 struct Nested {
     symbol: String,
-    params: Option<BTreeMap<String, Option<String>>>,
+    params: Option<BTreeMap<String, Value>>,
 }
 
 fn read(text: &str, revision: Revision) -> Result<Request, Mistake> {
@@ -82,9 +82,18 @@ type Params = BTreeMap<String, Vec<String>>;
 fn nested(payload: &RawValue) -> Option<Params> {
     let Nested { symbol, params } = serde_json::from_str(payload.get()).ok()?;
     payload.get().starts_with('{').then_some(())?;
-    let mut params = given(params.unwrap_or_default());
+    let said = params.unwrap_or_default().into_iter().filter(|(_, value)| !value.is_null());
+    let mut params: Params = said.map(|(name, value)| (name, named(value))).collect();
     params.insert(SYMBOL.to_owned(), vec![symbol]);
     Some(params)
+}
+
+/// Only a text names something. Whether it matters that something else does not, the stream's template decides.
+fn named(value: Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text],
+        _ => Vec::new(),
+    }
 }
 
 fn flat(payload: &RawValue) -> Option<Params> {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::dialect::{BATCH_MS_RULE, Code, Command, Refusal, Request, RequestId, Target, batch_interval};
+use crate::dialect::{BATCH_MS_RULE, Code, Command, Refusal, Request, RequestId, Target, batch_interval, echo};
 use crate::event::Position;
 
 /// The longest `id` of a request in bytes: it is echoed, so it must stay small.
@@ -73,7 +73,13 @@ fn parse_object(whole: &RawValue) -> Result<Request, Refusal> {
     let stream = wire.stream.as_ref().and_then(Value::as_str).map(str::to_owned);
     match read_command(&wire, whole) {
         Ok(command) => Ok(Request { id, command }),
-        Err((code, message)) => Err(Refusal { stream, id, ..Refusal::new(code, message) }),
+        Err((code, message)) => {
+            let refusal = Refusal { id, ..Refusal::new(code, message) };
+            Err(match stream {
+                Some(stream) => refusal.about(&stream),
+                None => refusal,
+            })
+        }
     }
 }
 
@@ -98,9 +104,7 @@ fn read_command(wire: &Wire<'_>, whole: &RawValue) -> Result<Command, Mistake> {
         "auth" => Ok(Command::Auth { token: read_token(wire)? }),
         "publish" => Ok(Command::Publish(whole.to_owned())),
         "command" => read_ask(wire),
-        unknown => {
-            Err((Code::UnknownType, format!("unknown type \"{}\"; valid types: {TYPES}", unknown.escape_debug())))
-        }
+        unknown => Err((Code::UnknownType, format!("unknown type \"{}\"; valid types: {TYPES}", echo(unknown)))),
     }
 }
 
@@ -157,7 +161,7 @@ fn read_params(raw: &RawValue) -> Result<BTreeMap<String, Vec<String>>, Mistake>
         };
         let texts: Option<Vec<String>> = scalars.into_iter().map(scalar_text).collect();
         let texts = texts.filter(|texts| !texts.is_empty()).ok_or_else(|| {
-            wrong(format!("parameter \"{}\" must be a string, a number, or a list of these", name.escape_debug()))
+            wrong(format!("parameter \"{}\" must be a string, a number, or a list of these", echo(&name)))
         })?;
         params.insert(name, texts);
     }

@@ -4,7 +4,7 @@ use super::bodies::{
     command_result, connections, event, events, history, list, log_lines, object, outcome, outcome_or_refusal, paged,
     readiness, streams, told, update,
 };
-use crate::describe::openapi::Content::{Json, Refusal, Text};
+use crate::describe::openapi::Content::{Events, Json, Refusal, Text};
 use crate::describe::openapi::{Answer, Body, Method, Route};
 
 /// All of them, whichever listener they are on.
@@ -39,6 +39,23 @@ pub static TABLE: [&Route; 28] = [
     &OPENAPI,
 ];
 
+/// An endpoint of server-sent events, at whatever path config puts it. It is no route among the others: whoever asks becomes
+/// a connection.
+pub static STREAMED: Route = reads(
+    "/v1/sse",
+    "Events as they come, as server-sent events: `event` is the kind, `data` the message as a WebSocket has it, `id` where the client is. `Last-Event-ID` goes on from there.",
+    &[
+        ("topic", "A topic or a pattern, as often as there are some."),
+        ("batch_ms", "Gathers events for so many milliseconds."),
+        ("token", "The token, where a browser has no other place for it."),
+    ],
+    &[
+        Answer(200, "The events.", Events),
+        Answer(400, "Nothing to hear is named, or a parameter is out of its bounds: `invalid_params`.", Refusal),
+        DENIED,
+        Answer(503, "Come back after `Retry-After` seconds: `too_many_connections`, or `draining`.", Refusal),
+    ],
+);
 pub static METRICS: Route =
     page("/metrics", "Metrics in the text format of Prometheus.", &[Answer(200, "The metrics.", Text)]);
 pub static HEALTH: Route = page("/healthz", "Whether the process answers.", &[Answer(200, "`ok`.", Text)]);
