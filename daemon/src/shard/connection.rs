@@ -289,11 +289,10 @@ impl Connection {
 
     /// Nothing, if the dialect has no word for the event.
     pub fn deliver(&mut self, event: &Arc<Event>, frame: &Bytes) {
-        if frame.is_empty() {
-            return;
+        if !frame.is_empty() {
+            self.places.reach(event.log, event.seq);
+            self.outbox.event(self.end_block(frame.clone()), event);
         }
-        self.places.reach(event.log, event.seq);
-        self.outbox.event(self.end_block(frame.clone()), event);
     }
 
     /// The same for several events of one log, which wait, and go, together.

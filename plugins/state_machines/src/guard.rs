@@ -86,28 +86,28 @@ impl Guard {
     }
 
     pub fn ask(&self, scope: &Scope<'_>) -> Answer {
-        let mut missed = false;
-        let holds = self.0.ask(scope, &mut missed) == Some(true);
-        Answer { holds, missed }
+        let mut misses = 0;
+        let holds = self.0.ask(scope, &mut misses) == Some(true);
+        Answer { holds, missed: misses > 0 }
     }
 }
 
 impl Condition {
-    fn ask(&self, scope: &Scope<'_>, missed: &mut bool) -> Option<bool> {
+    fn ask(&self, scope: &Scope<'_>, misses: &mut usize) -> Option<bool> {
         match self {
-            Self::Any(parts) => any_of(parts.iter().map(|part| part.ask(scope, missed))),
+            Self::Any(parts) => any_of(parts.iter().map(|part| part.ask(scope, misses))),
             Self::All(parts) => {
-                any_of(parts.iter().map(|part| part.ask(scope, missed).map(|answer| !answer))).map(|answer| !answer)
+                any_of(parts.iter().map(|part| part.ask(scope, misses).map(|answer| !answer))).map(|answer| !answer)
             }
-            Self::Not(part) => part.ask(scope, missed).map(|answer| !answer),
+            Self::Not(part) => part.ask(scope, misses).map(|answer| !answer),
             Self::Compare(left, comparison, right) => {
-                comparison.ask(left.find(scope, missed)?, right.find(scope, missed)?)
+                comparison.ask(left.find(scope, misses)?, right.find(scope, misses)?)
             }
             Self::OneOf(value, list) => {
-                let (value, list) = (value.find(scope, missed)?, list.find(scope, missed)?);
+                let (value, list) = (value.find(scope, misses)?, list.find(scope, misses)?);
                 list.as_array().map(|list| list.iter().any(|one| is_equal(value, one)))
             }
-            Self::IsTrue(value) => value.find(scope, missed)?.as_bool(),
+            Self::IsTrue(value) => value.find(scope, misses)?.as_bool(),
         }
     }
 }
@@ -126,14 +126,14 @@ fn any_of(answers: impl Iterator<Item = Option<bool>>) -> Option<bool> {
 }
 
 impl Operand {
-    fn find<'a>(&'a self, scope: &Scope<'a>, missed: &mut bool) -> Option<&'a Value> {
+    fn find<'a>(&'a self, scope: &Scope<'a>, misses: &mut usize) -> Option<&'a Value> {
         let (root, names) = match self {
             Self::Value(value) => return Some(value),
             Self::Path(Root::Data, names) => (scope.data, names),
             Self::Path(Root::Ctx, names) => (scope.ctx, names),
         };
         let found = names.iter().try_fold(root, |value, name| value.get(name));
-        *missed |= found.is_none();
+        *misses += usize::from(found.is_none());
         found
     }
 }

@@ -145,7 +145,9 @@ impl<'a> Reader<'a> {
         let written = &rest[..rest.find(|letter| !is_part(letter)).unwrap_or(rest.len())];
         let number: Number = serde_json::from_str(written).map_err(|_| self.expected("a number as in JSON"))?;
         self.at += written.len();
-        Ok(Operand::Value(number.into()))
+        // The nearest there is, also where serde_json is built to be content with one beside it.
+        let nearest = written.parse().ok().filter(|_| number.is_f64()).and_then(Number::from_f64);
+        Ok(Operand::Value(nearest.unwrap_or(number).into()))
     }
 
     fn quoted(&mut self, quote: char) -> Result<Operand, String> {
