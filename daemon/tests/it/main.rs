@@ -56,6 +56,7 @@ mod sanitized;
 mod server;
 mod slow;
 mod spc;
+mod state_machines;
 mod streams;
 mod stumbling;
 mod supervision;
@@ -111,6 +112,7 @@ fn main() -> ExitCode {
         server::tests(),
         slow::tests(),
         spc::tests(),
+        state_machines::tests(),
         streams::tests(),
         stumbling::tests(),
         supervision::tests(),
