@@ -11,16 +11,20 @@ use crate::house::{self, Client, hear_json, say};
 use crate::needs;
 use crate::process::Daemon;
 
+mod model;
+
 pub fn tests() -> Vec<Trial> {
-    vec![
+    let own = vec![
         needs::nothing(three_doors_tell_one_story_and_a_right_snapshot_to_whoever_joins),
         needs::nothing(everything_that_is_said_to_a_page),
         needs::nothing(the_shipped_configuration_follows_sessions),
+        needs::nothing(what_the_page_shows_is_so),
         needs::nothing(since_outlives_a_restart_and_a_kill_is_told_as_a_gap),
         needs::nothing(a_reload_takes_no_state_away_that_is_in_use),
         needs::nothing(everything_wrong_with_a_machine_is_told_at_its_line),
         needs::nothing(figures_name_states_and_fold_those_that_nobody_declared),
-    ]
+    ];
+    own.into_iter().chain(model::tests()).collect()
 }
 
 const SESSION: &str = "exec_1";
@@ -247,6 +251,21 @@ fn the_shipped_configuration_follows_sessions() {
     assert_eq!(client.event().0, "instance_added");
     let log = daemon.wait_for_log("state_machine.broadcast");
     assert!(log.contains("instance_added") && log.contains("subscribers"), "{log}");
+}
+
+/// The machine that docs/state-machines.md declares, and the story that it tells.
+fn what_the_page_shows_is_so() {
+    let page = include_str!("../../../docs/state-machines.md");
+    let machine = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let daemon = Daemon::start(&format!("{DOORS}{machine}"));
+    let mut client = native(&daemon);
+    client.shown();
+    let story = page.lines().filter_map(|line| line.strip_prefix("tell '")?.strip_suffix('\''));
+    story.for_each(|input| publish(&daemon, &serde_json::from_str(input).unwrap()));
+    let kinds: Vec<String> = (0..5).map(|_| client.event().0).collect();
+    let (added, moved, gone) = ("instance_added", "state_change", "instance_removed");
+    assert_eq!(kinds, [added, added, moved, gone, gone]);
+    assert!(!daemon.log_text().contains("nothing leads"), "{}", daemon.log_text());
 }
 
 fn since_outlives_a_restart_and_a_kill_is_told_as_a_gap() {
