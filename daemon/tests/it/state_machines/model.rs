@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::sync::{Condvar, Mutex};
 
 use fastrand::Rng;
 use libtest_mimic::Trial;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use super::{DOORS, Events, Listener, MACHINE};
 use crate::dialogue;
 use crate::house::{self, Client, hear_json, say};
-use crate::http;
+use crate::http::{self, PATIENCE};
 use crate::needs;
 use crate::process::Daemon;
 
@@ -23,6 +24,8 @@ const PRODUCERS: usize = 3;
 /// Of each producer, who has a session.
 const INPUTS: usize = 10_000;
 const BATCH: usize = 100;
+/// Events of a session that wait for the one for whom producers wait: well below its outbox.
+const AHEAD: usize = 100;
 const STRATEGIES: [&str; 2] = ["grid", "momentum"];
 const SYMBOLS: [&str; 2] = ["BTC", "ETH"];
 const EVENTS: [&str; 5] = ["signal", "filled", "closed", "error", "reset"];
@@ -140,7 +143,9 @@ impl Model {
                 let instance = self.instances.get_mut(&id).unwrap();
                 instance.version = (instance.version + 1).max(version.unwrap_or(0));
                 instance.reported = version.or(instance.reported);
-                (instance.state, instance.since) = (state, at);
+                if instance.state != state {
+                    (instance.state, instance.since) = (state, at);
+                }
                 let numbers = Some((instance.since.clone(), instance.version));
                 self.told.push(("state_change".into(), id, state.into(), numbers));
             }
@@ -182,7 +187,7 @@ fn id(strategy: &str, symbol: &str) -> String {
 }
 
 /// Publishes a whole session; what it must lead to.
-fn produce(daemon: &Daemon, seed: u64, producer: usize) -> Vec<Told> {
+fn produce(daemon: &Daemon, pace: &Pace, (seed, producer): (u64, usize)) -> Vec<Told> {
     let mut model = Model::new(seed, producer);
     for begin in (0..INPUTS).step_by(BATCH) {
         let mut lines = String::new();
@@ -190,6 +195,7 @@ fn produce(daemon: &Daemon, seed: u64, producer: usize) -> Vec<Told> {
             writeln!(lines, "{}", model.input()).unwrap();
         }
         send(daemon, &lines);
+        pace.wait(&model.session, model.told.len());
     }
     let last = model.started(END, END);
     send(daemon, &last.to_string());
@@ -202,7 +208,43 @@ fn send(daemon: &Daemon, lines: &str) {
     assert_eq!(answer.status, 202, "{answer:?}");
 }
 
-/// What was published, as the history has it.
+/// How far the one is for whom producers wait, so that it misses nothing.
+#[derive(Default)]
+struct Pace {
+    heard: Mutex<BTreeMap<String, usize>>,
+    more: Condvar,
+}
+
+impl Pace {
+    fn note(&self, session: &str) {
+        *self.heard.lock().unwrap().entry(session.to_owned()).or_default() += 1;
+        self.more.notify_all();
+    }
+
+    fn wait(&self, session: &str, told: usize) {
+        let is_behind =
+            |heard: &mut BTreeMap<String, usize>| heard.get(session).is_none_or(|heard| heard + AHEAD < told);
+        let heard = self.heard.lock().unwrap();
+        let late = self.more.wait_timeout_while(heard, PATIENCE, is_behind).unwrap().1;
+        assert!(!late.timed_out(), "{told} events of {session} are not heard");
+    }
+}
+
+/// The one for whom producers wait.
+fn lead(mut client: Client, pace: &Pace) -> Heard {
+    let mut heard = Heard { connections: vec![Vec::new()], ..Heard::default() };
+    loop {
+        let message = client.next();
+        if message["data"]["instance_id"].is_string() {
+            pace.note(message["session_id"].as_str().unwrap());
+        }
+        if heard.note(message, PRODUCERS) {
+            return heard;
+        }
+    }
+}
+
+/// What was published.
 struct Entry {
     seq: u64,
     session: String,
@@ -382,30 +424,26 @@ impl<'a> Ledger<'a> {
     }
 }
 
-/// Everything that was published, from the history.
-fn log(daemon: &Daemon, epoch: &str) -> Vec<Entry> {
-    let mut client = daemon.connect();
-    subscribe(&mut client, "state_machines", &json!({"epoch": epoch, "seq": 0}));
-    let heard = stay(client);
-    let mut messages = heard.connections.into_iter().flatten();
-    assert_eq!(messages.next().unwrap()["data"]["recovered"], true, "the history has everything");
-    let entry = |message: Value| Entry {
+/// Everything that was published, as the one heard it for whom everybody waits.
+fn log(heard: &Heard) -> Vec<Entry> {
+    let entry = |message: &Value| Entry {
         seq: message["seq"].as_u64().unwrap(),
         session: message["session_id"].as_str().unwrap().to_owned(),
         kind: message["type"].as_str().unwrap().to_owned(),
         data: message["data"].clone(),
     };
-    messages.map(entry).collect()
+    let events = heard.connections.iter().flatten().filter(|message| message["data"]["instance_id"].is_string());
+    events.map(entry).collect()
 }
 
 /// The broadcaster panics before and after inputs, while it saves, and before it tells its records.
 fn config() -> String {
     let machine = MACHINE.replace("settings.machines", "settings.settings.machines");
     format!(
-        "{DOORS}[hub]\noutbox = \"64KiB\"\nping = {{ drop_after = \"10m\" }}\n[log]\nlevel = \"error\"\n[broadcasters.state_machines]\n\
+        "{DOORS}[hub]\noutbox = \"512KiB\"\nping = {{ drop_after = \"10m\" }}\n[log]\nlevel = \"error\"\n[broadcasters.state_machines]\n\
          plugin = \"tripping\"\nlisten = [\"sessions\"]\nrestart = {{ max = 1000, backoff = \"1ms..10ms\" }}\n\
          stream = {{ history = {{ events = 1_000_000, bytes = \"512MiB\", age = \"1h\" }} }}\n\
-         [broadcasters.state_machines.settings]\npanics = 100\nevery = 300\n\
+         [broadcasters.state_machines.settings]\npanics = 12\nevery = 300\n\
          [broadcasters.state_machines.settings.settings]\nlog_broadcasts = \"off\"\n{machine}"
     )
 }
@@ -419,25 +457,25 @@ fn every_client_can_account_for_every_change() {
         subscribe(&mut client, "state_machines", &Value::Null);
         client
     };
-    let (quick, mut slow) = (whole(), whole());
+    let (pace, quick, mut slow) = (Pace::default(), whole(), whole());
     let answer = hear_json(&mut slow);
     let epoch = answer["data"]["epoch"].as_str().unwrap().to_owned();
     let sse = Events::open(&daemon.clients, "topic=state_machines", &[]);
     let (heard, told) = std::thread::scope(|scope| {
-        let (daemon, epoch) = (&daemon, &*epoch);
+        let (daemon, pace, epoch) = (&daemon, &pace, &*epoch);
         let clients = [
-            (None, scope.spawn(|| stay(quick))),
+            (None, scope.spawn(move || lead(quick, pace))),
             (None, scope.spawn(|| stay(sse))),
             (Some(0), scope.spawn(move || come_and_go(daemon, 0, (seed, epoch)))),
             (Some(1), scope.spawn(move || come_and_go(daemon, 1, (seed + 1, epoch)))),
             (Some(2), scope.spawn(move || page(daemon, 2, seed))),
         ];
-        let producers = [0, 1, 2].map(|producer| scope.spawn(move || produce(daemon, seed, producer)));
+        let producers = [0, 1, 2].map(|producer| scope.spawn(move || produce(daemon, pace, (seed, producer))));
         let told = producers.map(|producer| producer.join().unwrap());
         (clients.map(|(of, client)| (of, client.join().unwrap())), told)
     });
     let slow = stay(slow);
-    let log = log(&daemon, &epoch);
+    let log = log(&heard[0].1);
     for (producer, told) in told.iter().enumerate() {
         let happened: Vec<Told> =
             log.iter().filter(|entry| entry.session == session(producer)).map(Entry::told).collect();
@@ -449,6 +487,7 @@ fn every_client_can_account_for_every_change() {
         let ledger = Ledger { is_page: *of == Some(2), ..Ledger::new(&log, *of) };
         let losses = ledger.check(heard);
         println!("client {number}: {} connections, {losses} losses", heard.connections.len());
+        assert!(number > 0 || losses == 0, "the one for whom everybody waits missed something");
     }
     assert!(Ledger::new(&log, None).check(&slow) > 0, "everything fitted into the kernel and the outbox");
     let restarts = daemon.get("/v1/broadcasters/state_machines").json()["restarts"].as_u64();
