@@ -127,6 +127,7 @@ fn the_shipped_file_shows_the_defaults_and_its_examples() {
     let mut config = shipped.config;
     let bars = config.broadcasters.remove("bars").unwrap();
     assert_eq!(config.streams.remove("ticks"), Some(DeclaredStream::default()));
+    holds_state_machines(&mut config);
     holds_user_events(&mut config);
     let door = config.server.endpoints.pop().unwrap();
     assert_eq!((&*door.path, door.dialect, &*door.streams), ("/api/v1/ws", Dialect::Fastws, &["bars".to_owned()][..]));
@@ -138,6 +139,16 @@ fn the_shipped_file_shows_the_defaults_and_its_examples() {
     let settings = check_settings(&shipped.document, "bars", &bars_schema()).unwrap();
     assert_eq!(settings["interval"], "2s");
     assert_eq!(settings["resolutions"], json!(["1"]));
+}
+
+/// Takes the example of state machines out, after a look at it.
+fn holds_state_machines(config: &mut Config) {
+    let door = config.server.endpoints.pop().unwrap();
+    let streams = &["state_machines".to_owned()][..];
+    assert_eq!((&*door.path, door.dialect, &*door.streams, door.auth), ("/ws", Dialect::Streams, streams, Auth::None));
+    assert_eq!(config.streams.remove("sessions"), Some(DeclaredStream::default()));
+    let machines = config.broadcasters.remove("state_machines").unwrap();
+    assert_eq!((&*machines.plugin, &*machines.listen), ("state_machines", &["sessions".to_owned()][..]));
 }
 
 /// Takes the example of user events out, after a look at it: nobody is let in before `[auth]` says who users are.

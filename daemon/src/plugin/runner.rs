@@ -14,6 +14,7 @@ use super::library::Instance;
 use super::port::{Fault, Gate, Port, Telling};
 use super::restart::{Failures, Verdict};
 use super::saved::Checkpoint;
+use super::timing::nanos;
 use super::told::Told;
 use crate::hub::settings::Source;
 use crate::hub::signal::Wakes;
@@ -271,7 +272,7 @@ impl Runner {
 
     fn stop(&mut self) {
         let was_running = self.shared.lock().phase == Phase::Running;
-        let ready = if was_running { self.tell(&[Told::Quiesce]).and_then(|()| self.checkpoint()) } else { Ok(()) };
+        let ready = if was_running { self.finish() } else { Ok(()) };
         self.write_file();
         let is_poisoned = ready.as_ref().is_err_and(|fault| fault.status == abi::E_PANIC);
         let told = if self.instance.is_some() && !is_poisoned { self.tell(&[Told::Stop]) } else { Ok(()) };
@@ -283,6 +284,21 @@ impl Runner {
         if self.tenure() == Tenure::Present {
             self.shared.metrics.stopped();
         }
+    }
+
+    /// What was accepted for it before is taken first, within half of the time that it has: nobody sends it again.
+    fn finish(&mut self) -> Result<(), Fault> {
+        let until = self.now().saturating_add(nanos(self.shared.timing.stop / 2));
+        while self.now() < until && !self.port.is_blocked() {
+            let mut told = Vec::new();
+            self.with_inputs(|inputs| inputs.read(turn::MAX_BATCH, &mut told));
+            if told.is_empty() {
+                break;
+            }
+            self.handle(&told)?;
+        }
+        self.tell(&[Told::Quiesce])?;
+        self.checkpoint()
     }
 
     fn failed(&mut self, fault: &Fault) {

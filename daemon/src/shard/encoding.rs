@@ -61,9 +61,12 @@ pub fn batch(events: &[Arc<Event>], form: &Form, deflation: Deflation) -> Bytes 
     }
 }
 
-/// Messages one behind the other, counted for as long as they wait anywhere.
+/// Messages one behind the other, counted for as long as they wait anywhere. A text without letters is no message.
 pub fn frames(texts: &[Vec<u8>], dialect: Dialect, memory: &Arc<Memory>) -> Bytes {
-    let framed = |text: &Vec<u8>| if dialect.is_framed() { frame::text(text) } else { text.clone().into() };
+    let framed = |text: &Vec<u8>| match text.is_empty() {
+        false if dialect.is_framed() => frame::text(text),
+        _ => text.clone().into(),
+    };
     match texts {
         [only] => memory.hold(framed(only)),
         several => memory.hold(several.iter().flat_map(framed).collect::<Vec<u8>>()),
@@ -91,6 +94,9 @@ fn kept(event: &Event, voice: &Voice, mark: u8, encode: impl FnOnce() -> Bytes) 
 
 /// The frame's text compressed, or the frame itself where that is too small or would not shrink.
 fn deflated(plain: &Bytes, deflation: Deflation, memory: &Arc<Memory>) -> Bytes {
+    if plain.is_empty() {
+        return Bytes::new();
+    }
     let text = frame::payload(plain);
     let smaller = if text.len() < deflation.min_size { None } else { frame::text_deflated(text, deflation.level) };
     smaller.map_or_else(|| plain.clone(), |frame| memory.hold(frame))

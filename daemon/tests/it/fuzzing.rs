@@ -18,6 +18,8 @@ mod command;
 mod config;
 #[path = "../../../fuzz/properties/frame_decoder.rs"]
 mod frame_decoder;
+#[path = "../../../fuzz/properties/guard.rs"]
+mod guard;
 #[path = "../../../fuzz/properties/handshake.rs"]
 mod handshake;
 #[path = "../../../fuzz/properties/ingest.rs"]
@@ -34,6 +36,7 @@ mod topic;
 pub fn tests() -> Vec<Trial> {
     vec![
         needs::nothing(frames),
+        needs::nothing(guards),
         needs::nothing(handshakes),
         needs::nothing(commands),
         needs::nothing(configurations),
@@ -54,6 +57,10 @@ const SEED: u64 = 1;
 
 fn frames() {
     run("frame_decoder", 20_000, frame_decoder::check);
+}
+
+fn guards() {
+    run("guard", 50_000, guard::check);
 }
 
 fn handshakes() {

@@ -63,6 +63,7 @@ mod slow;
 mod spc;
 mod standing;
 mod strangers;
+mod state_machines;
 mod streams;
 mod stumbling;
 mod supervision;
@@ -128,6 +129,7 @@ fn main() -> ExitCode {
         spc::tests(),
         standing::tests(),
         strangers::tests(),
+        state_machines::tests(),
         streams::tests(),
         stumbling::tests(),
         supervision::tests(),

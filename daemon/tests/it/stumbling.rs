@@ -68,7 +68,7 @@ fn a_listener_that_panics_a_hundred_times_loses_and_doubles_no_bar() {
     let daemon = Daemon::start(&format!(
         "[streams.ticks]\n[hub]\nlisten_buffer = \"16MiB\"\n[broadcasters.bars]\nplugin = \"stumbling\"\n\
          listen = [\"ticks\"]\nrestart = {{ max = 1000, backoff = \"1ms..10ms\" }}\n\
-         settings = {{ panics = {PANICS}, every = 8000, bars = {{ source = \"ticks\", clock = \"event\", \
+         settings = {{ panics = {PANICS}, every = 8000, settings = {{ source = \"ticks\", clock = \"event\", \
          symbols = [\"*\"], resolutions = [\"1\", \"15\"] }} }}\n"
     ));
     let mut client = daemon.connect();

@@ -265,3 +265,14 @@ fn an_event_has_the_name_that_the_client_uses() {
     );
     assert!(told(Some("session_update")).contains(r#""stream":"session_update""#));
 }
+
+#[test]
+fn what_these_clients_have_no_word_for_is_not_told() {
+    let told = |kind: &str| Voice::of(Dialect::Streams).event(&event(kind, Some("e1"), b"{}"));
+    for kind in ["illegal_transition", "instance_stale", "instance_recovered"] {
+        assert_eq!(told(kind), b"", "{kind}");
+    }
+    for kind in ["state_change", "instance_added", "instance_removed", "position"] {
+        assert!(told(kind).starts_with(b"{\"type\":"), "{kind}");
+    }
+}

@@ -11,11 +11,17 @@ use crate::event::Event;
 /// The `stream` of what is about no subscription.
 const NO_STREAM: &str = "";
 const VERSION: &str = "1.0";
+/// What only those hear who speak the native protocol: these clients know the four messages of state machines, and take
+/// any other for a mistake.
+const UNTOLD: [&str; 3] = ["illegal_transition", "instance_recovered", "instance_stale"];
 /// What a client may count on, in the words of the dialect.
 const FEATURES: [&str; 2] = ["heartbeat", "subscriptions"];
 
-/// `called` is the client's own name for the stream, where it has one.
+/// `called` is the client's own name for the stream, where it has one. Nothing for an event that is not told.
 pub fn event(event: &Event, called: Option<&str>) -> Vec<u8> {
+    if UNTOLD.contains(&&*event.kind) {
+        return Vec::new();
+    }
     Object::of_type(&event.kind, event.payload.len())
         .text("stream", called.unwrap_or(&event.stream))
         .text_or_null("session_id", event.session_id.as_deref())

@@ -1,0 +1,85 @@
+//! What the daemon calls, each passed on to whoever knows about it.
+
+use broadcastd_plugin_api::{Broadcaster, Context, Failure, Gap, Lag, Message, Reconfigured, StreamSpec, TimerId};
+
+use crate::check;
+use crate::running::{STATE_VERSION, StateMachines};
+use crate::settings::Settings;
+use crate::told::{IllegalTransition, InstanceAdded, InstanceRemoved, Kind, Silence, StateChange};
+
+/// Something is due for an instance.
+pub const ALARM: TimerId = TimerId(1);
+/// Figures that time changes are shown anew.
+pub const FIGURES: TimerId = TimerId(2);
+
+/// The collection of instances in snapshots.
+const INSTANCES: &str = "instances";
+
+impl Broadcaster for StateMachines {
+    type Config = Settings;
+    const STATE_VERSION: u32 = STATE_VERSION;
+
+    fn stream() -> Option<StreamSpec> {
+        let spec = StreamSpec::new("{session_id}").lag(Lag::Resync).view("state_machine");
+        let spec = spec.kind::<StateChange<'_>>(Kind::StateChange.name()).collected(INSTANCES);
+        let spec = spec.kind::<InstanceAdded<'_>>(Kind::InstanceAdded.name()).collected(INSTANCES);
+        let spec = spec.kind::<InstanceRemoved<'_>>(Kind::InstanceRemoved.name()).collected(INSTANCES);
+        let spec = spec.kind::<Silence<'_>>(Kind::InstanceStale.name()).collected(INSTANCES);
+        let spec = spec.kind::<Silence<'_>>(Kind::InstanceRecovered.name()).collected(INSTANCES);
+        Some(spec.kind::<IllegalTransition<'_>>(Kind::IllegalTransition.name()))
+    }
+
+    fn validate(settings: &Settings) -> Result<(), Failure> {
+        Failure::all(check::check(settings).wrong)
+    }
+
+    fn new(settings: Settings, _: &mut Context<'_>) -> Result<Self, Failure> {
+        Self::open(&settings)
+    }
+
+    fn start(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        StateMachines::start(self, cx)
+    }
+
+    fn on_timer(&mut self, timer: TimerId, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if timer == FIGURES { self.show(cx) } else { self.ring(cx) }
+    }
+
+    fn on_message(&mut self, message: &Message<'_>, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.take(message, cx)
+    }
+
+    fn on_gap(&mut self, gap: &Gap<'_>, _: &mut Context<'_>) -> Result<(), Failure> {
+        self.follower.figures.gaps.increment(1);
+        let Gap { stream, from, to } = gap;
+        tracing::warn!(
+            stream,
+            from,
+            to,
+            "inputs are gone before they were read; instances may be in other states by now"
+        );
+        Ok(())
+    }
+
+    fn records(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        StateMachines::records(self, cx);
+        Ok(())
+    }
+
+    fn on_writable(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.publisher.go_on(cx);
+        Ok(())
+    }
+
+    fn save(&self) -> Result<Vec<u8>, Failure> {
+        self.state()
+    }
+
+    fn restore(&mut self, from_version: u32, state: &[u8], cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.resume(from_version, state, cx)
+    }
+
+    fn reconfigure(&mut self, settings: Settings, cx: &mut Context<'_>) -> Result<Reconfigured, Failure> {
+        self.change(&settings, cx).map(|()| Reconfigured::Done)
+    }
+}

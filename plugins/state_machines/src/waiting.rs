@@ -1,0 +1,62 @@
+//! An event that waits for room in the stream, in a form that outlives the instance of the broadcaster.
+
+use broadcastd_plugin_api::{Cause, Flags, Outgoing, topic_part};
+use serde::{Deserialize, Serialize};
+
+use crate::told::{Kind, Told};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Waiting {
+    kind: Kind,
+    session: String,
+    topic: String,
+    key: String,
+    payload: String,
+    record: String,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "cause")]
+    pub cause: Option<Cause>,
+}
+
+impl Waiting {
+    pub fn new(told: Told, cause: Option<Cause>) -> Self {
+        let Told { kind, session, key, payload, record, origin: _ } = told;
+        let topic = topic_part(&session).into_owned();
+        Self { kind, session, topic, key, payload, record, cause }
+    }
+
+    pub fn outgoing(&self) -> Outgoing<'_> {
+        Outgoing {
+            kind: self.kind.name(),
+            topic: &self.topic,
+            key: &self.key,
+            record: self.record.as_bytes(),
+            session_id: &self.session,
+            payload: self.payload.as_bytes(),
+            flags: if self.kind == Kind::InstanceRemoved { Flags::DELETE } else { Flags::NONE },
+            cause: self.cause.as_ref(),
+            ..Outgoing::default()
+        }
+    }
+}
+
+/// A cause as `[stream, epoch, seq, ordinal]`.
+mod cause {
+    use broadcastd_plugin_api::Cause;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(cause: &Option<Cause>, serializer: S) -> Result<S::Ok, S::Error> {
+        let parts = cause.as_ref().map(|cause| (&*cause.stream, &*cause.epoch, cause.seq, cause.ordinal));
+        parts.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cause>, D::Error> {
+        let saved = Option::<(String, String, u64, u32)>::deserialize(deserializer)?;
+        let cause = |(stream, epoch, seq, ordinal): (String, String, u64, u32)| Cause {
+            stream: stream.into(),
+            epoch: epoch.into(),
+            seq,
+            ordinal,
+        };
+        Ok(saved.map(cause))
+    }
+}

@@ -1,0 +1,131 @@
+//! A broadcaster that is stopped by panics in the middle of its work.
+
+use std::sync::{Mutex, PoisonError};
+
+use broadcastd_plugin_api::{Broadcaster, Context, Demand, Failure, Gap, Message, StreamSpec, TimerId};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// How often it stumbles, and the settings of what it is.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config<S> {
+    /// How many times in all.
+    panics: u32,
+    /// Inputs between one panic and the next, on average.
+    every: u64,
+    settings: S,
+}
+
+/// Where a panic comes; they take turns.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    /// Nothing of the input is done.
+    BeforeInput,
+    /// Its events are published, and nobody was told that it is handled.
+    AfterInput,
+    /// The state is complete, and nobody has it.
+    Save,
+    /// A restarted one has caught up, and its records are not told.
+    Records,
+}
+
+/// The way so far. It is the library's and not an instance's: it outlives each panic.
+struct Course {
+    inputs: u64,
+    panics: u32,
+    next: u64,
+    place: Place,
+}
+
+static COURSE: Mutex<Course> = Mutex::new(Course { inputs: 0, panics: 0, next: 1, place: Place::BeforeInput });
+
+pub struct Stumbling<B> {
+    panics: u32,
+    every: u64,
+    inner: B,
+}
+
+impl<B> Stumbling<B> {
+    fn pass(&self, place: Place) {
+        let mut course = COURSE.lock().unwrap_or_else(PoisonError::into_inner);
+        course.inputs += u64::from(place == Place::BeforeInput);
+        if course.panics == self.panics || course.place != place || course.inputs < course.next {
+            return;
+        }
+        course.panics += 1;
+        let pause = fastrand::Rng::with_seed(u64::from(course.panics)).u64(1..=2 * self.every);
+        (course.place, course.next) = match place {
+            Place::BeforeInput => (Place::AfterInput, course.inputs + pause),
+            Place::AfterInput => (Place::Save, course.inputs + pause),
+            Place::Save => (Place::Records, course.inputs), // where the next start comes to
+            Place::Records => (Place::BeforeInput, course.inputs + pause),
+        };
+        let (panics, inputs) = (course.panics, course.inputs);
+        drop(course);
+        panic!("panic {panics} on purpose, {place:?}, after {inputs} inputs");
+    }
+}
+
+impl<B: Broadcaster> Broadcaster for Stumbling<B> {
+    type Config = Config<B::Config>;
+    const STATE_VERSION: u32 = B::STATE_VERSION;
+
+    fn stream() -> Option<StreamSpec> {
+        B::stream()
+    }
+
+    fn validate(config: &Config<B::Config>) -> Result<(), Failure> {
+        B::validate(&config.settings)
+    }
+
+    fn new(config: Config<B::Config>, cx: &mut Context<'_>) -> Result<Self, Failure> {
+        Ok(Stumbling { panics: config.panics, every: config.every, inner: B::new(config.settings, cx)? })
+    }
+
+    fn start(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.inner.start(cx)
+    }
+
+    fn on_timer(&mut self, timer: TimerId, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.inner.on_timer(timer, cx)
+    }
+
+    fn on_demand(&mut self, demand: &Demand<'_>, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.inner.on_demand(demand, cx)
+    }
+
+    fn on_message(&mut self, message: &Message<'_>, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.pass(Place::BeforeInput);
+        self.inner.on_message(message, cx)?;
+        self.pass(Place::AfterInput);
+        Ok(())
+    }
+
+    fn on_gap(&mut self, gap: &Gap<'_>, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.inner.on_gap(gap, cx)
+    }
+
+    fn records(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.pass(Place::Records);
+        self.inner.records(cx)
+    }
+
+    fn on_writable(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.inner.on_writable(cx)
+    }
+
+    fn quiesce(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.inner.quiesce(cx)
+    }
+
+    fn save(&self) -> Result<Vec<u8>, Failure> {
+        let state = self.inner.save()?;
+        self.pass(Place::Save);
+        Ok(state)
+    }
+
+    fn restore(&mut self, from_version: u32, state: &[u8], cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.inner.restore(from_version, state, cx)
+    }
+}
