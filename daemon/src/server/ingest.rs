@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::extract::{Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use http_body_util::BodyExt as _;
 
@@ -66,14 +67,13 @@ async fn publish(
     State(ingest): State<Ingest>,
     Path(name): Path<String>,
     Extension(arrival): Extension<Arrival>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, Denied> {
-    let publisher = ingest.door.publisher(&arrival, &headers, &uri)?;
+    let (head, body) = request.into_parts();
+    let publisher = ingest.door.publisher(&arrival, &head)?;
     let stream = ingest.stream(&name)?;
     let mut batch = Batch::new(&stream, &publisher);
-    match form(&headers)? {
+    match form(&head.headers)? {
         Form::Json => {
             let body = read_body(body, MAX_BODY_BYTES, BODY_TIMEOUT).await?;
             batch.take_all(&batch::split(&body, &name)?).await;
@@ -84,9 +84,9 @@ async fn publish(
 }
 
 impl Door {
-    fn publisher(&self, arrival: &Arrival, headers: &HeaderMap, uri: &Uri) -> Result<Publisher, Denied> {
+    fn publisher(&self, arrival: &Arrival, head: &Parts) -> Result<Publisher, Denied> {
         let Self::Tokens(tokens) = self else { return arrival.operator().map(Publisher::Known) };
-        let identity = tokens.identity(arrival.peer, headers, uri)?.ok_or_else(|| {
+        let identity = tokens.identity(arrival.peer, &head.headers, &head.uri)?.ok_or_else(|| {
             let message =
                 "publishing here needs a token: send Authorization: Bearer TOKEN, or publish on the admin listener";
             Denied::unauthorized(message)
