@@ -11,7 +11,26 @@
 #![forbid(unsafe_code)]
 
 mod carrier;
+mod cooldown;
+mod dead;
+mod fields;
+mod figures;
+mod notifier;
+mod queue;
+mod rate;
+mod retry;
+mod rules;
 mod secret;
+mod settings;
+mod span;
+mod template;
+mod violations;
 
 pub use self::carrier::{Carrier, Message, Refused};
+pub use self::notifier::Notifier;
 pub use self::secret::{Revealed, Secret, SecretEnv, SecretFile};
+pub use self::settings::{Common, QueuePlace, Settings};
+pub use self::span::Span;
+
+#[cfg(test)]
+mod tests;
