@@ -4,8 +4,6 @@ use std::time::{Duration, Instant};
 use broadcastd_notifier::{Carrier, Message, Refused};
 use broadcastd_plugin_api::Failure;
 use line::Trust;
-use serde::Serialize;
-use serde_json::value::RawValue;
 
 use crate::packet::Publish;
 use crate::seat::Seat;
@@ -22,19 +20,6 @@ pub struct Mqtt {
     expiry_seconds: Option<u32>,
     /// One connection: a second of the same client would end the first.
     session: Seat<Session>,
-}
-
-/// What is published as JSON.
-#[derive(Serialize)]
-struct Told<'a> {
-    id: &'a str,
-    kind: &'a str,
-    stream: &'a str,
-    topic: &'a str,
-    unix_ns: i64,
-    subject: &'a str,
-    suppressed: u64,
-    data: &'a RawValue,
 }
 
 impl Carrier for Mqtt {
@@ -83,7 +68,7 @@ impl Carrier for Mqtt {
             qos: self.qos,
             retain: self.retain,
             topic: &topic,
-            payload: payload.as_bytes(),
+            payload: &payload,
             expiry_seconds: self.expiry_seconds,
             content_type,
             user_properties: &[("id", &message.id), ("kind", &message.kind)],
@@ -110,23 +95,10 @@ impl Mqtt {
         Ok(session)
     }
 
-    fn payload(&self, message: &Message) -> Result<(String, &'static str), Refused> {
-        let told = Told {
-            id: &message.id,
-            kind: &message.kind,
-            stream: &message.stream,
-            topic: &message.topic,
-            unix_ns: message.unix_ns,
-            subject: &message.subject,
-            suppressed: message.suppressed,
-            data: &message.payload,
-        };
+    fn payload(&self, message: &Message) -> Result<(Vec<u8>, &'static str), Refused> {
         match self.payload {
-            Payload::Text => Ok((message.body.clone(), "text/plain")),
-            Payload::Json => {
-                let text = serde_json::to_string(&told).map_err(|error| Refused::never(error.to_string()))?;
-                Ok((text, "application/json"))
-            }
+            Payload::Text => Ok((message.body.clone().into_bytes(), "text/plain")),
+            Payload::Json => Ok((message.to_json()?, "application/json")),
         }
     }
 }

@@ -65,8 +65,10 @@ impl Session {
         match Reply::read(&mut line, broker.version).map_err(Trouble::Lost)? {
             Reply::ConnAck(reason, _) if reason.is_refusal() => Err(Trouble::Said(reason)),
             Reply::ConnAck(_, granted) => {
-                let seconds = granted.keep_alive_seconds.unwrap_or(broker.keep_alive_seconds);
-                let keep_alive = Duration::from_secs(seconds.into());
+                let keep_alive = match granted.keep_alive_seconds.unwrap_or(broker.keep_alive_seconds) {
+                    0 => Duration::MAX, // the broker waits for ever
+                    seconds => Duration::from_secs(seconds.into()),
+                };
                 Ok(Session { line, version: broker.version, granted, number: 0, keep_alive, heard })
             }
             other => Err(Trouble::Lost(unexpected(&other))),

@@ -36,7 +36,7 @@ pub struct Settings {
     /// Where to publish, with `{field}` for what the event says.
     #[serde(default = "usual_topic")]
     pub topic: String,
-    /// What is published: "json" is an object with the event in `data`, "text" the body of the message.
+    /// What is published: "json" is an object with the event in `payload`, "text" the body of the message.
     #[serde(default)]
     pub payload: Payload,
     /// Under which name to connect; empty: the broker chooses one.

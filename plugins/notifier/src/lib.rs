@@ -24,6 +24,7 @@ mod secret;
 mod settings;
 mod span;
 mod template;
+mod told;
 mod violations;
 
 pub use self::carrier::{Carrier, Message, Refused};

@@ -4,8 +4,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use broadcastd_notifier::{Carrier, Message, Refused};
 use broadcastd_plugin_api::Failure;
 use line::Trust;
-use serde::Serialize;
-use serde_json::value::RawValue;
 
 use crate::address::Address;
 use crate::answer::Verdict;
@@ -24,20 +22,6 @@ pub struct Webhook {
     signer: Option<Signer>,
     /// The headers that are always the same.
     headers: String,
-}
-
-/// What the receiver reads.
-#[derive(Serialize)]
-struct Body<'a> {
-    id: &'a str,
-    kind: &'a str,
-    stream: &'a str,
-    topic: &'a str,
-    unix_ns: i64,
-    subject: &'a str,
-    body: &'a str,
-    suppressed: u64,
-    payload: &'a RawValue,
 }
 
 impl Carrier for Webhook {
@@ -80,7 +64,7 @@ impl Carrier for Webhook {
 
 impl Webhook {
     fn deliver_at(&self, message: &Message, deadline: Instant, now: SystemTime) -> Result<(), Refused> {
-        let body = serde_json::to_vec(&body(message)).map_err(|error| Refused::never(error.to_string()))?;
+        let body = message.to_json()?;
         let headers = self.headers(message, &body, now);
         let mut address = self.address.clone();
         for _ in 0..=MAX_REDIRECTS {
@@ -108,20 +92,6 @@ impl Webhook {
             headers.push_str(&format!("X-Broadcastd-Signature: {}\r\n", signer.sign(timestamp, body)));
         }
         headers
-    }
-}
-
-fn body(message: &Message) -> Body<'_> {
-    Body {
-        id: &message.id,
-        kind: &message.kind,
-        stream: &message.stream,
-        topic: &message.topic,
-        unix_ns: message.unix_ns,
-        subject: &message.subject,
-        body: &message.body,
-        suppressed: message.suppressed,
-        payload: &message.payload,
     }
 }
 

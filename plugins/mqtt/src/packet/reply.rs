@@ -41,25 +41,33 @@ impl Default for Granted {
 impl Reply {
     /// Reads one whole packet.
     pub fn read(from: &mut impl Read, version: Version) -> io::Result<Reply> {
-        let first = byte(from)?;
-        let mut length = 0;
-        for shift in [0, 7, 14, 21] {
-            let next = byte(from)?;
-            length |= usize::from(next & 127) << shift;
-            if next & 128 == 0 {
-                break;
-            }
-            if shift == 21 {
-                return Err(invalid("the broker does not speak MQTT: a length does not end"));
-            }
-        }
-        if length > MAX_REPLY_BYTES {
-            return Err(invalid("the broker sends more than an acknowledgement"));
-        }
-        let mut body = vec![0; length];
-        from.read_exact(&mut body)?;
-        decode(first, &body, version).ok_or_else(|| invalid("the broker does not speak MQTT, or another version"))
+        let gone = |error: io::Error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "it closed the connection"),
+            _ => error,
+        };
+        read(from, version).map_err(gone)
     }
+}
+
+fn read(from: &mut impl Read, version: Version) -> io::Result<Reply> {
+    let first = byte(from)?;
+    let mut length = 0;
+    for shift in [0, 7, 14, 21] {
+        let next = byte(from)?;
+        length |= usize::from(next & 127) << shift;
+        if next & 128 == 0 {
+            break;
+        }
+        if shift == 21 {
+            return Err(invalid("the broker does not speak MQTT: a length does not end"));
+        }
+    }
+    if length > MAX_REPLY_BYTES {
+        return Err(invalid("the broker sends more than an acknowledgement"));
+    }
+    let mut body = vec![0; length];
+    from.read_exact(&mut body)?;
+    decode(first, &body, version).ok_or_else(|| invalid("the broker does not speak MQTT, or another version"))
 }
 
 fn byte(from: &mut impl Read) -> io::Result<u8> {

@@ -40,7 +40,7 @@ fn a_publish_has_its_flags_its_number_and_in_version_5_its_properties() {
     publish.qos = 1;
     assert_eq!(
         publish.encode(0x102).unwrap(),
-        b"\x32\x1e\0\x03a/b\x01\x02\x14\x01\x01\x02\0\0\0\x09\x03\0\x01x\x26\0\x02id\0\x011hi"
+        b"\x32\x1d\0\x03a/b\x01\x02\x13\x01\x01\x02\0\0\0\x09\x03\0\x01x\x26\0\x02id\0\x011hi"
     );
     assert_eq!(pubrel(0x102), [0x62, 2, 1, 2]);
 }
@@ -75,7 +75,7 @@ fn replies_of_both_versions_are_read() {
 
 #[test]
 fn what_the_broker_grants_is_read() {
-    let packet = b"\x20\x18\0\0\x15\x24\x01\x25\0\x27\0\0\x10\0\x13\0\x0a\x12\0\x02id\x22\0\x05\x2A\x01";
+    let packet = b"\x20\x19\0\0\x16\x24\x01\x25\0\x27\0\0\x10\0\x13\0\x0a\x12\0\x02id\x22\0\x05\x2A\x01";
     let granted = Granted { max_qos: 1, retain: false, max_packet: 4_096, keep_alive_seconds: Some(10) };
     assert_eq!(read(packet, Version::V5).unwrap(), Reply::ConnAck(reason(Version::V5, 0, ""), granted));
 }
