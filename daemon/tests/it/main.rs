@@ -62,6 +62,7 @@ mod supervision;
 mod tidy;
 mod transcripts;
 mod unit;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -117,6 +118,7 @@ fn main() -> ExitCode {
         tidy::tests(),
         transcripts::tests(),
         unit::tests(),
+        webhook::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()
 }

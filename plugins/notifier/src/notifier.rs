@@ -109,6 +109,7 @@ impl<C: Carrier> Broadcaster for Notifier<C> {
     }
 
     fn start(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.show();
         self.proceed(cx)
     }
 
