@@ -25,6 +25,7 @@ mod dialogue;
 mod diary;
 mod documents;
 mod echo;
+mod email;
 mod encrypted;
 mod events;
 mod foreign;
@@ -43,9 +44,11 @@ mod introspection;
 mod lifecycle;
 mod limits;
 mod main_job;
+mod mqtt;
 mod needs;
 mod payloads;
 mod process;
+mod programs;
 mod proxies;
 mod publishing;
 mod raw;
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         diary::tests(),
         descriptions::tests(),
         documents::tests(),
+        email::tests(),
         encrypted::tests(),
         events::tests(),
         identity::tests(),
@@ -100,6 +104,7 @@ fn main() -> ExitCode {
         lifecycle::tests(),
         limits::tests(),
         main_job::tests(),
+        mqtt::tests(),
         needs::tests(),
         payloads::tests(),
         process::tests(),

@@ -147,22 +147,22 @@ fn notifier(name: &str, url: &str, settings: &str) -> String {
     )
 }
 
-const ALERTS: &str = "[streams.alerts]\n";
-const FAST: &str = ", timeout = \"300ms\", retry = { first = \"10ms\", max = \"50ms\" }";
+pub const ALERTS: &str = "[streams.alerts]\n";
+pub const FAST: &str = ", timeout = \"300ms\", retry = { first = \"10ms\", max = \"50ms\" }";
 
-fn violation(id: u64) -> Value {
+pub fn violation(id: u64) -> Value {
     json!({"type": "violation", "data": {
         "violation_id": id, "sample_id": 42, "characteristic_id": id % 3, "rule_id": 1, "rule_name": "Outlier",
         "severity": "CRITICAL", "timestamp": "2026-01-01T00:00:00Z",
     }})
 }
 
-fn publish(daemon: &Daemon, events: impl IntoIterator<Item = Value>) {
+pub fn publish(daemon: &Daemon, events: impl IntoIterator<Item = Value>) {
     let events: Vec<Value> = events.into_iter().collect();
     assert_eq!(daemon.publish("alerts", &Value::Array(events)).status, 202);
 }
 
-fn figure(daemon: &Daemon, name: &str) -> f64 {
+pub fn figure(daemon: &Daemon, name: &str) -> f64 {
     let series = format!("broadcastd_plugin_notifier_{name}{{broadcaster=\"ops\"}}");
     daemon.metric(&series).unwrap_or_else(|| panic!("no {series} in {}", daemon.get("/metrics").body))
 }
