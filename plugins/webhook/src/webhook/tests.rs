@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::*;
