@@ -18,9 +18,12 @@ use line::{Line, Place, Trust};
 use crate::settings::Encryption;
 
 /// Bytes of one answer; a longer one is no mail server's.
-const MAX_REPLY_BYTES: u64 = 64 << 10;
+pub const MAX_REPLY_BYTES: u64 = 64 << 10;
 /// Questions of one login; PLAIN has none, LOGIN two.
 const MAX_CHALLENGES: usize = 4;
+/// A server that wants a login or encryption before letters (RFC 4954, 6; RFC 3207, 4): the settings can be mended while
+/// letters wait.
+const LOG_IN_FIRST: u16 = 530;
 
 /// The server, and how to come in.
 pub struct Server {
@@ -128,18 +131,29 @@ impl Session {
     }
 
     fn log_in(&mut self, credentials: &Credentials) -> Result<(), Refused> {
-        let step = |trouble: Trouble| Refused::later(format!("logging in: {trouble}"));
         let Some(mechanism) = self.offers.get_auth_mechanism(DEFAULT_MECHANISMS) else {
             return Err(Refused::later("logging in: the mail server offers neither PLAIN nor LOGIN"));
         };
-        let mut reply = self.command(auth(mechanism, credentials, None)?).map_err(step)?;
+        let mut reply = self.confide(&auth(mechanism, credentials, None)?)?;
         for _ in 0..MAX_CHALLENGES {
             if !reply.has_code(334) {
                 return Ok(());
             }
-            reply = self.command(auth(mechanism, credentials, Some(&reply))?).map_err(step)?;
+            reply = self.confide(&auth(mechanism, credentials, Some(&reply))?)?;
         }
         Err(Refused::later("logging in: the mail server does not stop asking"))
+    }
+
+    /// One step of a login. A server may repeat what it does not understand, and that is told to nobody.
+    fn confide(&mut self, step: &Auth) -> Result<Response, Refused> {
+        let said = step.to_string();
+        let secret = said.split_whitespace().last().filter(|word| !["PLAIN", "LOGIN"].contains(word));
+        self.command(&said).map_err(|trouble| match (trouble, secret) {
+            (Trouble::Said(reply), Some(secret)) if reply.message().any(|line| line.contains(secret)) => {
+                Refused::later(format!("logging in: the mail server says {} and what it was told", reply.code()))
+            }
+            (trouble, _) => Refused::later(format!("logging in: {trouble}")),
+        })
     }
 
     fn command(&mut self, command: impl Display) -> Result<Response, Trouble> {
@@ -177,6 +191,7 @@ fn about_letter(what: &str) -> impl Fn(Trouble) -> Refused {
     move |trouble| {
         let why = format!("{what}: {trouble}");
         match trouble {
+            Trouble::Said(reply) if reply.has_code(LOG_IN_FIRST) => Refused::later(why),
             Trouble::Said(reply) if reply.code().severity == Severity::PermanentNegativeCompletion => {
                 Refused::never(why)
             }

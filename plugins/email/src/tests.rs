@@ -8,6 +8,7 @@ use broadcastd_notifier::{Carrier, Message, Refused};
 use serde_json::{Value, json};
 
 use crate::carrier::Email;
+use crate::session::MAX_REPLY_BYTES;
 use crate::settings::{MAX_RECIPIENTS, Settings};
 
 /// Long enough for a busy machine, short enough that nobody waits.
@@ -172,6 +173,7 @@ fn what_says_nothing_about_the_letter_is_tried_again() {
         ("AUTH", "334 !"),
         ("EHLO", "250 here"), // offers no login
         ("MAIL", "nonsense"),
+        ("MAIL", "530 5.7.0 authentication required"),
         ("MAIL", "421 good night"),
     ] {
         let server = Server::start(move |text| text.starts_with(step).then_some(Say(reply)));
@@ -249,6 +251,12 @@ fn a_login_is_said_as_the_server_offers_it() {
         _ => None,
     });
     deliver(&server.carrier(&login)).unwrap();
+    let repeats = Server::start(|text| match text {
+        "AUTH PLAIN AG1lAGh1c2g=" => Some(Say("500 what is \"AUTH PLAIN AG1lAGh1c2g=\"?")),
+        _ => None,
+    });
+    let refused = deliver(&repeats.carrier(&login)).unwrap_err();
+    assert_eq!(refused.why(), "logging in: the mail server says 500 and what it was told");
     std::fs::remove_file(file).unwrap();
     let asks_on = Server::start(|text| {
         text.contains("AUTH").then_some(Say("334 VXNlcm5hbWU6")).filter(|_| !text.contains("EHLO"))
@@ -273,11 +281,16 @@ fn a_connection_is_kept_for_the_next_letter_and_made_anew_when_it_is_gone() {
 
 #[test]
 fn an_answer_that_does_not_end_is_no_answer() {
-    let server = Server::start(|text| {
-        let long: &'static str = Box::leak("250-x\r\n".repeat(12_000).into_boxed_str());
-        text.starts_with("MAIL").then_some(Say(long))
-    });
-    let refused = deliver(&server.carrier(&json!({}))).unwrap_err();
+    let outcome = |last: &'static str| {
+        let server = Server::start(move |text| {
+            let many = "250-x\r\n".repeat((MAX_REPLY_BYTES - 9) as usize / 7);
+            let long: &'static str = Box::leak(format!("{many}{last}").into_boxed_str());
+            text.starts_with("MAIL").then_some(Say(long))
+        });
+        deliver(&server.carrier(&json!({})))
+    };
+    assert_eq!(outcome("250 123"), Ok(()), "the longest");
+    let refused = outcome("250 1234").unwrap_err();
     assert!(matches!(&refused, Refused::Later { why, .. } if why.contains("does not end")), "{refused:?}");
 }
 

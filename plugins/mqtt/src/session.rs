@@ -63,7 +63,12 @@ impl Session {
         line.write_all(&connect.encode().map_err(Trouble::Lost)?).map_err(Trouble::Lost)?;
         line.flush().map_err(Trouble::Lost)?;
         match Reply::read(&mut line, broker.version).map_err(Trouble::Lost)? {
-            Reply::ConnAck(reason, _) if reason.is_refusal() => Err(Trouble::Said(reason)),
+            Reply::ConnAck(mut reason, _) if reason.is_refusal() => {
+                if broker.login.as_ref().is_some_and(|(_, password)| reason.words.contains(password)) {
+                    reason.words.clear(); // it repeats what nobody else is to read
+                }
+                Err(Trouble::Said(reason))
+            }
             Reply::ConnAck(_, granted) => {
                 let keep_alive = match granted.keep_alive_seconds.unwrap_or(broker.keep_alive_seconds) {
                     0 => Duration::MAX, // the broker waits for ever

@@ -170,9 +170,26 @@ fn whoever_is_not_let_in_comes_again() {
         let refused = deliver(&broker.carrier(&login)).unwrap_err();
         assert!(matches!(&refused, Refused::Later { why, .. } if why.starts_with("the broker says ")), "{refused:?}");
     }
+    let file = std::env::temp_dir().join(format!("mqtt-login-{}", std::process::id()));
+    std::fs::write(&file, "hush\n").unwrap();
+    let login = json!({"version": "5", "user": "me", "password": {"file": file}});
+    for (words, told) in [("me", ": not me"), ("hush", "")] {
+        let reply = [b"\x20\x00\x00\x86\x00\x1f\x00", &[4 + words.len() as u8][..], b"not ", words.as_bytes()].concat();
+        let reply = with_lengths(reply);
+        let broker = Broker::start(move |_, _| Some(Say(reply.clone())));
+        let why = deliver(&broker.carrier(&login)).unwrap_err().why().to_owned();
+        assert_eq!(why, format!("the broker says bad user name or password (0x86){told}"));
+    }
+    std::fs::remove_file(file).unwrap();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let nobody = Broker { port, heard: Arc::default() };
     assert!(matches!(deliver(&nobody.carrier(&json!({}))), Err(Refused::Later { .. })));
+}
+
+/// A CONNACK whose lengths, of itself and of its properties, are still 0.
+fn with_lengths(mut packet: Vec<u8>) -> Vec<u8> {
+    (packet[1], packet[4]) = (packet.len() as u8 - 2, packet.len() as u8 - 5);
+    packet
 }
 
 /// A broker of version 5 that grants these properties and says this about a message.
@@ -282,6 +299,8 @@ fn what_a_schema_cannot_say_is_told_with_its_place() {
     assert_eq!(told(json!({"qos": 3})), "/qos");
     assert_eq!(told(json!({"topic": "a/#"})), "/topic");
     assert_eq!(told(json!({"client_id": "a\nb"})), "/client_id");
+    assert_eq!(told(json!({"client_id": "a".repeat(65_535)})), "");
+    assert_eq!(told(json!({"client_id": "a".repeat(65_536)})), "/client_id");
     assert_eq!(told(json!({"keep_alive": "500ms"})), "/keep_alive");
     assert_eq!(told(json!({"keep_alive": "65535s"})), "");
     assert_eq!(told(json!({"keep_alive": "65536s"})), "/keep_alive");

@@ -25,6 +25,7 @@ mod settings;
 mod span;
 mod template;
 mod told;
+mod trouble;
 mod violations;
 
 pub use self::carrier::{Carrier, Message, Refused};

@@ -20,6 +20,7 @@ use crate::queue::{Entry, Queue};
 use crate::rate::Pace;
 use crate::settings::{Common, QueuePlace, Settings};
 use crate::template::Words;
+use crate::trouble::Trouble;
 use crate::violations::Violations;
 
 mod delivery;
@@ -45,7 +46,9 @@ pub struct Notifier<C: Carrier> {
     pace: Pace,
     /// The receiver asked to be left alone until then.
     paused_until: Duration,
-    is_failing: bool,
+    trouble: Trouble,
+    /// What was last said of the trouble.
+    told: Option<String>,
     random: fastrand::Rng,
     figures: Figures,
 }
@@ -102,7 +105,8 @@ impl<C: Carrier> Broadcaster for Notifier<C> {
             flying: BTreeMap::new(),
             pace: Pace::default(),
             paused_until: Duration::ZERO,
-            is_failing: false,
+            trouble: Trouble::default(),
+            told: None,
             random: fastrand::Rng::with_seed(cx.now_unix_ns().cast_unsigned()),
             figures: Figures::new(),
         })
@@ -119,14 +123,17 @@ impl<C: Carrier> Broadcaster for Notifier<C> {
         self.proceed(cx)
     }
 
-    fn on_gap(&mut self, gap: &Gap<'_>, _: &mut Context<'_>) -> Result<(), Failure> {
+    fn on_gap(&mut self, gap: &Gap<'_>, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let Gap { stream, from, to } = *gap;
+        if to == 0 {
+            // After each start of the daemon: of this life nothing is gone, and of the one before nobody can say.
+            tracing::info!(stream, "the stream counts anew; what was not heard of it before is unknown");
+            return Ok(());
+        }
         self.figures.gaps.increment(1);
-        tracing::warn!(
-            stream = gap.stream,
-            from = gap.from,
-            to = gap.to,
-            "events are gone that nobody was notified of"
-        );
+        self.trouble.gaps += 1;
+        tracing::warn!(stream, from, to, "events are gone that nobody was notified of");
+        self.tell(cx);
         Ok(())
     }
 
@@ -142,7 +149,7 @@ impl<C: Carrier> Broadcaster for Notifier<C> {
     fn on_command(&mut self, command: &Command<'_>, cx: &mut Context<'_>) -> Result<Answer, Failure> {
         let answer = match command.name {
             "list_dead_letters" => {
-                json!({ "dead_letters": self.dead.list(), "queued": self.queue.entries().len(), "failing": self.is_failing })
+                json!({ "dead_letters": self.dead.list(), "queued": self.queue.entries().len(), "failing": self.trouble.refused.is_some() })
             }
             "retry_dead_letters" => {
                 let entries = self.dead.take(command.json::<Which>()?.ids.as_deref());
@@ -156,6 +163,7 @@ impl<C: Carrier> Broadcaster for Notifier<C> {
             "discard_dead_letters" => {
                 let entries = self.dead.take(command.json::<Which>()?.ids.as_deref());
                 self.show();
+                self.tell(cx);
                 json!({ "discarded": entries.len() })
             }
             other => return Err(Failure::of(FailureKind::Unsupported, format!("there is no command `{other}`"))),
@@ -209,12 +217,12 @@ impl<C: Carrier> Notifier<C> {
             return None;
         };
         let mut fields = fields::of_payload(&payload);
-        self.violations.complete(kind, &mut fields);
+        self.violations.complete((event.stream, kind), &mut fields);
         fields::add_around(&mut fields, event);
         if !self.common.rules.fits(kind, &fields) {
             return None;
         }
-        self.violations.remember(kind, &fields);
+        self.violations.remember((event.stream, kind), &fields);
         let group = self.group(event, &fields);
         let cooldown = self.common.cooldown.0;
         let Some(suppressed) = self.cooldowns.admit(&format!("{kind}{BETWEEN}{group}"), cooldown, now_ns) else {
@@ -259,6 +267,24 @@ impl<C: Carrier> Notifier<C> {
         let dropped = self.dead.bury(entry, why, now_ns, self.common.dead_letters);
         self.figures.dead.increment(1);
         self.figures.dropped.increment(dropped as u64);
+        self.trouble.dropped += dropped as u64;
+    }
+
+    /// Says what is wrong, or that nothing is, when that is new.
+    fn tell(&mut self, cx: &mut Context<'_>) {
+        self.trouble.dead = self.dead.len();
+        if self.queue.entries().is_empty() {
+            self.trouble.refused = None; // whoever waited is among the dead letters now
+        }
+        let told = self.trouble.told();
+        if told == self.told {
+            return;
+        }
+        match &told {
+            Some(reason) => cx.health_degraded(reason),
+            None => cx.health_ok(),
+        }
+        self.told = told;
     }
 
     fn show(&self) {

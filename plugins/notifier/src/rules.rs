@@ -139,6 +139,12 @@ mod tests {
         let list = |count: usize| Rules { kind: vec!["a".to_owned(); count], ..Rules::default() };
         assert!(list(MAX_PATTERNS).validate().is_ok());
         assert_eq!(list(MAX_PATTERNS + 1).validate().unwrap_err().pointer(), "/match/type");
+        let fields = |count: usize| {
+            let fields = (0..count).map(|name| (name.to_string(), Vec::new())).collect();
+            Rules { fields, ..Rules::default() }
+        };
+        assert!(fields(MAX_PATTERNS).validate().is_ok());
+        assert_eq!(fields(MAX_PATTERNS + 1).validate().unwrap_err().pointer(), "/match/fields");
         let long = |bytes: usize| {
             let patterns = vec!["a".to_owned(), "x".repeat(bytes)];
             Rules { fields: BTreeMap::from([("a/b".to_owned(), patterns)]), ..Rules::default() }

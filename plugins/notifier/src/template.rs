@@ -216,6 +216,13 @@ mod tests {
     }
 
     #[test]
+    fn kinds_with_words_are_bounded() {
+        let kinds = |count: usize| Texts((0..count).map(|kind| (kind.to_string(), Text::default())).collect());
+        assert!(kinds(MAX_KINDS).validate().is_ok());
+        assert_eq!(kinds(MAX_KINDS + 1).validate().unwrap_err().pointer(), "/text");
+    }
+
+    #[test]
     fn subject_and_body_are_bounded() {
         let words = texts(serde_json::json!({ "a": { "subject": "{x}", "body": "{x}" } })).compile().unwrap();
         let (subject, body) = words.render("a", &fields(&[("x", &"é".repeat(MAX_BODY + 1))]));

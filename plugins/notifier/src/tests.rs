@@ -291,6 +291,8 @@ fn what_is_refused_for_ever_is_listed_tried_again_and_discarded() {
         case.settle(id as usize);
     });
     case.harness.restart().unwrap();
+    let told = Some("2 messages could not be delivered and are dead letters".to_owned());
+    assert_eq!(case.harness.degraded(), told, "until somebody looks");
     let listed = case.command("list_dead_letters", &json!({}));
     assert_eq!(listed["dead_letters"][0]["id"], "alerts-test-1");
     assert_eq!((&listed["dead_letters"][1]["why"], &listed["dead_letters"][1]["attempts"]), (&json!("410"), &json!(1)));
@@ -299,7 +301,7 @@ fn what_is_refused_for_ever_is_listed_tried_again_and_discarded() {
     assert_eq!(case.ids()[2], "alerts-test-2");
     assert_eq!(case.command("discard_dead_letters", &json!({})), json!({ "discarded": 1 }));
     assert_eq!(case.command("list_dead_letters", &json!({}))["dead_letters"], json!([]));
-    assert_eq!(case.gauge("notifier_dead_letters"), 0.0);
+    assert_eq!((case.gauge("notifier_dead_letters"), case.harness.degraded()), (0.0, None));
 }
 
 #[test]
@@ -331,6 +333,11 @@ fn a_full_queue_lets_the_oldest_go_to_the_dead_letters() {
     assert_eq!(
         (case.metric("notifier_dead_letters_total"), case.metric("notifier_dead_letters_dropped_total")),
         (2.0, 1.0)
+    );
+    let told = case.harness.degraded().unwrap();
+    assert!(
+        told.contains("not delivered: busy; 1 messages")
+            && told.ends_with("1 dead letters were dropped for want of room")
     );
     let listed = case.command("list_dead_letters", &json!({}));
     assert_eq!((&listed["dead_letters"][0]["id"], &listed["queued"]), (&json!("alerts-test-2"), &json!(2)));
@@ -387,10 +394,15 @@ fn an_attempt_that_panics_comes_again() {
 }
 
 #[test]
-fn gaps_are_counted() {
+fn gaps_are_counted_and_told() {
     let mut case = Case::new("gap", json!({}));
+    case.harness.gap("alerts", 0, 0).unwrap();
+    assert_eq!((case.metric("notifier_input_gaps_total"), case.harness.degraded()), (0.0, None), "a daemon began");
     case.harness.gap("alerts", 3, 5).unwrap();
     assert_eq!(case.metric("notifier_input_gaps_total"), 1.0);
+    case.violation(1, 1, 1);
+    case.settle(1);
+    assert!(case.harness.degraded().unwrap().contains("gone before they were read (1 times)"), "until somebody looks");
 }
 
 #[test]
@@ -408,6 +420,7 @@ fn settings_of_both_stand_in_one_table_and_are_refused_at_their_place() {
         (json!({ "timeout": "121s" }), "/timeout"),
         (json!({ "queue_size": 0 }), "/queue_size"),
         (json!({ "queue_size": 10_001 }), "/queue_size"),
+        (json!({ "dead_letters": 0 }), "/dead_letters"),
         (json!({ "dead_letters": 401 }), "/dead_letters"),
         (json!({ "group_by": ["a", "b", "c", "d", "e", "f", "g", "h", "i"] }), "/group_by"),
         (json!({ "text": { "a": { "subject": "{" } } }), "/text/a/subject"),
@@ -416,6 +429,12 @@ fn settings_of_both_stand_in_one_table_and_are_refused_at_their_place() {
     ] {
         assert_eq!(refused(settings.clone()).pointer, pointer, "{settings}");
     }
+    let taken = json!({
+        "timeout": "100ms", "queue_size": 10_000, "dead_letters": 400, "group_by": ["a", "b", "c", "d", "e", "f", "g", "h"],
+        "rate": { "per_minute": 60_000, "burst": 10_000 },
+    });
+    Case::new("settings", taken);
+    Case::new("settings", json!({ "timeout": "120s", "queue_size": 1, "dead_letters": 1 }));
     let schema = schemars::schema_for!(crate::Settings<FakeSettings>).to_value();
     assert_eq!(schema["additionalProperties"], false);
     assert_eq!(schema["required"], json!(["way"]));

@@ -26,7 +26,8 @@ pub enum Verdict {
 }
 
 impl Answer {
-    /// 2xx: taken. 307 and 308: elsewhere. 408, 425, 429 and 5xx: later. Everything else: never.
+    /// 2xx: taken. 307 and 308: elsewhere. 408, 425, 429 and 5xx: later; 401 and 403, too, which are about the token and can
+    /// be mended while messages wait. Everything else: never.
     pub fn verdict(&self, now: SystemTime) -> Verdict {
         let status = self.status;
         match (status, &self.location) {
@@ -36,7 +37,7 @@ impl Answer {
                 let why = format!("it answers {status}, by which a POST cannot be repeated elsewhere; correct `url`");
                 Verdict::Refused(Refused::Never { why })
             }
-            (408 | 425 | 429 | 500..=599, _) => {
+            (401 | 403 | 408 | 425 | 429 | 500..=599, _) => {
                 let after = self.retry_after.as_deref().and_then(|text| pause(text, now));
                 Verdict::Refused(Refused::Later { why: format!("it answers {status}"), after })
             }
@@ -77,10 +78,10 @@ mod tests {
         for status in [200, 202, 204, 299] {
             assert_eq!(verdict(status, None), Verdict::Taken, "{status}");
         }
-        for status in [408, 425, 429, 500, 502, 503, 599] {
+        for status in [401, 403, 408, 425, 429, 500, 502, 503, 599] {
             assert!(matches!(verdict(status, None), Verdict::Refused(Refused::Later { .. })), "{status}");
         }
-        for status in [300, 301, 302, 303, 304, 307, 400, 401, 403, 404, 410, 413, 422, 600] {
+        for status in [300, 301, 302, 303, 304, 307, 400, 402, 404, 410, 413, 422, 600] {
             assert!(matches!(verdict(status, None), Verdict::Refused(Refused::Never { .. })), "{status}");
         }
         let moved = Answer { status: 308, location: Some("/y".to_owned()), retry_after: None };

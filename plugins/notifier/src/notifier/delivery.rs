@@ -33,8 +33,10 @@ impl<C: Carrier> Notifier<C> {
             }
             self.begin(now);
         }
-        self.look_for_hanging(now, cx);
         let patience = self.patience();
+        // A thread cannot be ended from outside, so all that can be done is to tell.
+        self.trouble.hanging = self.flying.values().filter(|began| **began + patience <= now).count();
+        self.tell(cx);
         let hanging = self.flying.values().map(|began| *began + patience).filter(|at| *at > now).min();
         match [next.filter(|_| self.flying.len() < WORKER_THREADS), hanging].into_iter().flatten().min() {
             Some(at) => cx.timer_once(NEXT, at.saturating_sub(now)),
@@ -85,17 +87,15 @@ impl<C: Carrier> Notifier<C> {
             Ok(()) => {
                 self.queue.take(number);
                 self.figures.sent.increment(1);
-                if std::mem::take(&mut self.is_failing) {
+                if self.trouble.refused.take().is_some() {
                     tracing::info!("delivered again");
                 }
-                cx.health_ok();
             }
             Err(Refused::Never { why }) => self.give_up(number, &why, now_ns),
             Err(Refused::Later { why, after }) => {
-                if !std::mem::replace(&mut self.is_failing, true) {
+                if self.trouble.refused.replace(why.clone()).is_none() {
                     tracing::warn!(why, "not delivered; it is tried again");
                 }
-                cx.health_degraded(&format!("messages are not delivered: {why}"));
                 if let Some(asked) = after {
                     self.paused_until = self.paused_until.max(now + asked.min(LONGEST_ASKED));
                 }
@@ -116,15 +116,6 @@ impl<C: Carrier> Notifier<C> {
     fn give_up(&mut self, number: u64, why: &str, now_ns: i64) {
         if let Some(entry) = self.queue.take(number) {
             self.bury(entry, why, now_ns);
-        }
-    }
-
-    /// A thread cannot be ended from outside, so all that can be done is to tell.
-    fn look_for_hanging(&mut self, now: Duration, cx: &mut Context<'_>) {
-        let patience = self.patience();
-        let hanging = self.flying.values().filter(|began| **began + patience <= now).count();
-        if hanging > 0 {
-            cx.health_degraded(&format!("{hanging} attempts do not come back although their time is over"));
         }
     }
 

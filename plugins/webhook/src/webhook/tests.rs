@@ -127,6 +127,25 @@ fn redirects_are_followed_on_the_same_host_and_not_for_ever() {
 }
 
 #[test]
+fn what_comes_behind_an_answer_is_not_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let (left, is_left) = channel();
+    thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut asked = [0; 4096];
+        _ = socket.read(&mut asked).unwrap();
+        socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n").unwrap();
+        while socket.write_all(b".").is_ok() {
+            thread::sleep(Duration::from_millis(5)); // it drips
+        }
+        left.send(()).unwrap();
+    });
+    assert_eq!(webhook(&origin).deliver(&message(), PATIENCE * 10), Ok(()));
+    is_left.recv_timeout(PATIENCE).expect("the connection is closed before a minute of drips is over");
+}
+
+#[test]
 fn nobody_there_and_no_answer_are_later() {
     let (origin, _asked) = receiver(vec!["".to_owned()]);
     assert!(matches!(deliver(&origin), Err(Refused::Later { why, after: None }) if why.contains("without an answer")));
