@@ -46,6 +46,7 @@ mod limits;
 mod main_job;
 mod mqtt;
 mod needs;
+mod notifiers;
 mod payloads;
 mod process;
 mod programs;
@@ -106,6 +107,7 @@ fn main() -> ExitCode {
         main_job::tests(),
         mqtt::tests(),
         needs::tests(),
+        notifiers::tests(),
         payloads::tests(),
         process::tests(),
         proxies::tests(),

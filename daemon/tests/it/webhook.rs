@@ -31,7 +31,7 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// What a receiver does with a request.
 #[derive(Clone, Copy)]
-enum Reaction {
+pub enum Reaction {
     /// It answers with a status and headers.
     Answer(u16, &'static str),
     /// It never answers.
@@ -42,7 +42,7 @@ const TAKE: Reaction = Reaction::Answer(204, "");
 
 /// One request that a receiver got.
 #[derive(Clone)]
-struct Request {
+pub struct Request {
     at: Instant,
     target: String,
     headers: BTreeMap<String, String>,
@@ -51,14 +51,14 @@ struct Request {
 }
 
 /// An HTTP receiver on a port of its own. Dropping it ends it in the middle of whatever it does.
-struct Receiver {
+pub struct Receiver {
     address: String,
     requests: Arc<Mutex<Vec<Request>>>,
     is_over: Arc<AtomicBool>,
 }
 
 impl Receiver {
-    fn start(react: impl FnMut(usize) -> Reaction + Send + 'static) -> Receiver {
+    pub fn start(react: impl FnMut(usize) -> Reaction + Send + 'static) -> Receiver {
         Self::start_at("127.0.0.1:0", react)
     }
 
@@ -91,7 +91,7 @@ impl Receiver {
         Receiver { address, requests, is_over }
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}/in", self.address)
     }
 
@@ -99,7 +99,7 @@ impl Receiver {
         self.requests.lock().unwrap().clone()
     }
 
-    fn taken(&self) -> Vec<Request> {
+    pub fn taken(&self) -> Vec<Request> {
         self.requests().into_iter().filter(|request| request.is_taken).collect()
     }
 }
@@ -141,7 +141,7 @@ fn read(socket: &mut BufReader<std::net::TcpStream>) -> Option<Request> {
     Some(Request { at: Instant::now(), target, headers, body, is_taken: false })
 }
 
-fn notifier(name: &str, url: &str, settings: &str) -> String {
+pub fn notifier(name: &str, url: &str, settings: &str) -> String {
     format!(
         "[broadcasters.{name}]\nplugin = \"webhook\"\nlisten = [\"alerts\"]\nsettings = {{ url = \"{url}\"{settings} }}\n"
     )
@@ -259,6 +259,7 @@ fn every_alert_arrives_although_receiver_and_daemon_end_in_the_middle() {
 
     let daemon = Daemon::start_in(folder, &config(FAST), &[]);
     let receiver = Receiver::start_at(&address, flaky);
+    assert_eq!(figure(&daemon, "input_gaps_total"), 0.0, "a clean restart loses nothing, and says so");
     publish(&daemon, (80..120).map(violation));
     until("the newest arrive", || receiver.taken().iter().filter(|request| request.violation() >= 80).count() >= 40);
     taken.extend(receiver.taken());

@@ -60,9 +60,8 @@ impl Session {
         if server.encryption == Encryption::StartTls {
             session = session.start_tls(server)?;
         }
-        match &server.credentials {
-            Some(credentials) => session.log_in(credentials)?,
-            None => {}
+        if let Some(credentials) = &server.credentials {
+            session.log_in(credentials)?;
         }
         Ok(session)
     }
