@@ -13,7 +13,7 @@ use crate::house::until;
 use crate::needs;
 use crate::process::Daemon;
 use crate::programs::{Program, certify, free_port};
-use crate::webhook::{ALERTS, FAST, figure, publish, violation};
+use crate::webhook::{AGAIN_SOON, ALERTS, figure, publish, violation};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -127,15 +127,15 @@ fn who_is_not_believed_or_not_let_in_waits_until_that_is_mended() {
     let mailbox = Mailbox::start(folder.path(), "starttls");
     let (stranger, _) = certify(folder.path(), "stranger");
     let strange = mailbox.login().replace(mailbox.certificate.to_str().unwrap(), stranger.to_str().unwrap());
-    let daemon = Daemon::start_with(&mailbox.config(&format!("{FAST}{strange}")), SECRETS);
+    let daemon = Daemon::start_with(&mailbox.config(&format!("{AGAIN_SOON}{strange}")), SECRETS);
     let degraded = |what: &str| until(what, || daemon.get("/v1/broadcasters").body.contains(what));
     publish(&daemon, [violation(1)]);
     degraded("invalid peer certificate");
     let wrong = mailbox.login().replace("RIGHT", "WRONG");
-    daemon.reload(|| daemon.configure(&mailbox.config(&format!("{FAST}{wrong}"))));
+    daemon.reload(|| daemon.configure(&mailbox.config(&format!("{AGAIN_SOON}{wrong}"))));
     degraded("logging in: the mail server says 535");
     assert_eq!(mailbox.letters(), Vec::<Value>::new());
-    daemon.reload(|| daemon.configure(&mailbox.config(&format!("{FAST}{}", mailbox.login()))));
+    daemon.reload(|| daemon.configure(&mailbox.config(&format!("{AGAIN_SOON}{}", mailbox.login()))));
     until("it arrives", || mailbox.letters().len() == 1);
     assert!(!daemon.log_text().contains("hush") && !daemon.log_text().contains("shout"));
 }
@@ -145,7 +145,7 @@ fn every_letter_arrives_although_the_server_is_killed_in_the_middle() {
     let folder = folder();
     let mut mailbox = Mailbox::start(folder.path(), "deferring");
     // Slow enough that there is a middle.
-    let settings = format!("{FAST}{}, rate = {{ per_minute = 6000, burst = 1 }}", mailbox.login());
+    let settings = format!("{AGAIN_SOON}{}, rate = {{ per_minute = 6000, burst = 1 }}", mailbox.login());
     let daemon = Daemon::start_with(&mailbox.config(&settings), SECRETS);
     publish(&daemon, (0..LETTERS).map(violation));
     until("some arrive", || mailbox.letters().len() > 10);

@@ -14,7 +14,7 @@ use crate::house::until;
 use crate::needs;
 use crate::process::Daemon;
 use crate::programs::{Program, certify, free_port};
-use crate::webhook::{ALERTS, FAST, figure, publish, violation};
+use crate::webhook::{AGAIN_SOON, ALERTS, figure, publish, violation};
 
 pub fn tests() -> Vec<Trial> {
     let needs = &["mosquitto", "mosquitto_passwd", "mosquitto_sub"];
@@ -69,6 +69,12 @@ impl Mosquitto {
         self.process = None;
     }
 
+    /// Settings of who believes this broker, with the password of this name.
+    fn login(&self, password: &str) -> String {
+        let ca = self.certificate.display();
+        format!(", ca = \"{ca}\", user = \"line-7\", password = {{ env = \"{password}\" }}")
+    }
+
     /// A subscriber of everything below `topic`, at the door for everybody; it says what a format of mosquitto_sub says.
     fn subscriber(&self, topic: &str, format: &str) -> Program {
         let port = self.open.to_string();
@@ -76,6 +82,8 @@ impl Mosquitto {
         Program::start(Command::new("mosquitto_sub").args(arguments))
     }
 }
+
+const SECRETS: &[(&str, &str)] = &[("RIGHT", "hush"), ("WRONG", "shout")];
 
 fn notifier(name: &str, broker: &str, settings: &str) -> String {
     format!(
@@ -141,13 +149,12 @@ fn an_encrypted_broker_with_passwords_is_told_nothing_in_clear() {
     let config = |ca: &PathBuf, password: &str, version: &str| {
         let ca = ca.display();
         let settings = format!(
-            "{FAST}, ca = \"{ca}\", user = \"line-7\", password = {{ env = \"{password}\" }}, version = \"{version}\", \
+            "{AGAIN_SOON}, ca = \"{ca}\", user = \"line-7\", password = {{ env = \"{password}\" }}, version = \"{version}\", \
              retain = true, topic = \"closed/{{violation_id}}\"",
         );
         format!("{ALERTS}{}", notifier("ops", &url, &settings))
     };
-    let secrets = [("RIGHT", "hush"), ("WRONG", "shout")];
-    let daemon = Daemon::start_with(&config(&stranger, "RIGHT", "5"), &secrets);
+    let daemon = Daemon::start_with(&config(&stranger, "RIGHT", "5"), SECRETS);
     let degraded = |what: &str| until(what, || daemon.get("/v1/broadcasters").body.contains(what));
     publish(&daemon, [violation(1)]);
     degraded("invalid peer certificate");
@@ -168,12 +175,15 @@ fn every_alert_arrives_although_the_broker_is_killed_in_the_middle() {
     const ALERTS_IN_ALL: u64 = 150;
     for qos in 0..=2 {
         let mut broker = Mosquitto::start();
-        let url = format!("mqtt://127.0.0.1:{}", broker.open);
+        let (url, way_in) = match qos {
+            1 => (format!("mqtts://localhost:{}", broker.closed), broker.login("RIGHT")),
+            _ => (format!("mqtt://127.0.0.1:{}", broker.open), String::new()),
+        };
         // Slow enough that there is a middle.
         let settings = format!(
-            "{FAST}, qos = {qos}, retain = true, topic = \"all/{{violation_id}}\", rate = {{ per_minute = 9000, burst = 1 }}"
+            "{AGAIN_SOON}{way_in}, qos = {qos}, retain = true, topic = \"all/{{violation_id}}\", rate = {{ per_minute = 9000, burst = 1 }}"
         );
-        let daemon = Daemon::start(&format!("{ALERTS}{}", notifier("ops", &url, &settings)));
+        let daemon = Daemon::start_with(&format!("{ALERTS}{}", notifier("ops", &url, &settings)), SECRETS);
         publish(&daemon, (0..ALERTS_IN_ALL).map(violation));
         let before = broker.subscriber("all/#", "%t");
         until("some arrive", || before.lines().len() > 20);

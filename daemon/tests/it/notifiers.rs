@@ -3,23 +3,26 @@
 
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::house::{self, hear_json, say, until};
 use crate::http;
 use crate::needs;
 use crate::process::Daemon;
-use crate::webhook::{self, ALERTS, FAST, Reaction, Receiver, figure, publish, violation};
+use crate::programs::{Program, free_port};
+use crate::webhook::{self, AGAIN_SOON, ALERTS, Reaction, Receiver, figure, publish, violation};
 
 pub fn tests() -> Vec<Trial> {
     vec![
         needs::nothing(servers_that_hang_hold_up_neither_reload_nor_stop),
         needs::nothing(what_is_lost_is_told_until_somebody_looks),
+        needs::program("python3", the_example_of_the_document_prints_what_it_gets),
     ]
 }
 
@@ -128,7 +131,7 @@ fn assert_no_secret(place: &str, text: &str) {
 
 fn what_is_lost_is_told_until_somebody_looks() {
     let receiver = Receiver::start(|number| Reaction::Answer(if number == 0 { 410 } else { 204 }, ""));
-    let config = format!("{ALERTS}{}", webhook::notifier("ops", &receiver.url(), FAST));
+    let config = format!("{ALERTS}{}", webhook::notifier("ops", &receiver.url(), AGAIN_SOON));
     let daemon = Daemon::start(&config);
     let mut operator = house::connect(&daemon.admin, &[]).unwrap();
     say(&mut operator, &json!({"type": "subscribe", "topic": "daemon:broadcasters"}).to_string());
@@ -148,4 +151,24 @@ fn what_is_lost_is_told_until_somebody_looks() {
     assert_eq!(http::post(&daemon.admin, path, "application/json", b"{}").status, 200);
     until("all is well", || daemon.readiness().1.is_empty());
     assert_eq!(figure(&daemon, "input_gaps_total"), 0.0);
+}
+
+fn the_example_of_the_document_prints_what_it_gets() {
+    let document = include_str!("../../../docs/notifiers.md");
+    let mut rest = document.split_once("Try it with").unwrap().1;
+    let mut between = |before: &str, behind: &str| {
+        let (text, after) = rest.split_once(before).unwrap().1.split_once(behind).unwrap();
+        rest = after;
+        text.to_owned()
+    };
+    let (program, config) = (between("python3 -c '", "'"), between("```toml\n", "```"));
+    let event: Value = serde_json::from_str(&between("publish -d '", "'")).unwrap();
+    let port = free_port().to_string();
+    let receiver = Program::start(Command::new("python3").args(["-c", &program.replace("8088", &port)]));
+    let retry = ", retry = { first = \"10ms\" }"; // it may not listen yet
+    let daemon = Daemon::start(&config.replace("8088/\"", &format!("{port}/\"{retry}")));
+    publish(&daemon, [event]);
+    until("it is printed", || receiver.lines().len() == 1);
+    let printed: Value = serde_json::from_str(&receiver.lines()[0]).unwrap();
+    assert_eq!(printed["subject"], "CRITICAL: Outlier (rule 1) at characteristic 1");
 }

@@ -148,7 +148,7 @@ pub fn notifier(name: &str, url: &str, settings: &str) -> String {
 }
 
 pub const ALERTS: &str = "[streams.alerts]\n";
-pub const FAST: &str = ", timeout = \"300ms\", retry = { first = \"10ms\", max = \"50ms\" }";
+pub const AGAIN_SOON: &str = ", retry = { first = \"10ms\", max = \"50ms\" }";
 
 pub fn violation(id: u64) -> Value {
     json!({"type": "violation", "data": {
@@ -222,7 +222,9 @@ fn a_receiver_that_fails_stalls_redirects_and_asks_for_a_pause_gets_everything()
         Reaction::Answer(429, "Retry-After: 1\r\n"),
     ];
     let receiver = Receiver::start(move |number| reactions.get(number).copied().unwrap_or(TAKE));
-    let daemon = Daemon::start(&format!("{ALERTS}{}", notifier("ops", &receiver.url(), FAST)));
+    // Long enough for a busy machine, short enough that nobody waits for the answer that does not come.
+    let settings = format!("{AGAIN_SOON}, timeout = \"2s\"");
+    let daemon = Daemon::start(&format!("{ALERTS}{}", notifier("ops", &receiver.url(), &settings)));
     publish(&daemon, [violation(3)]);
     until("it was taken where it was redirected to", || receiver.taken().len() == 1);
     publish(&daemon, [violation(6), violation(7), violation(8)]);
@@ -245,10 +247,10 @@ fn every_alert_arrives_although_receiver_and_daemon_end_in_the_middle() {
     let config = |settings: &str| format!("{ALERTS}{}", notifier("ops", &format!("http://{address}/in"), settings));
     let mut taken = Vec::new();
 
-    let daemon = Daemon::start(&config(FAST));
+    let daemon = Daemon::start(&config(AGAIN_SOON));
     publish(&daemon, (0..40).map(violation));
     until("some arrive", || receiver.taken().len() > 5);
-    daemon.reload(|| daemon.configure(&config(&format!("{FAST}, queue_size = 2000")))); // takes the queue over
+    daemon.reload(|| daemon.configure(&config(&format!("{AGAIN_SOON}, queue_size = 2000")))); // takes the queue over
     until("some more arrive", || receiver.taken().len() > 15);
     let requests = receiver.requests.clone();
     drop(receiver);
@@ -257,7 +259,7 @@ fn every_alert_arrives_although_receiver_and_daemon_end_in_the_middle() {
     assert_eq!(status.code(), Some(0));
     taken.extend(requests.lock().unwrap().iter().filter(|request| request.is_taken).cloned());
 
-    let daemon = Daemon::start_in(folder, &config(FAST), &[]);
+    let daemon = Daemon::start_in(folder, &config(AGAIN_SOON), &[]);
     let receiver = Receiver::start_at(&address, flaky);
     assert_eq!(figure(&daemon, "input_gaps_total"), 0.0, "a clean restart loses nothing, and says so");
     publish(&daemon, (80..120).map(violation));
@@ -278,7 +280,7 @@ fn every_alert_arrives_although_receiver_and_daemon_end_in_the_middle() {
 
 fn dead_letters_are_listed_and_tried_again() {
     let receiver = Receiver::start(|number| if number < 2 { Reaction::Answer(404, "") } else { TAKE });
-    let daemon = Daemon::start(&format!("{ALERTS}{}", notifier("ops", &receiver.url(), FAST)));
+    let daemon = Daemon::start(&format!("{ALERTS}{}", notifier("ops", &receiver.url(), AGAIN_SOON)));
     publish(&daemon, [violation(3), violation(6)]);
     until("both are given up", || figure(&daemon, "dead_letters") == 2.0);
     let command = |name: &str, payload: &Value| {
@@ -298,7 +300,7 @@ fn dead_letters_are_listed_and_tried_again() {
         daemon.stop()
     };
     assert_eq!(status.code(), Some(0));
-    let daemon = Daemon::start_in(folder, &format!("{ALERTS}{}", notifier("ops", &receiver.url(), FAST)), &[]);
+    let daemon = Daemon::start_in(folder, &format!("{ALERTS}{}", notifier("ops", &receiver.url(), AGAIN_SOON)), &[]);
     until("the other one is still there", || figure(&daemon, "dead_letters") == 1.0);
     assert_eq!(receiver.taken()[0].violation(), 3);
 }
