@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use crate::process::{signal, wait};
+
 /// A running program and the lines that it has said.
 pub struct Program {
     child: Child,
@@ -31,6 +33,12 @@ impl Program {
 
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
+    }
+
+    /// Asks it to end at once, and waits until it has.
+    pub fn terminate(&mut self) {
+        signal(self.child.id(), "TERM");
+        _ = wait(&mut self.child);
     }
 
     /// Ends it in the middle of whatever it does; what it had said is in `lines` then.

@@ -15,6 +15,7 @@ mod cooldown;
 mod dead;
 mod fields;
 mod figures;
+mod group;
 mod notifier;
 mod queue;
 mod rate;

@@ -1,5 +1,6 @@
 //! The broadcaster that every notifier is: events become messages, and messages wait until they are delivered.
 use std::collections::BTreeMap;
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::cooldown::Cooldowns;
 use crate::dead::DeadLetters;
 use crate::fields;
 use crate::figures::Figures;
+use crate::group;
 use crate::queue::{Entry, Queue};
 use crate::rate::Pace;
 use crate::settings::{Common, QueuePlace, Settings};
@@ -27,9 +29,6 @@ mod delivery;
 
 /// Who may see dead letters, have them tried again, and throw them away.
 const PERMISSION: &str = "notifiers.dead_letters";
-
-/// Divides the parts of a group's name; it is in no text that people write.
-const BETWEEN: char = '\u{1f}';
 
 /// Listens, and delivers by `C`. It publishes nothing; its stream is there for its commands.
 pub struct Notifier<C: Carrier> {
@@ -225,7 +224,7 @@ impl<C: Carrier> Notifier<C> {
         self.violations.remember((event.stream, kind), &fields);
         let group = self.group(event, &fields);
         let cooldown = self.common.cooldown.0;
-        let Some(suppressed) = self.cooldowns.admit(&format!("{kind}{BETWEEN}{group}"), cooldown, now_ns) else {
+        let Some(suppressed) = self.cooldowns.admit(&group::name([kind, &group]), cooldown, now_ns) else {
             self.figures.suppressed.increment(1);
             return None;
         };
@@ -248,12 +247,8 @@ impl<C: Carrier> Notifier<C> {
     }
 
     fn group(&self, event: &Event<'_>, fields: &BTreeMap<String, String>) -> String {
-        let mut group = event.stream.to_owned();
-        for name in &self.common.group_by {
-            group.push(BETWEEN);
-            group.push_str(fields.get(name).map_or("", String::as_str));
-        }
-        group
+        let values = self.common.group_by.iter().map(|name| fields.get(name).map_or("", String::as_str));
+        group::name(iter::once(event.stream).chain(values))
     }
 
     fn enqueue(&mut self, entry: Entry, now_ns: i64) {

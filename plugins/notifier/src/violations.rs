@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 /// Violations that are remembered; who acknowledges after so many others hears of it in fewer words.
 const MAX_VIOLATIONS: usize = 1_000;
 
+/// Characters that are remembered of each value, all of which are saved; names and numbers are shorter.
+const MAX_VALUE: usize = 200;
+
 /// What an acknowledgement takes over.
 const TAKEN_OVER: &[&str] = &["characteristic_id", "rule_id", "rule_name", "severity", "sample_id"];
 
@@ -28,7 +31,8 @@ impl Violations {
     /// Remembers a violation that fitted the rules.
     pub fn remember(&mut self, (stream, kind): (&str, &str), fields: &BTreeMap<String, String>) {
         let Some(id) = fields.get("violation_id").filter(|_| kind == "violation") else { return };
-        let said = TAKEN_OVER.iter().filter_map(|name| Some(((*name).to_owned(), fields.get(*name)?.clone())));
+        let cut = |text: &String| text.chars().take(MAX_VALUE).collect::<String>();
+        let said = TAKEN_OVER.iter().filter_map(|name| Some(((*name).to_owned(), cut(fields.get(*name)?))));
         self.0.push_back((stream.to_owned(), id.clone(), said.collect()));
         if self.0.len() > MAX_VIOLATIONS {
             self.0.pop_front();
@@ -62,6 +66,17 @@ mod tests {
             BTreeMap::from([("violation_id".to_owned(), "1".to_owned()), ("severity".to_owned(), "LOW".to_owned())]);
         violations.complete(("alerts", "ack_update"), &mut own);
         assert_eq!(own["severity"], "LOW");
+    }
+
+    #[test]
+    fn of_each_value_so_much_is_remembered() {
+        let mut violations = Violations::default();
+        for (id, length) in [(1, MAX_VALUE), (2, MAX_VALUE + 1)] {
+            let mut violation = violation(id);
+            violation.insert("severity".into(), "é".repeat(length));
+            violations.remember(("alerts", "violation"), &violation);
+            assert_eq!(severity(&violations, id), Some("é".repeat(MAX_VALUE)));
+        }
     }
 
     #[test]
