@@ -82,7 +82,9 @@ impl Mosquitto {
     fn subscriber(&self, topic: &str, format: &str) -> Program {
         let port = self.open.to_string();
         let arguments = ["-h", "127.0.0.1", "-p", &port, "-V", "mqttv5", "-q", "2", "-t", topic, "-F", format];
-        Program::start(Command::new("mosquitto_sub").args(arguments))
+        // Left to itself, mosquitto_sub 2.0.11 gives up when more retained messages come at once than it lets wait.
+        let at_once = ["-D", "connect", "receive-maximum", "1000"];
+        Program::start(Command::new("mosquitto_sub").args(arguments).args(at_once))
     }
 }
 
