@@ -26,6 +26,7 @@ mod dialogue;
 mod diary;
 mod documents;
 mod echo;
+mod email;
 mod encrypted;
 mod events;
 mod foreign;
@@ -46,10 +47,13 @@ mod introspection;
 mod lifecycle;
 mod limits;
 mod main_job;
+mod mqtt;
 mod needs;
+mod notifiers;
 mod own_events;
 mod payloads;
 mod process;
+mod programs;
 mod proxies;
 mod publishing;
 mod raw;
@@ -71,9 +75,10 @@ mod tidy;
 mod transcripts;
 mod unit;
 mod user_events;
+mod webhook;
 mod webpages;
-mod withdrawn;
 mod wishes;
+mod withdrawn;
 
 use std::process::ExitCode;
 
@@ -96,6 +101,7 @@ fn main() -> ExitCode {
         diary::tests(),
         descriptions::tests(),
         documents::tests(),
+        email::tests(),
         encrypted::tests(),
         events::tests(),
         identity::tests(),
@@ -114,7 +120,9 @@ fn main() -> ExitCode {
         lifecycle::tests(),
         limits::tests(),
         main_job::tests(),
+        mqtt::tests(),
         needs::tests(),
+        notifiers::tests(),
         own_events::tests(),
         payloads::tests(),
         process::tests(),
@@ -137,9 +145,10 @@ fn main() -> ExitCode {
         transcripts::tests(),
         unit::tests(),
         user_events::tests(),
+        webhook::tests(),
         webpages::tests(),
-        withdrawn::tests(),
         wishes::tests(),
+        withdrawn::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()
 }

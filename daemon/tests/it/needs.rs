@@ -22,6 +22,7 @@ const REQUIRE: &str = "BROADCASTD_TEST_REQUIRE";
 const LIBRARIES: &[(&str, &str, &[&str])] = &[
     ("node-asyncapi", "node", &["-e", "require('@asyncapi/parser')"]),
     ("node-ws", "node", &["-e", "require('ws')"]),
+    ("python3-aiosmtpd", "python3", &["-c", "import aiosmtpd"]),
     ("python3-kosoku", "python3", &["-c", "import kosoku"]),
     ("python3-openapi", "python3", &["-c", "import openapi_spec_validator"]),
     ("python3-websockets", "python3", &["-c", "import websockets"]),
