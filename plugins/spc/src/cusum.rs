@@ -59,7 +59,8 @@ impl Cusum {
         self.n_plus = if self.plus > 0.0 { self.n_plus + 1 } else { 0 };
         self.n_minus = if self.minus > 0.0 { self.n_minus + 1 } else { 0 };
         let largest = self.plus.max(self.minus);
-        (largest > settings.h).then(|| if self.plus >= self.minus { Side::Plus } else { Side::Minus })
+        let side = if self.plus >= self.minus { Side::Plus } else { Side::Minus };
+        (largest > settings.h).then_some(side)
     }
 
     /// The larger sum, the lower one with a minus: what is plotted between −h and h.
