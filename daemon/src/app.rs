@@ -106,7 +106,7 @@ impl App {
         let verifier = trust.verifier().clone();
         let shards = start_shards(&config, &hub, &verifier)?;
         let deadlines = Deadlines::start(hub.clone()).map_err(|error| no_thread(&error))?;
-        let diary = Diary::start(&hub, around.metrics.clone()).map_err(|error| no_thread(&error))?;
+        let diary = start_diary(&config, &hub, &around)?;
         let supervised =
             plugin::Config { tell: diary.tell(), ..supervisor_config(&config, &around.source.env, &folders) };
         let supervisor = Arc::new(Supervisor::new(hub.clone(), supervised));
@@ -282,6 +282,11 @@ fn start_shards(config: &schema::Config, hub: &Arc<Hub>, verifier: &Arc<Verifier
     let shards: Result<_, _> =
         (0..count).map(|index| Handle::start(index, granted, hub.clone(), verifier.clone())).collect();
     shards.map_err(|error| StartError::System(format!("cannot start a shard: {error}")))
+}
+
+fn start_diary(config: &schema::Config, hub: &Arc<Hub>, around: &Surroundings) -> Result<Diary, StartError> {
+    let limits = parts::own_stream(&config.hub);
+    Diary::start(hub, limits, around.metrics.clone()).map_err(|error| no_thread(&error))
 }
 
 fn supervisor_config(config: &schema::Config, env: &Env, folders: &Folders) -> plugin::Config {

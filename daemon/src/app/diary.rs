@@ -20,6 +20,7 @@ use crate::config::OWN_STREAM;
 use crate::config::diagnostic::Diagnostics;
 use crate::event::{Draft, Flags};
 use crate::hub::Hub;
+use crate::hub::log::Limits;
 use crate::hub::settings::{Settings, Source};
 use crate::hub::stream::Stream;
 use crate::plugin::news::{News, Tell};
@@ -42,6 +43,7 @@ const DRAINING: (&str, &str) = ("draining", "");
 
 /// Ends when it is dropped.
 pub struct Diary {
+    hub: Arc<Hub>,
     stream: Arc<Stream>,
     queue: SyncSender<Entry>,
     thread: Option<JoinHandle<()>>,
@@ -53,14 +55,19 @@ enum Entry {
 }
 
 impl Diary {
-    pub fn start(hub: &Arc<Hub>, metrics: PrometheusHandle) -> io::Result<Self> {
-        let stream = declare(hub);
+    pub fn start(hub: &Arc<Hub>, limits: Limits, metrics: PrometheusHandle) -> io::Result<Self> {
+        let stream = declare(hub, limits);
         let (queue, entries) = sync_channel(MAX_WAITING);
         let (own, memory) = (stream.clone(), hub.memory().clone());
         let count = move || Counted::read(&metrics.render(), memory.used());
         let thread = thread::Builder::new().name("diary".to_owned());
         let thread = thread.spawn(move || keep(&own, &entries, count))?;
-        Ok(Self { stream, queue, thread: Some(thread) })
+        Ok(Self { hub: hub.clone(), stream, queue, thread: Some(thread) })
+    }
+
+    /// What the stream keeps from now on.
+    pub fn configure(&self, limits: Limits) {
+        declare(&self.hub, limits);
     }
 
     /// For the supervisor.
@@ -97,11 +104,11 @@ impl Drop for Diary {
     }
 }
 
-fn declare(hub: &Hub) -> Arc<Stream> {
+fn declare(hub: &Hub, limits: Limits) -> Arc<Stream> {
     let spec =
         |collection: &str| KindSpec { schema: json!({"type": "object"}), collection: Some(collection.to_owned()) };
     let kinds = [BROADCASTER, RELOAD, FIGURES].map(|(kind, topic)| (kind.to_owned(), spec(topic)));
-    let settings = Settings { visible: false, kinds: BTreeMap::from(kinds), ..Settings::default() };
+    let settings = Settings { visible: false, limits, kinds: BTreeMap::from(kinds), ..Settings::default() };
     let stream = hub.declare(OWN_STREAM, settings);
     stream.set_source(Source::Running); // so nobody else publishes here
     stream
@@ -170,7 +177,7 @@ mod tests {
 
     #[test]
     fn each_broadcaster_has_one_record_until_it_is_gone() {
-        let stream = declare(&Hub::new("epoch"));
+        let stream = declare(&Hub::new("epoch"), Limits::default());
         for news in [changed("a", 0), changed("b", 0), changed("a", 7)] {
             tell(&stream, &news);
         }
@@ -184,7 +191,7 @@ mod tests {
 
     #[test]
     fn figures_and_reloads_have_one_record_each() {
-        let stream = declare(&Hub::new("epoch"));
+        let stream = declare(&Hub::new("epoch"), Limits::default());
         for mistakes in 1..=3 {
             let draft = Draft { key: "last_reload", ..Draft::default() };
             publish(&stream, RELOAD, &draft, &json!({"mistakes": mistakes}));
@@ -195,7 +202,7 @@ mod tests {
 
     #[test]
     fn news_come_in_order_and_whoever_tells_more_than_fits_waits() {
-        let stream = declare(&Hub::new("epoch"));
+        let stream = declare(&Hub::new("epoch"), Limits::default());
         let (queue, entries) = sync_channel(MAX_WAITING);
         for number in 0..MAX_WAITING {
             assert!(queue.try_send(Entry::News(changed("a", number as u64))).is_ok());

@@ -216,6 +216,11 @@ fn secret_file(secret: &schema::Secret, env: &Env) -> Result<PathBuf, String> {
     }
 }
 
+/// The bounds of what the daemon's own stream keeps: no table says otherwise.
+pub fn own_stream(hub: &schema::Hub) -> Limits {
+    limits(hub, &schema::HistoryOverride::default(), None, None)
+}
+
 /// The bounds of what a stream keeps.
 pub fn limits(
     hub: &schema::Hub,

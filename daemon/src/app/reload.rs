@@ -91,6 +91,7 @@ impl App {
         self.trust.commit(trust);
         self.server.commit(server);
         self.admin.commit(admin);
+        self.diary.configure(parts::own_stream(&loaded.config.hub));
         self.hub.memory().set_bound(parts::memory(&loaded.config.hub));
         for shard in &self.shards {
             shard.configure(parts::shard(&loaded.config.hub));

@@ -20,6 +20,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(every_change_of_a_broadcaster_is_told_in_order),
         needs::nothing(a_record_shows_each_broadcaster_as_it_is_until_it_is_gone),
         needs::nothing(reloads_are_told_and_the_stream_outlives_them),
+        needs::nothing(it_keeps_as_much_history_as_the_hub_says),
         needs::nothing(figures_come_once_a_second_and_are_true),
         needs::nothing(server_sent_events_show_the_same),
         needs::nothing(draining_is_told_before_connections_end),
@@ -161,6 +162,19 @@ fn reloads_are_told_and_the_stream_outlives_them() {
     daemon.refuse(|| fs::remove_file(daemon.folder.path().join("config.toml")).unwrap());
     assert_eq!(hear_json(&mut client)["data"]["mistakes"], 1);
     assert_eq!(watch(&mut operator(&daemon), "daemon:reloads")["reloads"][0]["outcome"], "refused");
+}
+
+fn it_keeps_as_much_history_as_the_hub_says() {
+    let daemon = Daemon::start(WELL);
+    let kept = || {
+        let answer = get(&daemon.admin, "/v1/streams/daemon/history", &[]);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        serde_json::from_str::<Value>(&answer.body).unwrap()["events"].as_array().unwrap().len()
+    };
+    drop(settled(&daemon, &[("well", "running")]));
+    assert!(kept() > 0);
+    daemon.reload(|| daemon.configure(&format!("[hub]\nhistory = {{ events = 0 }}\n{WELL}")));
+    assert_eq!(kept(), 0);
 }
 
 fn figures_come_once_a_second_and_are_true() {

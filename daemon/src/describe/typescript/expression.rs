@@ -25,8 +25,40 @@ pub struct Writer<'w> {
     root: &'w Value,
     declared: &'w str,
     refer: &'w mut Refer<'w>,
-    /// How many objects, arrays and tuples are around what is being written: inside of one a type may name itself.
-    pub depth: usize,
+    around: Around,
+}
+
+/// What is around the part of a type that is being written. A compiler looks into some of it only when the type is used:
+/// there a type may name itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Around {
+    Nothing,
+    /// An object or an array.
+    Inside,
+    /// A tuple that may end before it. What it is waits until it is used, unless it is an array.
+    Element,
+    /// An array that is such an element: the compiler wants to know at once what is in there.
+    AtOnce,
+}
+
+impl Around {
+    fn may_name_itself(self) -> bool {
+        matches!(self, Self::Inside | Self::Element)
+    }
+
+    fn in_array(self) -> Self {
+        match self {
+            Self::Nothing | Self::Inside => Self::Inside,
+            Self::Element | Self::AtOnce => Self::AtOnce,
+        }
+    }
+
+    fn in_end_of_tuple(self) -> Self {
+        match self {
+            Self::Nothing | Self::Inside => Self::Element,
+            Self::Element | Self::AtOnce => Self::AtOnce,
+        }
+    }
 }
 
 impl<'p> Place<'p> {
@@ -38,7 +70,7 @@ impl<'p> Place<'p> {
 /// `export interface …` where it can be one, else `export type … = …;`.
 pub fn declaration<'w>(header: &str, root: &'w Value, place: &Place<'w>, refer: &'w mut Refer<'w>) -> String {
     let schema = root.pointer(place.declared).unwrap_or(&Value::Null);
-    let mut writer = Writer { root, declared: place.declared, refer, depth: 0 };
+    let mut writer = Writer { root, declared: place.declared, refer, around: Around::Nothing };
     let description = writer.description(schema);
     if let Some(map) = schema.as_object().filter(|map| objects::is_plain(map)) {
         let fields = writer.fields(map, place.given);
@@ -57,11 +89,25 @@ impl Writer<'_> {
         }
     }
 
-    /// The type of what is inside of something: there a type may refer to itself.
-    pub fn inside(&mut self, schema: &Value) -> Type {
-        self.depth += 1;
+    /// The type of a property.
+    pub fn property(&mut self, schema: &Value) -> Type {
+        self.within(Around::Inside, schema)
+    }
+
+    /// The type of an element that is always there, or of all elements of an array.
+    pub fn element(&mut self, schema: &Value) -> Type {
+        self.within(self.around.in_array(), schema)
+    }
+
+    /// The type of an element that a tuple may end before.
+    pub fn late_element(&mut self, schema: &Value) -> Type {
+        self.within(self.around.in_end_of_tuple(), schema)
+    }
+
+    fn within(&mut self, around: Around, schema: &Value) -> Type {
+        let outer = std::mem::replace(&mut self.around, around);
         let inner = self.of(schema);
-        self.depth -= 1;
+        self.around = outer;
         inner
     }
 
@@ -96,7 +142,7 @@ impl Writer<'_> {
 
     fn reference(&mut self, reference: &Value) -> Type {
         let Some(reference) = reference.as_str() else { return Type::not_understood("\"$ref\" is no text") };
-        if self.depth == 0 && pointer(reference).is_some_and(|target| self.leads_back(&target)) {
+        if !self.around.may_name_itself() && pointer(reference).is_some_and(|target| self.leads_back(&target)) {
             return Type::not_understood(&format!("{reference} refers to itself"));
         }
         match (self.refer)(reference) {
@@ -134,7 +180,7 @@ impl Writer<'_> {
             return Type::not_understood(&format!("\"{keyword}\" is no list"));
         };
         // What is itself or something else is something else.
-        let is_itself = |choice: &&Value| self.depth == 0 && self.is_declared(choice);
+        let is_itself = |choice: &&Value| self.around == Around::Nothing && self.is_declared(choice);
         let choices: Vec<&Value> = choices.iter().filter(|choice| !is_itself(choice)).collect();
         let types = choices.into_iter().map(|choice| {
             let one = self.of(choice);
@@ -179,11 +225,22 @@ impl Writer<'_> {
     }
 }
 
-/// References that stand for the schema itself, not for something inside of its values.
+/// References that stand for the schema itself, or for what a compiler wants to know of it at once.
 fn bare_references(schema: &Value, found: &mut Vec<String>) {
     found.extend(schema.get("$ref").and_then(Value::as_str).and_then(pointer));
-    for keyword in ["oneOf", "anyOf", "allOf"] {
-        let choices = schema.get(keyword).and_then(Value::as_array);
-        choices.into_iter().flatten().for_each(|choice| bare_references(choice, found));
+    choices(schema).for_each(|choice| bare_references(choice, found));
+    objects::elements(schema).for_each(|element| element_references(element, found));
+}
+
+/// Those in arrays that are elements themselves.
+fn element_references(element: &Value, found: &mut Vec<String>) {
+    choices(element).for_each(|choice| element_references(choice, found));
+    for inner in objects::elements(element) {
+        bare_references(inner, found);
+        element_references(inner, found);
     }
+}
+
+fn choices(schema: &Value) -> impl Iterator<Item = &Value> {
+    ["oneOf", "anyOf", "allOf"].into_iter().filter_map(|keyword| schema.get(keyword)?.as_array()).flatten()
 }

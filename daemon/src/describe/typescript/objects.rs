@@ -46,7 +46,7 @@ impl Writer<'_> {
             let given = given.iter().find(|(property, _)| *property == name);
             let one = match given {
                 Some((_, parameter)) => Type::atom(*parameter),
-                None => self.inside(schema),
+                None => self.property(schema),
             };
             let mark = if is_required { "" } else { "?" };
             let description = self.description(schema);
@@ -68,12 +68,12 @@ impl Writer<'_> {
     fn others(&mut self, map: &Map<String, Value>) -> Option<Type> {
         let mut types = Vec::new();
         if let Some(patterns) = map.get("patternProperties").and_then(Value::as_object) {
-            types.extend(patterns.values().map(|schema| self.inside(schema)).collect::<Vec<_>>());
+            types.extend(patterns.values().map(|schema| self.property(schema)).collect::<Vec<_>>());
         }
         match map.get("additionalProperties") {
             Some(Value::Bool(false)) => {}
             None | Some(Value::Bool(true)) if !names(map).is_empty() || !types.is_empty() => {}
-            Some(schema) => types.push(self.inside(schema)),
+            Some(schema) => types.push(self.property(schema)),
             None => types.push(Type::unknown()),
         }
         match types.is_empty() {
@@ -87,23 +87,31 @@ impl Writer<'_> {
         let items = map.get("items");
         let first = map.get("prefixItems").or(items.filter(|items| items.is_array())); // the latter before 2020
         let Some(first) = first.and_then(Value::as_array) else {
-            return items.map_or_else(Type::unknown, |items| self.inside(items)).array();
+            return items.map_or_else(Type::unknown, |items| self.element(items)).array();
         };
         let least = bound(map, "minItems").unwrap_or(0);
         let mut elements: Vec<String> = Vec::new();
         for (index, schema) in first.iter().enumerate() {
-            let one = self.inside(schema);
-            elements.push(if index < least { one.text().to_owned() } else { one.optional() });
+            elements.push(match index < least {
+                true => self.element(schema).text().to_owned(),
+                false => self.late_element(schema).optional(),
+            });
         }
         let rest = if map.contains_key("prefixItems") { items } else { map.get("additionalItems") };
         let has_rest =
             bound(map, "maxItems").is_none_or(|most| most > first.len()) && rest != Some(&Value::Bool(false));
         if has_rest {
-            let rest = rest.map_or_else(Type::unknown, |schema| self.inside(schema));
+            let rest = rest.map_or_else(Type::unknown, |schema| self.late_element(schema));
             elements.push(format!("...{}", rest.array().text()));
         }
         Type::atom(format!("[{}]", elements.join(", ")))
     }
+}
+
+/// The schemas of an array's elements.
+pub fn elements(schema: &Value) -> impl Iterator<Item = &Value> {
+    let all = ["prefixItems", "items", "additionalItems"].into_iter().filter_map(|keyword| schema.get(keyword));
+    all.flat_map(|one| one.as_array().map_or(std::slice::from_ref(one), Vec::as_slice))
 }
 
 /// All properties that have a name, those that tell an object from others first: what is described, what is only required.

@@ -110,6 +110,22 @@ fn a_circle_that_no_compiler_takes_is_cut() {
 }
 
 #[test]
+fn what_a_tuple_may_end_before_names_the_type_itself_only_where_a_compiler_waits() {
+    let ends_before = |element: Value| {
+        let own = json!({"type": ["array", "null"], "maxItems": 1, "prefixItems": [element]});
+        let text = declared(&json!({"properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": own}}));
+        let (_, of_itself) = text.split_once("type SA = ").expect("it is declared");
+        of_itself.to_owned()
+    };
+    let itself = json!({"$ref": "#/$defs/a"});
+    assert_eq!(ends_before(itself.clone()), "[SA?] | null;");
+    assert_eq!(ends_before(json!({"properties": {"b": itself}})), "[{ b?: SA }?] | null;");
+    let refused = "unknown /* #/$defs/a refers to itself */";
+    assert_eq!(ends_before(json!({"items": itself})), format!("[{refused}[]?] | null;"));
+    assert_eq!(ends_before(json!({"items": {"properties": {"b": {"items": itself}}}})), "[{ b?: SA[] }[]?] | null;");
+}
+
+#[test]
 fn the_same_part_of_two_schemas_is_one_type_and_another_is_not() {
     let mut types = Types::new(["SSide"]);
     let schema =
