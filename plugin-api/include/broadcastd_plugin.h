@@ -175,7 +175,8 @@ typedef struct bcd_host_api {
     uint32_t (*log_level)(bcd_host *host);  /* the most verbose level that is wanted, BCD_LOG_* */
 
     /* Says why the call that is about to return failed. `pointer` is a JSON pointer into the settings ("/symbols/3"),
-     * or empty; the operator reads it as file:line:column. */
+     * or empty; the operator reads it as file:line:column. Of `validate` everything that is said is shown, up to 100
+     * places; of any other call what is said first. */
     void (*fail)(bcd_host *host, bcd_status status, bcd_str pointer, bcd_str message);
 
     /* Publishes `count` messages laid out `stride` bytes apart and returns how many were accepted, from the first on;

@@ -272,7 +272,7 @@ fn guard(host: Host, call: impl FnOnce() -> Result<Status, Failure>) -> Status {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(status)) => status,
         Ok(Err(failure)) => {
-            host.fail(failure.status(), failure.pointer(), failure.message());
+            failure.places().for_each(|(pointer, message)| host.fail(failure.status(), pointer, message));
             failure.status()
         }
         Err(payload) => {

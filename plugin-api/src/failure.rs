@@ -37,6 +37,7 @@ pub struct Failure {
     kind: FailureKind,
     pointer: String,
     message: String,
+    others: Vec<(String, String)>,
 }
 
 impl Failure {
@@ -53,7 +54,24 @@ impl Failure {
 
     /// A failure of any kind, without a place.
     pub fn of(kind: FailureKind, message: impl Into<String>) -> Self {
-        Failure { kind, pointer: String::new(), message: message.into() }
+        Failure { kind, pointer: String::new(), message: message.into(), others: Vec::new() }
+    }
+
+    /// Everything that is wrong with settings, so that the operator reads it at once; `Ok` when nothing is. Pairs of a
+    /// pointer, as in [`Failure::at`], and a message. From [`crate::Broadcaster::validate`] each is shown at its place,
+    /// up to the daemon's bound of 100; of other calls the first counts.
+    ///
+    /// ```
+    /// use broadcastd_plugin_api::Failure;
+    /// let wrong = [("/from", "no such state"), ("/to", "no such state")];
+    /// let failure = Failure::all(wrong.map(|(pointer, why)| (pointer.to_owned(), why.to_owned()))).unwrap_err();
+    /// assert_eq!(failure.to_string(), "/from: no such state; /to: no such state");
+    /// assert!(Failure::all([]).is_ok());
+    /// ```
+    pub fn all(wrong: impl IntoIterator<Item = (String, String)>) -> Result<(), Self> {
+        let mut wrong = wrong.into_iter();
+        let Some((pointer, message)) = wrong.next() else { return Ok(()) };
+        Err(Failure { others: wrong.collect(), ..Failure::at(pointer, message) })
     }
 
     /// What sort it is.
@@ -69,6 +87,12 @@ impl Failure {
     /// What the operator reads.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// Every place with what is wrong there, the first one first.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (&str, &str)> {
+        let others = self.others.iter().map(|(pointer, message)| (&**pointer, &**message));
+        std::iter::once((self.pointer(), self.message())).chain(others)
     }
 
     /// The number that crosses the border (`abi::E_…`).
@@ -113,10 +137,11 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.pointer.as_str() {
-            "" => f.write_str(&self.message),
-            pointer => write!(f, "{pointer}: {}", self.message),
+        for (index, (pointer, message)) in self.places().enumerate() {
+            let (before, colon) = (if index > 0 { "; " } else { "" }, if pointer.is_empty() { "" } else { ": " });
+            write!(f, "{before}{pointer}{colon}{message}")?;
         }
+        Ok(())
     }
 }
 

@@ -64,6 +64,7 @@ pub mod abi;
 mod bridge;
 mod broadcaster;
 mod context;
+pub mod duration;
 #[doc(hidden)]
 pub mod entry;
 mod failure;

@@ -354,7 +354,11 @@ impl<B: Broadcaster> Harness<B> {
     }
 
     fn result(&self, status: Status) -> Result<(), Failed> {
-        if status >= abi::OK { Ok(()) } else { Err(taken(&self.sim, status)) }
+        if status >= abi::OK {
+            self.sim.state().failed = None; // said of a call that went well after all
+            return Ok(());
+        }
+        Err(taken(&self.sim, status))
     }
 }
 
@@ -368,7 +372,8 @@ impl<B> fmt::Debug for Harness<B> {
 /// The failure that a status stands for, with what was said about it if it was.
 fn taken(sim: &Sim, status: Status) -> Failed {
     let said = sim.state().failed.take().filter(|failed| failed.status == status);
-    said.unwrap_or_else(|| Failed { status, pointer: String::new(), message: String::new() })
+    let silent = || Failed { status, pointer: String::new(), message: String::new(), others: Vec::new() };
+    said.unwrap_or_else(silent)
 }
 
 /// Whether a pattern (of the part after the stream; empty = all) takes in a topic. The root topic reaches everyone.

@@ -39,7 +39,7 @@ pub struct Library {
 
 impl Library {
     /// Asks the plugin about settings, beyond what the schema says. Nobody waits for the answer beyond the deadline.
-    pub fn validate(&self, broadcaster: &str, settings: String, deadline: Duration) -> Result<(), Fault> {
+    pub fn validate(&self, broadcaster: &str, settings: String, deadline: Duration) -> Result<(), Vec<Fault>> {
         let Some(validate) = self.api.validate else { return Ok(()) };
         let port = Port::detached(broadcaster);
         let handle = handles::open(port.clone());
@@ -48,9 +48,10 @@ impl Library {
             unsafe { validate(host::pointer(handle), Str::new(&settings)) }
         });
         handles::close(handle);
-        match status? {
-            abi::OK => Ok(()),
-            status => Err(port.take_fault(status, "validate")),
+        match status {
+            Ok(abi::OK) => Ok(()),
+            Ok(status) => Err(port.take_faults(status, "validate")),
+            Err(fault) => Err(vec![fault]),
         }
     }
 }

@@ -72,6 +72,8 @@ pub enum Gate {
 
 /// The longest text that a plugin may give as a reason: it stands in logs, status and errors.
 const MAX_REASON: usize = 4 << 10;
+/// Reasons that one call may give. A file with more mistakes is best corrected step by step.
+const MAX_FAULTS: usize = 100;
 /// The most metrics that one instance may hold open; twice the series that are kept.
 const MAX_OPEN_METRICS: usize = 400;
 /// No time that a clock shows.
@@ -89,7 +91,7 @@ pub struct Port {
     telling_records: AtomicBool,
     /// When the present call into the plugin began, or `NO_CALL`.
     called_at: AtomicI64,
-    fault: Mutex<Option<Fault>>,
+    faults: Mutex<Vec<Fault>>,
     timers: Mutex<Timers>,
     health: Mutex<Health>,
     metrics: RwLock<Vec<Arc<Cell>>>,
@@ -108,7 +110,7 @@ impl Port {
             owes_writable: AtomicBool::new(false),
             telling_records: AtomicBool::new(false),
             called_at: AtomicI64::new(NO_CALL),
-            fault: Mutex::default(),
+            faults: Mutex::default(),
             timers: Mutex::default(),
             health: Mutex::new(Health::Ok),
             metrics: RwLock::default(),
@@ -225,28 +227,37 @@ impl Port {
         self.desk.voice.level()
     }
 
-    /// The plugin says why the call that is about to return fails. The first reason of a call counts.
+    /// The plugin says why the call that is about to return fails.
     pub fn fail(&self, status: Status, pointer: &str, message: &str) {
         let short = |text: &str| text[..text.floor_char_boundary(MAX_REASON)].to_owned();
-        lock(&self.fault).get_or_insert_with(|| Fault { status, pointer: short(pointer), message: short(message) });
+        let mut faults = lock(&self.faults);
+        if faults.len() < MAX_FAULTS {
+            faults.push(Fault { status, pointer: short(pointer), message: short(message) });
+        }
     }
 
-    /// The reason of the call that returned `status`.
+    /// Every reason of the call that returned `status`, at least one.
+    pub fn take_faults(&self, status: Status, call: &str) -> Vec<Fault> {
+        let said: Vec<Fault> = lock(&self.faults).drain(..).map(|fault| Fault { status, ..fault }).collect();
+        if !said.is_empty() {
+            return said;
+        }
+        let message = format!("{call} answered {status} and gave no reason");
+        vec![Fault { status, pointer: String::new(), message }]
+    }
+
+    /// The reason of the call that returned `status`: what was said first.
     pub fn take_fault(&self, status: Status, call: &str) -> Fault {
-        self.said_fault().map(|fault| Fault { status, ..fault }).unwrap_or_else(|| Fault {
-            status,
-            pointer: String::new(),
-            message: format!("{call} answered {status} and gave no reason"),
-        })
+        self.take_faults(status, call).swap_remove(0)
     }
 
-    /// What was said since the last call, if anything.
+    /// What was said first since the last call, if anything.
     pub fn said_fault(&self) -> Option<Fault> {
-        lock(&self.fault).take()
+        lock(&self.faults).drain(..).next()
     }
 
     pub fn forget_fault(&self) {
-        *lock(&self.fault) = None;
+        lock(&self.faults).clear();
     }
 
     pub fn timer_set(&self, id: u64, delay_ns: i64, interval_ns: i64) -> Status {
@@ -379,8 +390,11 @@ mod tests {
         let port = Port::detached("talks");
         let (fits, longer) = ("å".repeat(MAX_REASON / 2), format!("x{}", "å".repeat(MAX_REASON / 2)));
         port.fail(abi::E_FAILED, &fits, &longer);
-        port.fail(abi::E_FAILED, "", "the first reason of a call counts");
-        let fault = port.take_fault(abi::E_FAILED, "it");
+        (0..=MAX_FAULTS).for_each(|_| port.fail(abi::E_FAILED, "", "another"));
+        let faults = port.take_faults(abi::E_INVALID, "it");
+        assert_eq!((faults.len(), faults[1].message.as_str()), (MAX_FAULTS, "another"));
+        assert!(faults.iter().all(|fault| fault.status == abi::E_INVALID), "the call says which");
+        let fault = &faults[0];
         assert_eq!((fault.pointer.len(), fault.message.len()), (MAX_REASON, MAX_REASON - 1));
         for (reason, kept) in [(&fits, MAX_REASON), (&longer, MAX_REASON - 1)] {
             port.set_health(abi::HEALTH_DEGRADED, reason);

@@ -57,7 +57,7 @@ impl Supervisor {
         for wanted in wanted {
             match self.load(wanted) {
                 Ok(one) => _ = loaded.insert(one.wanted.name.clone(), one),
-                Err(problem) => problems.push(problem),
+                Err(found) => problems.extend(found),
             }
         }
         if !problems.is_empty() {
@@ -140,13 +140,15 @@ impl Supervisor {
         }
     }
 
-    fn load(&self, mut wanted: Wanted) -> Result<Loaded, Problem> {
+    fn load(&self, mut wanted: Wanted) -> Result<Loaded, Vec<Problem>> {
+        let unusable = |why: String| vec![problem(&wanted.name, "/plugin", why)];
         let library = self.library(&wanted.plugin, wanted.sha256.as_deref());
-        let library = library.map_err(|why| problem(&wanted.name, "/plugin", why.to_string()))?;
+        let library = library.map_err(|why| unusable(why.to_string()))?;
         let spec = declaration(library.stream);
-        let spec = spec.map_err(|why| problem(&wanted.name, "/plugin", format!("plugin {}: {why}", wanted.plugin)))?;
+        let spec = spec.map_err(|why| unusable(format!("plugin {}: {why}", wanted.plugin)))?;
         let validated = library.validate(&wanted.name, wanted.settings.to_string(), self.config.timing.create);
-        validated.map_err(|fault| of_settings(&wanted.name, &fault))?;
+        let at_its_place = |fault: &Fault| of_settings(&wanted.name, fault);
+        validated.map_err(|faults| faults.iter().map(at_its_place).collect::<Vec<Problem>>())?;
         wanted.file_sha256.clone_from(&library.sha256);
         Ok(Loaded { wanted, library, spec })
     }

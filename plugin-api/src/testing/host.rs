@@ -185,8 +185,11 @@ extern "C" fn log_level(host: *mut HostHandle) -> u32 {
 }
 
 extern "C" fn fail(host: *mut HostHandle, status: Status, pointer: Str<'_>, message: Str<'_>) {
-    let failed = Failed { status, pointer: owned(pointer), message: owned(message) };
-    with(host, (), |state| state.failed = Some(failed));
+    let (pointer, message) = (owned(pointer), owned(message));
+    with(host, (), |state| match &mut state.failed {
+        Some(failed) => failed.others.push((pointer, message)),
+        None => state.failed = Some(Failed { status, pointer, message, others: Vec::new() }),
+    });
 }
 
 extern "C" fn demand(host: *mut HostHandle, topic: Str<'_>) -> i64 {

@@ -16,6 +16,8 @@ pub struct Failed {
     pub pointer: String,
     /// What was said about it; for a panic, what it said and where.
     pub message: String,
+    /// What else was said to be wrong with the settings, and where.
+    pub others: Vec<(String, String)>,
 }
 
 impl fmt::Display for Failed {

@@ -8,7 +8,6 @@ pub mod book;
 mod broadcaster;
 pub mod calendar;
 mod counters;
-pub mod duration;
 pub mod feed;
 pub mod ids;
 pub mod mock;

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
+use broadcastd_plugin_api::duration::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::book::Clock;
 use crate::calendar::{Calendar, Texts};
-use crate::duration::Duration;
 use crate::feed::{MAX_SYMBOL_BYTES, MAX_SYMBOLS, Plan, Prices, Symbols};
 use crate::resolution::Resolution;
 use crate::series::Rules;

@@ -1,5 +1,4 @@
 //! Durations in settings: `2s`, `500ms`, `1m30s`, or a bare number of seconds.
-
 use std::borrow::Cow;
 use std::fmt;
 
@@ -13,19 +12,29 @@ pub const LONGEST: Duration = Duration(366 * 86_400_000);
 const RULE: &str =
     "write numbers with units ms, s, m, h or d such as \"1m30s\", or a bare number of seconds, at most 366d";
 
-/// Whole milliseconds from 0 to [`LONGEST`].
+/// A duration that `settings` in config.toml say: whole milliseconds from 0 to [`LONGEST`]. Its schema has the format
+/// `duration`.
+///
+/// ```
+/// use broadcastd_plugin_api::duration::Duration;
+/// let patience: Duration = serde_json::from_str("\"1m30s\"").unwrap();
+/// assert_eq!((patience.as_ms(), patience), (90_000, Duration::from_ms(90_000)));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Duration(i64);
 
 impl Duration {
+    /// So many milliseconds.
     pub const fn from_ms(ms: u32) -> Self {
         Self(ms as i64)
     }
 
+    /// As milliseconds.
     pub fn as_ms(self) -> i64 {
         self.0
     }
 
+    /// Reads what settings say; the failure says what they may.
     pub fn parse(text: &str) -> Result<Self, String> {
         let refuse = || format!("duration {text:?} is not valid; {RULE}");
         if let Ok(seconds) = text.parse() {
