@@ -17,8 +17,6 @@ mod broadcaster;
 pub mod calendar;
 #[path = "../../bars/src/counters.rs"]
 mod counters;
-#[path = "../../bars/src/duration.rs"]
-pub mod duration;
 #[path = "../../bars/src/feed.rs"]
 pub mod feed;
 #[path = "../../bars/src/ids.rs"]
