@@ -28,7 +28,9 @@ pub struct Spec {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Indices {
     pub mean: f64,
-    pub sigma_within: f64,
+    /// Within subgroups, which the limits rest on; null where limits are fixed.
+    pub sigma_within: Option<f64>,
+    /// Of all values since the limits were set, those that they were computed of included.
     pub sigma_overall: Option<f64>,
     pub cp: Option<f64>,
     pub cpu: Option<f64>,
@@ -50,9 +52,9 @@ struct One {
 }
 
 impl Indices {
-    pub fn new(values: &Spread, sigma_within: f64, spec: &Spec) -> Self {
+    pub fn new(values: &Spread, sigma_within: Option<f64>, spec: &Spec) -> Self {
         let mean = values.mean();
-        let within = One::new(mean, Some(sigma_within), spec);
+        let within = One::new(mean, sigma_within, spec);
         let overall = One::new(mean, values.deviation(), spec);
         Self {
             mean,
@@ -90,10 +92,10 @@ mod tests {
     #[test]
     fn one_side_has_no_width_and_what_never_varies_has_no_index() {
         let values = Spread::of(&[1.0, 2.0, 3.0]);
-        let upper = Indices::new(&values, 0.5, &Spec { usl: Some(5.0), ..Spec::default() });
+        let upper = Indices::new(&values, Some(0.5), &Spec { usl: Some(5.0), ..Spec::default() });
         assert_eq!((upper.cp, upper.cpl, upper.cpk, upper.ppk), (None, None, Some(2.0), Some(1.0)));
         let flat = Spread::of(&[1.0, 1.0]);
-        let none = Indices::new(&flat, 0.0, &Spec { usl: Some(5.0), lsl: Some(0.0), target: Some(1.0) });
+        let none = Indices::new(&flat, Some(0.0), &Spec { usl: Some(5.0), lsl: Some(0.0), target: Some(1.0) });
         assert_eq!((none.cp, none.cpk, none.cpm, none.pp), (None, None, None, None));
     }
 }

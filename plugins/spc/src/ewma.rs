@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct EwmaSettings {
     /// The weight of the newest sample, above 0 up to 1.
-    #[schemars(range(max = 1))]
+    #[schemars(range(max = 1), extend("exclusiveMinimum" = 0))]
     pub lambda: f64,
     /// The distance of the limits, in standard deviations of the average; above 0.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub l: f64,
     /// `exact` limits widen from the first sample on, `asymptotic` ones are where those end.
     pub limits: Width,

@@ -2,32 +2,44 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Count, mean and sum of squared deviations from it.
+/// Count, mean and sum of squared deviations from it. The count of what is counted and not measured is its size, which
+/// may be a fraction.
 ///
 /// Source: B. P. Welford, "Note on a method for calculating corrected sums of squares and products", Technometrics 4
-/// (1962). No square of a value is ever formed, so that no digits cancel at large offsets.
+/// (1962), and for parts that are joined T. F. Chan, G. H. Golub and R. J. LeVeque, "Algorithms for computing the sample
+/// variance", The American Statistician 37 (1983). No square of a value is ever formed, so that no digits cancel at large
+/// offsets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
-    count: u64,
+    count: f64,
     mean: f64,
     squares: f64,
 }
 
 impl Spread {
     pub fn of(values: &[f64]) -> Self {
-        let mut spread = Self::default();
-        values.iter().for_each(|value| spread.add(*value));
-        spread
+        values.iter().map(|value| Self::weighing(1.0, *value)).fold(Self::default(), Self::and)
     }
 
-    pub fn add(&mut self, value: f64) {
-        self.count += 1;
-        let before = value - self.mean;
-        self.mean += before / self.count as f64;
-        self.squares += before * (value - self.mean);
+    /// So many values, or units, of which nothing but the mean is known.
+    pub fn weighing(count: f64, mean: f64) -> Self {
+        Self { count, mean, squares: 0.0 }
     }
 
-    pub fn count(&self) -> u64 {
+    /// All of both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let count = self.count + other.count;
+        if count == 0.0 {
+            return self;
+        }
+        let (between, share) = (other.mean - self.mean, other.count / count);
+        let mean = self.mean + between * share;
+        let squares = self.squares + other.squares + between * between * self.count * share;
+        Self { count, mean, squares }
+    }
+
+    pub fn count(&self) -> f64 {
         self.count
     }
 
@@ -37,6 +49,23 @@ impl Spread {
 
     /// The standard deviation with the divisor n − 1; none of fewer than two values.
     pub fn deviation(&self) -> Option<f64> {
-        (self.count > 1).then(|| (self.squares / (self.count as f64 - 1.0)).sqrt())
+        (self.count > 1.0).then(|| (self.squares / (self.count - 1.0)).sqrt())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_make_the_whole_far_from_zero() {
+        let values = [1.0, 4.0, 4.0, 9.0, 2.5].map(|value| value + 1e12);
+        let whole = Spread::of(&values);
+        let joined = Spread::of(&values[..2]).and(Spread::of(&values[2..])).and(Spread::default());
+        for spread in [whole, joined] {
+            assert_eq!((spread.count(), spread.mean()), (5.0, 1e12 + 4.1));
+            assert!((spread.deviation().unwrap() - 9.05f64.sqrt()).abs() < 1e-3);
+        }
+        assert_eq!(Spread::of(&[7.0]).deviation(), None);
     }
 }
