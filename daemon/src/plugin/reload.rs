@@ -21,6 +21,9 @@ use crate::hub::stream::Stream;
 
 mod fresh;
 
+/// Why the stream of a disabled broadcaster has no source.
+const DISABLED: &str = "the broadcaster is disabled in the configuration";
+
 /// A configuration whose new broadcasters stand ready beside the running ones. Dropping it lets go of them.
 pub struct Prepared {
     changes: Vec<Change>,
@@ -115,6 +118,9 @@ impl Supervisor {
         running.extend(self.begin(&mut prepared));
         let before = self.show(&running, &prepared.disabled);
         self.retire(retired, &running, &prepared.disabled);
+        for Wanted { name, .. } in &prepared.disabled {
+            self.set_absent(name, DISABLED); // behind the last events of one that ran until now
+        }
         self.tell_of_others(&before, &prepared.disabled);
         Ok(changes)
     }
@@ -294,11 +300,9 @@ impl Supervisor {
 
     /// A disabled broadcaster's stream is there, so that subscribers and listeners can wait for it; it has no source.
     fn declare_disabled(&self, disabled: &[Wanted]) {
-        for Wanted { name, .. } in disabled {
-            if self.hub.stream(name).is_none() {
-                self.hub.declare(name, self.config.stream_defaults.clone());
-            }
-            self.set_absent(name, "the broadcaster is disabled in the configuration");
+        for Wanted { name, .. } in disabled.iter().filter(|one| self.hub.stream(&one.name).is_none()) {
+            self.hub.declare(name, self.config.stream_defaults.clone());
+            self.set_absent(name, DISABLED);
         }
     }
 

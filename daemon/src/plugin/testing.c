@@ -174,6 +174,9 @@ static bcd_status on_events(bcd_instance *self, const bcd_event *events, size_t 
             api->metric_record(self->host, self->writable, 1);
             if (self->owes) count_on(self);
             break;
+        case BCD_EVENT_QUIESCE:
+            if (strstr(self->settings, "last words")) say(self, "last_words", "{}", 0, NULL);
+            break;
         }
         if (status != BCD_OK) return status;
     }

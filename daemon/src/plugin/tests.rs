@@ -159,9 +159,12 @@ impl House {
     }
 }
 
-/// A subscriber that keeps what it hears.
+/// A subscriber that keeps what it hears, and behind how many events the source came or went.
 #[derive(Default)]
-struct Heard(Mutex<Vec<Arc<Event>>>);
+struct Heard {
+    events: Mutex<Vec<Arc<Event>>>,
+    sources: Mutex<Vec<(usize, Source)>>,
+}
 
 impl Outlet for Heard {
     fn id(&self) -> u64 {
@@ -169,11 +172,14 @@ impl Outlet for Heard {
     }
 
     fn offer(&self, event: &Arc<Event>) -> Result<(), Full> {
-        self.0.lock().unwrap().push(event.clone());
+        self.events.lock().unwrap().push(event.clone());
         Ok(())
     }
 
-    fn source_changed(&self, _: LogId, _: u64, _: &Source) {}
+    fn source_changed(&self, _: LogId, _: u64, source: &Source) {
+        let behind = self.events.lock().unwrap().len();
+        self.sources.lock().unwrap().push((behind, source.clone()));
+    }
 
     fn records_replaced(&self, _: LogId, _: u64, _: &crate::hub::records::Snapshot) {}
 }
@@ -184,7 +190,7 @@ impl Heard {
     }
 
     fn said(&self, kind: &str) -> Vec<Value> {
-        let events = self.0.lock().unwrap();
+        let events = self.events.lock().unwrap();
         let payload = |event: &Arc<Event>| serde_json::from_slice(&event.payload).unwrap();
         events.iter().filter(|event| *event.kind == *kind).map(payload).collect()
     }

@@ -356,6 +356,19 @@ fn a_disabled_one_is_shown_and_its_stream_has_no_source() {
 }
 
 #[test]
+fn the_last_words_of_a_disabled_one_come_before_the_news_that_it_is_disabled() {
+    let house = House::new();
+    house.build("talker", &[]);
+    let talker = wanted("a", "talker", "last words");
+    house.reload(std::slice::from_ref(&talker)).unwrap();
+    let heard = house.subscribe("a");
+    house.reload(&[Wanted { disabled: true, ..talker }]).unwrap();
+    assert_eq!(heard.said("last_words").len(), 1);
+    let absent = Source::Absent("the broadcaster is disabled in the configuration".into());
+    assert_eq!(*heard.sources.lock().unwrap(), [(1, absent)]);
+}
+
+#[test]
 fn demand_is_told_at_once_and_its_end_after_the_linger() {
     let house = House::new();
     house.build("shy", &[]);
