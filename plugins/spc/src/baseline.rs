@@ -18,7 +18,9 @@ pub struct Baseline {
     is_interrupted: bool,
 }
 
+/// Saved without the names of its fields, because there are so many.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "(Id, Spread, f64, bool)", into = "(Id, Spread, f64, bool)")]
 struct Kept {
     id: Id,
     spread: Spread,
@@ -70,6 +72,11 @@ impl Baseline {
         self.samples.back().map(|kept| kept.spread.count())
     }
 
+    /// Whether some samples have several values.
+    pub fn has_subgroups(&self) -> bool {
+        self.samples.iter().any(|kept| kept.spread.count() > 1.0)
+    }
+
     /// Where the process stands; none without two samples, or while nothing varies.
     ///
     /// Source: Montgomery: the centre is Σn_i x̄_i/Σn_i, of counts Σc/Σn. The standard deviation is always that within
@@ -104,6 +111,18 @@ impl Baseline {
         let pairs = self.samples.iter().zip(self.samples.iter().skip(1)).filter(|(_, newer)| newer.follows);
         let steps = pairs.map(|(older, newer)| (newer.spread.mean() - older.spread.mean()).abs());
         mean(steps.map(|step| step / constants::range(2).d2))
+    }
+}
+
+impl From<(Id, Spread, f64, bool)> for Kept {
+    fn from((id, spread, range, follows): (Id, Spread, f64, bool)) -> Self {
+        Self { id, spread, range, follows }
+    }
+}
+
+impl From<Kept> for (Id, Spread, f64, bool) {
+    fn from(kept: Kept) -> Self {
+        (kept.id, kept.spread, kept.range, kept.follows)
     }
 }
 

@@ -44,6 +44,13 @@ impl Default for EwmaSettings {
     }
 }
 
+impl EwmaSettings {
+    /// The variance in the long run of the average of means of `n` values, in units of the variance of one value.
+    pub fn asymptotic(&self, n: f64) -> f64 {
+        self.lambda / (2.0 - self.lambda) / n
+    }
+}
+
 impl Ewma {
     pub fn new(center: f64) -> Self {
         Self { average: center, variance: 0.0 }
@@ -60,7 +67,7 @@ impl Ewma {
         self.variance = lambda * lambda / n + (1.0 - lambda) * (1.0 - lambda) * self.variance;
         let variance = match limits {
             Width::Exact => self.variance,
-            Width::Asymptotic => lambda / (2.0 - lambda) / n,
+            Width::Asymptotic => settings.asymptotic(n),
         };
         Plotted { average: self.average, deviation: sigma * variance.sqrt() }
     }

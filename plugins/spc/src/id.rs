@@ -28,8 +28,10 @@ impl Id {
     /// The rule that it breaks.
     pub fn broken_rule(&self) -> Option<String> {
         let length = self.text().len();
-        let is_right = (1..=MAX_BYTES).contains(&length);
-        (!is_right).then(|| format!("an id has 1 to {MAX_BYTES} bytes, this one has {length}"))
+        if !(1..=MAX_BYTES).contains(&length) {
+            return Some(format!("an id has 1 to {MAX_BYTES} bytes, this one has {length}"));
+        }
+        self.text().chars().any(char::is_control).then(|| "an id has no control characters".to_owned())
     }
 }
 
@@ -57,6 +59,7 @@ mod tests {
         let text = |bytes: usize| Id::Text("x".repeat(bytes)).broken_rule();
         assert_eq!((text(1), text(MAX_BYTES)), (None, None));
         assert!(text(0).is_some() && text(MAX_BYTES + 1).unwrap().contains("this one has 41"));
+        assert!(id("\"a\\n\"").broken_rule().is_some());
         assert!(["1.5", "null", "[]"].iter().all(|bad| serde_json::from_str::<Id>(bad).is_err()));
     }
 }

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 
 use crate::chart::Chart;
 use crate::constants::MAX_RANGE_SIZE;
 use crate::id::Id;
 use crate::spread::Spread;
+use crate::stamp::Stamp;
 
 /// Values of one sample: more than anybody measures at a time, and few enough to be handled at once.
 pub const MAX_VALUES: usize = 1_000;
@@ -91,7 +91,7 @@ impl Reject {
     pub fn reason(self) -> (&'static str, &'static str) {
         match self {
             Reject::Malformed => ("malformed", "the data is not that of a sample"),
-            Reject::Id => ("id", "the ids of characteristics and samples have 1 to 40 bytes"),
+            Reject::Id => ("id", "the ids of characteristics and samples have 1 to 40 bytes and no control characters"),
             Reject::Time => ("time", "the time is milliseconds since 1970 or a text such as 2026-01-17T10:00:00Z"),
             Reject::Measure => ("measure", "a sample has values, a value or a count, one of them"),
             Reject::Chart => ("chart", "the chart of the characteristic is for values, or for counts; set another one"),
@@ -118,14 +118,14 @@ impl fmt::Display for Reject {
 }
 
 impl Incoming {
-    /// The time in milliseconds since 1970; `arrived` when it says none.
-    pub fn time_ms(&self, arrived: i64) -> Result<i64, Reject> {
-        let time = match &self.time {
-            None => return Ok(arrived),
-            Some(Time::Milliseconds(ms)) => Timestamp::from_millisecond(*ms).map_err(|_| Reject::Time)?,
-            Some(Time::Text(text)) => text.parse().map_err(|_| Reject::Time)?,
+    /// When it was taken; `arrived` when it says nothing of that.
+    pub fn taken_at(&self, arrived: Stamp) -> Result<Stamp, Reject> {
+        let at = match &self.time {
+            None => Some(arrived),
+            Some(Time::Milliseconds(ms)) => Stamp::of_ms(*ms),
+            Some(Time::Text(text)) => Stamp::read(text),
         };
-        Ok(time.as_millisecond())
+        at.ok_or(Reject::Time)
     }
 
     pub fn measure(&self) -> Result<Measure, Reject> {
@@ -289,10 +289,12 @@ mod tests {
     fn a_time_is_a_number_or_a_text() {
         let time = |time: serde_json::Value| {
             let read: Incoming = serde_json::from_value(json!({"characteristic_id": 1, "time": time})).unwrap();
-            read.time_ms(7)
+            read.taken_at(Stamp::of_ns(0)).map(|at| at.to_string())
         };
-        assert_eq!((time(json!(null)), time(json!(1_500))), (Ok(7), Ok(1_500)));
-        assert_eq!(time(json!("1970-01-01T01:00:01+01:00")), Ok(1_000));
+        let is = |text: &str| Ok(text.to_owned());
+        assert_eq!(time(json!(null)), is("1970-01-01T00:00:00Z"));
+        assert_eq!(time(json!(1_500)), is("1970-01-01T00:00:01.5Z"));
+        assert_eq!(time(json!("1970-01-01T01:00:01+01:00")), is("1970-01-01T00:00:01Z"));
         assert_eq!(time(json!(i64::MAX)), Err(Reject::Time));
         assert_eq!(time(json!("soon")), Err(Reject::Time));
     }

@@ -120,9 +120,9 @@ impl LimitSettings {
 }
 
 impl Plan {
-    /// Whether a process that is watched by this plan goes on under the other one, limits and all.
+    /// Whether limits come from the same by both plans, whatever the chart.
     pub fn has_the_limits_of(&self, other: &Plan) -> bool {
-        let of = |plan: &Plan| (plan.chart, plan.subgroup_size, plan.limits.clone(), plan.ewma, plan.cusum);
+        let of = |plan: &Plan| (plan.subgroup_size, plan.limits.clone(), plan.ewma, plan.cusum);
         of(self) == of(other)
     }
 

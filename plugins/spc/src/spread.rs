@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// variance", The American Statistician 37 (1983). No square of a value is ever formed, so that no digits cancel at large
 /// offsets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "[f64; 3]", into = "[f64; 3]")]
 pub struct Spread {
     count: f64,
     mean: f64,
@@ -50,6 +51,18 @@ impl Spread {
     /// The standard deviation with the divisor n − 1; none of fewer than two values.
     pub fn deviation(&self) -> Option<f64> {
         (self.count > 1.0).then(|| (self.squares / (self.count - 1.0)).sqrt())
+    }
+}
+
+impl From<[f64; 3]> for Spread {
+    fn from([count, mean, squares]: [f64; 3]) -> Self {
+        Self { count, mean, squares }
+    }
+}
+
+impl From<Spread> for [f64; 3] {
+    fn from(spread: Spread) -> Self {
+        [spread.count, spread.mean, spread.squares]
     }
 }
 

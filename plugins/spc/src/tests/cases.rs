@@ -19,7 +19,7 @@ use crate::sample::{Measure, Subgroup};
 const PRINTED: f64 = 5e-4;
 
 fn cases() -> Vec<Value> {
-    let mut all: Value = serde_json::from_str(include_str!("../tests/spc-cases.json")).unwrap();
+    let mut all: Value = serde_json::from_str(include_str!("../../tests/spc-cases.json")).unwrap();
     serde_json::from_value(all["cases"].take()).unwrap()
 }
 

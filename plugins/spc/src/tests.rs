@@ -1,0 +1,3 @@
+//! The figures of published data, the whole broadcaster under a virtual clock, and what must hold of any samples.
+
+mod cases;
