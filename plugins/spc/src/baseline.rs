@@ -58,7 +58,7 @@ impl Baseline {
         self.is_interrupted |= !follows;
     }
 
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.samples.len()
     }
 
@@ -82,7 +82,7 @@ impl Baseline {
     /// Source: Montgomery: the centre is Σn_i x̄_i/Σn_i, of counts Σc/Σn. The standard deviation is always that within
     /// samples: the mean of R_i/d2(n_i), of S_i/c4(n_i), or of the moving ranges by d2(2).
     pub fn level(&self, chart: Chart) -> Option<Level> {
-        if self.len() < 2 {
+        if self.count() < 2 {
             return None;
         }
         let center = self.overall().mean();

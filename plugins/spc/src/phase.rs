@@ -79,7 +79,7 @@ impl Phase {
     pub fn computed(baseline: &Baseline, plan: &Plan, chart: Chart, since: Stamp) -> Option<Self> {
         let standing = Standing::Level(baseline.level(chart)?);
         let size = plan.subgroup_size.or(baseline.newest_size()).unwrap_or(1.0);
-        let (sample_count, overall) = (baseline.len(), baseline.overall());
+        let (sample_count, overall) = (baseline.count(), baseline.overall());
         Some(Self { size, sample_count, overall, ..Self::new(standing, plan, chart, since) })
     }
 

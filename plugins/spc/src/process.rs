@@ -33,7 +33,7 @@ impl Process {
         if let Some(phase) = &mut self.phase {
             return Some(phase.judge(subgroup, plan, self.chart));
         }
-        if self.baseline.len() >= plan.limits.samples() {
+        if self.baseline.count() >= plan.limits.samples() {
             self.begin_phase(plan, at);
         }
         None

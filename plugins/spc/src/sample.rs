@@ -292,9 +292,9 @@ mod tests {
             read.taken_at(Stamp::of_ns(0)).map(|at| at.to_string())
         };
         let is = |text: &str| Ok(text.to_owned());
-        assert_eq!(time(json!(null)), is("1970-01-01T00:00:00Z"));
-        assert_eq!(time(json!(1_500)), is("1970-01-01T00:00:01.5Z"));
-        assert_eq!(time(json!("1970-01-01T01:00:01+01:00")), is("1970-01-01T00:00:01Z"));
+        assert_eq!(time(json!(null)), is("1970-01-01T00:00:00.000Z"));
+        assert_eq!(time(json!(1_500)), is("1970-01-01T00:00:01.500Z"));
+        assert_eq!(time(json!("1970-01-01T01:00:01+01:00")), is("1970-01-01T00:00:01.000Z"));
         assert_eq!(time(json!(i64::MAX)), Err(Reject::Time));
         assert_eq!(time(json!("soon")), Err(Reject::Time));
     }

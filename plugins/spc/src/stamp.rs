@@ -1,4 +1,4 @@
-//! A point in time, shown as a text of RFC 3339.
+//! A point in time, shown as a text of RFC 3339 with three decimals, as everywhere on the wire.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -33,7 +33,7 @@ impl Stamp {
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        write!(f, "{:.3}", self.0)
     }
 }
 
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn a_time_is_shown_to_the_millisecond_and_read_back() {
         let stamp = Stamp::of_ns(1_500_900_001);
-        assert_eq!((stamp.to_string(), Stamp::of_ms(1_500)), ("1970-01-01T00:00:01.5Z".to_owned(), Some(stamp)));
+        assert_eq!((stamp.to_string(), Stamp::of_ms(1_500)), ("1970-01-01T00:00:01.500Z".to_owned(), Some(stamp)));
         assert_eq!(Stamp::read("1970-01-01T01:00:01.5009+01:00"), Some(stamp));
         let json = serde_json::to_string(&stamp).unwrap();
         assert_eq!(serde_json::from_str::<Stamp>(&json).unwrap(), stamp);
