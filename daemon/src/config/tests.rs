@@ -122,11 +122,12 @@ fn an_empty_file_is_the_defaults() {
 }
 
 #[test]
-fn the_shipped_file_shows_the_defaults_and_the_bars_example() {
+fn the_shipped_file_shows_the_defaults_and_its_examples() {
     let shipped = Config::shipped(&source(&[], &[])).unwrap();
     let mut config = shipped.config;
     let bars = config.broadcasters.remove("bars").unwrap();
     assert_eq!(config.streams.remove("ticks"), Some(DeclaredStream::default()));
+    holds_control_charts(&mut config);
     let door = config.server.endpoints.pop().unwrap();
     assert_eq!((&*door.path, door.dialect, &*door.streams), ("/api/v1/ws", Dialect::Fastws, &["bars".to_owned()][..]));
     assert_eq!(door.auth, Auth::None);
@@ -137,6 +138,19 @@ fn the_shipped_file_shows_the_defaults_and_the_bars_example() {
     let settings = check_settings(&shipped.document, "bars", &bars_schema()).unwrap();
     assert_eq!(settings["interval"], "2s");
     assert_eq!(settings["resolutions"], json!(["1"]));
+}
+
+/// Takes the example of control charts out, after a look at it.
+fn holds_control_charts(config: &mut Config) {
+    let door = config.server.endpoints.pop().unwrap();
+    let streams = &["alerts".to_owned()][..];
+    assert_eq!(
+        (&*door.path, door.dialect, &*door.streams, door.auth),
+        ("/ws/samples", Dialect::Spc, streams, Auth::None)
+    );
+    assert_eq!(config.streams.remove("samples"), Some(DeclaredStream::default()));
+    let charts = config.broadcasters.remove("alerts").unwrap();
+    assert_eq!((&*charts.plugin, &*charts.listen), ("spc", &["samples".to_owned()][..]));
 }
 
 #[test]
