@@ -27,7 +27,7 @@ impl Broadcaster for Charts {
     }
 
     fn new(settings: Settings, cx: &mut Context<'_>) -> Result<Self, Failure> {
-        Charts::open(settings, cx)
+        Ok(Charts::new(settings, cx))
     }
 
     fn start(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {

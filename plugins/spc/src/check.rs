@@ -14,7 +14,10 @@ use crate::settings::{LimitSettings, Mode, Plan, Settings};
 pub const MAX_CHARACTERISTICS: usize = 1_000;
 
 /// Samples of one characteristic that limits are computed from; they are kept, and what is saved has its bounds.
-pub const MAX_BASELINE: u32 = 250;
+pub const MAX_BASELINE: u32 = 100;
+
+/// A name is kept with each open violation.
+pub const MAX_NAME_BYTES: usize = 100;
 
 /// Excluded samples of one characteristic; each sample is compared with all.
 pub const MAX_EXCLUDED: usize = 100;
@@ -77,6 +80,10 @@ impl Wrong {
         if plan.exclude.len() > MAX_EXCLUDED {
             let why = format!("up to {MAX_EXCLUDED} samples are excluded, these are {}", plan.exclude.len());
             self.at(format!("{place}/exclude"), why);
+        }
+        let name = plan.name.as_ref().map_or(0, String::len);
+        if name > MAX_NAME_BYTES {
+            self.at(format!("{place}/name"), format!("a name has up to {MAX_NAME_BYTES} bytes, this one has {name}"));
         }
         match plan.chart {
             None => self.without_chart(place, plan),

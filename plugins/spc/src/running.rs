@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::book::Book;
 use crate::characteristic::Outcome;
-use crate::check;
 use crate::counters::Counters;
 use crate::publish::Publisher;
 use crate::sample::{Incoming, Recalculate, Reject};
@@ -41,10 +40,8 @@ struct Saved {
 type Refusal = (Reject, String);
 
 impl Charts {
-    /// The failure names every setting that is wrong.
-    pub fn open(settings: Settings, cx: &Context<'_>) -> Result<Self, Failure> {
-        Failure::all(check::wrong(&settings))?;
-        Ok(Self { book: Book::new(settings, now(cx)), publisher: Publisher::new(), counters: Counters::new() })
+    pub fn new(settings: Settings, cx: &Context<'_>) -> Self {
+        Self { book: Book::new(settings, now(cx)), publisher: Publisher::new(), counters: Counters::new() }
     }
 
     /// Tells what came into force by the settings.

@@ -27,7 +27,7 @@ pub struct Plan {
     /// The number or text that samples name it by, and topics: characteristic 7 is the topic `alerts:7`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<Id>,
-    /// What people call it; shown with limits and violations.
+    /// What people call it; shown with limits and violations; up to 100 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// What is plotted. Default: by the first sample, `imr` for a value, `xbar_r` for up to 10 values and `xbar_s` for
@@ -67,9 +67,9 @@ pub struct Plan {
 #[serde(deny_unknown_fields, default)]
 pub struct LimitSettings {
     pub mode: Mode,
-    /// `baseline`: how many samples, from 2 to 250. Default: 25.
+    /// `baseline`: how many samples, from 2 to 100. Default: 25.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 2, max = 250))]
+    #[schemars(range(min = 2, max = 100))]
     pub samples: Option<u32>,
     /// `standard`: the known mean, for `p` and `np` the share and for `u` the count per unit.
     #[serde(skip_serializing_if = "Option::is_none")]

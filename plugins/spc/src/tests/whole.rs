@@ -59,7 +59,7 @@ fn counted(charts: &Harness<Charts>, name: &str) -> f64 {
     charts.metrics().iter().filter(|metric| metric.name == name).flat_map(|metric| metric.values.clone()).sum()
 }
 
-fn acknowledge(charts: &mut Harness<Charts>, violation: u64) -> (abi::Status, Value) {
+pub fn acknowledge(charts: &mut Harness<Charts>, violation: u64) -> (abi::Status, Value) {
     let asked = json!({"violation_id": violation, "reason": "Tool Change"});
     charts.command("acknowledge", "john.doe", &asked).unwrap();
     let reply = charts.replies().pop().unwrap();
