@@ -195,7 +195,9 @@ impl App {
         let address = self.server.addresses().into_iter().next().unwrap_or_default();
         let path = self.config.server.endpoints.first().map_or("/v1/ws", |endpoint| &endpoint.path);
         let admin = self.admin.address();
-        let stream = names.first().copied().unwrap_or("bars");
+        // One that is silent until somebody publishes elsewhere would be a poor first impression.
+        let speaks = |name: &&str| self.config.broadcasters.get(*name).is_some_and(|one| one.listen.is_empty());
+        let stream = names.iter().copied().find(speaks).or(names.first().copied()).unwrap_or("bars");
         format!(
             "broadcastd {version} runs with {config}\n  \
              clients   ws://{address}{path}   streams: {names}\n  \

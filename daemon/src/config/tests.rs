@@ -127,6 +127,7 @@ fn the_shipped_file_shows_the_defaults_and_its_examples() {
     let mut config = shipped.config;
     let bars = config.broadcasters.remove("bars").unwrap();
     assert_eq!(config.streams.remove("ticks"), Some(DeclaredStream::default()));
+    holds_control_charts(&mut config);
     holds_state_machines(&mut config);
     holds_user_events(&mut config);
     let door = config.server.endpoints.pop().unwrap();
@@ -139,6 +140,19 @@ fn the_shipped_file_shows_the_defaults_and_its_examples() {
     let settings = check_settings(&shipped.document, "bars", &bars_schema()).unwrap();
     assert_eq!(settings["interval"], "2s");
     assert_eq!(settings["resolutions"], json!(["1"]));
+}
+
+/// Takes the example of control charts out, after a look at it.
+fn holds_control_charts(config: &mut Config) {
+    let door = config.server.endpoints.pop().unwrap();
+    let streams = &["alerts".to_owned()][..];
+    assert_eq!(
+        (&*door.path, door.dialect, &*door.streams, door.auth),
+        ("/ws/samples", Dialect::Spc, streams, Auth::None)
+    );
+    assert_eq!(config.streams.remove("samples"), Some(DeclaredStream::default()));
+    let charts = config.broadcasters.remove("alerts").unwrap();
+    assert_eq!((&*charts.plugin, &*charts.listen), ("spc", &["samples".to_owned()][..]));
 }
 
 /// Takes the example of state machines out, after a look at it.

@@ -58,7 +58,8 @@ fn a_broken_link_is_caught() {
 
 /// What the daemon prints when it serves, with the ports of the shipped configuration.
 fn the_readme_shows_the_greeting() {
-    let daemon = Daemon::start("[broadcasters.bars]\nplugin = \"bars\"\n");
+    let charts = "[streams.samples]\n[broadcasters.alerts]\nplugin = \"spc\"\nlisten = [\"samples\"]\n";
+    let daemon = Daemon::start(&format!("{charts}[broadcasters.bars]\nplugin = \"bars\"\n"));
     let greeting =
         daemon.greeting().replace(&daemon.clients, "127.0.0.1:8080").replace(&daemon.admin, "127.0.0.1:9180");
     let readme = read("README.md");

@@ -17,6 +17,7 @@ mod autobahn;
 mod bad_input;
 mod bad_reload;
 mod broadcasters;
+mod charts;
 mod client_log;
 mod clients;
 mod closing;
@@ -94,6 +95,7 @@ fn main() -> ExitCode {
         bad_input::tests(),
         bad_reload::tests(),
         broadcasters::tests(),
+        charts::tests(),
         client_log::tests(),
         clients::tests(),
         closing::tests(),

@@ -1,0 +1,212 @@
+//! Control charts in the real daemon: samples go in over HTTP, alerts come out by every door, and are acknowledged.
+
+use std::collections::BTreeMap;
+
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+
+use crate::dialogue;
+use crate::house::{Client, hear_json, say};
+use crate::http::{self, Answer};
+use crate::needs;
+use crate::process::Daemon;
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        needs::nothing(the_piston_rings_are_judged_as_published_and_acknowledged_for_everybody),
+        needs::nothing(charts_and_acknowledgements_go_on_after_a_restart),
+        needs::nothing(a_reload_begins_the_limits_that_changed_and_says_all_that_is_wrong),
+    ]
+}
+
+const DOOR: &str = r#"
+[[server.endpoints]]
+path = "/v1/ws"
+dialect = "native"
+streams = ["*"]
+[[server.endpoints]]
+path = "/ws/samples"
+dialect = "spc"
+streams = ["alerts"]
+auth = "none"
+"#;
+
+fn config(settings: &str) -> String {
+    format!(
+        "{DOOR}[streams.samples]\n[broadcasters.alerts]\nplugin = \"spc\"\nlisten = [\"samples\"]\nsettings = {settings}\n"
+    )
+}
+
+/// Samples of characteristic 7: Montgomery's piston rings, 40 samples of 5, the first 25 of them in control.
+fn piston_rings() -> (Vec<Value>, Value) {
+    let cases: Value = serde_json::from_str(include_str!("../../../plugins/spc/tests/spc-cases.json")).unwrap();
+    let case = cases["cases"].as_array().unwrap().iter().find(|case| case["id"] == "pistonrings-xbar-r").unwrap();
+    let groups = case["input"]["subgroups"].as_array().unwrap();
+    (groups.iter().map(|group| sample(json!(7), json!({ "values": group }))).collect(), case["expected"].clone())
+}
+
+fn sample(id: Value, measured: Value) -> Value {
+    let mut data = measured;
+    data["characteristic_id"] = id;
+    json!({"type": "sample", "data": data})
+}
+
+fn publish(daemon: &Daemon, samples: &[Value]) {
+    assert_eq!(daemon.publish("samples", &json!(samples)).status, 202);
+}
+
+fn acknowledge(daemon: &Daemon, violation: &Value) -> Answer {
+    let body = json!({"violation_id": violation, "reason": "Tool Change"}).to_string();
+    http::post(&daemon.admin, "/v1/broadcasters/alerts/commands/acknowledge", "application/json", body.as_bytes())
+}
+
+/// Hears events up to a sample, by whatever door: of each its kind and payload.
+fn hear_until(client: &mut Client, last: u64, payload: &str) -> Vec<(String, Value)> {
+    let mut heard = Vec::new();
+    loop {
+        let mut said = hear_json(client);
+        let (kind, data) = (said["type"].as_str().unwrap().to_owned(), said[payload].take());
+        let is_last = kind == "sample" && data["sample_id"] == last;
+        heard.push((kind, data));
+        if is_last {
+            return heard;
+        }
+    }
+}
+
+/// The samples at which each rule was violated.
+fn violated(heard: &[(String, Value)]) -> BTreeMap<String, Vec<Value>> {
+    let mut all: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for (_, data) in heard.iter().filter(|(kind, _)| kind == "violation") {
+        all.entry(data["rule_id"].to_string()).or_default().push(data["sample_id"].clone());
+    }
+    all
+}
+
+fn close(ours: &Value, known: &Value) {
+    let (ours, known) = (ours.as_f64().unwrap(), known.as_f64().unwrap());
+    assert!((ours - known).abs() < 1e-6 * known.abs(), "{ours}, not {known}");
+}
+
+fn the_piston_rings_are_judged_as_published_and_acknowledged_for_everybody() {
+    let settings = r#"{ auto = { chart = "xbar_r", rules = "nelson" } }"#;
+    let daemon = Daemon::start(&config(settings));
+    let mut operator = dialogue::open(&daemon.clients, "/ws/samples");
+    say(&mut operator, r#"{"type":"subscribe","characteristic_ids":[7]}"#);
+    assert_eq!(hear_json(&mut operator)["type"], "subscribed");
+    let mut bystander = dialogue::open(&daemon.clients, "/ws/samples");
+    say(&mut bystander, r#"{"type":"ping"}"#);
+    assert_eq!(hear_json(&mut bystander), json!({"type": "pong"}), "it is there, and subscribed to nothing");
+    let mut native = daemon.subscriber("alerts");
+    let (mut samples, known) = piston_rings();
+    samples.push(sample(json!(7), json!({"values": [74.0, 74.0, 74.0, 74.0, 74.0]})));
+    publish(&daemon, &samples);
+    let heard = hear_until(&mut operator, 41, "payload");
+    assert_eq!(heard, hear_until(&mut native, 41, "data"), "both doors tell the same");
+    assert_eq!(heard.iter().filter(|(kind, _)| kind == "sample").count(), 41);
+    let limits = heard.iter().position(|(kind, _)| kind == "control_limits").unwrap();
+    assert_eq!(heard[limits - 1].1["sample_id"], 25, "the last one of the baseline");
+    let limits = &heard[limits].1;
+    for (name, published) in [("center_line", "center"), ("ucl", "xbar_ucl"), ("lcl", "xbar_lcl")] {
+        close(&limits[name], &known[published]);
+    }
+    close(&limits["dispersion"]["ucl"], &known["r_ucl"]);
+    let by_rule = known["rules"]["nelson"].as_object().unwrap().clone();
+    let expected: BTreeMap<String, Vec<Value>> = by_rule
+        .into_iter()
+        .map(|(rule, at)| (rule, at.as_array().unwrap().clone()))
+        .filter(|(_, at)| !at.is_empty())
+        .collect();
+    assert_eq!(violated(&heard[..heard.len() - 1]), expected);
+
+    let critical = heard.iter().find(|(kind, data)| kind == "violation" && data["severity"] == "CRITICAL").unwrap();
+    let violation = &critical.1["violation_id"];
+    let answer = acknowledge(&daemon, violation);
+    let update = answer.json()["result"].take();
+    assert_eq!((answer.status, &update["user"], &update["reason"]), (200, &json!("admin"), &json!("Tool Change")));
+    for client in [&mut operator, &mut bystander] {
+        let said = hear_json(client);
+        assert_eq!((&said["type"], &said["payload"]["violation_id"]), (&json!("ack_update"), violation));
+    }
+    let said = hear_json(&mut native);
+    assert_eq!((&said["topic"], &said["data"]["violation_id"]), (&json!("alerts"), violation));
+    let again = acknowledge(&daemon, violation);
+    assert!(again.status == 409 && again.body.contains("was acknowledged by"), "{}", again.body);
+    assert_eq!(acknowledge(&daemon, &json!(4_711)).status, 404);
+    let other = http::post(
+        &daemon.admin,
+        "/v1/broadcasters/alerts/commands/acknowledge",
+        "application/json",
+        br#"{"violation_id":2,"reason":"Because"}"#,
+    );
+    assert_eq!(other.status, 422, "{}", other.body);
+
+    let mut newcomer = daemon.connect();
+    say(&mut newcomer, r#"{"type":"subscribe","stream":"alerts","params":{"characteristic_ids":7}}"#);
+    assert_eq!(hear_json(&mut newcomer)["data"]["status"], "subscribed");
+    let shown = hear_json(&mut newcomer);
+    let count = |collection: &str| shown["data"][collection].as_array().map(Vec::len);
+    let violations = expected.values().map(Vec::len).sum::<usize>();
+    let told = violated(&heard).values().map(Vec::len).sum::<usize>();
+    assert!(told >= violations);
+    assert_eq!(
+        (count("limits"), count("samples"), count("violations")),
+        (Some(1), Some(25), Some(told - 1)),
+        "{shown}"
+    );
+}
+
+fn charts_and_acknowledgements_go_on_after_a_restart() {
+    let settings = r#"{ auto = { limits = { samples = 4 }, rules = "nelson" } }"#;
+    let single = |value: f64| sample(json!("bore"), json!({ "value": value }));
+    let daemon = Daemon::start(&config(settings));
+    let mut client = daemon.subscriber("alerts");
+    publish(&daemon, &[1.0, 2.0, 1.0, 2.0, 9.0].map(single));
+    let heard = hear_until(&mut client, 5, "data");
+    assert_eq!(hear_json(&mut client)["data"]["violation_id"], 1, "behind its sample");
+    assert_eq!(acknowledge(&daemon, &json!(1)).status, 200);
+    let (status, folder) = daemon.stop();
+    assert_eq!(status.code(), Some(0));
+
+    let daemon = Daemon::start_in(folder, &config(settings), &[]);
+    assert_eq!(acknowledge(&daemon, &json!(1)).status, 409, "it was acknowledged in another life");
+    let mut client = daemon.subscriber("alerts");
+    publish(&daemon, &[9.0, 9.0].map(single));
+    let next = hear_until(&mut client, 7, "data");
+    assert_eq!(next[0].1["ucl"], hear_limit(&heard), "by the limits of before");
+    let violations = [hear_json(&mut client), hear_json(&mut client)];
+    let told = violations.map(|said| [said["data"]["rule_id"].clone(), said["data"]["violation_id"].clone()]);
+    assert_eq!(json!(told), json!([[1, 3], [5, 4]]), "the run began before the restart, and so did the numbers");
+}
+
+fn hear_limit(heard: &[(String, Value)]) -> Value {
+    heard.iter().find(|(kind, _)| kind == "control_limits").unwrap().1["ucl"].clone()
+}
+
+fn a_reload_begins_the_limits_that_changed_and_says_all_that_is_wrong() {
+    let listed = |ucl: u32| {
+        format!(
+            r#"{{ characteristics = [
+                {{ id = 1, chart = "imr", limits = {{ mode = "fixed", center = 5, ucl = {ucl}, lcl = 0 }} }},
+                {{ id = 2, chart = "c", limits = {{ mode = "standard", mean = 4 }} }} ] }}"#
+        )
+    };
+    let daemon = Daemon::start(&config(&listed(10)));
+    let mut client = daemon.connect();
+    say(&mut client, r#"{"type":"subscribe","stream":"alerts"}"#);
+    assert_eq!(hear_json(&mut client)["data"]["status"], "subscribed");
+    let shown = hear_json(&mut client);
+    assert_eq!(shown["data"]["limits"].as_array().unwrap().len(), 2, "limits that are set are there at once");
+    daemon.reload(|| daemon.configure(&config(&listed(20))));
+    let said = hear_json(&mut client);
+    let limits = (&said["type"], &said["topic"], &said["data"]["ucl"]);
+    assert_eq!(limits, (&json!("control_limits"), &json!("alerts:1"), &json!(20.0)));
+    let wrong = r#"{ auto = { id = 1 }, characteristics = [{ id = 2, chart = "p", subgroup_size = 0.5 }] }"#;
+    let refusal = daemon.refuse(|| daemon.configure(&config(wrong)));
+    for told in ["it is for all characteristics that are not listed", "a size is a whole number from 1"] {
+        assert!(refusal.contains(told), "{refusal}");
+    }
+    publish(&daemon, &[sample(json!(2), json!({"count": 11}))]);
+    let heard = hear_until(&mut client, 1, "data");
+    assert!(heard.iter().any(|(kind, data)| kind == "sample" && data["zone"] == "beyond_ucl"), "{heard:?}");
+}

@@ -1,0 +1,7 @@
+//! The figures of published data, the whole broadcaster under a virtual clock, and what must hold of any samples.
+
+mod bounds;
+mod cases;
+mod properties;
+mod run_length;
+mod whole;
