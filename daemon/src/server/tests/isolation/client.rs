@@ -13,6 +13,8 @@ use crate::shard::tests::driven::Socket;
 use crate::websocket::close;
 
 const AUTHENTICATED: &[u8] = br#""status":"authenticated""#;
+/// The end of what answers who somebody says to be, believed or not.
+const ANSWERED: &[u8] = br#","id":"auth"}"#;
 const LOGGED_OUT: [&[u8]; 2] = [b"logged out", b"USER_LOGOUT"];
 /// A close frame, whatever its length: for this or for what came before it in the same turn.
 const CLOSE: u8 = 0x88;
@@ -35,7 +37,7 @@ pub struct Client {
     pub person: Person,
     /// It takes whatever it is sent at once.
     pub is_roomy: bool,
-    /// Whom it has said to be and was not answered; `None` is a token that proves nothing.
+    /// Whom it has said to be and was not answered whole; `None` is a token that proves nothing.
     pub claims: VecDeque<Option<Person>>,
     pub logout: Logout,
     /// Its shard has not turned since it came.
@@ -110,16 +112,18 @@ impl Client {
         self.check_end(&new);
         self.unread.extend_from_slice(&new);
         let bytes = std::mem::take(&mut self.unread);
-        let mut answers: VecDeque<usize> = positions(&bytes, AUTHENTICATED).collect();
+        let answers = [AUTHENTICATED, ANSWERED].map(|words| positions(&bytes, words).map(move |at| (at, words)));
+        let mut answers: Vec<(usize, &[u8])> = answers.into_iter().flatten().collect();
+        answers.sort_unstable();
+        let mut answers = answers.into_iter().peekable();
         let (marks, begun) = Truth::marks(&bytes);
         for (at, mark) in &marks {
-            while answers.front().is_some_and(|answer| answer < at) {
-                answers.pop_front();
-                self.become_known(now, unix_ns);
+            while let Some((_, words)) = answers.next_if(|(answer, _)| answer < at) {
+                self.be_answered(words, now, unix_ns);
             }
             self.judge(truth, mark);
         }
-        answers.iter().for_each(|_| self.become_known(now, unix_ns));
+        answers.for_each(|(_, words)| self.be_answered(words, now, unix_ns));
         let keep = begun.min(partial(&bytes));
         self.unread = bytes[keep..].to_vec();
     }
@@ -136,8 +140,16 @@ impl Client {
         }
     }
 
+    fn be_answered(&mut self, words: &[u8], now: Instant, unix_ns: i64) {
+        if words == AUTHENTICATED {
+            self.become_known(now, unix_ns);
+        } else {
+            self.claims.pop_front().expect("nobody asked");
+        }
+    }
+
     fn become_known(&mut self, now: Instant, unix_ns: i64) {
-        let claimed = self.claims.pop_front().expect("nobody asked");
+        let claimed = self.claims.front().expect("nobody asked").clone();
         let person = claimed.unwrap_or_else(|| panic!("{:?} is let in by a token that proves nothing", self.person));
         let was = self.person.who;
         assert!(was == Who::Nobody || was == person.who, "{was:?} has become {person:?}");
@@ -170,7 +182,6 @@ fn positions<'a>(bytes: &'a [u8], words: &'a [u8]) -> impl Iterator<Item = usize
 
 /// Where the last bytes could be the beginning of an answer; one that is whole is read already.
 fn partial(bytes: &[u8]) -> usize {
-    let longest = (AUTHENTICATED.len() - 1).min(bytes.len());
-    let begins = |length: &usize| AUTHENTICATED.starts_with(&bytes[bytes.len() - length..]);
-    bytes.len() - (1..=longest).rev().find(begins).unwrap_or(0)
+    let begun = |words: &[u8]| (1..words.len()).rev().find(|length| bytes.ends_with(&words[..*length])).unwrap_or(0);
+    bytes.len() - begun(AUTHENTICATED).max(begun(ANSWERED))
 }

@@ -175,14 +175,14 @@ impl World {
             },
         };
         self.clients[index].claims.push_back(Some(person));
-        self.clients[index].say(&format!(r#"{{"type":"auth","token":{}}}"#, serde_json::json!(token)));
+        self.clients[index].say(&shown(&token));
     }
 
     fn show_bad_token(&mut self, index: usize) {
         if self.clients[index].endpoint.dialect == Dialect::Native && !self.clients[index].is_gone() {
             let token = self.people.bad_token(&mut self.rng);
             self.clients[index].claims.push_back(None);
-            self.clients[index].say(&format!(r#"{{"type":"auth","token":{}}}"#, serde_json::json!(token)));
+            self.clients[index].say(&shown(&token));
         }
     }
 
@@ -253,6 +253,10 @@ impl World {
             .body(Body::empty())
             .unwrap()
     }
+}
+
+fn shown(token: &str) -> String {
+    serde_json::json!({"type": "auth", "token": token, "id": "auth"}).to_string()
 }
 
 fn endpoints() -> Vec<Arc<Endpoint>> {
