@@ -19,7 +19,7 @@ mod config;
 #[path = "../../../fuzz/properties/frame_decoder.rs"]
 mod frame_decoder;
 #[path = "../../../fuzz/properties/guard.rs"]
-mod guard;
+mod guards;
 #[path = "../../../fuzz/properties/handshake.rs"]
 mod handshake;
 #[path = "../../../fuzz/properties/ingest.rs"]
@@ -60,7 +60,7 @@ fn frames() {
 }
 
 fn guards() {
-    run("guard", 50_000, guard::check);
+    run("guard", 50_000, guards::check);
 }
 
 fn handshakes() {
