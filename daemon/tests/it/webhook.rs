@@ -241,7 +241,7 @@ fn a_receiver_that_fails_stalls_redirects_and_asks_for_a_pause_gets_everything()
 }
 
 fn every_alert_arrives_although_receiver_and_daemon_end_in_the_middle() {
-    let flaky = |number: usize| if number % 3 == 0 { Reaction::Answer(503, "") } else { TAKE };
+    let flaky = |number: usize| if number.is_multiple_of(3) { Reaction::Answer(503, "") } else { TAKE };
     let receiver = Receiver::start(flaky);
     let address = receiver.address.clone();
     let config = |settings: &str| format!("{ALERTS}{}", notifier("ops", &format!("http://{address}/in"), settings));
