@@ -293,7 +293,7 @@ fn a_reload_touches_those_whose_settings_changed_and_nobody_else() {
     let mut before =
         start(json!({"characteristics": [listed(1, json!({})), listed(2, json!({})), listed(3, json!({}))]}));
     for id in 1..=4 {
-        for value in [1.0, 2.0, 3.0, 9.0, 9.0] {
+        for value in [1.0, 2.0, 3.0, 9.0, 9.0, 9.0] {
             sample(&mut before, json!({"characteristic_id": id, "value": value}));
         }
     }
