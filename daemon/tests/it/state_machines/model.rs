@@ -443,7 +443,7 @@ fn config() -> String {
         "{DOORS}[hub]\noutbox = \"512KiB\"\nping = {{ drop_after = \"10m\" }}\n[log]\nlevel = \"error\"\n[broadcasters.state_machines]\n\
          plugin = \"tripping\"\nlisten = [\"sessions\"]\nrestart = {{ max = 1000, backoff = \"1ms..10ms\" }}\n\
          stream = {{ history = {{ events = 1_000_000, bytes = \"512MiB\", age = \"1h\" }} }}\n\
-         [broadcasters.state_machines.settings]\npanics = 12\nevery = 300\n\
+         [broadcasters.state_machines.settings]\npanics = 12\nevery = 5000\n\
          [broadcasters.state_machines.settings.settings]\nlog_broadcasts = \"off\"\n{machine}"
     )
 }
