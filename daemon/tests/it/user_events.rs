@@ -29,7 +29,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(isolation::each_user_has_a_history_of_their_own),
         needs::nothing(isolation::a_slow_user_delays_nobody),
         needs::nothing(life::the_shipped_daemon_is_closed_to_users_and_says_nothing_of_it),
-        needs::nothing(life::records_outlive_a_failure_a_reload_and_a_restart),
+        needs::nothing(life::records_outlive_panics_a_reload_and_a_restart),
         needs::nothing(life::whoever_publishes_while_it_reloads_or_drains_is_answered),
         needs::programs(&["node-ws", "curl", "openssl"], page::what_the_page_shows_works),
         needs::nothing(page::what_the_page_adds_is_taken),
