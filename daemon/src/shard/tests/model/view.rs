@@ -141,7 +141,8 @@ impl View {
     }
 
     /// The stream is gone, or may no longer be read: its subscriptions have ended, after everything up to then. What was
-    /// dropped while this waited is told after it, if the client has subscribed again.
+    /// dropped while this waited is told after it, if the client has subscribed again. The records stay, for the client may
+    /// have asked already to go on behind a number that it remembers.
     pub fn shut(&mut self, life: &Life) {
         assert!(!self.subscriptions.is_empty(), "told of the end of a stream without a subscription");
         let end = life.shut_at.iter().find(|end| **end >= self.horizon).copied();
@@ -149,8 +150,9 @@ impl View {
         self.untold.extend(missing);
         self.untold.retain(|seq| !life.entry(*seq).is_replaceable() || !told(&self.notices, *seq));
         self.untold.extend(self.missed.drain(..));
-        let (untold, notices) = (std::mem::take(&mut self.untold), std::mem::take(&mut self.notices));
-        *self = Self { life: self.life, horizon: self.horizon, untold, notices, ..Self::default() };
+        let ended = std::mem::take(self);
+        let Self { life, horizon, untold, notices, records, .. } = ended;
+        *self = Self { life, horizon, untold, notices, records, ..Self::default() };
     }
 
     pub fn event(&mut self, line: &Line, event: &Said<'_>) {
