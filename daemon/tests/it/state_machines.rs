@@ -361,7 +361,7 @@ fn figure(daemon: &Daemon, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
 
 fn figures_name_states_and_fold_those_that_nobody_declared() {
     let plugin = "[broadcasters.state_machines]\nplugin = \"state_machines\"\nlisten = [\"sessions\"]\n";
-    let daemon = Daemon::start(&format!("{DOORS}{plugin}settings = {{ stale_after = \"1s\" }}\n"));
+    let daemon = Daemon::start(&format!("{DOORS}{plugin}settings = {{ stale_after = \"5s\" }}\n"));
     let mut client = native(&daemon);
     client.shown();
     let to = |second, state: &str| {

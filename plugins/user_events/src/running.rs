@@ -66,7 +66,11 @@ impl UserEvents {
             self.counters.keyless.increment(1);
         }
         let event = Event {
-            way: if rule.latest { Way::Latest } else { Way::Ordered },
+            way: if rule.latest && key.as_deref().is_some_and(|key| !key.is_empty()) {
+                Way::Latest
+            } else {
+                Way::Ordered
+            },
             kind: kind.into(),
             user: audience.into(),
             key: key.unwrap_or_default(),
