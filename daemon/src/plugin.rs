@@ -27,7 +27,7 @@ pub mod timing;
 pub mod told;
 pub mod voice;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -151,18 +151,23 @@ impl Supervisor {
         self.declared.render()
     }
 
-    /// Stops every broadcaster, each with its deadline, all at once. Their streams stay, without source.
+    /// Stops every broadcaster, each with its deadline. Who listens to another stops after it, so that it hears its last
+    /// events; all others at once. There is no circle among them. Their streams stay, without source.
     pub fn stop(&self) {
-        let mut reloads = self.lock();
-        let running = std::mem::take(&mut *reloads);
-        std::thread::scope(|scope| {
-            for (name, running) in running {
-                scope.spawn(move || {
-                    running.broadcaster.stop();
-                    self.set_absent(&name, "the broadcaster was stopped");
-                });
-            }
-        });
+        let mut running = self.lock();
+        while !running.is_empty() {
+            let names: BTreeSet<String> = running.keys().cloned().collect();
+            let hears_none = |one: &Running| one.wanted.listen.iter().all(|name| !names.contains(name));
+            let first: Vec<(String, Running)> = running.extract_if(.., |_, one| hears_none(one)).collect();
+            std::thread::scope(|scope| {
+                for (name, one) in first {
+                    scope.spawn(move || {
+                        one.broadcaster.stop();
+                        self.set_absent(&name, "the broadcaster was stopped");
+                    });
+                }
+            });
+        }
     }
 
     /// A thread with an instance that has not begun.

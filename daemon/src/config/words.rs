@@ -42,7 +42,7 @@ pub fn shown(pointer: &str, value: &Value) -> String {
 
 /// Whether a setting is one of those whose value never appears in a report or log.
 pub fn is_secret(pointer: &str) -> bool {
-    let secret = |part: &str| ["token", "password", "secret", "key"].iter().any(|word| part.ends_with(word));
+    let secret = |part: &str| ["token", "bearer", "password", "secret", "key"].iter().any(|word| part.ends_with(word));
     pointer.split('/').any(secret)
 }
 

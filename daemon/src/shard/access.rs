@@ -1,14 +1,17 @@
 //! Who may stay: a client says who it is, an identity ends, a user logs out.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Shard;
 use super::connection::Subscription;
 use super::poll::Backend;
 use crate::dialect::{Code, Refusal, Reply, RequestId};
 use crate::event::unix_now;
-use crate::identity::{Auth, TAKEN_BACK, Unproven};
+use crate::identity::{Auth, Unproven};
 use crate::websocket::close;
+
+/// When an address that has shown too many tokens may show another: it has room for one long before.
+const GUESS_AGAIN: Duration = Duration::from_secs(1);
 
 impl<B: Backend> Shard<B> {
     /// A token that proves who the client is, now or for longer.
@@ -20,9 +23,11 @@ impl<B: Backend> Shard<B> {
                 Unproven::Rejected(_) => Code::AuthenticationRequired,
                 Unproven::TooMany => Code::RateLimited,
             };
-            Refusal::new(code, unproven.to_string())
+            let retry = (code == Code::RateLimited).then_some(GUESS_AGAIN);
+            Refusal { retry, ..Refusal::new(code, unproven.to_string()) }
         })?;
         let connection = &mut self.connections[token];
+        let before = connection.standing.until();
         if !connection.standing.take_up(identity.clone(), self.now) {
             let message = "this connection is another user's; open one of your own";
             return Err(Refusal::new(Code::AuthenticationRequired, message));
@@ -31,6 +36,7 @@ impl<B: Backend> Shard<B> {
         let permissions = identity.permissions();
         connection.say(&Reply::Authenticated { user, permissions, expires_unix_ns, id });
         let has_nothing = connection.subscriptions.is_empty();
+        self.forget_ending(token, before);
         self.watch_standing(token);
         self.take_back_rights(token);
         if has_nothing {
@@ -40,12 +46,15 @@ impl<B: Backend> Shard<B> {
     }
 
     /// A token that proves nothing ends the connection, except where nobody is asked: there it changes nothing, and clients
-    /// that always show one go on as the nobody that they may be.
+    /// that always show one go on as the nobody that they may be. Nor does one that was not looked at change anything for
+    /// somebody: it may be good, and others of the same address have shown too many.
     pub(super) fn disbelieve(&mut self, token: usize, refusal: &Refusal) {
         let connection = &mut self.connections[token];
-        match connection.endpoint.auth {
-            Auth::None => _ = connection.say(&Reply::Refused(refusal)),
-            Auth::Optional | Auth::Required => self.turn_away(token, refusal),
+        let is_somebody = connection.standing.identity().is_some();
+        if connection.endpoint.auth == Auth::None || refusal.code == Code::RateLimited && is_somebody {
+            connection.say(&Reply::Refused(refusal));
+        } else {
+            self.turn_away(token, refusal);
         }
     }
 
@@ -68,13 +77,19 @@ impl<B: Backend> Shard<B> {
         }
     }
 
+    /// It ends no more at this time: it is gone, or somebody for longer.
+    pub(super) fn forget_ending(&mut self, token: usize, until: Option<Instant>) {
+        if let Some(until) = until {
+            self.endings.remove(&(until, token));
+        }
+    }
+
     /// Ends the connections whose time is over. Nothing more is delivered to them.
     pub(super) fn end_expired(&mut self) {
         while let Some((until, token)) = self.endings.first().copied().filter(|(until, _)| *until <= self.now) {
             self.endings.remove(&(until, token));
-            // The place may be another's by now, and the identity may have been refreshed.
-            let Some(connection) = self.connections.get(token) else { continue };
-            if connection.standing.until() != Some(until) || !connection.is_open() {
+            let connection = &self.connections[token];
+            if !connection.is_open() {
                 continue;
             }
             let is_known = connection.standing.identity().is_some();
@@ -88,18 +103,18 @@ impl<B: Backend> Shard<B> {
     pub(super) fn end_revoked(&mut self) {
         let open = self.connections.iter().filter(|(_, connection)| connection.is_open());
         for token in open.map(|(token, _)| token).collect::<Vec<usize>>() {
-            self.end_if_revoked(token);
+            self.end_if_over(token);
         }
     }
 
-    /// Ends the connection if its token was taken back. Whether it was.
-    pub(super) fn end_if_revoked(&mut self, token: usize) -> bool {
+    /// Ends the connection if nobody may act by its token any more. Whether that is so.
+    pub(super) fn end_if_over(&mut self, token: usize) -> bool {
         let identity = self.connections[token].standing.identity();
-        let is_revoked = identity.is_some_and(|identity| identity.is_taken_back());
-        if is_revoked {
-            self.end_for(token, TAKEN_BACK);
+        let held = identity.map_or(Ok(()), |identity| identity.holds(unix_now()));
+        if let Err(reason) = held {
+            self.end_for(token, reason);
         }
-        is_revoked
+        held.is_err()
     }
 
     /// When the next connection ends, if nothing else happens.

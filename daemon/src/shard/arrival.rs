@@ -23,8 +23,8 @@ impl<B: Backend> Shard<B> {
             return;
         }
         self.watch_standing(token);
-        // Between the door and here a reload may have taken the token back.
-        if !self.end_if_revoked(token) {
+        // Between the door and here the token may have ended, or a reload may have taken it back.
+        if !self.end_if_over(token) {
             self.greet(token, self.config.ping_every);
             self.open(token);
             for command in wishes {
@@ -50,6 +50,7 @@ impl<B: Backend> Shard<B> {
 
     pub(super) fn let_go(&mut self, token: usize) {
         self.forget_all(token);
+        self.forget_ending(token, self.connections[token].standing.until());
         let connection = self.connections.remove(token);
         self.backend.remove(connection.fd());
     }

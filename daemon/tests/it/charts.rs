@@ -123,7 +123,10 @@ fn the_piston_rings_are_judged_as_published_and_acknowledged_for_everybody() {
     let violation = &critical.1["violation_id"];
     let answer = acknowledge(&daemon, violation);
     let update = answer.json()["result"].take();
-    assert_eq!((answer.status, &update["user"], &update["reason"]), (200, &json!("admin"), &json!("Tool Change")));
+    assert_eq!(
+        (answer.status, &update["user"], &update["reason"]),
+        (200, &json!("operator:admin"), &json!("Tool Change"))
+    );
     for client in [&mut operator, &mut bystander] {
         let said = hear_json(client);
         assert_eq!((&said["type"], &said["payload"]["violation_id"]), (&json!("ack_update"), violation));

@@ -334,10 +334,12 @@ fn mistakes_are_told_at_their_place_and_secrets_to_nobody() {
         (", retry = { first = \"2s\", max = \"1s\" }", "the longest pause is no shorter than the first"),
         (", cooldown = \"soon\"", "soon"),
         (", secret = \"hunter2hunter2hunter2\"", "a secret is never inline"),
+        (", bearer = \"hunter2hunter2hunter2\"", "a secret is never inline"),
     ] {
         let (code, said) = check(settings);
         assert_ne!(code, Some(0), "{settings}: {said}");
         assert!(said.contains(what) && said.contains("config.toml:"), "{settings}: {said}");
+        assert!(!said.contains("hunter2"), "{said}");
     }
     let receiver = Receiver::start(|_| TAKE);
     let config = notifier("ops", &receiver.url(), ", secret = { env = \"WEBHOOK_SECRET\" }");

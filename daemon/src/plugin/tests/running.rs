@@ -369,6 +369,21 @@ fn the_last_words_of_a_disabled_one_come_before_the_news_that_it_is_disabled() {
 }
 
 #[test]
+fn who_listens_hears_the_last_words_before_it_stops() {
+    let house = House::new();
+    house.build("talker", &[]);
+    let chain = [
+        listening(wanted("a", "talker", ""), &["b"]),
+        listening(wanted("b", "talker", "last words"), &["in"]),
+        listening(wanted("c", "talker", ""), &["a", "b"]),
+    ];
+    house.reload(&chain).unwrap();
+    let heard = ["a", "c"].map(|name| house.subscribe(name));
+    house.supervisor.stop();
+    assert_eq!(heard.map(|heard| heard.said("n").len()), [1, 2], "b's last words, and what a made of them");
+}
+
+#[test]
 fn demand_is_told_at_once_and_its_end_after_the_linger() {
     let house = House::new();
     house.build("shy", &[]);

@@ -9,7 +9,7 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde_json::json;
 
 use super::{CONFIG, Client, House, newcomer_at, standing};
-use crate::dialect::{Command, Dialect, Target};
+use crate::dialect::{Code, Command, Dialect, Refusal, Target};
 use crate::event::{Draft, unix_now};
 use crate::hub::Hub;
 use crate::hub::settings::Settings;
@@ -83,18 +83,76 @@ fn no_stream_is_named_before_who_must_say_who_it_is_has_said_so() {
     assert_eq!(told(Auth::Optional, None), [true, true]);
 }
 
-/// A user whose token lasts for a minute, at an endpoint where it hears what is its own.
-fn user_for_a_minute(dialect: Dialect) -> (Newcomer, Client) {
-    let claims = json!({"sub": "user-1", "exp": unix_now() / 1_000_000_000 + 60});
-    let token = jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).unwrap();
-    let verifier = Verifier::default();
+/// Trusts tokens that are signed with the secret.
+fn trust() -> Arc<Verifier> {
+    let verifier = Arc::<Verifier>::default();
     let keys = vec![Key::secret(SECRET).unwrap()];
     verifier.set(identity::Config { keys, ..identity::Config::default() }, Instant::now());
+    verifier
+}
+
+/// A token of `user-1` that lasts for a minute from this moment.
+fn token_for_a_minute(unix_ns: i64) -> String {
+    let claims = json!({"sub": "user-1", "exp": unix_ns / 1_000_000_000 + 60});
+    jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).unwrap()
+}
+
+/// A user who showed such a token at the door of an endpoint where it hears what is its own.
+fn user_since(unix_ns: i64, dialect: Dialect) -> (Newcomer, Client) {
     let wish = Command::Subscribe { target: Target::Topic("mail".to_owned()), since: None, batch: None };
     let wishes = if dialect == Dialect::User { vec![] } else { vec![wish] };
     let streams = vec!["mail".to_owned()];
     let (newcomer, client) = newcomer_at(Endpoint { streams, ..Endpoint::open("/", dialect) });
-    (Newcomer { identity: Some(verifier.verify(&token, unix_now()).unwrap()), wishes, ..newcomer }, client)
+    let identity = trust().verify(&token_for_a_minute(unix_ns), unix_ns).unwrap();
+    (Newcomer { identity: Some(identity), wishes, ..newcomer }, client)
+}
+
+#[test]
+fn whoever_comes_as_the_token_ends_is_told_so_and_nothing_else() {
+    for dialect in [Dialect::Native, Dialect::User] {
+        let house = House::new(CONFIG);
+        let mail = house.hub.declare("mail", Settings { private: true, ..Settings::default() });
+        let letter = Draft { audience: "user-1", kind: "letter", key: "k", payload: b"{}", ..Draft::default() };
+        mail.publish(&letter, None).unwrap();
+        let (newcomer, mut client) = user_since(unix_now() - 61_000_000_000, dialect);
+        house.shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
+        let (said, close) = client.rest();
+        assert!(!said.contains("letter") && !said.to_lowercase().contains("connected"), "{said}");
+        assert!(u16::from(close.code) == 4001 && close.reason.contains("expired"), "{close}");
+    }
+}
+
+#[test]
+fn the_end_of_a_token_is_remembered_once_for_each_connection() {
+    let queue = Inbox::new(0, MAX_QUEUED_BYTES).unwrap();
+    let mut shard = Shard::<Epoll>::new(0, CONFIG, (Hub::new("epoch"), trust()), queue).unwrap();
+    let (newcomer, _client) = user_since(unix_now(), Dialect::Native);
+    shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
+    shard.turn(&mut Vec::new(), Instant::now());
+    for _ in 0..3 {
+        shard.authenticate(0, &token_for_a_minute(unix_now()), &None).unwrap();
+        assert_eq!(shard.endings.len(), 1);
+    }
+    shard.let_go(0);
+    assert_eq!(shard.endings.len(), 0);
+}
+
+#[test]
+fn a_flood_from_its_address_takes_nothing_from_who_is_somebody() {
+    let queue = Inbox::new(0, MAX_QUEUED_BYTES).unwrap();
+    let mut shard = Shard::<Epoll>::new(0, CONFIG, (Hub::new("epoch"), trust()), queue).unwrap();
+    let (newcomer, _client) = user_since(unix_now(), Dialect::Native);
+    let peer = Some("192.0.2.1".parse().unwrap());
+    shard.inbox.hand(Inbound::Adopt(Box::new(Newcomer { peer, ..newcomer })));
+    shard.turn(&mut Vec::new(), Instant::now());
+    let refused = |shard: &mut Shard<Epoll>| shard.authenticate(0, "guess", &None).unwrap_err();
+    let refusal =
+        std::iter::repeat_with(|| refused(&mut shard)).find(|refusal| refusal.code == Code::RateLimited).unwrap();
+    assert_eq!(refusal.retry, Some(Duration::from_secs(1)));
+    shard.disbelieve(0, &refusal);
+    assert!(shard.connections[0].is_open());
+    shard.disbelieve(0, &Refusal::new(Code::AuthenticationRequired, "it proves nothing"));
+    assert!(!shard.connections[0].is_open());
 }
 
 #[test]
@@ -104,7 +162,7 @@ fn what_is_private_is_delivered_up_to_the_end_of_the_token_and_not_at_it() {
         let mail = hub.declare("mail", Settings { private: true, ..Settings::default() });
         let queue = Inbox::new(0, MAX_QUEUED_BYTES).unwrap();
         let mut shard = Shard::<Epoll>::new(0, CONFIG, (hub, Arc::default()), queue).unwrap();
-        let (newcomer, mut client) = user_for_a_minute(dialect);
+        let (newcomer, mut client) = user_since(unix_now(), dialect);
         shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
         let mut deliver_at = |letter: &str, now: Instant| {
             let payload = json!(letter).to_string();
