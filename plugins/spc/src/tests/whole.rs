@@ -135,6 +135,18 @@ fn what_is_excluded_is_as_if_it_had_not_been() {
 }
 
 #[test]
+fn samples_behind_an_excluded_number_have_the_next_ones() {
+    let mut charts = start(known(json!({"exclude": [2, 3]})));
+    values(&mut charts, &[0.5; 3]);
+    charts.restart().unwrap();
+    values(&mut charts, &[0.5; 2]);
+    let told = charts.published().into_iter().filter(|event| event.kind == "sample");
+    let ids: Vec<(String, Value)> = told.map(|event| (event.key, event.payload["sample_id"].clone())).collect();
+    assert_eq!(ids, [("0".into(), json!(1)), ("1".into(), json!(4)), ("2".into(), json!(5))]);
+    assert_eq!(counted(&charts, "samples_excluded_total"), 2.0);
+}
+
+#[test]
 fn limits_are_computed_anew_when_somebody_asks() {
     let mut charts = start(json!({"auto": {"chart": "imr", "limits": {"samples": 3}, "rules": [2]}}));
     let again = |charts: &mut Harness<Charts>| {
