@@ -112,6 +112,19 @@ fn each_rule_is_a_violation_of_its_own_and_what_is_missing_says_nothing() {
 }
 
 #[test]
+fn a_sample_that_is_missing_in_part_is_of_the_chart_of_whole_ones() {
+    let mut charts = start(json!({"auto": {"limits": {"samples": 2}}}));
+    let of =
+        |charts: &mut Harness<Charts>, values: Value| sample(charts, json!({"characteristic_id": 1, "values": values}));
+    of(&mut charts, json!([10.1, null, null, null, null]));
+    of(&mut charts, json!([10.1, 10.2, null, null, 10.3]));
+    of(&mut charts, json!([10.1, 10.2, 10.3, 10.4, 10.5]));
+    assert_eq!(of_kind(&mut charts, "control_limits")[0]["chart"], "xbar_r");
+    let figures = ["samples_total", "samples_missing_total", "inputs_rejected_total"];
+    assert_eq!(figures.map(|name| counted(&charts, name)), [2.0, 1.0, 0.0]);
+}
+
+#[test]
 fn a_pattern_that_goes_on_is_told_as_the_settings_say() {
     let on = [0.5; 12];
     for (repeat, expected) in
