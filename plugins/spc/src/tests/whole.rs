@@ -461,11 +461,14 @@ fn inputs_that_are_gone_break_runs_and_a_start_of_the_daemon_does_not() {
     let mut charts = start(known(json!({"rules": [{"rule": 2, "run": 3}]})));
     values(&mut charts, &[0.5, 0.5]);
     charts.restart().unwrap();
-    charts.gap("samples", 0, 17).unwrap();
+    charts.gap("samples", 0, 0).unwrap();
     values(&mut charts, &[0.5]);
-    assert_eq!(violations(&mut charts), ["2@3"]);
-    charts.gap("samples", 4, 5).unwrap();
-    values(&mut charts, &[0.5, 0.5]);
-    assert_eq!(violations(&mut charts), [""; 0]);
-    assert_eq!(counted(&charts, "input_gaps_total"), 2.0);
+    assert_eq!((violations(&mut charts), counted(&charts, "input_gaps_total")), (vec!["2@3".into()], 0.0));
+    for (gaps, (from, to)) in [(4, 5), (0, 17)].into_iter().enumerate() {
+        charts.gap("samples", from, to).unwrap();
+        values(&mut charts, &[0.5, 0.5]);
+        assert_eq!((violations(&mut charts), counted(&charts, "input_gaps_total")), (vec![], gaps as f64 + 1.0));
+        values(&mut charts, &[0.5]);
+        assert_eq!(violations(&mut charts).len(), 1);
+    }
 }
