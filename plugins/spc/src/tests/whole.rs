@@ -349,6 +349,20 @@ fn a_reload_touches_those_whose_settings_changed_and_nobody_else() {
 }
 
 #[test]
+fn runs_begin_anew_with_limits_at_another_distance_and_with_nothing_else() {
+    let rules = |sigma: f64| json!({"rules": [{"rule": 1, "sigma": sigma}, {"rule": 2, "run": 3}]});
+    for (more, expected) in [(json!({"name": "bore"}), vec!["2@3"]), (rules(2.5), vec![])] {
+        let mut settings = known(rules(2.0));
+        let mut before = start(settings.clone());
+        values(&mut before, &[0.5, 0.5]);
+        settings["characteristics"][0].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut after = reloaded(&mut before, settings);
+        values(&mut after, &[0.5]);
+        assert_eq!(violations(&mut after), expected, "{more}");
+    }
+}
+
+#[test]
 fn everything_that_is_wrong_with_settings_is_said_at_once() {
     let wrong = json!({
         "auto": {"id": 3, "exclude": [1]},
