@@ -136,6 +136,10 @@ mod tests {
     use super::*;
     use crate::sample::Measure;
 
+    fn single(value: f64) -> Subgroup {
+        Measure::Values { there: vec![value], of: 1 }.subgroup(Chart::Imr, None).unwrap().unwrap()
+    }
+
     /// Single values, with a missing one for each NaN.
     fn baseline(values: &[f64], most: usize) -> Baseline {
         let mut baseline = Baseline::default();
@@ -144,8 +148,7 @@ mod tests {
                 baseline.interrupt();
                 continue;
             }
-            let subgroup = Measure::Values(vec![*value]).subgroup(Chart::Imr, None).unwrap().unwrap();
-            baseline.add(&Id::Number(id), &subgroup, most);
+            baseline.add(&Id::Number(id), &single(*value), most);
         }
         baseline
     }
@@ -172,8 +175,7 @@ mod tests {
         assert_eq!(moving(&rest), Some(3.0));
         let mut last = baseline(&[1.0, 4.0, f64::NAN, 9.0], 25);
         last.exclude(&[Id::Number(4)]);
-        let subgroup = Measure::Values(vec![10.0]).subgroup(Chart::Imr, None).unwrap().unwrap();
-        last.add(&Id::Number(5), &subgroup, 25);
+        last.add(&Id::Number(5), &single(10.0), 25);
         assert_eq!(moving(&last), Some(3.0), "10 follows a missing one");
     }
 

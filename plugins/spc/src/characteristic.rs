@@ -30,8 +30,11 @@ pub struct Characteristic {
     plan: Plan,
     /// None before the first sample, unless its chart is set.
     process: Option<Process>,
-    /// Samples so far; they number those that have no id.
+    /// Samples so far; their records take turns by this.
     taken: u64,
+    /// Excluded samples that had no id: their numbers are used up, too.
+    #[serde(default)]
+    skipped: u64,
     samples: VecDeque<Sample>,
     open: VecDeque<Violation>,
     /// Nobody has to be told of limits that came into force by the newest sample, or by the settings.
@@ -53,8 +56,8 @@ pub enum Outcome {
 impl Characteristic {
     pub fn new(id: Id, plan: &Plan, at: Stamp) -> Self {
         let process = plan.chart.map(|chart| Process::new(chart, plan, at));
-        let (taken, samples, open) = (0, VecDeque::new(), VecDeque::new());
-        Self { id, plan: plan.clone(), process, taken, samples, open, are_limits_told: false }
+        let (samples, open) = (VecDeque::new(), VecDeque::new());
+        Self { id, plan: plan.clone(), process, taken: 0, skipped: 0, samples, open, are_limits_told: false }
     }
 
     /// Takes a sample. Violations are numbered behind `last`, the newest one of all.
@@ -66,8 +69,9 @@ impl Characteristic {
         out: &mut Vec<Told>,
     ) -> Result<Outcome, Reject> {
         let at = incoming.taken_at(arrived)?;
-        let id = incoming.sample_id.clone().unwrap_or(Id::Number(self.taken.cast_signed().saturating_add(1)));
+        let id = incoming.sample_id.clone().unwrap_or_else(|| self.next_number());
         if self.plan.exclude.contains(&id) {
+            self.skipped += u64::from(incoming.sample_id.is_none());
             return Ok(Outcome::Excluded);
         }
         let measure = incoming.measure()?;
@@ -166,6 +170,11 @@ impl Characteristic {
         let indices = self.process.as_ref().and_then(|process| process.capability(&self.plan));
         let capability = indices.map(|indices| Capability { characteristic_id: self.id.clone(), indices });
         out.extend(capability.map(|all| Kind::Capability.of(&self.id, CAPABILITY_KEY.into(), &all)));
+    }
+
+    /// The id of the next sample that has none.
+    fn next_number(&self) -> Id {
+        Id::Number((self.taken + self.skipped + 1).cast_signed())
     }
 
     fn chart(&self) -> Option<Chart> {

@@ -116,10 +116,10 @@ impl Phase {
         self.runs.interrupt();
     }
 
-    /// The plan has changed, and not where limits come from.
-    pub fn follow(&mut self, plan: &Plan, chart: Chart) {
-        let rules = plan.rules.of(chart, plan.rule8);
-        if !self.runs.are_of(&rules) {
+    /// The plan has changed, and not where limits come from. Their distance from the centre may have.
+    pub fn follow(&mut self, old: &Plan, new: &Plan, chart: Chart) {
+        let rules = new.rules.of(chart, new.rule8);
+        if !self.runs.are_of(&rules) || old.rules.width() != new.rules.width() {
             self.runs = Runs::new(&rules);
         }
     }

@@ -65,7 +65,7 @@ impl Process {
         }
         self.baseline.exclude(&new.exclude);
         if let Some(phase) = &mut self.phase {
-            phase.follow(new, self.chart);
+            phase.follow(old, new, self.chart);
         }
         true
     }

@@ -71,16 +71,17 @@ impl Charts {
         self.publisher.tell(out, cx)
     }
 
-    /// Inputs are gone. After a start of the daemon nobody can say whether there were any, and runs go on.
+    /// Inputs are gone, or the daemon has begun a new life: of that nothing is gone up to 0, and of the one before nobody
+    /// can say.
     pub fn miss(&mut self, gap: &Gap<'_>) {
-        let Gap { stream, from, to } = gap;
-        self.counters.gaps.increment(1);
-        if *from > 0 {
-            self.book.interrupt();
-            tracing::warn!(stream, from, to, "samples are gone before they were read; runs begin anew");
-        } else {
-            tracing::info!(stream, to, "samples from before the start of the daemon may be gone");
+        let Gap { stream, from, to } = *gap;
+        if to == 0 {
+            tracing::info!(stream, "the stream counts anew; what was not read of it before is unknown");
+            return;
         }
+        self.counters.gaps.increment(1);
+        self.book.interrupt();
+        tracing::warn!(stream, from, to, "samples are gone before they were read; runs begin anew");
     }
 
     pub fn obey(&mut self, command: &Command<'_>, cx: &mut Context<'_>) -> Result<Answer, Failure> {

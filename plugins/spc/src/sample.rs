@@ -51,7 +51,11 @@ pub enum Time {
 /// What was measured or counted.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Measure {
-    Values(Vec<f64>),
+    Values {
+        there: Vec<f64>,
+        /// How many they are with those that are missing.
+        of: usize,
+    },
     Count {
         count: f64,
         size: Option<f64>,
@@ -139,8 +143,9 @@ impl Incoming {
         if self.size.is_some_and(|size| size != values.len() as f64) {
             return Err(Reject::Size);
         }
+        let of = values.len();
         let there: Vec<f64> = values.into_iter().flatten().collect();
-        Ok(if there.is_empty() { Measure::Missing } else { Measure::Values(there) })
+        Ok(if there.is_empty() { Measure::Missing } else { Measure::Values { there, of } })
     }
 }
 
@@ -148,9 +153,9 @@ impl Measure {
     /// The chart of a characteristic for which none is set; what is missing says nothing.
     pub fn usual_chart(&self) -> Option<Chart> {
         Some(match self {
-            Measure::Values(values) if values.len() == 1 => Chart::Imr,
-            Measure::Values(values) if values.len() < MANY_VALUES => Chart::XbarR,
-            Measure::Values(_) => Chart::XbarS,
+            Measure::Values { of: 1, .. } => Chart::Imr,
+            Measure::Values { of, .. } if *of < MANY_VALUES => Chart::XbarR,
+            Measure::Values { .. } => Chart::XbarS,
             Measure::Count { size: None, .. } => Chart::C,
             Measure::Count { size: Some(_), .. } => Chart::P,
             Measure::Missing => return None,
@@ -161,22 +166,26 @@ impl Measure {
     pub fn subgroup(&self, chart: Chart, usual_size: Option<f64>) -> Result<Option<Subgroup>, Reject> {
         match self {
             Measure::Missing => Ok(None),
-            Measure::Values(values) if !chart.counts() => measured(values, chart).map(Some),
+            Measure::Values { there, of } if !chart.counts() => measured(there, *of, chart),
             Measure::Count { count, size } if chart.counts() => counted(*count, size.or(usual_size), chart).map(Some),
             _ => Err(Reject::Chart),
         }
     }
 }
 
-fn measured(values: &[f64], chart: Chart) -> Result<Subgroup, Reject> {
+/// None: so many are missing that the chart can make nothing of the others.
+fn measured(values: &[f64], of: usize, chart: Chart) -> Result<Option<Subgroup>, Reject> {
     let sizes = match chart {
         Chart::XbarR => 2..=MAX_RANGE_SIZE,
         Chart::XbarS => 2..=MAX_VALUES,
         Chart::Imr => 1..=1,
         _ => 1..=MAX_VALUES,
     };
-    if !sizes.contains(&values.len()) {
+    if values.len() > *sizes.end() || of < *sizes.start() {
         return Err(Reject::Size);
+    }
+    if values.len() < *sizes.start() {
+        return Ok(None);
     }
     if values.iter().any(|value| value.abs() > MAX_MAGNITUDE) {
         return Err(Reject::Magnitude);
@@ -184,7 +193,7 @@ fn measured(values: &[f64], chart: Chart) -> Result<Subgroup, Reject> {
     let spread = Spread::of(values);
     let most = values.iter().copied().fold(f64::MIN, f64::max);
     let range = most - values.iter().copied().fold(f64::MAX, f64::min);
-    Ok(Subgroup { statistic: spread.mean(), spread, range })
+    Ok(Some(Subgroup { statistic: spread.mean(), spread, range }))
 }
 
 fn counted(count: f64, size: Option<f64>, chart: Chart) -> Result<Subgroup, Reject> {
@@ -228,10 +237,10 @@ mod tests {
 
     #[test]
     fn a_sample_is_values_or_a_value_or_a_count() {
-        let values = |values: &[f64]| Ok(Measure::Values(values.to_vec()));
-        assert_eq!(measure(r#","values":[1,2.5]"#), values(&[1.0, 2.5]));
-        assert_eq!(measure(r#","values":[1,null,2],"size":3"#), values(&[1.0, 2.0]));
-        assert_eq!(measure(r#","value":7,"operator":"x""#), values(&[7.0]));
+        let values = |there: &[f64], of| Ok(Measure::Values { there: there.to_vec(), of });
+        assert_eq!(measure(r#","values":[1,2.5]"#), values(&[1.0, 2.5], 2));
+        assert_eq!(measure(r#","values":[1,null,2],"size":3"#), values(&[1.0, 2.0], 3));
+        assert_eq!(measure(r#","value":7,"operator":"x""#), values(&[7.0], 1));
         assert_eq!(measure(r#","count":3,"size":9.5"#), Ok(Measure::Count { count: 3.0, size: Some(9.5) }));
         for missing in
             [r#","value":null"#, r#","values":null"#, r#","values":[null,null]"#, r#","values":[]"#, r#","count":null"#]
@@ -250,6 +259,8 @@ mod tests {
         let values = |count: usize| format!(",\"values\":{:?}", vec![1.0; count]);
         assert_eq!((chart(&values(1)), chart(&values(10))), (Some(Chart::Imr), Some(Chart::XbarR)));
         assert_eq!((chart(&values(11)), chart(r#","value":null"#)), (Some(Chart::XbarS), None));
+        let in_part = |missing: usize| format!(",\"values\":[1{}]", ",null".repeat(missing));
+        assert_eq!((chart(&in_part(4)), chart(&in_part(10))), (Some(Chart::XbarR), Some(Chart::XbarS)));
         assert_eq!((chart(r#","count":1"#), chart(r#","count":1,"size":9"#)), (Some(Chart::C), Some(Chart::P)));
     }
 
@@ -263,6 +274,11 @@ mod tests {
             (values(MAX_VALUES), Chart::XbarS, Ok(Some(2.0))),
             (values(MAX_VALUES + 1), Chart::Ewma, Err(Reject::Size)),
             (values(2), Chart::Imr, Err(Reject::Size)),
+            (r#","values":[2,null]"#.into(), Chart::XbarR, Ok(None)),
+            (r#","values":[2,null]"#.into(), Chart::XbarS, Ok(None)),
+            (r#","values":[2,2,null]"#.into(), Chart::XbarR, Ok(Some(2.0))),
+            (r#","values":[2,null]"#.into(), Chart::Imr, Ok(Some(2.0))),
+            (r#","values":[2,null]"#.into(), Chart::Ewma, Ok(Some(2.0))),
             (values(2), Chart::P, Err(Reject::Chart)),
             (r#","value":1e100"#.into(), Chart::Imr, Ok(Some(1e100))),
             (r#","value":-1.1e100"#.into(), Chart::Imr, Err(Reject::Magnitude)),

@@ -165,16 +165,20 @@ fn measures(input: &Value) -> Vec<Measure> {
         numbers(counts).into_iter().enumerate().map(count).collect()
     };
     if let Some(groups) = input["subgroups"].as_array() {
-        return groups.iter().map(|group| Measure::Values(numbers(group))).collect();
+        return groups.iter().map(|group| measured(numbers(group))).collect();
     }
     match (&input["values"], &input["means"], &input["counts"]) {
-        (values @ Value::Array(_), ..) => numbers(values).iter().map(|value| Measure::Values(vec![*value])).collect(),
+        (values @ Value::Array(_), ..) => numbers(values).iter().map(|value| measured(vec![*value])).collect(),
         (_, means @ Value::Array(_), _) => {
             let size = input["limit_n"].as_u64().unwrap() as usize;
-            numbers(means).iter().map(|mean| Measure::Values(vec![*mean; size])).collect()
+            numbers(means).iter().map(|mean| measured(vec![*mean; size])).collect()
         }
         (.., listed) => counts(listed),
     }
+}
+
+fn measured(there: Vec<f64>) -> Measure {
+    Measure::Values { of: there.len(), there }
 }
 
 pub fn baseline(samples: &[Subgroup]) -> Baseline {
@@ -220,7 +224,7 @@ fn pistonrings_capability() {
     let indices = |offset: f64| {
         let moved = groups.iter().map(|group| group.iter().map(|value| value + offset).collect());
         let samples: Vec<Subgroup> =
-            moved.map(|values| Measure::Values(values).subgroup(Chart::XbarR, None).unwrap().unwrap()).collect();
+            moved.map(|values| measured(values).subgroup(Chart::XbarR, None).unwrap().unwrap()).collect();
         let baseline = baseline(&samples);
         let spec = Spec { usl: Some(74.05 + offset), lsl: Some(73.95 + offset), target: Some(74.0 + offset) };
         let sigma = baseline.level(Chart::XbarR).map(|level| level.sigma);

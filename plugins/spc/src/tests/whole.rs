@@ -112,6 +112,19 @@ fn each_rule_is_a_violation_of_its_own_and_what_is_missing_says_nothing() {
 }
 
 #[test]
+fn a_sample_that_is_missing_in_part_is_of_the_chart_of_whole_ones() {
+    let mut charts = start(json!({"auto": {"limits": {"samples": 2}}}));
+    let of =
+        |charts: &mut Harness<Charts>, values: Value| sample(charts, json!({"characteristic_id": 1, "values": values}));
+    of(&mut charts, json!([10.1, null, null, null, null]));
+    of(&mut charts, json!([10.1, 10.2, null, null, 10.3]));
+    of(&mut charts, json!([10.1, 10.2, 10.3, 10.4, 10.5]));
+    assert_eq!(of_kind(&mut charts, "control_limits")[0]["chart"], "xbar_r");
+    let figures = ["samples_total", "samples_missing_total", "inputs_rejected_total"];
+    assert_eq!(figures.map(|name| counted(&charts, name)), [2.0, 1.0, 0.0]);
+}
+
+#[test]
 fn a_pattern_that_goes_on_is_told_as_the_settings_say() {
     let on = [0.5; 12];
     for (repeat, expected) in
@@ -131,6 +144,18 @@ fn what_is_excluded_is_as_if_it_had_not_been() {
     sample(&mut charts, json!({"characteristic_id": 1, "value": null, "sample_id": 7}));
     values(&mut charts, &[0.5]);
     assert_eq!(violations(&mut charts), ["2@3"]);
+    assert_eq!(counted(&charts, "samples_excluded_total"), 2.0);
+}
+
+#[test]
+fn samples_behind_an_excluded_number_have_the_next_ones() {
+    let mut charts = start(known(json!({"exclude": [2, 3]})));
+    values(&mut charts, &[0.5; 3]);
+    charts.restart().unwrap();
+    values(&mut charts, &[0.5; 2]);
+    let told = charts.published().into_iter().filter(|event| event.kind == "sample");
+    let ids: Vec<(String, Value)> = told.map(|event| (event.key, event.payload["sample_id"].clone())).collect();
+    assert_eq!(ids, [("0".into(), json!(1)), ("1".into(), json!(4)), ("2".into(), json!(5))]);
     assert_eq!(counted(&charts, "samples_excluded_total"), 2.0);
 }
 
@@ -324,6 +349,20 @@ fn a_reload_touches_those_whose_settings_changed_and_nobody_else() {
 }
 
 #[test]
+fn runs_begin_anew_with_limits_at_another_distance_and_with_nothing_else() {
+    let rules = |sigma: f64| json!({"rules": [{"rule": 1, "sigma": sigma}, {"rule": 2, "run": 3}]});
+    for (more, expected) in [(json!({"name": "bore"}), vec!["2@3"]), (rules(2.5), vec![])] {
+        let mut settings = known(rules(2.0));
+        let mut before = start(settings.clone());
+        values(&mut before, &[0.5, 0.5]);
+        settings["characteristics"][0].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut after = reloaded(&mut before, settings);
+        values(&mut after, &[0.5]);
+        assert_eq!(violations(&mut after), expected, "{more}");
+    }
+}
+
+#[test]
 fn everything_that_is_wrong_with_settings_is_said_at_once() {
     let wrong = json!({
         "auto": {"id": 3, "exclude": [1]},
@@ -436,11 +475,14 @@ fn inputs_that_are_gone_break_runs_and_a_start_of_the_daemon_does_not() {
     let mut charts = start(known(json!({"rules": [{"rule": 2, "run": 3}]})));
     values(&mut charts, &[0.5, 0.5]);
     charts.restart().unwrap();
-    charts.gap("samples", 0, 17).unwrap();
+    charts.gap("samples", 0, 0).unwrap();
     values(&mut charts, &[0.5]);
-    assert_eq!(violations(&mut charts), ["2@3"]);
-    charts.gap("samples", 4, 5).unwrap();
-    values(&mut charts, &[0.5, 0.5]);
-    assert_eq!(violations(&mut charts), [""; 0]);
-    assert_eq!(counted(&charts, "input_gaps_total"), 2.0);
+    assert_eq!((violations(&mut charts), counted(&charts, "input_gaps_total")), (vec!["2@3".into()], 0.0));
+    for (gaps, (from, to)) in [(4, 5), (0, 17)].into_iter().enumerate() {
+        charts.gap("samples", from, to).unwrap();
+        values(&mut charts, &[0.5, 0.5]);
+        assert_eq!((violations(&mut charts), counted(&charts, "input_gaps_total")), (vec![], gaps as f64 + 1.0));
+        values(&mut charts, &[0.5]);
+        assert_eq!(violations(&mut charts).len(), 1);
+    }
 }
