@@ -169,7 +169,7 @@ fn what_finds_no_room_waits_in_order_and_survives() {
     assert_eq!(events.iter().map(line).collect::<Vec<_>>(), ["added MONITORING v1", "S1 v2"]);
     let causes: Vec<_> =
         events.iter().map(|event| event.cause.as_ref().map(|cause| (cause.seq, cause.ordinal))).collect();
-    assert_eq!(causes, [Some((1, 6)), Some((2, 2))], "each with the cause it had");
+    assert_eq!(causes, [Some((1, 1)), Some((2, 0))], "each with the cause it had");
 }
 
 #[test]
