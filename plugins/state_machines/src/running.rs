@@ -20,10 +20,10 @@ use crate::time::Time;
 use crate::waiting::Waiting;
 
 pub const STATE_VERSION: u32 = 1;
-/// How long after a restart nothing happens by the clock alone, in milliseconds: inputs that the instance before had not
-/// saved are fed again first.
+/// How long after a restart, or after the stream was full, nothing happens by the clock alone, in milliseconds: inputs
+/// that the instance before had not saved, or that were held back, come first.
 pub const CATCH_UP: i64 = 2_000;
-/// How long after a restart nobody is called stale, in milliseconds: while the daemon was away nobody could be heard.
+/// How long after that nobody is called stale, in milliseconds: meanwhile nobody could be heard.
 pub const HEARING: i64 = 30_000;
 /// How often figures that time alone changes are shown anew, and kept declarations are looked at again.
 pub const FIGURES_EVERY: Duration = Duration::from_secs(5);
@@ -104,9 +104,13 @@ impl StateMachines {
         self.tell(cx)
     }
 
-    /// Something is due by the clock.
+    /// Something is due by the clock. While the stream is full, inputs are held back, and the clock must not overtake
+    /// them.
     pub fn ring(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         self.alarm = None;
+        if self.publisher.is_blocked() {
+            return Ok(());
+        }
         let now = now(cx);
         if now.0 >= self.caught_up {
             self.time_out(now);
@@ -115,6 +119,16 @@ impl StateMachines {
             self.fall_silent(now);
         }
         self.tell(cx)
+    }
+
+    /// The stream has room again: what was held back meanwhile comes first.
+    pub fn go_on(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let was_blocked = self.publisher.is_blocked();
+        self.publisher.go_on(cx);
+        if was_blocked && !self.publisher.is_blocked() {
+            self.hear_first(now(cx));
+        }
+        self.set_alarm(cx)
     }
 
     /// Timers do not follow the wall clock when it is set, so that what is due is looked at here, too.
@@ -161,8 +175,7 @@ impl StateMachines {
             return Err(Failure::of(FailureKind::Unsupported, why));
         }
         let State { machines, instances, waiting, newest } = serde_json::from_slice(state)?;
-        let now = now(cx).0;
-        (self.caught_up, self.hears_since) = (now.saturating_add(CATCH_UP), now.saturating_add(HEARING));
+        self.hear_first(now(cx));
         let follower = &mut self.follower;
         follower.machines.restore(machines);
         instances.into_iter().for_each(|instance| follower.book.put(instance));
@@ -223,6 +236,11 @@ impl StateMachines {
         cx.health_degraded(&self.kept.iter().map(told).collect::<Vec<_>>().join("; "));
     }
 
+    /// Nobody could be heard for some time.
+    fn hear_first(&mut self, now: Time) {
+        (self.caught_up, self.hears_since) = (now.0.saturating_add(CATCH_UP), now.0.saturating_add(HEARING));
+    }
+
     fn time_out(&mut self, until: Time) {
         while let Some((session, id)) = self.follower.book.take_timeout(until.0) {
             for round in 0..=MAX_TIMEOUTS {
@@ -259,7 +277,7 @@ impl StateMachines {
         let alarms = self.follower.book.next_alarms();
         let timeout = alarms.timeout.map(|at| at.max(self.caught_up));
         let silence = alarms.silence.map(|at| at.max(self.hears_since));
-        let next = timeout.into_iter().chain(silence).min();
+        let next = timeout.into_iter().chain(silence).min().filter(|_| !self.publisher.is_blocked());
         if next == self.alarm {
             return Ok(());
         }
