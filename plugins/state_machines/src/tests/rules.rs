@@ -230,6 +230,25 @@ fn what_cannot_be_followed_is_counted_and_changes_nothing() {
 }
 
 #[test]
+fn whatever_the_reason_is_it_stops() {
+    let long = format!("{}é and more", "x".repeat(127));
+    for (reason, told) in [
+        (json!(""), "stopped"),
+        (json!("\n"), "stopped"),
+        (json!("lost\nthe line\u{85}"), "lost the line "),
+        (json!(long), &long[..127]),
+        (json!(long[1..]), &long[1..129]),
+    ] {
+        let mut machines = monitoring(json!({}));
+        one(&mut machines, "instance.stopped", json!({"reason": reason}));
+        assert_eq!(brief(&mut machines), [format!("removed {told} MONITORING")]);
+    }
+    let mut machines = monitoring(json!({}));
+    say(&mut machines, "session.stopped", json!({"reason": ""}));
+    assert_eq!(brief(&mut machines), ["removed session_stopped MONITORING"]);
+}
+
+#[test]
 fn there_are_as_many_instances_as_may_be() {
     let mut machines = start(json!({"log_broadcasts": "off", "stale_after": 0}));
     let hundred = |letter: &str| (0..100).map(|n| format!("{letter}{n}")).collect::<Vec<_>>();
