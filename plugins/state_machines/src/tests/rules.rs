@@ -113,6 +113,15 @@ fn every_reason_is_told() {
 }
 
 #[test]
+fn a_transition_without_event_is_taken_whatever_has_happened() {
+    let mut machines = monitoring(json!({"machines": [{"id": "strategy", "initial": "A",
+        "states": [{"id": "A"}, {"id": "B"}], "transitions": [{"from": "A", "to": "B"}]}]}));
+    moves(&mut machines, json!({"event": "go"}));
+    moves(&mut machines, json!({"event": "go", "to": "B"}));
+    assert_eq!(brief(&mut machines), ["illegal no_transition", "B v2"]);
+}
+
+#[test]
 fn what_is_illegal_can_be_let_pass() {
     let lenient = |how: &str| {
         let mut machine = strategy();
