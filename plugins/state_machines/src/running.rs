@@ -136,7 +136,9 @@ impl StateMachines {
         if !self.kept.is_empty() {
             let Follower { machines, book, .. } = &mut self.follower;
             let kept = machines.adopt_again(&book.states_in_use());
-            self.settle(kept, cx);
+            if kept != self.kept {
+                self.settle(kept, cx);
+            }
         }
         let Follower { machines, book, figures, .. } = &mut self.follower;
         figures.show_oldest(book, machines, now(cx));
@@ -146,7 +148,6 @@ impl StateMachines {
     pub fn start(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         cx.timer_every(FIGURES, FIGURES_EVERY, FIGURES_EVERY)?;
         self.publisher.go_on(cx);
-        self.tell_kept(cx);
         self.set_alarm(cx)
     }
 
@@ -193,7 +194,6 @@ impl StateMachines {
         let Follower { machines, book, .. } = &mut self.follower;
         let kept = machines.adopt(wanted, &book.states_in_use());
         self.settle(kept, cx);
-        self.tell_kept(cx);
         self.set_alarm(cx)
     }
 
@@ -212,11 +212,8 @@ impl StateMachines {
             follower.figures.keeps(&old.machine, 0.0);
             tracing::info!(machine = old.machine, "the new declaration is in force: its states are free");
         }
-        let has_changed = kept != self.kept;
         self.kept = kept;
-        if has_changed {
-            self.tell_kept(cx);
-        }
+        self.tell_kept(cx);
     }
 
     /// Tells the operator whose new declarations are not in force.
@@ -224,7 +221,11 @@ impl StateMachines {
         for Kept { machine, states } in &self.kept {
             self.follower.figures.keeps(machine, 1.0);
             let states = states.join(", ");
-            tracing::warn!(machine, states, "a machine keeps its old declaration: the new one lacks states in use");
+            tracing::warn!(
+                machine,
+                states,
+                "a machine keeps its old declaration: the new one does not fit its instances"
+            );
         }
         if self.kept.is_empty() {
             cx.health_ok();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use broadcastd_plugin_api::testing::Logged;
+
 use super::*;
 use crate::check;
 use crate::settings::Settings;
@@ -156,10 +158,13 @@ fn a_state_in_use_is_not_taken_away() {
     let settings = json!({"machines": [other], "log_broadcasts": "off"});
     assert!(machines.reconfigure(&settings).unwrap(), "everything else of the reload goes on");
     assert_eq!(machines.degraded().unwrap(), "machine \"strategy\" keeps its old declaration while ERROR is in use");
-    assert!(machines.logs().iter().any(|line| line.level == 2 && line.message.contains("keeps its old declaration")));
+    assert_eq!(told_kept(&mut machines), 1);
     let kept = json!({"machine": "strategy"});
     assert_eq!(shown(&machines, "declaration_kept", &kept), 1.0);
+    machines.advance(Duration::from_secs(20)).unwrap();
+    assert_eq!(told_kept(&mut machines), 0, "once is enough");
     machines.restart().unwrap();
+    assert_eq!(told_kept(&mut machines), 1);
     assert_eq!(shown(&machines, "declaration_kept", &kept), 1.0, "it is kept over a restart, too");
     machines.published();
     moves(&mut machines, json!({"event": "reset"}));
@@ -170,6 +175,12 @@ fn a_state_in_use_is_not_taken_away() {
     moves(&mut machines, json!({"event": "skip"}));
     let told = brief(&mut machines);
     assert_eq!(told[told.len() - 2..], ["illegal no_transition", "O1 v5"], "by the new one");
+}
+
+/// How often the operator was told.
+fn told_kept(machines: &mut Machines) -> usize {
+    let told = |line: &Logged| line.level == 2 && line.message.contains("keeps its old declaration");
+    machines.logs().into_iter().filter(told).count()
 }
 
 #[test]
