@@ -184,6 +184,41 @@ fn told_kept(machines: &mut Machines) -> usize {
 }
 
 #[test]
+fn instances_are_found_by_the_keys_they_began_with() {
+    let mut machines = monitoring(declared());
+    let mut other = strategy();
+    other["key"] = json!(["symbol"]);
+    machines.reconfigure(&json!({"machines": [other]})).unwrap();
+    let told = "machine \"strategy\" keeps its old declaration while MONITORING is in use";
+    assert_eq!(machines.degraded().unwrap(), told);
+    moves(&mut machines, json!({"event": "signal"}));
+    one(&mut machines, "instance.stopped", json!({}));
+    assert_eq!(brief(&mut machines), ["S1 v2", "removed stopped S1"]);
+    machines.advance(Duration::from_secs(5)).unwrap();
+    assert_eq!(machines.degraded(), None);
+    one(&mut machines, "instance.started", json!({}));
+    assert_eq!(machines.published()[0].payload["instance_id"], "strategy:BTC");
+}
+
+#[test]
+fn instances_that_name_no_machine_are_found_while_another_is_to_be_first() {
+    let mut machines = monitoring(declared());
+    let first = json!({"id": "other", "initial": "A", "states": [{"id": "A"}]});
+    machines.reconfigure(&json!({"machines": [first, strategy()]})).unwrap();
+    let told = "machine \"strategy\" keeps its old declaration while MONITORING is in use";
+    assert_eq!(machines.degraded().unwrap(), told);
+    moves(&mut machines, json!({"event": "signal"}));
+    machines.restart().unwrap();
+    moves(&mut machines, json!({"event": "error"}));
+    one(&mut machines, "instance.stopped", json!({}));
+    assert_eq!(brief(&mut machines), ["S1 v2", "ERROR v3", "removed stopped ERROR"]);
+    machines.advance(Duration::from_secs(5)).unwrap();
+    assert_eq!(machines.degraded(), None);
+    one(&mut machines, "instance.started", json!({}));
+    assert_eq!(machines.published()[0].payload["machine"], "other");
+}
+
+#[test]
 fn what_nobody_uses_can_go() {
     let mut machines = monitoring(declared());
     assert!(machines.reconfigure(&json!({"machines": [without("ERROR")]})).unwrap());
