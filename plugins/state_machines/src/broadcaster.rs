@@ -67,8 +67,7 @@ impl Broadcaster for StateMachines {
     }
 
     fn on_writable(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        self.publisher.go_on(cx);
-        Ok(())
+        self.go_on(cx)
     }
 
     fn save(&self) -> Result<Vec<u8>, Failure> {

@@ -108,7 +108,7 @@ impl Fields<'_> {
                 let symbols = names("symbols", self.symbols)?;
                 return Ok(Input::SessionStarted { session, machine, strategies, symbols });
             }
-            "session.stopped" => return Ok(Input::SessionStopped { session, reason: name("reason", self.reason)? }),
+            "session.stopped" => return Ok(Input::SessionStopped { session, reason: reason(self.reason) }),
             _ => {}
         }
         let (strategy_id, symbol) = (name("strategy_id", self.strategy_id)?, name("symbol", self.symbol)?);
@@ -116,7 +116,7 @@ impl Fields<'_> {
         Ok(match kind {
             "instance.started" => Input::Started(about),
             "instance.heartbeat" => Input::Heartbeat(about),
-            "instance.stopped" => Input::Stopped { about, reason: name("reason", self.reason)? },
+            "instance.stopped" => Input::Stopped { about, reason: reason(self.reason) },
             _ => {
                 let (event, to) = (name("event", self.event)?, name("to", self.to)?);
                 if event.is_none() && to.is_none() {
@@ -135,6 +135,13 @@ impl Fields<'_> {
 
 pub fn is_name(text: &str) -> bool {
     (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+/// A reason is free text, for people: what is not fit for a line of it is no reason not to stop.
+fn reason(text: Option<String>) -> Option<String> {
+    let mut text = text?.replace(char::is_control, " ");
+    text.truncate(text.floor_char_boundary(MAX_NAME));
+    Some(text).filter(|text| !text.trim().is_empty())
 }
 
 fn names(field: &str, names: Vec<String>) -> Result<Vec<String>, String> {

@@ -136,9 +136,11 @@ impl Machine {
 }
 
 impl Transition {
+    /// One without an event is asked for by its target, whatever else is said to have happened.
     fn fits(&self, from: &str, wish: &Wish<'_>) -> bool {
+        let is_for = |event| self.event.as_deref().map_or(wish.to.is_some(), |own| own == event);
         self.from.as_deref().is_none_or(|own| own == from)
-            && wish.event.is_none_or(|event| self.event.as_deref() == Some(event))
+            && wish.event.is_none_or(is_for)
             && wish.to.is_none_or(|to| self.to == to)
     }
 }

@@ -14,6 +14,8 @@ use crate::settings::{MachineSettings, Settings, USUAL_MACHINE};
 #[derive(Debug, Default)]
 pub struct Machines {
     in_force: BTreeMap<String, Arc<Machine>>,
+    /// What instances follow that name none.
+    first: String,
     wanted: Wanted,
 }
 
@@ -21,7 +23,6 @@ pub struct Machines {
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     declared: BTreeMap<String, Arc<Machine>>,
-    /// What instances follow that name none.
     first: String,
     /// Where none is declared, every name is a machine: it begins like this.
     initial: String,
@@ -33,6 +34,8 @@ pub struct Wanted {
 pub struct Saved {
     id: String,
     declaration: Option<MachineSettings>,
+    #[serde(default)]
+    is_first: bool,
 }
 
 /// A machine that keeps its old declaration, and the states because of which it does.
@@ -69,12 +72,12 @@ impl Wanted {
 
 impl Machines {
     pub fn new(wanted: Wanted) -> Self {
-        Self { in_force: wanted.declared.clone(), wanted }
+        Self { in_force: wanted.declared.clone(), first: wanted.first.clone(), wanted }
     }
 
     /// The machine of an instance that says which, or does not. Without a declaration there is any, up to a bound.
     pub fn get(&mut self, id: Option<&str>) -> Option<Arc<Machine>> {
-        let id = id.unwrap_or(&self.wanted.first);
+        let id = id.unwrap_or(&self.first);
         if let Some(known) = self.in_force.get(id) {
             return Some(known.clone());
         }
@@ -91,16 +94,18 @@ impl Machines {
         self.in_force.values().map(|machine| &**machine)
     }
 
-    /// Puts other machines in force. Those with an instance in a state that is to go stay as they are.
+    /// Puts other machines in force. Those with an instance in a state that is to go stay as they are, and those whose
+    /// instances would no longer be found by what programs call them.
     pub fn adopt(&mut self, wanted: Wanted, in_use: &InUse<'_>) -> Vec<Kept> {
         let mut in_force = wanted.declared.clone();
         let mut kept = Vec::new();
         for (id, old) in std::mem::take(&mut self.in_force) {
             let new = wanted.get(&id);
             let Some(used) = in_use.get(id.as_str()) else { continue };
+            let stays_first = id != self.first || id == wanted.first;
             let goes = |state: &&&str| match &new {
-                Some(new) => old.accepts(state) && !new.accepts(state),
-                None => true,
+                Some(new) if stays_first && old.keys == new.keys => old.accepts(state) && !new.accepts(state),
+                _ => true,
             };
             let states: Vec<String> = used.iter().filter(goes).map(|state| (*state).to_owned()).collect();
             match new.filter(|_| states.is_empty()) {
@@ -110,6 +115,9 @@ impl Machines {
                     kept.push(Kept { machine: id, states });
                 }
             }
+        }
+        if kept.iter().all(|kept| kept.machine != self.first) {
+            self.first.clone_from(&wanted.first);
         }
         (self.in_force, self.wanted) = (in_force, wanted);
         kept
@@ -121,15 +129,22 @@ impl Machines {
     }
 
     pub fn save(&self) -> Vec<Saved> {
-        let saved = |machine: &Machine| Saved { id: machine.id.clone(), declaration: machine.declaration.clone() };
+        let saved = |machine: &Machine| Saved {
+            id: machine.id.clone(),
+            declaration: machine.declaration.clone(),
+            is_first: machine.id == self.first,
+        };
         self.all().map(saved).collect()
     }
 
     /// Goes back to machines that were in force when state was saved; what the settings want comes behind.
     pub fn restore(&mut self, saved: Vec<Saved>) {
-        for Saved { id, declaration } in saved {
+        for Saved { id, declaration, is_first } in saved {
             let reread = declaration.as_ref().and_then(|declared| check::reread(declared, self.wanted.stale_after));
             let machine = reread.map_or_else(|| self.wanted.open(&id), Arc::new);
+            if is_first {
+                self.first.clone_from(&id);
+            }
             self.in_force.insert(id, machine);
         }
     }

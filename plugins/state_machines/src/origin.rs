@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::told::From;
 
-/// Events of one input about one instance, told or not.
-const PER_INSTANCE: u32 = 4;
-/// Where the places of what happens by itself begin; what an input says itself is below, `MAX_STARTED` times
-/// `PER_INSTANCE` at most.
+/// Where the places of what an input says beside its changes begin. The changes are below, one for each instance and
+/// without a hole, so that the daemon remembers all of them as one number.
+const BESIDE: u32 = 1 << 17;
+/// Where the places of what happens by itself begin.
 const BY_ITSELF: u32 = 1 << 20;
 /// Of what happens by itself after one input, so many events of an instance have a cause.
 const MAX_BY_ITSELF: u32 = 1 << 10;
@@ -35,9 +35,9 @@ pub struct Origin {
 /// What an input has to say of an instance, each with a place of its own.
 #[derive(Clone, Copy, Debug)]
 pub enum Part {
+    Change,
     Recovered,
     Illegal,
-    Change,
 }
 
 impl Origin {
@@ -62,7 +62,12 @@ impl Origin {
 
     /// Where a part of what the input says stands.
     pub fn part(&self, part: Part) -> From {
-        From::Input(self.slot.saturating_mul(PER_INSTANCE).saturating_add(part as u32))
+        let base = match part {
+            Part::Change => 0,
+            Part::Recovered => BESIDE,
+            Part::Illegal => 2 * BESIDE,
+        };
+        From::Input(self.slot.saturating_add(base))
     }
 
     /// What has happened by itself so far is told anew from here on: the daemon must not take it for what it has.
@@ -102,5 +107,24 @@ mod text {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
         String::deserialize(deserializer).map(Arc::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::book::MAX_INSTANCES;
+
+    #[test]
+    fn changes_stand_without_a_hole_and_nothing_in_the_place_of_another() {
+        let place = |slot: usize, part: Part| match Origin::default().in_slot(slot).part(part) {
+            From::Input(place) => place,
+            From::Earlier(cause) => panic!("{cause:?}"),
+        };
+        assert_eq!([0, 1, 2].map(|slot| place(slot, Part::Change)), [0, 1, 2]);
+        let last = MAX_INSTANCES - 1;
+        assert!(place(last, Part::Change) < place(0, Part::Recovered));
+        assert!(place(last, Part::Recovered) < place(0, Part::Illegal));
+        assert!(place(last, Part::Illegal) < BY_ITSELF);
     }
 }

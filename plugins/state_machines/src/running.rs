@@ -20,10 +20,10 @@ use crate::time::Time;
 use crate::waiting::Waiting;
 
 pub const STATE_VERSION: u32 = 1;
-/// How long after a restart nothing happens by the clock alone, in milliseconds: inputs that the instance before had not
-/// saved are fed again first.
+/// How long after a restart, or after the stream was full, nothing happens by the clock alone, in milliseconds: inputs
+/// that the instance before had not saved, or that were held back, come first.
 pub const CATCH_UP: i64 = 2_000;
-/// How long after a restart nobody is called stale, in milliseconds: while the daemon was away nobody could be heard.
+/// How long after that nobody is called stale, in milliseconds: meanwhile nobody could be heard.
 pub const HEARING: i64 = 30_000;
 /// How often figures that time alone changes are shown anew, and kept declarations are looked at again.
 pub const FIGURES_EVERY: Duration = Duration::from_secs(5);
@@ -104,9 +104,13 @@ impl StateMachines {
         self.tell(cx)
     }
 
-    /// Something is due by the clock.
+    /// Something is due by the clock. While the stream is full, inputs are held back, and the clock must not overtake
+    /// them.
     pub fn ring(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         self.alarm = None;
+        if self.publisher.is_blocked() {
+            return Ok(());
+        }
         let now = now(cx);
         if now.0 >= self.caught_up {
             self.time_out(now);
@@ -117,12 +121,24 @@ impl StateMachines {
         self.tell(cx)
     }
 
+    /// The stream has room again: what was held back meanwhile comes first.
+    pub fn go_on(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let was_blocked = self.publisher.is_blocked();
+        self.publisher.go_on(cx);
+        if was_blocked && !self.publisher.is_blocked() {
+            self.hear_first(now(cx));
+        }
+        self.set_alarm(cx)
+    }
+
     /// Timers do not follow the wall clock when it is set, so that what is due is looked at here, too.
     pub fn show(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         if !self.kept.is_empty() {
             let Follower { machines, book, .. } = &mut self.follower;
             let kept = machines.adopt_again(&book.states_in_use());
-            self.settle(kept, cx);
+            if kept != self.kept {
+                self.settle(kept, cx);
+            }
         }
         let Follower { machines, book, figures, .. } = &mut self.follower;
         figures.show_oldest(book, machines, now(cx));
@@ -132,7 +148,6 @@ impl StateMachines {
     pub fn start(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         cx.timer_every(FIGURES, FIGURES_EVERY, FIGURES_EVERY)?;
         self.publisher.go_on(cx);
-        self.tell_kept(cx);
         self.set_alarm(cx)
     }
 
@@ -161,8 +176,7 @@ impl StateMachines {
             return Err(Failure::of(FailureKind::Unsupported, why));
         }
         let State { machines, instances, waiting, newest } = serde_json::from_slice(state)?;
-        let now = now(cx).0;
-        (self.caught_up, self.hears_since) = (now.saturating_add(CATCH_UP), now.saturating_add(HEARING));
+        self.hear_first(now(cx));
         let follower = &mut self.follower;
         follower.machines.restore(machines);
         instances.into_iter().for_each(|instance| follower.book.put(instance));
@@ -180,7 +194,6 @@ impl StateMachines {
         let Follower { machines, book, .. } = &mut self.follower;
         let kept = machines.adopt(wanted, &book.states_in_use());
         self.settle(kept, cx);
-        self.tell_kept(cx);
         self.set_alarm(cx)
     }
 
@@ -199,11 +212,8 @@ impl StateMachines {
             follower.figures.keeps(&old.machine, 0.0);
             tracing::info!(machine = old.machine, "the new declaration is in force: its states are free");
         }
-        let has_changed = kept != self.kept;
         self.kept = kept;
-        if has_changed {
-            self.tell_kept(cx);
-        }
+        self.tell_kept(cx);
     }
 
     /// Tells the operator whose new declarations are not in force.
@@ -211,7 +221,11 @@ impl StateMachines {
         for Kept { machine, states } in &self.kept {
             self.follower.figures.keeps(machine, 1.0);
             let states = states.join(", ");
-            tracing::warn!(machine, states, "a machine keeps its old declaration: the new one lacks states in use");
+            tracing::warn!(
+                machine,
+                states,
+                "a machine keeps its old declaration: the new one does not fit its instances"
+            );
         }
         if self.kept.is_empty() {
             cx.health_ok();
@@ -221,6 +235,11 @@ impl StateMachines {
             format!("machine {:?} keeps its old declaration while {} is in use", kept.machine, kept.states.join(", "))
         };
         cx.health_degraded(&self.kept.iter().map(told).collect::<Vec<_>>().join("; "));
+    }
+
+    /// Nobody could be heard for some time.
+    fn hear_first(&mut self, now: Time) {
+        (self.caught_up, self.hears_since) = (now.0.saturating_add(CATCH_UP), now.0.saturating_add(HEARING));
     }
 
     fn time_out(&mut self, until: Time) {
@@ -259,7 +278,7 @@ impl StateMachines {
         let alarms = self.follower.book.next_alarms();
         let timeout = alarms.timeout.map(|at| at.max(self.caught_up));
         let silence = alarms.silence.map(|at| at.max(self.hears_since));
-        let next = timeout.into_iter().chain(silence).min();
+        let next = timeout.into_iter().chain(silence).min().filter(|_| !self.publisher.is_blocked());
         if next == self.alarm {
             return Ok(());
         }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use broadcastd_plugin_api::testing::Logged;
+
 use super::*;
 use crate::check;
 use crate::settings::Settings;
@@ -156,10 +158,13 @@ fn a_state_in_use_is_not_taken_away() {
     let settings = json!({"machines": [other], "log_broadcasts": "off"});
     assert!(machines.reconfigure(&settings).unwrap(), "everything else of the reload goes on");
     assert_eq!(machines.degraded().unwrap(), "machine \"strategy\" keeps its old declaration while ERROR is in use");
-    assert!(machines.logs().iter().any(|line| line.level == 2 && line.message.contains("keeps its old declaration")));
+    assert_eq!(told_kept(&mut machines), 1);
     let kept = json!({"machine": "strategy"});
     assert_eq!(shown(&machines, "declaration_kept", &kept), 1.0);
+    machines.advance(Duration::from_secs(20)).unwrap();
+    assert_eq!(told_kept(&mut machines), 0, "once is enough");
     machines.restart().unwrap();
+    assert_eq!(told_kept(&mut machines), 1);
     assert_eq!(shown(&machines, "declaration_kept", &kept), 1.0, "it is kept over a restart, too");
     machines.published();
     moves(&mut machines, json!({"event": "reset"}));
@@ -170,6 +175,47 @@ fn a_state_in_use_is_not_taken_away() {
     moves(&mut machines, json!({"event": "skip"}));
     let told = brief(&mut machines);
     assert_eq!(told[told.len() - 2..], ["illegal no_transition", "O1 v5"], "by the new one");
+}
+
+/// How often the operator was told.
+fn told_kept(machines: &mut Machines) -> usize {
+    let told = |line: &Logged| line.level == 2 && line.message.contains("keeps its old declaration");
+    machines.logs().into_iter().filter(told).count()
+}
+
+#[test]
+fn instances_are_found_by_the_keys_they_began_with() {
+    let mut machines = monitoring(declared());
+    let mut other = strategy();
+    other["key"] = json!(["symbol"]);
+    machines.reconfigure(&json!({"machines": [other]})).unwrap();
+    let told = "machine \"strategy\" keeps its old declaration while MONITORING is in use";
+    assert_eq!(machines.degraded().unwrap(), told);
+    moves(&mut machines, json!({"event": "signal"}));
+    one(&mut machines, "instance.stopped", json!({}));
+    assert_eq!(brief(&mut machines), ["S1 v2", "removed stopped S1"]);
+    machines.advance(Duration::from_secs(5)).unwrap();
+    assert_eq!(machines.degraded(), None);
+    one(&mut machines, "instance.started", json!({}));
+    assert_eq!(machines.published()[0].payload["instance_id"], "strategy:BTC");
+}
+
+#[test]
+fn instances_that_name_no_machine_are_found_while_another_is_to_be_first() {
+    let mut machines = monitoring(declared());
+    let first = json!({"id": "other", "initial": "A", "states": [{"id": "A"}]});
+    machines.reconfigure(&json!({"machines": [first, strategy()]})).unwrap();
+    let told = "machine \"strategy\" keeps its old declaration while MONITORING is in use";
+    assert_eq!(machines.degraded().unwrap(), told);
+    moves(&mut machines, json!({"event": "signal"}));
+    machines.restart().unwrap();
+    moves(&mut machines, json!({"event": "error"}));
+    one(&mut machines, "instance.stopped", json!({}));
+    assert_eq!(brief(&mut machines), ["S1 v2", "ERROR v3", "removed stopped ERROR"]);
+    machines.advance(Duration::from_secs(5)).unwrap();
+    assert_eq!(machines.degraded(), None);
+    one(&mut machines, "instance.started", json!({}));
+    assert_eq!(machines.published()[0].payload["machine"], "other");
 }
 
 #[test]

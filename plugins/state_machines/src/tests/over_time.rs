@@ -169,7 +169,45 @@ fn what_finds_no_room_waits_in_order_and_survives() {
     assert_eq!(events.iter().map(line).collect::<Vec<_>>(), ["added MONITORING v1", "S1 v2"]);
     let causes: Vec<_> =
         events.iter().map(|event| event.cause.as_ref().map(|cause| (cause.seq, cause.ordinal))).collect();
-    assert_eq!(causes, [Some((1, 6)), Some((2, 2))], "each with the cause it had");
+    assert_eq!(causes, [Some((1, 1)), Some((2, 0))], "each with the cause it had");
+}
+
+#[test]
+fn while_the_stream_is_full_the_clock_does_not_overtake_what_is_held_back() {
+    let mut machines = monitoring(declared());
+    machines.room(Some(0));
+    moves(&mut machines, json!({"event": "signal"}));
+    let unix_ns = Some(machines.now_unix_ns());
+    machines.advance(301 * SECOND).unwrap();
+    assert_eq!(machines.until_next_timer(), Some(4 * SECOND), "nothing but the figures");
+    machines.room(None);
+    machines.writable().unwrap();
+    assert_eq!(brief(&mut machines), ["S1 v2"], "neither timed out nor stale");
+    let filled = json!({"session_id": SESSION, "strategy_id": "momentum", "symbol": "BTC", "event": "filled",
+        "data": {"quantity": 1}});
+    let filled = broadcastd_plugin_api::testing::Input {
+        unix_ns,
+        ..broadcastd_plugin_api::testing::Input::new("sessions", "instance.transition", &filled)
+    };
+    machines.input(&filled).unwrap();
+    machines.advance(300 * SECOND - Duration::from_millis(1)).unwrap();
+    assert_eq!(brief(&mut machines), ["POSITION_ACTIVE v3"], "it was filled in time");
+    machines.advance(Duration::from_millis(1)).unwrap();
+    assert_eq!(brief(&mut machines), ["stale 300000"]);
+}
+
+#[test]
+fn after_the_stream_was_full_programs_are_heard_before_they_are_called_stale() {
+    let mut machines = monitoring(json!({"stale_after": "60s"}));
+    machines.room(Some(0));
+    moves(&mut machines, json!({"to": "S1"}));
+    machines.advance(600 * SECOND).unwrap();
+    machines.room(None);
+    machines.writable().unwrap();
+    machines.advance(Duration::from_millis(HEARING as u64 - 1)).unwrap();
+    assert_eq!(brief(&mut machines), ["S1 v2"]);
+    machines.advance(Duration::from_millis(1)).unwrap();
+    assert_eq!(brief(&mut machines), ["stale 630000"]);
 }
 
 #[test]

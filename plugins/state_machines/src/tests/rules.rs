@@ -113,6 +113,15 @@ fn every_reason_is_told() {
 }
 
 #[test]
+fn a_transition_without_event_is_taken_whatever_has_happened() {
+    let mut machines = monitoring(json!({"machines": [{"id": "strategy", "initial": "A",
+        "states": [{"id": "A"}, {"id": "B"}], "transitions": [{"from": "A", "to": "B"}]}]}));
+    moves(&mut machines, json!({"event": "go"}));
+    moves(&mut machines, json!({"event": "go", "to": "B"}));
+    assert_eq!(brief(&mut machines), ["illegal no_transition", "B v2"]);
+}
+
+#[test]
 fn what_is_illegal_can_be_let_pass() {
     let lenient = |how: &str| {
         let mut machine = strategy();
@@ -227,6 +236,25 @@ fn what_cannot_be_followed_is_counted_and_changes_nothing() {
     let beside = Input { session_id: SESSION, ..Input::new("sessions", "session.stopped", &json!({})) };
     machines.input(&beside).unwrap();
     assert_eq!(brief(&mut machines), ["removed session_stopped MONITORING"], "the session may be said beside");
+}
+
+#[test]
+fn whatever_the_reason_is_it_stops() {
+    let long = format!("{}é and more", "x".repeat(127));
+    for (reason, told) in [
+        (json!(""), "stopped"),
+        (json!("\n"), "stopped"),
+        (json!("lost\nthe line\u{85}"), "lost the line "),
+        (json!(long), &long[..127]),
+        (json!(long[1..]), &long[1..129]),
+    ] {
+        let mut machines = monitoring(json!({}));
+        one(&mut machines, "instance.stopped", json!({"reason": reason}));
+        assert_eq!(brief(&mut machines), [format!("removed {told} MONITORING")]);
+    }
+    let mut machines = monitoring(json!({}));
+    say(&mut machines, "session.stopped", json!({"reason": ""}));
+    assert_eq!(brief(&mut machines), ["removed session_stopped MONITORING"]);
 }
 
 #[test]
