@@ -207,7 +207,7 @@ impl<C: Carrier> Notifier<C> {
     /// The message about an event, unless it fits no rule or was told a moment ago.
     fn entry(&mut self, event: &Event<'_>, now_ns: i64) -> Option<Entry> {
         let kind = event.kind;
-        if !self.common.rules.fits_kind(kind) {
+        if !self.common.rules.concern(kind) {
             return None;
         }
         let Ok((payload, raw)) = read(event.payload) else {
@@ -217,11 +217,11 @@ impl<C: Carrier> Notifier<C> {
         };
         let mut fields = fields::of_payload(&payload);
         self.violations.complete((event.stream, kind), &mut fields);
+        self.violations.remember((event.stream, kind), &fields);
         fields::add_around(&mut fields, event);
         if !self.common.rules.fits(kind, &fields) {
             return None;
         }
-        self.violations.remember((event.stream, kind), &fields);
         let group = self.group(event, &fields);
         let cooldown = self.common.cooldown.0;
         let Some(suppressed) = self.cooldowns.admit(&group::name([kind, &group]), cooldown, now_ns) else {

@@ -172,6 +172,19 @@ fn an_acknowledgement_fits_the_rules_that_its_violation_fitted() {
 }
 
 #[test]
+fn acknowledgements_alone_can_be_told_by_what_their_violations_said() {
+    let mut case = Case::new("alone", json!({ "match": { "type": ["ack_update"], "severity": ["CRITICAL"] } }));
+    case.violation(10, 1, 1);
+    case.violation(11, 1, 2);
+    [10, 11].into_iter().for_each(|id| case.acknowledge(id));
+    case.settle(1);
+    assert_eq!(case.ids(), ["alerts-test-3"]);
+    let mut case = Case::new("neither", json!({ "match": { "type": ["sample"] } }));
+    case.harness.message("alerts:1", "violation", &json!([1])).unwrap();
+    assert_eq!(case.metric("notifier_malformed_total"), 0.0, "what concerns nobody is not read");
+}
+
+#[test]
 fn any_stream_can_be_told_in_words_of_its_own() {
     let settings = json!({
         "match": { "type": ["state_*"], "fields": { "to.name": ["ERROR"] } },
