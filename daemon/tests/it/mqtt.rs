@@ -176,6 +176,8 @@ fn an_encrypted_broker_with_passwords_is_told_nothing_in_clear() {
 
 fn every_alert_arrives_although_the_broker_ends_in_the_middle() {
     const ALERTS_IN_ALL: u64 = 150;
+    /// The others come when the broker has ended, so that something waits for it however fast the machine is.
+    const BEFORE_THE_END: u64 = 100;
     for qos in 0..=2 {
         let mut broker = Mosquitto::start();
         let (url, way_in) = match qos {
@@ -187,13 +189,15 @@ fn every_alert_arrives_although_the_broker_ends_in_the_middle() {
             "{AGAIN_SOON}{way_in}, qos = {qos}, retain = true, topic = \"all/{{violation_id}}\", rate = {{ per_minute = 9000, burst = 1 }}"
         );
         let daemon = Daemon::start_with(&format!("{ALERTS}{}", notifier("ops", &url, &settings)), SECRETS);
-        publish(&daemon, (0..ALERTS_IN_ALL).map(violation));
         let before = broker.subscriber("all/#", "%t");
+        publish(&daemon, (0..BEFORE_THE_END).map(violation));
         until("some arrive", || before.lines().len() > 20);
         broker.end();
+        publish(&daemon, (BEFORE_THE_END..ALERTS_IN_ALL).map(violation));
         until("it is told", || daemon.get("/v1/broadcasters").body.contains("messages are not delivered"));
         let delivered = figure(&daemon, "sent_total");
-        assert!(delivered > 20.0 && delivered < ALERTS_IN_ALL as f64, "it was the middle: {delivered}");
+        // The newest that arrived may not have been acknowledged.
+        assert!(delivered >= 20.0 && delivered < ALERTS_IN_ALL as f64, "it was the middle: {delivered}");
         broker.begin();
         until("all are delivered", || figure(&daemon, "sent_total") == ALERTS_IN_ALL as f64);
         let behind = broker.subscriber("all/#", "%t");

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::bounded::{late, left};
 
@@ -14,13 +14,23 @@ const MAX_LOOKUPS: usize = 16;
 
 /// Tries the addresses of a name in turn and tells why the last did not answer.
 pub fn dial(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
-    let mut why = io::Error::new(io::ErrorKind::NotFound, format!("`{host}` has no address"));
-    for address in resolve(host, port, deadline)? {
-        match TcpStream::connect_timeout(&address, left(deadline)?) {
-            Ok(socket) => {
-                socket.set_nodelay(true)?; // what is said here waits for an answer
-                return Ok(socket);
-            }
+    let socket = in_turn(&resolve(host, port, deadline)?, deadline, TcpStream::connect_timeout)?;
+    socket.set_nodelay(true)?; // what is said here waits for an answer
+    Ok(socket)
+}
+
+/// Each address gets its share of what is left: one that takes everything and says nothing must leave time for the
+/// others, and what an earlier one did not need goes to them.
+fn in_turn<S>(
+    addresses: &[SocketAddr],
+    deadline: Instant,
+    mut connect: impl FnMut(&SocketAddr, Duration) -> io::Result<S>,
+) -> io::Result<S> {
+    let mut why = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for (remaining, address) in (1..=addresses.len() as u32).rev().zip(addresses) {
+        let share = (left(deadline)? / remaining).max(Duration::from_nanos(1)); // zero is no timeout
+        match connect(address, share) {
+            Ok(socket) => return Ok(socket),
             Err(error) => why = error,
         }
     }
@@ -81,6 +91,23 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn an_address_that_says_nothing_leaves_time_for_the_others() {
+        const PATIENCE: Duration = Duration::from_secs(60);
+        let addresses: Vec<SocketAddr> = (1..=3).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect();
+        let mut given = Vec::new();
+        let answer = in_turn(&addresses, Instant::now() + PATIENCE, |address, share| {
+            given.push(share);
+            if address.port() == 3 { Ok("the last") } else { Err(late()) }
+        });
+        assert_eq!(answer.unwrap(), "the last");
+        assert!(given[0] <= PATIENCE / 3 && given[1] <= PATIENCE / 2, "{given:?}");
+        assert!(given[2] > PATIENCE / 2, "what the others did not need goes to it: {given:?}");
+        let refused = || Err::<(), _>(io::ErrorKind::ConnectionRefused.into());
+        let error = in_turn(&addresses, Instant::now() + PATIENCE, |_, _| refused()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
 
     #[test]
     fn a_resolver_that_hangs_holds_so_many_threads_and_no_more() {

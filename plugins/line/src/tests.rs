@@ -20,8 +20,12 @@ fn server(serve: impl FnOnce(TcpStream) + Send + 'static) -> u16 {
     port
 }
 
-fn soon() -> Instant {
-    Instant::now() + SHORT
+/// Connected, however busy the machine is; from now on nobody waits.
+fn impatient(port: u16) -> (Line, Instant) {
+    let mut line = Line::dial("127.0.0.1", port, Instant::now() + PATIENCE).unwrap();
+    let began = Instant::now();
+    line.until(began + SHORT);
+    (line, began)
 }
 
 /// That it ended at its deadline: not before, and not when the other side felt like it.
@@ -33,8 +37,7 @@ fn ended_in_time(began: Instant) {
 #[test]
 fn a_silent_server_is_left_at_the_deadline() {
     let port = server(|mut socket| drop(socket.read(&mut [0])));
-    let began = Instant::now();
-    let mut line = Line::dial("127.0.0.1", port, soon()).unwrap();
+    let (mut line, began) = impatient(port);
     assert_eq!(line.read(&mut [0; 10]).unwrap_err().kind(), ErrorKind::TimedOut);
     ended_in_time(began);
 }
@@ -46,8 +49,7 @@ fn one_that_drips_is_left_at_the_deadline() {
             thread::sleep(SHORT / 10); // it drips
         }
     });
-    let began = Instant::now();
-    let mut line = Line::dial("127.0.0.1", port, soon()).unwrap();
+    let (mut line, began) = impatient(port);
     let error = line.read_to_end(&mut Vec::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     ended_in_time(began);
@@ -59,8 +61,7 @@ fn one_that_takes_nothing_is_left_at_the_deadline() {
         thread::sleep(PATIENCE);
         drop(socket);
     });
-    let began = Instant::now();
-    let mut line = Line::dial("127.0.0.1", port, soon()).unwrap();
+    let (mut line, began) = impatient(port);
     let error = line.write_all(&vec![0; 64 << 20]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     ended_in_time(began);
@@ -128,8 +129,7 @@ fn a_handshake_that_stalls_is_left_at_the_deadline() {
     let (file, _) = greeter();
     let trust = Trust::load(Some(file.path())).unwrap();
     let port = server(|mut socket| drop(socket.read_to_end(&mut Vec::new())));
-    let began = Instant::now();
-    let line = Line::dial("127.0.0.1", port, soon()).unwrap();
+    let (line, began) = impatient(port);
     assert_eq!(line.encrypt(&trust, "localhost").unwrap_err().kind(), ErrorKind::TimedOut);
     ended_in_time(began);
 }

@@ -48,6 +48,9 @@ pub struct Settings {
     pub password: Option<Secret>,
     /// A file of certificates in PEM: by these the broker proves who it is, instead of by those that the system trusts.
     pub ca: Option<PathBuf>,
+    /// Whether the password may go unencrypted to a broker that is not on this machine.
+    #[serde(default)]
+    pub plaintext: bool,
     /// How long the connection is kept for a next message, from 1s to 18h.
     #[serde(default = "usual_keep_alive")]
     pub keep_alive: Span,
@@ -82,6 +85,7 @@ impl Settings {
         if self.user.is_some() != self.password.is_some() {
             return Err(Failure::at("/user", "`user` and `password` go together: give both or none"));
         }
+        let encrypted = self.encrypted(&place)?;
         if self.qos > 2 {
             return Err(Failure::at("/qos", "it must be 0, 1 or 2"));
         }
@@ -96,12 +100,31 @@ impl Settings {
             return Err(Failure::at("/keep_alive", "a connection is kept from 1s to 18h"));
         }
         Ok(Meaning {
-            encrypted: place.scheme == "mqtts",
+            encrypted,
             place,
             topic: TopicTemplate::parse(&self.topic).map_err(|why| Failure::at("/topic", why))?,
             keep_alive_seconds: self.keep_alive.0.as_secs() as u16,
             expiry_seconds: self.expiry_seconds()?,
         })
+    }
+
+    /// Nothing goes in clear that somebody meant to be encrypted.
+    fn encrypted(&self, place: &Place) -> Result<bool, Failure> {
+        let refuse = |pointer: &str, why: &str| Err(Failure::at(pointer, why));
+        match place.scheme == "mqtts" {
+            true if self.plaintext => {
+                refuse("/plaintext", "mqtts:// is always encrypted; leave `plaintext` out, or write mqtt://")
+            }
+            false if self.ca.is_some() => refuse(
+                "/ca",
+                "mqtt:// is never encrypted and asks for no certificate; leave `ca` out, or write mqtts://",
+            ),
+            false if self.password.is_some() && !place.is_loopback() && !self.plaintext => refuse(
+                "/password",
+                "the broker is not on this machine; write mqtts://, or accept that everybody on the way reads along: `plaintext = true`",
+            ),
+            encrypted => Ok(encrypted),
+        }
     }
 
     fn expiry_seconds(&self) -> Result<Option<u32>, Failure> {

@@ -308,3 +308,21 @@ fn what_a_schema_cannot_say_is_told_with_its_place() {
     assert_eq!(told(json!({"expiry": "1m", "version": "5"})), "");
     assert_eq!(told(json!({"expiry": "10ms", "version": "5"})), "/expiry");
 }
+
+#[test]
+fn nothing_goes_in_clear_that_was_meant_to_be_encrypted() {
+    let told = |broker: &str, more: Value| {
+        let mut settings = json!({"broker": broker});
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let failure = Mqtt::validate(&serde_json::from_value(settings).unwrap()).err();
+        failure.map(|failure| failure.pointer().to_owned()).unwrap_or_default()
+    };
+    let (here, away, encrypted) = ("mqtt://127.0.0.1", "mqtt://broker.example", "mqtts://broker.example");
+    let ca = || json!({"ca": "/etc/ca.pem"});
+    assert_eq!([here, away, encrypted].map(|broker| told(broker, ca())), ["/ca", "/ca", ""]);
+    let login = || json!({"user": "me", "password": {"env": "PATH"}});
+    assert_eq!([here, away, encrypted].map(|broker| told(broker, login())), ["", "/password", ""]);
+    let accepted = || json!({"user": "me", "password": {"env": "PATH"}, "plaintext": true});
+    assert_eq!([here, away, encrypted].map(|broker| told(broker, accepted())), ["", "", "/plaintext"]);
+    assert_eq!([here, away, encrypted].map(|broker| told(broker, json!({}))), ["", "", ""]);
+}

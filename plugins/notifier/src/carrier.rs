@@ -51,6 +51,12 @@ pub trait Carrier: Send + Sync + Sized + 'static {
     /// made when the first message is delivered.
     fn open(settings: Self::Settings) -> Result<Self, Failure>;
 
+    /// Whom it delivers to, without secrets. A pause that one receiver asked for does not hold for another, to which a
+    /// successor may deliver. Of no use where no receiver asks.
+    fn receiver(&self) -> String {
+        String::new()
+    }
+
     /// One attempt, on a thread of a worker, two at the same time at most. It may wait for `timeout` in all.
     /// `message.id` is the same at every attempt, so that the receiver can drop a repeat.
     fn deliver(&self, message: &Message, timeout: Duration) -> Result<(), Refused>;

@@ -17,6 +17,7 @@ mod fields;
 mod figures;
 mod group;
 mod notifier;
+mod pause;
 mod queue;
 mod rate;
 mod retry;

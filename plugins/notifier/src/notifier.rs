@@ -18,6 +18,7 @@ use crate::dead::DeadLetters;
 use crate::fields;
 use crate::figures::Figures;
 use crate::group;
+use crate::pause::Pause;
 use crate::queue::{Entry, Queue};
 use crate::rate::Pace;
 use crate::settings::{Common, QueuePlace, Settings};
@@ -43,8 +44,7 @@ pub struct Notifier<C: Carrier> {
     /// By entry: when its attempt began.
     flying: BTreeMap<u64, Duration>,
     pace: Pace,
-    /// The receiver asked to be left alone until then.
-    paused_until: Duration,
+    pause: Pause,
     trouble: Trouble,
     /// What was last said of the trouble.
     told: Option<String>,
@@ -59,6 +59,11 @@ struct State<Q, D, K, V> {
     dead: D,
     cooldowns: K,
     violations: V,
+    #[serde(default)]
+    pause: Pause,
+    /// Whose pause it is.
+    #[serde(default)]
+    receiver: String,
 }
 
 /// Asks for nothing more.
@@ -103,7 +108,7 @@ impl<C: Carrier> Broadcaster for Notifier<C> {
             violations: Violations::default(),
             flying: BTreeMap::new(),
             pace: Pace::default(),
-            paused_until: Duration::ZERO,
+            pause: Pause::default(),
             trouble: Trouble::default(),
             told: None,
             random: fastrand::Rng::with_seed(cx.now_unix_ns().cast_unsigned()),
@@ -181,14 +186,15 @@ impl<C: Carrier> Broadcaster for Notifier<C> {
 
     fn save(&self) -> Result<Vec<u8>, Failure> {
         let (cooldowns, violations) = (&self.cooldowns, &self.violations);
+        let (pause, receiver) = (self.pause.clone(), self.carrier.receiver());
         Ok(match self.common.queue {
             QueuePlace::Disk => {
                 let (queue, dead) = (self.queue.entries(), &self.dead);
-                serde_json::to_vec(&State { queue, dead, cooldowns, violations })?
+                serde_json::to_vec(&State { queue, dead, cooldowns, violations, pause, receiver })?
             }
             QueuePlace::Memory => {
                 let (queue, dead) = ([(); 0], DeadLetters::default());
-                serde_json::to_vec(&State { queue, dead, cooldowns, violations })?
+                serde_json::to_vec(&State { queue, dead, cooldowns, violations, pause, receiver })?
             }
         })
     }
@@ -196,6 +202,11 @@ impl<C: Carrier> Broadcaster for Notifier<C> {
     fn restore(&mut self, _: u32, state: &[u8], cx: &mut Context<'_>) -> Result<(), Failure> {
         let state: State<Vec<Entry>, DeadLetters, Cooldowns, Violations> = serde_json::from_slice(state)?;
         (self.dead, self.cooldowns, self.violations) = (state.dead, state.cooldowns, state.violations);
+        let left = state.pause.left(cx.now_unix_ns());
+        if !left.is_zero() && state.receiver == self.carrier.receiver() {
+            tracing::info!(seconds = left.as_secs(), "the receiver asked for a pause, which goes on");
+            self.pause.ask(left, cx.now_mono(), cx.now_unix_ns());
+        }
         for entry in state.queue {
             self.enqueue(entry, cx.now_unix_ns());
         }
@@ -207,7 +218,7 @@ impl<C: Carrier> Notifier<C> {
     /// The message about an event, unless it fits no rule or was told a moment ago.
     fn entry(&mut self, event: &Event<'_>, now_ns: i64) -> Option<Entry> {
         let kind = event.kind;
-        if !self.common.rules.fits_kind(kind) {
+        if !self.common.rules.concern(kind) {
             return None;
         }
         let Ok((payload, raw)) = read(event.payload) else {
@@ -217,11 +228,11 @@ impl<C: Carrier> Notifier<C> {
         };
         let mut fields = fields::of_payload(&payload);
         self.violations.complete((event.stream, kind), &mut fields);
+        self.violations.remember((event.stream, kind), &fields);
         fields::add_around(&mut fields, event);
         if !self.common.rules.fits(kind, &fields) {
             return None;
         }
-        self.violations.remember((event.stream, kind), &fields);
         let group = self.group(event, &fields);
         let cooldown = self.common.cooldown.0;
         let Some(suppressed) = self.cooldowns.admit(&group::name([kind, &group]), cooldown, now_ns) else {

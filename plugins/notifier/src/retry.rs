@@ -10,9 +10,6 @@ use crate::span::Span;
 /// The shortest pause: below it a receiver that refuses would be asked without end.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// The longest pause that a receiver may ask for; a mistaken `Retry-After` of years must not silence a notifier.
-pub const LONGEST_ASKED: Duration = Duration::from_secs(3_600);
-
 /// When and how often a message is tried again; then it becomes a dead letter.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

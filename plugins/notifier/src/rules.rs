@@ -5,6 +5,8 @@ use broadcastd_plugin_api::Failure;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::violations::{ACKNOWLEDGEMENT, VIOLATION};
+
 /// Patterns of one list, and fields that are asked for; each is compared for every event.
 const MAX_PATTERNS: usize = 1_000;
 
@@ -29,7 +31,7 @@ pub struct Rules {
 
 impl Default for Rules {
     fn default() -> Self {
-        let kind = vec!["violation".to_owned(), "ack_update".to_owned()];
+        let kind = vec![VIOLATION.to_owned(), ACKNOWLEDGEMENT.to_owned()];
         Rules { kind, severity: Vec::new(), characteristic: Vec::new(), fields: BTreeMap::new() }
     }
 }
@@ -57,18 +59,23 @@ impl Rules {
         Ok(())
     }
 
-    /// Whether an event of a kind may fit at all, before its payload is read.
-    pub fn fits_kind(&self, kind: &str) -> bool {
-        fits(&self.kind, Some(kind))
+    /// Whether the payload of an event of a kind is read at all: it may fit, or its acknowledgement may, which takes over
+    /// what it says.
+    pub fn concern(&self, kind: &str) -> bool {
+        self.fit_kind(kind) || kind == VIOLATION && self.fit_kind(ACKNOWLEDGEMENT)
     }
 
     /// Whether an event becomes a message.
     pub fn fits(&self, kind: &str, fields: &BTreeMap<String, String>) -> bool {
         let field = |name: &str| fields.get(name).map(String::as_str);
-        self.fits_kind(kind)
+        self.fit_kind(kind)
             && fits(&self.severity, field("severity"))
             && fits(&self.characteristic, field("characteristic_id"))
             && self.fields.iter().all(|(name, list)| fits(list, field(name)))
+    }
+
+    fn fit_kind(&self, kind: &str) -> bool {
+        fits(&self.kind, Some(kind))
     }
 }
 

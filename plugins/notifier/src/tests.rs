@@ -28,7 +28,10 @@ struct Way {
     gate: Mutex<Option<Receiver<()>>>,
 }
 
-struct Fake(Arc<Way>);
+struct Fake {
+    name: String,
+    way: Arc<Way>,
+}
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -45,15 +48,20 @@ impl Carrier for Fake {
     }
 
     fn open(settings: FakeSettings) -> Result<Self, Failure> {
-        Ok(Fake(WAYS.lock().unwrap().entry(settings.way).or_default().clone()))
+        let way = WAYS.lock().unwrap().entry(settings.way.clone()).or_default().clone();
+        Ok(Fake { name: settings.way, way })
+    }
+
+    fn receiver(&self) -> String {
+        self.name.clone()
     }
 
     fn deliver(&self, message: &Message, _: Duration) -> Result<(), Refused> {
-        self.0.attempts.lock().unwrap().push(message.clone());
-        if let Some(gate) = &*self.0.gate.lock().unwrap() {
+        self.way.attempts.lock().unwrap().push(message.clone());
+        if let Some(gate) = &*self.way.gate.lock().unwrap() {
             let _open_or_gone = gate.recv();
         }
-        let answer = self.0.answers.lock().unwrap().pop_front().unwrap_or(Ok(()));
+        let answer = self.way.answers.lock().unwrap().pop_front().unwrap_or(Ok(()));
         assert!(answer != Err(Refused::never("panic")), "panics on purpose");
         answer
     }
@@ -172,6 +180,19 @@ fn an_acknowledgement_fits_the_rules_that_its_violation_fitted() {
 }
 
 #[test]
+fn acknowledgements_alone_can_be_told_by_what_their_violations_said() {
+    let mut case = Case::new("alone", json!({ "match": { "type": ["ack_update"], "severity": ["CRITICAL"] } }));
+    case.violation(10, 1, 1);
+    case.violation(11, 1, 2);
+    [10, 11].into_iter().for_each(|id| case.acknowledge(id));
+    case.settle(1);
+    assert_eq!(case.ids(), ["alerts-test-3"]);
+    let mut case = Case::new("neither", json!({ "match": { "type": ["sample"] } }));
+    case.harness.message("alerts:1", "violation", &json!([1])).unwrap();
+    assert_eq!(case.metric("notifier_malformed_total"), 0.0, "what concerns nobody is not read");
+}
+
+#[test]
 fn any_stream_can_be_told_in_words_of_its_own() {
     let settings = json!({
         "match": { "type": ["state_*"], "fields": { "to.name": ["ERROR"] } },
@@ -252,7 +273,30 @@ fn a_receiver_that_asks_for_a_pause_gets_it_for_all() {
     case.answer([Refused::Later { why: "429".into(), after: Some(Duration::from_secs(u64::MAX >> 8)) }]);
     case.violation(3, 2, 1);
     case.settle(4);
-    assert_eq!(case.harness.until_next_timer(), Some(crate::retry::LONGEST_ASKED), "no longer than an hour");
+    assert_eq!(case.harness.until_next_timer(), Some(crate::pause::LONGEST), "no longer than an hour");
+}
+
+#[test]
+fn a_pause_outlives_an_instance_but_holds_for_its_receiver_alone() {
+    let mut case = Case::new("paused", json!({ "retry": { "first": "1s" } }));
+    case.answer([Refused::Later { why: "429".into(), after: Some(30 * SECOND) }]);
+    case.violation(1, 1, 1);
+    case.settle(1);
+    case.harness.advance(10 * SECOND).unwrap();
+    let saved = case.harness.save().unwrap();
+    case.harness.restart().unwrap();
+    assert_eq!(case.harness.until_next_timer(), Some(20 * SECOND));
+    case.harness.restart_from(Some(saved.clone())).unwrap();
+    assert_eq!(case.harness.until_next_timer(), Some(20 * SECOND));
+    case.harness.advance(20 * SECOND).unwrap();
+    case.settle(2);
+    let mut other = Case::new("not paused", json!({}));
+    other.harness.restart_from(Some(saved.clone())).unwrap();
+    other.settle(1);
+    let mut of_old: Value = serde_json::from_slice(&saved).unwrap();
+    of_old.as_object_mut().unwrap().retain(|name, _| !["pause", "receiver"].contains(&name.as_str()));
+    case.harness.restart_from(Some(of_old.to_string().into())).unwrap();
+    case.settle(3);
 }
 
 #[test]

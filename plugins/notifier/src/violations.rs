@@ -9,18 +9,21 @@ const MAX_VIOLATIONS: usize = 1_000;
 /// Characters that are remembered of each value, all of which are saved; names and numbers are shorter.
 const MAX_VALUE: usize = 200;
 
+/// The kinds of events between which something is taken over.
+pub const VIOLATION: &str = "violation";
+pub const ACKNOWLEDGEMENT: &str = "ack_update";
+
 /// What an acknowledgement takes over.
 const TAKEN_OVER: &[&str] = &["characteristic_id", "rule_id", "rule_name", "severity", "sample_id"];
 
-/// The newest violations that became messages, or were held back: stream, id, and what was said. Each stream numbers its
-/// own.
+/// The newest violations, whether they became messages or not: stream, id, and what was said. Each stream numbers its own.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Violations(VecDeque<(String, String, BTreeMap<String, String>)>);
 
 impl Violations {
     /// Gives an acknowledgement what its violation said, where it does not say so itself.
     pub fn complete(&self, (stream, kind): (&str, &str), fields: &mut BTreeMap<String, String>) {
-        let id = fields.get("violation_id").filter(|_| kind == "ack_update");
+        let id = fields.get("violation_id").filter(|_| kind == ACKNOWLEDGEMENT);
         let is_it = |id: &String| self.0.iter().rfind(|(of, known, _)| of == stream && known == id);
         let Some((.., said)) = id.and_then(is_it) else { return };
         for (name, value) in said {
@@ -28,9 +31,9 @@ impl Violations {
         }
     }
 
-    /// Remembers a violation that fitted the rules.
+    /// Remembers a violation. That it fits no rule itself says nothing about its acknowledgement.
     pub fn remember(&mut self, (stream, kind): (&str, &str), fields: &BTreeMap<String, String>) {
-        let Some(id) = fields.get("violation_id").filter(|_| kind == "violation") else { return };
+        let Some(id) = fields.get("violation_id").filter(|_| kind == VIOLATION) else { return };
         let cut = |text: &String| text.chars().take(MAX_VALUE).collect::<String>();
         let said = TAKEN_OVER.iter().filter_map(|name| Some(((*name).to_owned(), cut(fields.get(*name)?))));
         self.0.push_back((stream.to_owned(), id.clone(), said.collect()));

@@ -57,6 +57,10 @@ impl Carrier for Webhook {
         Ok(Webhook { address, trust, signer: signer.transpose()?, headers })
     }
 
+    fn receiver(&self) -> String {
+        self.address.origin()
+    }
+
     fn deliver(&self, message: &Message, timeout: Duration) -> Result<(), Refused> {
         self.deliver_at(message, Instant::now() + timeout, SystemTime::now())
     }

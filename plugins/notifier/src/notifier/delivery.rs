@@ -6,7 +6,6 @@ use broadcastd_plugin_api::{Context, Failure, TimerId, WORKER_THREADS};
 
 use super::Notifier;
 use crate::carrier::{Carrier, Refused};
-use crate::retry::LONGEST_ASKED;
 
 /// Something may be due: an attempt, or a look at one that does not come back.
 const NEXT: TimerId = TimerId(1);
@@ -23,7 +22,7 @@ impl<C: Carrier> Notifier<C> {
         let now = cx.now_mono();
         let mut next = None;
         while self.flying.len() < WORKER_THREADS {
-            next = self.queue.next_due().map(|due| due.max(self.paused_until));
+            next = self.queue.next_due().map(|due| due.max(self.pause.until()));
             if next.is_none_or(|due| due > now) {
                 break;
             }
@@ -97,7 +96,7 @@ impl<C: Carrier> Notifier<C> {
                     tracing::warn!(why, "not delivered; it is tried again");
                 }
                 if let Some(asked) = after {
-                    self.paused_until = self.paused_until.max(now + asked.min(LONGEST_ASKED));
+                    self.pause.ask(asked, now, now_ns);
                 }
                 let Some(entry) = self.queue.get(number) else { return };
                 let age =

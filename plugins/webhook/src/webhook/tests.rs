@@ -108,6 +108,13 @@ fn a_pause_that_the_receiver_asks_for_is_told() {
 }
 
 #[test]
+fn a_pause_is_that_of_a_host_and_a_port() {
+    let receiver = |url: &str| webhook(url).receiver();
+    assert_eq!(receiver("http://127.0.0.1:9/hush?key=1"), "http://127.0.0.1:9", "a path may be secret");
+    assert_ne!(receiver("http://127.0.0.1:9"), receiver("http://127.0.0.1:10"));
+}
+
+#[test]
 fn redirects_are_followed_on_the_same_host_and_not_for_ever() {
     let moved = |to: &str| answer(307, &format!("Location: {to}\r\n"));
     let (origin, asked) = receiver(vec![moved("/a"), moved("/b"), moved("/c"), answer(200, "")]);
