@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::constants;
+use crate::sample::MIN_MAGNITUDE;
 
 /// Distance of control limits from the centre in standard errors, unless rule 1 says otherwise.
 ///
@@ -72,7 +73,7 @@ impl Level {
 
     /// Whether it varies by more than rounding: without that there are no limits to speak of.
     pub fn varies(&self) -> bool {
-        self.sigma > 8.0 * f64::EPSILON * self.center.abs()
+        self.sigma > (8.0 * f64::EPSILON * self.center.abs()).max(MIN_MAGNITUDE)
     }
 
     /// The limits of a point made of `n` values or units, `width` standard errors from the centre.

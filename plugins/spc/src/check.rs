@@ -6,7 +6,7 @@ use crate::chart::Chart;
 use crate::constants::MAX_RANGE_SIZE;
 use crate::rules::{self, RuleParameters, RuleSet, RuleSettings};
 use crate::runs::MAX_RUN;
-use crate::sample::{MAX_MAGNITUDE, MAX_VALUES};
+use crate::sample::{MAX_MAGNITUDE, MAX_VALUES, MIN_MAGNITUDE};
 use crate::settings::{LimitSettings, Mode, Plan, Settings};
 
 /// Characteristics that are listed and such that are not, together. With 25 samples, 64 open violations, limits and
@@ -129,11 +129,11 @@ impl Wrong {
             Chart::Imr | Chart::C => (1.0, 1.0),
             Chart::Ewma | Chart::Cusum => (1.0, MAX_VALUES as f64),
             Chart::P | Chart::Np => (1.0, MAX_MAGNITUDE),
-            Chart::U => (f64::MIN_POSITIVE, MAX_MAGNITUDE),
+            Chart::U => (MIN_MAGNITUDE, MAX_MAGNITUDE),
         };
         if !(least..=most).contains(&size) || (chart != Chart::U && size.fract() != 0.0) {
             let why = match chart {
-                Chart::U => "a size is a number above 0".to_owned(),
+                Chart::U => positive_range("a size"),
                 Chart::P | Chart::Np => "a size is a whole number from 1".to_owned(),
                 Chart::XbarR => format!("ranges are of {least} to {most} values; the chart xbar_s takes more"),
                 _ => format!("a sample of this chart has {least} to {most} values"),
@@ -284,9 +284,13 @@ impl Wrong {
     }
 
     fn positive(&mut self, place: &str, key: &str, value: Option<f64>) {
-        let is_positive = |value: f64| value > 0.0 && value <= MAX_MAGNITUDE;
-        self.broken(place, &[(value.is_some_and(|value| !is_positive(value)), key, "it is a number above 0")]);
+        let is_positive = |value: f64| (MIN_MAGNITUDE..=MAX_MAGNITUDE).contains(&value);
+        self.broken(place, &[(value.is_some_and(|value| !is_positive(value)), key, &positive_range("it"))]);
     }
+}
+
+fn positive_range(what: &str) -> String {
+    format!("{what} is a number from {MIN_MAGNITUDE:e} to {MAX_MAGNITUDE:e}")
 }
 
 fn too_large(value: f64) -> Option<String> {

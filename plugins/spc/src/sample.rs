@@ -16,6 +16,9 @@ pub const MAX_VALUES: usize = 1_000;
 /// Larger numbers could not be squared and summed up.
 pub const MAX_MAGNITUDE: f64 = 1e100;
 
+/// By smaller numbers nothing could be divided: sizes and standard deviations are at least this.
+pub const MIN_MAGNITUDE: f64 = 1e-100;
+
 /// From so many values on their range says less than their standard deviation.
 const MANY_VALUES: usize = 11;
 
@@ -209,7 +212,7 @@ fn counted(count: f64, size: Option<f64>, chart: Chart) -> Result<Subgroup, Reje
     if count < 0.0 || count.fract() != 0.0 || (is_of_units && count > size) {
         return Err(Reject::Count);
     }
-    if count.max(size) > MAX_MAGNITUDE || size < 1.0 / MAX_MAGNITUDE {
+    if count.max(size).max(count / size) > MAX_MAGNITUDE || size < MIN_MAGNITUDE {
         return Err(Reject::Magnitude);
     }
     let statistic = if matches!(chart, Chart::P | Chart::U) { count / size } else { count };
@@ -292,6 +295,8 @@ mod tests {
             (r#","count":3,"size":0"#.into(), Chart::U, Err(Reject::Size)),
             (r#","count":3,"size":2.5"#.into(), Chart::U, Ok(Some(1.2))),
             (r#","count":3.5,"size":2.5"#.into(), Chart::U, Err(Reject::Count)),
+            (r#","count":1e50,"size":1e-50"#.into(), Chart::U, Ok(Some(1e100))),
+            (r#","count":1e100,"size":1e-100"#.into(), Chart::U, Err(Reject::Magnitude)),
             (r#","count":-1"#.into(), Chart::C, Err(Reject::Count)),
             (r#","count":1"#.into(), Chart::Ewma, Err(Reject::Chart)),
         ] {

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod cases;
+mod extremes;
 mod properties;
 mod run_length;
 mod whole;

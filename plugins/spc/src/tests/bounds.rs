@@ -12,6 +12,7 @@ use crate::id;
 use crate::publish::MAX_WAITING;
 use crate::running::Charts;
 use crate::runs::MAX_RUN;
+use crate::sample::{MAX_MAGNITUDE, MIN_MAGNITUDE};
 
 /// What the daemon takes of a state; beyond it, `save` fails.
 const MAX_STATE_BYTES: usize = 64 << 20;
@@ -32,6 +33,7 @@ fn settings_are_taken_up_to_their_bound() {
     let named = |bytes: usize| one(json!({"name": "x".repeat(bytes)}));
     let samples = |count: u32| one(json!({"limits": {"samples": count}}));
     let run = |run: u32| one(json!({"rules": [{"rule": 7, "run": run}]}));
+    let sigma = |sigma: f64| one(json!({"limits": {"mode": "standard", "mean": 0, "sigma": sigma}}));
     let many = |count: usize| json!({"characteristics": (0..count).map(|id| json!({"id": id})).collect::<Vec<_>>()});
     let charts = start(json!({}));
     for (pointer, at, beyond) in [
@@ -39,6 +41,8 @@ fn settings_are_taken_up_to_their_bound() {
         ("/characteristics/0/name", named(MAX_NAME_BYTES), named(MAX_NAME_BYTES + 1)),
         ("/characteristics/0/limits/samples", samples(MAX_BASELINE), samples(MAX_BASELINE + 1)),
         ("/characteristics/0/limits/samples", samples(2), samples(1)),
+        ("/characteristics/0/limits/sigma", sigma(MIN_MAGNITUDE), sigma(MIN_MAGNITUDE * 0.9)),
+        ("/characteristics/0/limits/sigma", sigma(MAX_MAGNITUDE), sigma(MAX_MAGNITUDE * 1.1)),
         ("/characteristics/0/rules/0/run", run(MAX_RUN), run(MAX_RUN + 1)),
         ("/characteristics/0/rules/0/run", run(2), run(1)),
         ("/characteristics", many(MAX_CHARACTERISTICS), many(MAX_CHARACTERISTICS + 1)),
