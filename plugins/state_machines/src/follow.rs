@@ -84,7 +84,7 @@ impl Follower {
         }
     }
 
-    fn find(&mut self, about: &About) -> Result<(Arc<Machine>, String), Rejected> {
+    fn find(&self, about: &About) -> Result<(Arc<Machine>, String), Rejected> {
         let machine = self.machines.get(about.machine.as_deref()).ok_or(Rejected::UnknownMachine)?;
         let id = id_of(&machine, about).ok_or(Rejected::Malformed)?;
         Ok((machine, id))
@@ -121,10 +121,13 @@ impl Follower {
         Ok(())
     }
 
-    fn begin(&mut self, machine: &Machine, id: String, about: &About, moment: &Moment) -> Result<(), Rejected> {
+    fn begin(&mut self, machine: &Arc<Machine>, id: String, about: &About, moment: &Moment) -> Result<(), Rejected> {
         let replaced = self.book.remove(&about.session, &id);
         if replaced.is_none() && self.book.len() >= MAX_INSTANCES {
             return Err(Rejected::TooMany);
+        }
+        if !self.machines.open(machine) {
+            return Err(Rejected::UnknownMachine);
         }
         if let Some(old) = &replaced {
             self.forget(machine, old, moment.at);
@@ -225,7 +228,7 @@ impl Follower {
 
     /// An illegal transition is counted, logged, and told unless the operator alone is to know.
     fn report(&mut self, machine: &Machine, (session, payload): (&str, String), reason: Reason, moment: &Moment) {
-        self.figures.illegal(&machine.id, reason);
+        self.figures.illegal(self.machines.known(&machine.id), reason);
         if machine.on_illegal == OnIllegal::ReportOnly {
             tracing::warn!(session, transition = payload, "a transition is illegal");
             return;

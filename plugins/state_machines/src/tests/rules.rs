@@ -3,6 +3,7 @@
 use broadcastd_plugin_api::testing::Input;
 
 use super::*;
+use crate::check::MAX_MACHINES;
 
 #[test]
 fn a_session_begins_runs_and_ends() {
@@ -236,6 +237,26 @@ fn what_cannot_be_followed_is_counted_and_changes_nothing() {
     let beside = Input { session_id: SESSION, ..Input::new("sessions", "session.stopped", &json!({})) };
     machines.input(&beside).unwrap();
     assert_eq!(brief(&mut machines), ["removed session_stopped MONITORING"], "the session may be said beside");
+}
+
+#[test]
+fn machines_that_are_only_spoken_of_take_no_place() {
+    let mut machines = start(json!({}));
+    let about = |name: String| json!({"machine": name, "strategy_id": "a", "symbol": "b", "to": "S1"});
+    for n in 0..=MAX_MACHINES {
+        for kind in ["instance.heartbeat", "instance.transition", "instance.stopped"] {
+            say(&mut machines, kind, about(format!("m{n}")));
+        }
+        say(&mut machines, "session.started", json!({"machine": format!("m{n}"), "strategies": [], "symbols": []}));
+    }
+    assert_eq!(brief(&mut machines), vec!["illegal unknown_instance"; MAX_MACHINES + 1]);
+    let spoken_of = json!({"machine": "other", "reason": "unknown_instance"});
+    assert_eq!(counted(&machines, "illegal_transitions_total", &spoken_of), 65.0, "no name is a label for ever");
+    for n in 0..=MAX_MACHINES {
+        say(&mut machines, "instance.started", about(format!("m{n}")));
+    }
+    assert_eq!(machines.published().len(), MAX_MACHINES);
+    assert_eq!(counted(&machines, "inputs_rejected_total", &json!({"reason": "unknown_machine"})), 1.0);
 }
 
 #[test]
