@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::input::MAX_NAME;
 use crate::origin::Origin;
 use crate::time::Time;
 use crate::told::{Kind, Record, Told, Who};
 
-/// Instances of all sessions: their saved state then stays below the 64 MiB that the daemon keeps, whatever their names.
+/// Instances of all sessions: with usual names they take less than `MAX_BYTES`.
 pub const MAX_INSTANCES: usize = 40_000;
+/// Bytes of saved state that instances may take: with what waits for room it stays below the 64 MiB that the daemon keeps.
+pub const MAX_BYTES: usize = 44 << 20;
 
 /// One strategy on one symbol, say.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,13 +56,16 @@ pub type Place = (String, String);
 pub struct Book {
     sessions: BTreeMap<String, BTreeMap<String, Instance>>,
     count: usize,
+    /// What they take in saved state, at most.
+    bytes: usize,
     timeouts: BTreeSet<(i64, Place)>,
     silences: BTreeSet<(i64, Place)>,
 }
 
 impl Book {
-    pub fn len(&self) -> usize {
-        self.count
+    /// Whether so many more, which take so many bytes more, may come.
+    pub fn has_room(&self, count: usize, bytes: usize) -> bool {
+        self.count + count <= MAX_INSTANCES && self.bytes + bytes <= MAX_BYTES
     }
 
     pub fn get(&self, session: &str, id: &str) -> Option<&Instance> {
@@ -87,8 +93,9 @@ impl Book {
     pub fn put(&mut self, instance: Instance) {
         let _replaced = self.remove(&instance.session, &instance.id);
         let instance = Instance { alarms: Alarms::default(), ..instance };
-        self.sessions.entry(instance.session.clone()).or_default().insert(instance.id.clone(), instance);
         self.count += 1;
+        self.bytes += instance.weight();
+        self.sessions.entry(instance.session.clone()).or_default().insert(instance.id.clone(), instance);
     }
 
     pub fn remove(&mut self, session: &str, id: &str) -> Option<Instance> {
@@ -98,6 +105,7 @@ impl Book {
             self.sessions.remove(session);
         }
         self.count -= 1;
+        self.bytes -= removed.weight();
         for (set, at) in [(&mut self.timeouts, removed.alarms.timeout), (&mut self.silences, removed.alarms.silence)] {
             at.map(|at| set.remove(&(at, (session.to_owned(), id.to_owned()))));
         }
@@ -185,6 +193,16 @@ impl Instance {
         }
     }
 
+    /// What it takes in saved state at most, in bytes, whatever its states are: it stays the same as long as it is there.
+    pub fn weight(&self) -> usize {
+        const ESCAPED: usize = 2; // `\"`, the longest that a letter of a name becomes
+        const STATES: usize = 2 * ESCAPED * MAX_NAME;
+        const REST: usize = 480; // the names of the members, the numbers, and the origin with its stream and epoch
+        let key = |key: &Option<String>| key.as_ref().map_or(0, String::len);
+        let names = self.session.len() + self.id.len() + self.machine.len();
+        REST + STATES + ESCAPED * (names + key(&self.strategy_id) + key(&self.symbol))
+    }
+
     pub fn who(&self) -> Who<'_> {
         Who {
             machine: &self.machine,
@@ -215,5 +233,58 @@ impl Instance {
 
     pub fn since(&self) -> Time {
         Time(self.since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publish::MAX_WAITING;
+    use crate::told::json;
+
+    #[test]
+    fn nothing_takes_more_than_it_weighs() {
+        const YEAR_0: i64 = -62_167_219_200_000;
+        let worst = "\"".repeat(MAX_NAME);
+        let some = Some(worst.clone());
+        let origin = Origin {
+            stream: "s".repeat(64).into(),
+            epoch: "e".repeat(36).into(),
+            seq: u64::MAX,
+            slot: 40_000,
+            told: 1_024,
+        };
+        let instance = Instance {
+            session: worst.clone(),
+            machine: worst.clone(),
+            strategy_id: some.clone(),
+            symbol: some.clone(),
+            state: worst.clone(),
+            previous_state: some,
+            since: YEAR_0,
+            started: YEAR_0,
+            heard: YEAR_0,
+            version: 1 << 53,
+            reported: Some(1 << 53),
+            newest: Kind::InstanceRecovered,
+            origin,
+            ..Instance::unknown(format!("{worst}:{worst}:{worst}"))
+        };
+        let saved = json(&instance).len() + ",".len();
+        assert!(saved <= instance.weight(), "{saved} {}", instance.weight());
+        const { assert!(MAX_BYTES + MAX_WAITING <= 62 << 20, "2 MiB are for machines") };
+    }
+
+    #[test]
+    fn what_goes_leaves_room() {
+        let mut book = Book::default();
+        let one = Instance::unknown("one".into());
+        let rest = MAX_BYTES - one.weight();
+        book.put(one.clone());
+        book.put(one);
+        assert!(book.has_room(1, rest) && !book.has_room(1, rest + 1));
+        assert!(book.has_room(MAX_INSTANCES - 1, 0) && !book.has_room(MAX_INSTANCES, 0));
+        book.remove("", "one").unwrap();
+        assert!(book.has_room(MAX_INSTANCES, MAX_BYTES));
     }
 }

@@ -132,8 +132,10 @@ impl Figures {
         self.transitions.entry(key).or_insert_with_key(open).increment(1);
     }
 
-    pub fn illegal(&self, machine: &str, reason: Reason) {
-        counter!("illegal_transitions_total", "machine" => machine.to_owned(), "reason" => reason.label()).increment(1);
+    /// No machine: one that is spoken of, and has no instance.
+    pub fn illegal(&self, machine: Option<&Machine>, reason: Reason) {
+        let machine = machine.map_or(OTHER, |machine| &machine.id).to_owned();
+        counter!("illegal_transitions_total", "machine" => machine, "reason" => reason.label()).increment(1);
     }
 
     /// So many more instances are stale.

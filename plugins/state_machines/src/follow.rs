@@ -6,7 +6,7 @@ use broadcastd_plugin_api::topic_part;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::book::{Alarms, Book, Instance, MAX_INSTANCES};
+use crate::book::{Alarms, Book, Instance};
 use crate::figures::{Figures, Rejected};
 use crate::guard::Scope;
 use crate::input::{About, Input, MAX_STARTED, Transition};
@@ -63,7 +63,7 @@ impl Follower {
             }
             Input::Started(about) => {
                 let (machine, id) = self.find(about)?;
-                self.begin(&machine, id, about, moment)
+                self.begin(&machine, newborn(&machine, id, about, moment), moment)
             }
             Input::Transition(about, transition) => {
                 let (machine, id) = self.find(about)?;
@@ -84,7 +84,7 @@ impl Follower {
         }
     }
 
-    fn find(&mut self, about: &About) -> Result<(Arc<Machine>, String), Rejected> {
+    fn find(&self, about: &About) -> Result<(Arc<Machine>, String), Rejected> {
         let machine = self.machines.get(about.machine.as_deref()).ok_or(Rejected::UnknownMachine)?;
         let id = id_of(&machine, about).ok_or(Rejected::Malformed)?;
         Ok((machine, id))
@@ -97,56 +97,51 @@ impl Follower {
         (strategies, symbols): (&[String], &[String]),
         moment: &Moment,
     ) -> Result<(), Rejected> {
-        let keys = self.machines.get(machine).ok_or(Rejected::UnknownMachine)?.keys.clone();
-        let choices = |key, names: &[String]| match keys.contains(&key) {
+        let machine = self.machines.get(machine).ok_or(Rejected::UnknownMachine)?;
+        let choices = |key, names: &[String]| match machine.keys.contains(&key) {
             true => names.iter().cloned().map(Some).collect(),
             false => vec![None],
         };
         let (strategies, symbols) = (choices(Key::StrategyId, strategies), choices(Key::Symbol, symbols));
         let count = strategies.len().saturating_mul(symbols.len());
-        if count > MAX_STARTED || self.book.len() + count > MAX_INSTANCES {
+        if count > MAX_STARTED {
             return Err(Rejected::TooMany);
         }
-        let each = strategies.iter().flat_map(|strategy| symbols.iter().map(move |symbol| (strategy, symbol)));
-        for (slot, (strategy_id, symbol)) in each.enumerate() {
-            let about = About {
-                session: session.to_owned(),
-                machine: machine.map(str::to_owned),
-                strategy_id: strategy_id.clone(),
-                symbol: symbol.clone(),
-            };
-            let (machine, id) = self.find(&about)?;
-            self.begin(&machine, id, &about, &Moment { origin: moment.origin.in_slot(slot), ..*moment })?;
+        let mut instances = Vec::with_capacity(count);
+        for (strategy_id, symbol) in strategies.iter().flat_map(|one| symbols.iter().map(move |symbol| (one, symbol))) {
+            let (session, strategy_id, symbol) = (session.to_owned(), strategy_id.clone(), symbol.clone());
+            let about = About { session, machine: None, strategy_id, symbol };
+            let id = id_of(&machine, &about).ok_or(Rejected::Malformed)?;
+            instances.push(newborn(&machine, id, &about, moment));
+        }
+        if !self.book.has_room(count, instances.iter().map(Instance::weight).sum()) {
+            return Err(Rejected::TooMany);
+        }
+        for (slot, instance) in instances.into_iter().enumerate() {
+            self.begin(&machine, instance, &Moment { origin: moment.origin.in_slot(slot), ..*moment })?;
         }
         Ok(())
     }
 
-    fn begin(&mut self, machine: &Machine, id: String, about: &About, moment: &Moment) -> Result<(), Rejected> {
-        let replaced = self.book.remove(&about.session, &id);
-        if replaced.is_none() && self.book.len() >= MAX_INSTANCES {
+    fn begin(&mut self, machine: &Arc<Machine>, mut instance: Instance, moment: &Moment) -> Result<(), Rejected> {
+        let (session, id) = (instance.session.clone(), instance.id.clone());
+        let weight = instance.weight();
+        let more = self.book.get(&session, &id).map_or((1, weight), |old| (0, weight.saturating_sub(old.weight())));
+        if !self.book.has_room(more.0, more.1) {
             return Err(Rejected::TooMany);
         }
-        if let Some(old) = &replaced {
-            self.forget(machine, old, moment.at);
+        if !self.machines.open(machine) {
+            return Err(Rejected::UnknownMachine);
+        }
+        if let Some(old) = self.book.remove(&session, &id) {
+            self.forget(machine, &old, moment.at);
+            instance.version += old.version;
         }
         self.figures.enters(machine, &machine.initial);
-        let mut instance = Instance {
-            session: about.session.clone(),
-            machine: machine.id.clone(),
-            strategy_id: about.strategy_id.clone(),
-            symbol: about.symbol.clone(),
-            state: machine.initial.clone(),
-            since: moment.at.0,
-            started: moment.at.0,
-            heard: moment.now.0,
-            version: replaced.map_or(0, |old| old.version) + 1,
-            origin: moment.origin.clone(),
-            ..Instance::unknown(id)
-        };
+        instance.origin = moment.origin.clone();
         let Instance { ref state, version, .. } = instance;
         let added = InstanceAdded { who: instance.who(), state, since: instance.since(), version };
         let told = instance.told(Kind::InstanceAdded, json(&added), moment.origin.part(Part::Change));
-        let (session, id) = (instance.session.clone(), instance.id.clone());
         self.out.push(told);
         self.book.put(instance);
         self.set_alarms(machine, &session, &id);
@@ -225,7 +220,7 @@ impl Follower {
 
     /// An illegal transition is counted, logged, and told unless the operator alone is to know.
     fn report(&mut self, machine: &Machine, (session, payload): (&str, String), reason: Reason, moment: &Moment) {
-        self.figures.illegal(&machine.id, reason);
+        self.figures.illegal(self.machines.known(&machine.id), reason);
         if machine.on_illegal == OnIllegal::ReportOnly {
             tracing::warn!(session, transition = payload, "a transition is illegal");
             return;
@@ -312,6 +307,22 @@ impl Follower {
         let payload = json(&silence);
         let origin = instance.origin.next(newest);
         self.out.push(instance.told(Kind::InstanceStale, payload, origin));
+    }
+}
+
+/// An instance as it begins.
+fn newborn(machine: &Machine, id: String, about: &About, moment: &Moment) -> Instance {
+    Instance {
+        session: about.session.clone(),
+        machine: machine.id.clone(),
+        strategy_id: about.strategy_id.clone(),
+        symbol: about.symbol.clone(),
+        state: machine.initial.clone(),
+        since: moment.at.0,
+        started: moment.at.0,
+        heard: moment.now.0,
+        version: 1,
+        ..Instance::unknown(id)
     }
 }
 

@@ -75,15 +75,19 @@ impl Machines {
         Self { in_force: wanted.declared.clone(), first: wanted.first.clone(), wanted }
     }
 
-    /// The machine of an instance that says which, or does not. Without a declaration there is any, up to a bound.
-    pub fn get(&mut self, id: Option<&str>) -> Option<Arc<Machine>> {
+    /// The machine of an instance that says which, or does not. Without a declaration there is any.
+    pub fn get(&self, id: Option<&str>) -> Option<Arc<Machine>> {
         let id = id.unwrap_or(&self.first);
-        if let Some(known) = self.in_force.get(id) {
-            return Some(known.clone());
+        self.in_force.get(id).cloned().or_else(|| self.wanted.get(id))
+    }
+
+    /// An instance begins in this machine: whether there is a place for it, which what is only spoken of does not take.
+    pub fn open(&mut self, machine: &Arc<Machine>) -> bool {
+        let has_place = self.known(&machine.id).is_some() || self.in_force.len() < MAX_MACHINES;
+        if has_place {
+            self.in_force.entry(machine.id.clone()).or_insert_with(|| machine.clone());
         }
-        let opened = self.wanted.get(id).filter(|_| self.in_force.len() < MAX_MACHINES)?;
-        self.in_force.insert(opened.id.clone(), opened.clone());
-        Some(opened)
+        has_place
     }
 
     pub fn known(&self, id: &str) -> Option<&Machine> {

@@ -10,15 +10,18 @@ use crate::settings::Level;
 use crate::told::{From, Told, json};
 use crate::waiting::Waiting;
 
-/// Events that wait for room, some 50 MB of them. Only a listener that has stopped reading fills this; beyond it the
-/// broadcaster fails, and its inputs are fed to it again when it is restarted.
-pub const MAX_WAITING: usize = 50_000;
+/// Bytes of saved state that events that wait for room may take: as many as the end of all instances at once leads to.
+/// Only a listener that has stopped reading fills this; beyond it the broadcaster fails, and its inputs are fed to it
+/// again when it is restarted.
+pub const MAX_WAITING: usize = 18 << 20;
 /// Where events without a cause of their own stand that are published while an input is handled; inputs are below.
 const WITHOUT_CAUSE: u32 = 1 << 31;
 
 pub struct Publisher {
     pub level: Level,
     waiting: VecDeque<Waiting>,
+    /// What they take in saved state.
+    bytes: usize,
     sent: Counter,
     errors: Counter,
 }
@@ -28,7 +31,7 @@ impl Publisher {
         describe_counter!("broadcasts_sent_total", "Events that were published.");
         describe_counter!("publish_errors_total", "Events that the daemon refused for good.");
         let (sent, errors) = (counter!("broadcasts_sent_total"), counter!("publish_errors_total"));
-        Self { level, waiting: VecDeque::new(), sent, errors }
+        Self { level, waiting: VecDeque::new(), bytes: 0, sent, errors }
     }
 
     /// The failure: too many wait.
@@ -46,12 +49,8 @@ impl Publisher {
             };
             let mut event = Waiting::new(told, cause);
             if self.is_blocked() || !self.publish(&event, cx) {
-                if self.waiting.len() == MAX_WAITING {
-                    let why = format!("{MAX_WAITING} events wait for room; the listeners of this stream do not read");
-                    return Err(Failure::of(FailureKind::Limit, why));
-                }
                 event.cause = event.cause.or_else(|| cx.take_cause());
-                self.waiting.push_back(event);
+                self.wait(event)?;
             }
         }
         Ok(())
@@ -64,6 +63,7 @@ impl Publisher {
                 self.waiting.push_front(event);
                 return;
             }
+            self.bytes -= event.weight();
         }
     }
 
@@ -98,7 +98,18 @@ impl Publisher {
 
     /// Takes over what waited in the instance before.
     pub fn resume(&mut self, waiting: VecDeque<Waiting>) {
+        self.bytes = waiting.iter().map(Waiting::weight).sum();
         self.waiting = waiting;
+    }
+
+    fn wait(&mut self, event: Waiting) -> Result<(), Failure> {
+        self.bytes += event.weight();
+        if self.bytes > MAX_WAITING {
+            let why = "MiB of events wait for room; the listeners of this stream do not read";
+            return Err(Failure::of(FailureKind::Limit, format!("{} {why}", MAX_WAITING >> 20)));
+        }
+        self.waiting.push_back(event);
+        Ok(())
     }
 
     /// Whether it is done with: published, or refused for good.

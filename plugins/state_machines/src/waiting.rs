@@ -3,7 +3,7 @@
 use broadcastd_plugin_api::{Cause, Flags, Outgoing, topic_part};
 use serde::{Deserialize, Serialize};
 
-use crate::told::{Kind, Told};
+use crate::told::{Kind, Told, json};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Waiting {
@@ -22,6 +22,11 @@ impl Waiting {
         let Told { kind, session, key, payload, record, origin: _ } = told;
         let topic = topic_part(&session).into_owned();
         Self { kind, session, topic, key, payload, record, cause }
+    }
+
+    /// What it takes in saved state, in bytes.
+    pub fn weight(&self) -> usize {
+        json(self).len() + ",".len()
     }
 
     pub fn outgoing(&self) -> Outgoing<'_> {

@@ -3,6 +3,7 @@
 use broadcastd_plugin_api::testing::Input;
 
 use super::*;
+use crate::check::MAX_MACHINES;
 
 #[test]
 fn a_session_begins_runs_and_ends() {
@@ -239,6 +240,26 @@ fn what_cannot_be_followed_is_counted_and_changes_nothing() {
 }
 
 #[test]
+fn machines_that_are_only_spoken_of_take_no_place() {
+    let mut machines = start(json!({}));
+    let about = |name: String| json!({"machine": name, "strategy_id": "a", "symbol": "b", "to": "S1"});
+    for n in 0..=MAX_MACHINES {
+        for kind in ["instance.heartbeat", "instance.transition", "instance.stopped"] {
+            say(&mut machines, kind, about(format!("m{n}")));
+        }
+        say(&mut machines, "session.started", json!({"machine": format!("m{n}"), "strategies": [], "symbols": []}));
+    }
+    assert_eq!(brief(&mut machines), vec!["illegal unknown_instance"; MAX_MACHINES + 1]);
+    let spoken_of = json!({"machine": "other", "reason": "unknown_instance"});
+    assert_eq!(counted(&machines, "illegal_transitions_total", &spoken_of), 65.0, "no name is a label for ever");
+    for n in 0..=MAX_MACHINES {
+        say(&mut machines, "instance.started", about(format!("m{n}")));
+    }
+    assert_eq!(machines.published().len(), MAX_MACHINES);
+    assert_eq!(counted(&machines, "inputs_rejected_total", &json!({"reason": "unknown_machine"})), 1.0);
+}
+
+#[test]
 fn whatever_the_reason_is_it_stops() {
     let long = format!("{}é and more", "x".repeat(127));
     for (reason, told) in [
@@ -271,8 +292,50 @@ fn there_are_as_many_instances_as_may_be() {
     machines.message("sessions", "instance.started", &again).unwrap();
     assert_eq!(brief(&mut machines), ["added MONITORING v2"], "one that is there may begin anew");
     assert_eq!(counted(&machines, "inputs_rejected_total", &json!({"reason": "too_many"})), 1.0);
+}
+
+#[test]
+fn names_that_take_much_room_leave_less_for_others() {
+    let mut machines = start(json!({"log_broadcasts": "off", "stale_after": 0}));
+    let long = |n: usize| format!("{n:0>3}{}", "\"".repeat(125));
+    let hundred: Vec<String> = (0..100).map(long).collect();
+    for session in 0..2 {
+        let data = json!({"session_id": long(session), "strategies": hundred, "symbols": hundred});
+        machines.message("sessions", "session.started", &data).unwrap();
+    }
+    assert_eq!(machines.published().len(), 10_000, "all of a session or none");
+    assert_eq!(counted(&machines, "inputs_rejected_total", &json!({"reason": "too_many"})), 1.0);
+}
+
+#[test]
+fn the_end_of_all_can_wait_and_be_saved() {
+    let mut machines = start(json!({"log_broadcasts": "off", "stale_after": 0}));
+    let hundred = |letter: &str| (0..100).map(|n| format!("{letter}{n}")).collect::<Vec<_>>();
+    for letter in ["trend-a", "trend-b", "trend-c", "trend-d"] {
+        say(&mut machines, "session.started", json!({"strategies": hundred(letter), "symbols": hundred("BTC")}));
+    }
+    assert_eq!(machines.published().len(), crate::book::MAX_INSTANCES);
+    machines.room(Some(0));
+    say(&mut machines, "session.stopped", json!({}));
     let state = machines.save().unwrap().len();
     assert!(state < 64 << 20, "{state} bytes");
+    machines.room(None);
+    machines.writable().unwrap();
+    assert_eq!(machines.published().len(), crate::book::MAX_INSTANCES);
+}
+
+#[test]
+fn what_waits_is_bounded_by_its_bytes() {
+    let mut machines = monitoring(json!({}));
+    machines.room(Some(0));
+    let large = json!({"strategy_id": "momentum", "symbol": "BTC", "session_id": SESSION, "to": "S1",
+        "data": "\"".repeat(1 << 20)});
+    let mut tell = || machines.message("sessions", "instance.transition", &large);
+    // Escaped in the payload, and once more where it is saved.
+    (0..4).for_each(|_| _ = tell().unwrap());
+    let failed = tell().unwrap_err();
+    assert_eq!(failed.status, broadcastd_plugin_api::abi::E_LIMIT);
+    assert!(failed.message.starts_with("18 MiB of events wait for room"), "{}", failed.message);
 }
 
 #[test]
