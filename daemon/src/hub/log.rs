@@ -1,6 +1,6 @@
 //! One numbering in memory: sequence, history, topics and records of a stream, or of one audience of a private stream.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,16 @@ pub struct Log {
     topics: HashMap<Arc<str>, Topic>,
     records: Records,
     /// While the broadcaster publishes all its records anew: the set that will replace the present one.
-    staged: Option<Records>,
+    staged: Option<Staged>,
+    /// Topics of events that were told while a set gathered that came to nothing: the present records do not show them.
+    astray: BTreeSet<Arc<str>>,
+}
+
+/// A set of records that gathers apart.
+struct Staged {
+    records: Records,
+    /// Topics whose events were told meanwhile, and are in this set alone.
+    told: BTreeSet<Arc<str>>,
 }
 
 impl Log {
@@ -77,6 +86,7 @@ impl Log {
             topics: HashMap::new(),
             records: Records::new(&common.memory),
             staged: None,
+            astray: BTreeSet::new(),
         }
     }
 
@@ -151,6 +161,7 @@ impl Log {
         self.history = History::default();
         (self.records, self.staged) = (Records::new(&self.memory), None);
         self.topics.clear();
+        self.astray.clear();
     }
 
     /// Whether records gather that will replace the present ones.
@@ -159,15 +170,17 @@ impl Log {
     }
 
     pub fn begin_records(&mut self) {
-        self.staged = Some(Records::new(&self.memory));
+        self.abandon_records();
+        self.staged = Some(Staged { records: Records::new(&self.memory), told: BTreeSet::new() });
     }
 
     /// Replaces the records by what was published since `begin_records`. When that is another set, it takes a number: a
     /// position from before can no longer be resumed exactly for the topics that differ, and subscribers are shown it.
     pub fn end_records(&mut self, declared: &[Arc<str>]) {
         let Some(staged) = self.staged.take() else { return };
-        let before = std::mem::replace(&mut self.records, staged);
-        let changed = before.topics_that_differ(&self.records);
+        let before = std::mem::replace(&mut self.records, staged.records);
+        let mut changed = std::mem::take(&mut self.astray);
+        changed.extend(before.topics_that_differ(&self.records));
         if changed.is_empty() {
             return;
         }
@@ -183,7 +196,7 @@ impl Log {
 
     /// Keeps the present records: what was published since `begin_records` is not the whole set.
     pub fn abandon_records(&mut self) {
-        self.staged = None;
+        self.astray.extend(self.staged.take().into_iter().flat_map(|staged| staged.told));
     }
 
     /// Events that an outlet missed behind `seq` up to `up_to`, and the number that it has then.
@@ -238,7 +251,7 @@ impl Log {
         kind: &Kind,
         limits: &Limits,
     ) -> Result<(), Refused> {
-        let records = self.staged.as_ref().unwrap_or(&self.records);
+        let records = self.staged.as_ref().map_or(&self.records, |staged| &staged.records);
         let adds = !draft.key.is_empty() && !draft.flags.has(Flags::DELETE);
         if adds && records.len() >= limits.max_records && !records.contains(topic, &kind.collection, draft.key) {
             return Err(Refused::TooManyRecords(limits.max_records));
@@ -270,7 +283,15 @@ impl Log {
         if draft.key.is_empty() {
             return;
         }
-        let records = self.staged.as_mut().unwrap_or(&mut self.records);
+        let records = match &mut self.staged {
+            Some(staged) => {
+                if !draft.flags.has(Flags::RECORD_ONLY) {
+                    staged.told.insert(event.topic.clone());
+                }
+                &mut staged.records
+            }
+            None => &mut self.records,
+        };
         if draft.flags.has(Flags::DELETE) {
             records.remove(&event.topic, collection, draft.key);
             return;

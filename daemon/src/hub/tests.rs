@@ -262,6 +262,20 @@ fn a_part_of_the_records_never_replaces_the_whole() {
 }
 
 #[test]
+fn what_was_told_while_records_gathered_in_vain_is_not_gone_on_from() {
+    for give_up in [Stream::abandon_records, Stream::begin_records] {
+        let stream = stream(Settings::default());
+        stream.begin_records();
+        stream.publish(&draft("A:1", "k", "{\"told\":1}"), None).unwrap();
+        give_up(&stream);
+        assert!(resume(&stream, "bars:A:1", 1).is_some(), "nothing has taken its place yet");
+        stream.begin_records();
+        stream.end_records();
+        assert_eq!(resume(&stream, "bars:A:1", 1), None, "who was told of it is shown that it is not there");
+    }
+}
+
+#[test]
 fn the_same_records_told_anew_change_nothing() {
     let stream = stream(Settings::default());
     let recorder = Arc::new(Recorder::default());

@@ -59,6 +59,9 @@ pub struct Life {
     topics: BTreeMap<Arc<str>, u64>,
     records: Records,
     staged: Option<Records>,
+    /// Topics of events that were told since records began to gather, and of those that gathered in vain.
+    told_meanwhile: BTreeSet<Arc<str>>,
+    astray: BTreeSet<Arc<str>>,
     /// When records were replaced by others, with the topics that differ.
     replaced: Vec<(u64, BTreeSet<Arc<str>>)>,
     /// The newest change of each record that was not delivered.
@@ -127,7 +130,11 @@ impl Line {
     pub fn begin_records(&mut self) {
         if let Some(stream) = &self.stream {
             stream.begin_records();
-            self.life_mut().staged = Some(Records::default());
+            let life = self.life_mut();
+            let told = std::mem::take(&mut life.told_meanwhile);
+            if life.staged.replace(Records::default()).is_some() {
+                life.astray.extend(told);
+            }
         }
     }
 
@@ -198,6 +205,8 @@ impl Life {
             topics: BTreeMap::new(),
             records: Records::default(),
             staged: None,
+            told_meanwhile: BTreeSet::new(),
+            astray: BTreeSet::new(),
             replaced: Vec::new(),
             unseen: BTreeSet::new(),
             shut_at: Vec::new(),
@@ -305,6 +314,9 @@ impl Life {
         self.entries.push(Entry { serial, topic: topic.clone(), publication, prev, is_delivered });
         let seq = self.seq();
         if is_delivered {
+            if has_key {
+                self.told_meanwhile.insert(topic.clone());
+            }
             self.delivered.push(seq);
             self.topics.insert(topic, seq);
             self.unseen.remove(&key);
@@ -321,7 +333,7 @@ impl Life {
         };
         let topics: BTreeSet<Arc<str>> = self.records.keys().chain(staged.keys()).map(|key| key.0.clone()).collect();
         let differ = topics.into_iter().filter(|topic| of(&self.records, topic) != of(&staged, topic));
-        let topics: BTreeSet<Arc<str>> = differ.collect();
+        let topics: BTreeSet<Arc<str>> = differ.chain(std::mem::take(&mut self.astray)).collect();
         self.records = staged;
         if !topics.is_empty() {
             let publication = Publication {
