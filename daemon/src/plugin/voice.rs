@@ -144,6 +144,7 @@ fn new_site(broadcaster: &str, level: Level) -> &'static Site {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::sync::LazyLock;
 
     use super::*;
 
@@ -162,6 +163,10 @@ mod tests {
     }
 
     fn logged(filter: &str, speak: impl FnOnce(&Voice)) -> String {
+        // Where there is but one subscriber, a line that another thread says first is asked for in that thread alone, and silent for ever.
+        static ANOTHER: LazyLock<tracing::Dispatch> =
+            LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
+        LazyLock::force(&ANOTHER);
         let lines = Lines::default();
         let out = lines.clone();
         let subscriber = tracing_subscriber::fmt()
