@@ -224,14 +224,14 @@ fn time_for_the_header() {
         counts(&daemon, refused, nth);
     }
     let mut asked = http::connect(&daemon.clients);
-    asked.write_all(&http::request("x", "GET /nope HTTP/1.1", &[("Connection", "keep-alive")], b"")).unwrap();
+    asked.write_all(&http::request("localhost", "GET /nope HTTP/1.1", &[("Connection", "keep-alive")], b"")).unwrap();
     assert_eq!(http::read(&mut asked).status, 404);
     asked.read_to_end(&mut Vec::new()).unwrap();
     reload(&daemon, "header_timeout = \"1s\"");
     let mut slow = http::connect(&daemon.clients);
     slow.write_all(b"GET /nope HTTP/1.1\r\n").unwrap();
     std::thread::sleep(Duration::from_millis(500)); // the time that is tested
-    slow.write_all(b"Host: x\r\n\r\n").unwrap();
+    slow.write_all(b"Host: localhost\r\n\r\n").unwrap();
     assert_eq!(http::read(&mut slow).status, 404);
     counts(&daemon, refused, 2.0); // who had asked before was not refused
 }

@@ -30,6 +30,7 @@ mod echo;
 mod email;
 mod encrypted;
 mod events;
+mod first_words;
 mod foreign;
 mod fuzzing;
 mod generator;
@@ -107,6 +108,7 @@ fn main() -> ExitCode {
         encrypted::tests(),
         events::tests(),
         identity::tests(),
+        first_words::tests(),
         foreign::tests(),
         fuzzing::tests(),
         generator::tests(),

@@ -114,7 +114,7 @@ fn a_reload_changes_whom_the_daemon_believes() {
         let line = r#"{"level":"ERROR","message":"said by a page"}"#;
         let headers =
             [("Connection", "keep-alive"), ("Content-Type", "application/json"), ("X-Forwarded-For", forwarded)];
-        socket.write_all(&http::request("x", "POST /v1/log HTTP/1.1", &headers, line.as_bytes())).unwrap();
+        socket.write_all(&http::request("localhost", "POST /v1/log HTTP/1.1", &headers, line.as_bytes())).unwrap();
         http::read(socket).status
     };
     let mut kept = http::connect(&daemon.clients);
@@ -167,7 +167,7 @@ fn a_head_of_the_proxy_protocol_says_whose_connection_it_is() {
 
 fn a_connection_without_a_head_is_refused() {
     let daemon = Daemon::start_with(TWO_EACH, &[(PROTOCOL, "true")]);
-    let request = http::request("x", "GET /v1/streams HTTP/1.1", &[], b"");
+    let request = http::request("localhost", "GET /v1/streams HTTP/1.1", &[], b"");
     for (nth, said) in
         [&request[..], b"PROXY TCP4 203.0.113.7\r\n", b"PROXY TCP4 nobody 192.0.2.1 1 2\r\n"].iter().enumerate()
     {
