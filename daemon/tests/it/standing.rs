@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use libtest_mimic::Trial;
 use serde_json::json;
@@ -69,6 +70,8 @@ const KEYS: &str =
     "[auth]\njwt = { keys = \"keys.pem\", audience = \"broadcastd\", issuer = \"https://id.example\" }\n";
 
 const SSE: &str = "/v1/sse";
+/// Between events: whoever reads them later only has room for all of them.
+const PAUSE: Duration = Duration::from_millis(10);
 /// Each path, and what a client says there to hear the stream `user`.
 const PATHS: [(&str, &str); 6] = [
     ("/v1/ws", r#"{"type":"subscribe","stream":"user"}"#),
@@ -209,6 +212,7 @@ fn nothing_is_delivered_after_the_token_has_ended() {
         published.push(seconds_from_now(0.0));
         assert!(seconds_from_now(0.0) < ends + http::PATIENCE.as_secs_f64(), "nobody is told of the end");
         tell(&daemon, "user-1", published.len() as u64 - 1);
+        std::thread::sleep(PAUSE);
     }
     for (path, ear) in listening {
         let (events, code, ended) = ear.join().unwrap();
@@ -240,6 +244,7 @@ fn a_token_that_is_shown_anew_goes_on_where_the_old_one_ended() {
     while seconds_from_now(0.0) < ends + 0.5 {
         tell(&daemon, "user-1", count);
         count += 1;
+        std::thread::sleep(PAUSE);
     }
     for (path, ear) in &mut ears {
         (0..count).for_each(|n| assert_eq!(ear.hear(), Heard::Event(n), "{path}"));
