@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::BitOr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::abi;
 
 /// What is special about an event.
@@ -64,8 +66,9 @@ pub struct Outgoing<'a> {
 /// The input that an event follows from. The hub drops an event whose cause it has already seen, so that an input
 /// that is handled again after a restart is not published twice. Set by itself while an input is handled; an event
 /// that has to wait takes its cause along, in saved state, too: [`crate::Context::take_cause`]. A cause older than the
-/// newest 32,768 inputs that led to events is refused as [`PublishError::Invalid`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// newest 32,768 inputs that led to events is refused as [`PublishError::Invalid`]. Saved as `[stream, epoch, seq, ordinal]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "SavedCause", into = "SavedCause")]
 pub struct Cause {
     /// The stream of the input.
     pub stream: Arc<str>,
@@ -75,6 +78,20 @@ pub struct Cause {
     pub seq: u64,
     /// 0, 1, 2 … among what is published for that input.
     pub ordinal: u32,
+}
+
+type SavedCause = (String, String, u64, u32);
+
+impl From<SavedCause> for Cause {
+    fn from((stream, epoch, seq, ordinal): SavedCause) -> Self {
+        Self { stream: stream.into(), epoch: epoch.into(), seq, ordinal }
+    }
+}
+
+impl From<Cause> for SavedCause {
+    fn from(cause: Cause) -> Self {
+        (cause.stream.to_string(), cause.epoch.to_string(), cause.seq, cause.ordinal)
+    }
 }
 
 /// Why an event was not taken.
@@ -158,6 +175,14 @@ pub fn topic_part(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_saved_as_it_always_was() {
+        let cause = Cause { stream: "ticks".into(), epoch: "e".into(), seq: 7, ordinal: 2 };
+        let saved = serde_json::to_string(&cause).unwrap();
+        assert_eq!(saved, r#"["ticks","e",7,2]"#);
+        assert_eq!(serde_json::from_str::<Cause>(&saved).unwrap(), cause);
+    }
 
     #[test]
     fn every_refusal_of_the_host_has_its_name() {

@@ -10,6 +10,7 @@ use libtest_mimic::Trial;
 use crate::needs;
 use crate::process::Daemon;
 use crate::tidy::tree;
+use crate::user_events::shipped;
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -58,8 +59,7 @@ fn a_broken_link_is_caught() {
 
 /// What the daemon prints when it serves, with the ports of the shipped configuration.
 fn the_readme_shows_the_greeting() {
-    let charts = "[streams.samples]\n[broadcasters.alerts]\nplugin = \"spc\"\nlisten = [\"samples\"]\n";
-    let daemon = Daemon::start(&format!("{charts}[broadcasters.bars]\nplugin = \"bars\"\n"));
+    let daemon = Daemon::start(&shipped(""));
     let greeting =
         daemon.greeting().replace(&daemon.clients, "127.0.0.1:8080").replace(&daemon.admin, "127.0.0.1:9180");
     let readme = read("README.md");

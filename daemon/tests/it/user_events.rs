@@ -42,7 +42,7 @@ const TRUST: &str = "jwt = { secret = { env = \"SIGNED_WITH\" } }";
 const UNSAID: [&str; 2] = ["zaphod", "8675309"];
 
 /// The shipped configuration behind ports of the kernel's choice, with this in `[auth]`.
-fn shipped(auth: &str) -> String {
+pub fn shipped(auth: &str) -> String {
     let (_, endpoints) = SHIPPED.split_once("[[server.endpoints]]").unwrap();
     let (endpoints, rest) = endpoints.split_once("\n[admin]").unwrap();
     let (_, rest) = rest.split_once("\n[auth]").unwrap();

@@ -11,7 +11,7 @@ pub struct Waiting {
     key: String,
     /// The JSON of the bar.
     payload: String,
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "cause")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     cause: Option<Cause>,
 }
 
@@ -29,27 +29,5 @@ impl Waiting {
             cause: self.cause.as_ref(),
             ..Outgoing::default()
         }
-    }
-}
-
-/// A cause as `[stream, epoch, seq, ordinal]`.
-mod cause {
-    use broadcastd_plugin_api::Cause;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub fn serialize<S: Serializer>(cause: &Option<Cause>, serializer: S) -> Result<S::Ok, S::Error> {
-        let parts = cause.as_ref().map(|cause| (&*cause.stream, &*cause.epoch, cause.seq, cause.ordinal));
-        parts.serialize(serializer)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cause>, D::Error> {
-        let saved = Option::<(String, String, u64, u32)>::deserialize(deserializer)?;
-        let cause = |(stream, epoch, seq, ordinal): (String, String, u64, u32)| Cause {
-            stream: stream.into(),
-            epoch: epoch.into(),
-            seq,
-            ordinal,
-        };
-        Ok(saved.map(cause))
     }
 }

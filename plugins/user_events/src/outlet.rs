@@ -24,8 +24,7 @@ pub struct Outlet {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Waiting {
     event: Event<'static>,
-    /// Stream, epoch, number and ordinal.
-    cause: Option<(String, String, u64, u32)>,
+    cause: Option<Cause>,
 }
 
 impl Outlet {
@@ -45,12 +44,6 @@ impl Outlet {
     /// Goes on where the stream was full.
     pub fn go_on(&mut self, counters: &Counters, cx: &mut Context<'_>) {
         while let Some(Waiting { event, cause }) = self.waiting.front() {
-            let cause = cause.as_ref().map(|(stream, epoch, seq, ordinal)| Cause {
-                stream: stream.as_str().into(),
-                epoch: epoch.as_str().into(),
-                seq: *seq,
-                ordinal: *ordinal,
-            });
             match publish(event, cause.as_ref(), cx) {
                 Ok(()) => {}
                 Err(PublishError::Again) => return,
@@ -91,8 +84,6 @@ impl Outlet {
             tracing::warn!("the stream is full; events wait for room");
         }
         let cause = cx.take_cause();
-        let cause =
-            cause.map(|Cause { stream, epoch, seq, ordinal }| (stream.to_string(), epoch.to_string(), seq, ordinal));
         self.bytes = bytes;
         self.waiting.push_back(Waiting { event: event.into_owned(), cause });
         Ok(())
