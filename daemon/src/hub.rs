@@ -18,6 +18,7 @@ pub mod targets;
 pub mod template;
 #[cfg(test)]
 mod tests;
+pub mod topics;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -50,6 +50,11 @@ impl History {
         self.events.range(start..)
     }
 
+    /// The number of the oldest event.
+    pub fn oldest(&self) -> Option<u64> {
+        self.events.front().map(|event| event.seq)
+    }
+
     pub fn len(&self) -> usize {
         self.events.len()
     }

@@ -1,6 +1,6 @@
 //! One numbering in memory: sequence, history, topics and records of a stream, or of one audience of a private stream.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use super::pattern::{Pattern, canonical_topic};
 use super::records::{Record, Records, Snapshot};
 use super::stream::reads::Share;
 use super::targets::Targets;
+use super::topics::Topics;
 use super::{Common, Refused};
 use crate::event::{Draft, Encoded, Event, Flags, LogId};
 use crate::memory::Memory;
@@ -26,14 +27,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self { history: Bounds::default(), max_topics: 100_000, max_records: 100_000 }
     }
-}
-
-#[derive(Default)]
-struct Topic {
-    /// The number of the topic's newest event that was delivered.
-    last: u64,
-    /// The highest number of the topic that left the history, or was never in it.
-    evicted: u64,
 }
 
 /// Something that a subscriber who remembers a position gets.
@@ -56,7 +49,7 @@ pub struct Log {
     evicted: u64,
     /// Up to here nothing can be gone on from, whatever the topic.
     forgotten: u64,
-    topics: HashMap<Arc<str>, Topic>,
+    topics: Topics,
     records: Records,
     /// While the broadcaster publishes all its records anew: the set that will replace the present one.
     staged: Option<Staged>,
@@ -76,14 +69,14 @@ impl Log {
         Self {
             id: common.next_log_id(),
             targets: Targets::default(),
-            stream,
+            stream: stream.clone(),
             audience,
             memory: common.memory.clone(),
             seq: 0,
             history: History::default(),
             evicted: 0,
             forgotten: 0,
-            topics: HashMap::new(),
+            topics: Topics::new(stream.clone()),
             records: Records::new(&common.memory),
             staged: None,
             astray: BTreeSet::new(),
@@ -103,11 +96,11 @@ impl Log {
     }
 
     pub fn topic_count(&self) -> usize {
-        self.topics.len()
+        self.topics.count()
     }
 
     pub fn topics(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.topics.keys()
+        self.topics.iter()
     }
 
     /// Gives the draft its number, keeps it, updates the records and hands it to the shards that have a subscriber.
@@ -118,17 +111,16 @@ impl Log {
         limits: &Limits,
         now: Instant,
     ) -> Result<Arc<Event>, Refused> {
-        let topic = self.known_topic(draft.topic, limits)?;
+        let topic = self.known_topic(draft.topic, limits, now)?;
         self.check_room_for_record(draft, &topic, kind, limits)?;
         self.seq += 1;
         let event = Arc::new(self.event(draft, &topic, kind, now));
         self.update_records(draft, &event, &kind.collection);
-        let state = self.topics.get_mut(&topic).expect("known_topic put it there");
         if draft.flags.has(Flags::RECORD_ONLY) {
-            state.evicted = self.seq;
+            self.topics.evicted(&topic, self.seq);
             return Ok(event);
         }
-        state.last = self.seq; // `prev` names what a subscriber got, so that it sees no gap where there is none
+        self.topics.told(&topic, self.seq); // `prev` names what a subscriber got, so that it sees no gap where there is none
         self.history.push(event.clone());
         self.evict(limits, now);
         self.targets.deliver(&event);
@@ -160,7 +152,7 @@ impl Log {
         (self.forgotten, self.evicted) = (self.seq, self.seq);
         self.history = History::default();
         (self.records, self.staged) = (Records::new(&self.memory), None);
-        self.topics.clear();
+        self.topics = Topics::new(self.stream.clone());
         self.astray.clear();
     }
 
@@ -178,6 +170,7 @@ impl Log {
     /// position from before can no longer be resumed exactly for the topics that differ, and subscribers are shown it.
     pub fn end_records(&mut self, declared: &[Arc<str>]) {
         let Some(staged) = self.staged.take() else { return };
+        self.topics.all_may_be_quiet();
         let before = std::mem::replace(&mut self.records, staged.records);
         let mut changed = std::mem::take(&mut self.astray);
         changed.extend(before.topics_that_differ(&self.records));
@@ -185,18 +178,16 @@ impl Log {
             return;
         }
         self.seq += 1;
-        for topic in changed {
-            if let Some(state) = self.topics.get_mut(&topic) {
-                state.evicted = self.seq;
-            }
-        }
+        changed.iter().for_each(|topic| self.topics.evicted(topic, self.seq));
         let shown = self.records.snapshot(&[Pattern::whole(&self.stream)]).declaring(declared.to_vec());
         self.targets.records_replaced(self.id, self.seq, &shown);
     }
 
     /// Keeps the present records: what was published since `begin_records` is not the whole set.
     pub fn abandon_records(&mut self) {
-        self.astray.extend(self.staged.take().into_iter().flat_map(|staged| staged.told));
+        let Some(staged) = self.staged.take() else { return };
+        self.topics.all_may_be_quiet();
+        self.astray.extend(staged.told);
     }
 
     /// Events that an outlet missed behind `seq` up to `up_to`, and the number that it has then.
@@ -213,20 +204,18 @@ impl Log {
     fn evict_down_to(&mut self, bounds: &Bounds, now: Instant) {
         while let Some(event) = self.history.evict(bounds, now) {
             self.evicted = event.seq;
-            if let Some(topic) = self.topics.get_mut(&event.topic) {
-                topic.evicted = topic.evicted.max(event.seq);
-            }
+            self.topics.evicted(&event.topic, event.seq);
         }
     }
 
-    fn known_topic(&mut self, part: &str, limits: &Limits) -> Result<Arc<str>, Refused> {
+    fn known_topic(&mut self, part: &str, limits: &Limits, now: Instant) -> Result<Arc<str>, Refused> {
         if part.is_empty()
-            && let Some((topic, _)) = self.topics.get_key_value(&self.stream)
+            && let Some(topic) = self.topics.find(&self.stream)
         {
             return Ok(topic.clone());
         }
         let full = if part.is_empty() { self.stream.to_string() } else { format!("{}:{part}", self.stream) };
-        if let Some((topic, _)) = self.topics.get_key_value(full.as_str()) {
+        if let Some(topic) = self.topics.find(&full) {
             return Ok(topic.clone());
         }
         match canonical_topic(&full) {
@@ -236,12 +225,26 @@ impl Log {
                     "\"{full}\" is not a topic's one spelling; percent-encode : * % inside a part"
                 )));
             }
-            Ok(_) if self.topics.len() >= limits.max_topics => return Err(Refused::TooManyTopics(limits.max_topics)),
+            Ok(_) if !self.has_room_for_topic(limits, now) => return Err(Refused::TooManyTopics(limits.max_topics)),
             Ok(_) => {}
         }
         let topic: Arc<str> = if part.is_empty() { self.stream.clone() } else { full.into() };
-        self.topics.insert(topic.clone(), Topic::default());
+        self.topics.insert(topic.clone());
         Ok(topic)
+    }
+
+    /// Whether one more topic may be known; at the bound, those that nothing is kept of are given back.
+    fn has_room_for_topic(&mut self, limits: &Limits, now: Instant) -> bool {
+        if self.topics.count() >= limits.max_topics {
+            self.evict(limits, now);
+        }
+        let Self { topics, history, records, staged, astray, .. } = self;
+        let oldest = history.oldest().unwrap_or(u64::MAX);
+        topics.make_room(limits.max_topics, |topic, last| {
+            let is_staged = |staged: &Staged| staged.records.has_topic(topic) || staged.told.contains(topic);
+            let has_records = records.has_topic(topic) || staged.as_ref().is_some_and(is_staged);
+            last >= oldest || has_records || astray.contains(topic)
+        })
     }
 
     fn check_room_for_record(
@@ -263,7 +266,7 @@ impl Log {
         Event {
             log: self.id,
             seq: self.seq,
-            prev: self.topics.get(topic).map_or(0, |state| state.last),
+            prev: self.topics.last(topic),
             flags: draft.flags,
             stream: self.stream.clone(),
             topic: topic.clone(),
@@ -304,13 +307,12 @@ impl Log {
 
     /// Whether everything behind `since` that the patterns name is still kept.
     pub fn reaches_back_to(&self, patterns: &[Pattern], since: u64) -> bool {
-        let gone_before = |topic: &str| self.topics.get(topic).is_none_or(|state| state.evicted <= since);
-        if since < self.forgotten || !gone_before(&self.stream) {
+        if since < self.forgotten || !self.topics.is_whole_since(&self.stream, since) {
             return false;
         }
         patterns.iter().all(|pattern| match pattern.exact() {
-            Some(topic) => gone_before(topic),
-            None => self.topics.iter().all(|(topic, state)| state.evicted <= since || !pattern.matches(topic)),
+            Some(topic) => self.topics.is_whole_since(topic, since),
+            None => self.topics.are_whole_since(since, |topic| pattern.matches(topic)),
         })
     }
 

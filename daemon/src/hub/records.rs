@@ -59,6 +59,10 @@ impl Records {
         self.count == 0
     }
 
+    pub fn has_topic(&self, topic: &str) -> bool {
+        self.topics.contains_key(topic)
+    }
+
     pub fn contains(&self, topic: &str, collection: &str, key: &str) -> bool {
         let found = self.topics.get(topic).and_then(|records| records.collections.get(collection));
         found.is_some_and(|collection| collection.records.contains_key(key))

@@ -1,7 +1,7 @@
 //! The hub against a plain model: whatever is published, lost, resumed or overflowed, every subscriber can account for
 //! every number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -102,6 +102,48 @@ fn a_quiet_topic_on_a_busy_stream_resumes_exactly() {
     assert_eq!(resume(&stream, "bars", 7), None);
     assert_eq!(resume(&stream, "bars:NEW:1", 0), Some(vec![]), "a topic without events has lost none");
     assert_eq!(resume(&stream, "bars:BUSY:1", 12), None, "a number that was never given");
+}
+
+#[test]
+fn a_topic_that_nothing_is_kept_of_makes_room_for_another() {
+    let mut settings = small_history(2);
+    settings.limits.max_topics = 4;
+    let stream = stream(settings);
+    publish(&stream, "QUIET:1", "{}");
+    stream.publish(&draft("RECORD:1", "current", "{}"), None).unwrap();
+    let events: Vec<u64> = (0..10_000).map(|session| publish(&stream, &format!("S{session}:1"), "{}")).collect();
+    assert_eq!(events.len() as u64 + 2, stream.figures().seq);
+    assert_eq!(resume(&stream, "bars:RECORD:1", 2), Some(vec![]));
+    assert_eq!(resume(&stream, "bars:S9999:1", 10_001), Some(vec![10_002]));
+    for topic in ["bars:QUIET:1", "bars:NEW:1", "bars", "bars:*:1"] {
+        assert_eq!(resume(&stream, topic, 1), None, "{topic}: there may have been more");
+    }
+    stream.publish(&draft("S9998:1", "current", "{}"), None).unwrap();
+    stream.publish(&draft("S9999:1", "current", "{}"), None).unwrap();
+    stream.publish(&draft("S10000:1", "current", "{}"), None).unwrap();
+    let one_more = draft("S10001:1", "", "{}");
+    assert_eq!(stream.publish(&one_more, None), Err(Refused::TooManyTopics(4)), "all have a record");
+    let delete = Draft { flags: Flags::DELETE, ..draft("S9998:1", "current", "{}") };
+    stream.publish(&delete, None).unwrap();
+    assert_eq!(stream.publish(&one_more, None), Err(Refused::TooManyTopics(4)), "its last event is in the history");
+    (0..2).for_each(|_| _ = publish(&stream, "S9999:1", "{}"));
+    assert!(stream.publish(&one_more, None).is_ok());
+}
+
+#[test]
+fn records_that_are_replaced_make_room_for_topics() {
+    let mut settings = small_history(0);
+    settings.limits.max_topics = 2;
+    let stream = stream(settings);
+    stream.publish(&draft("A", "current", "{}"), None).unwrap();
+    stream.publish(&draft("B", "current", "{}"), None).unwrap();
+    assert_eq!(stream.publish(&draft("C", "", "{}"), None), Err(Refused::TooManyTopics(2)));
+    stream.begin_records();
+    stream.publish(&draft("A", "current", "{}"), None).unwrap();
+    assert_eq!(stream.publish(&draft("C", "", "{}"), None), Err(Refused::TooManyTopics(2)), "they may stay");
+    stream.end_records();
+    stream.publish(&draft("C", "", "{}"), None).unwrap();
+    assert_eq!(resume(&stream, "bars:B", 3), None, "who remembers its record must see that it is gone");
 }
 
 #[test]
@@ -589,15 +631,30 @@ struct Model {
     events: Vec<(u64, String)>,
     records: BTreeMap<(String, String), String>,
     seq: u64,
+    limits: Limits,
+    has_root: bool,
 }
 
 impl Model {
+    /// Topics that something is left of.
+    fn kept_topics(&self) -> BTreeSet<String> {
+        let history = self.events.iter().rev().take(self.limits.history.events).map(|(_, topic)| topic);
+        let records = self.records.keys().map(|(topic, _)| topic);
+        history.chain(records).cloned().chain(self.has_root.then(|| "bars".to_owned())).collect()
+    }
+
     fn publish(&mut self, stream: &Stream, (topic, key, flags): (usize, usize, u32)) {
         let payload = format!("{{\"n\":{}}}", self.seq + 1);
         let event = Draft { flags: Flags(flags), ..draft(TOPICS[topic], KEYS[key], &payload) };
+        let full = if TOPICS[topic].is_empty() { "bars".to_owned() } else { format!("bars:{}", TOPICS[topic]) };
+        let kept = self.kept_topics();
+        if kept.len() >= self.limits.max_topics && !kept.contains(&full) {
+            assert_eq!(stream.publish(&event, None), Err(Refused::TooManyTopics(self.limits.max_topics)));
+            return;
+        }
         self.seq += 1;
         assert_eq!(stream.publish(&event, None).unwrap().seq, self.seq);
-        let full = if TOPICS[topic].is_empty() { "bars".to_owned() } else { format!("bars:{}", TOPICS[topic]) };
+        self.has_root |= TOPICS[topic].is_empty();
         if !KEYS[key].is_empty() {
             let name = (full.clone(), KEYS[key].to_owned());
             if flags == Flags::DELETE.0 {
@@ -685,9 +742,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn every_subscriber_accounts_for_every_number(steps in prop::collection::vec(step(), 1..120), history in 1..12usize) {
-        let stream = stream(small_history(history));
-        let mut model = Model::default();
+    fn every_subscriber_accounts_for_every_number(
+        steps in prop::collection::vec(step(), 1..120), events in 0..12usize, max_topics in 2..6usize,
+    ) {
+        let limits = Limits { max_topics, ..small_history(events).limits };
+        let stream = stream(Settings { limits, ..Settings::default() });
+        let mut model = Model { limits, ..Model::default() };
         let mut clients: Vec<Client> = (0..CLIENTS as u64)
             .map(|id| Client { recorder: Arc::new(Recorder { id, ..Recorder::default() }), ..Client::default() })
             .collect();

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
@@ -342,15 +342,22 @@ fn without_descriptors_newcomers_wait_and_nobody_else() {
         value.map_or(0.0, |value| value.parse().unwrap())
     };
     assert_eq!(rests(&scrape("/metrics", "").body), 0.0);
-    let left = leave_few_descriptors(&daemon);
+    leave_few_descriptors(&daemon);
     let start = Instant::now();
-    let mut idle: Vec<TcpStream> = (0..left).map(|_| http::connect(&daemon.clients)).collect();
-    let mut waiting = Raw::on(http::connect(&daemon.clients));
-    waiting.send(&raw::request(&daemon.clients));
+    let mut let_in = Vec::new();
+    let mut waiting = loop {
+        let mut newcomer = Raw::on(http::connect(&daemon.clients));
+        newcomer.send(&raw::request(&daemon.clients));
+        newcomer.socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        match newcomer.socket.peek(&mut [0]) {
+            Ok(_) => let_in.push(newcomer),
+            Err(_) if daemon.log_text().contains("new connections wait") => break newcomer,
+            Err(_) => assert!(start.elapsed() < http::PATIENCE, "{} were let in", let_in.len()),
+        }
+    };
     let told = daemon.wait_for_log("new connections wait: there are too few descriptors");
     assert!(told.contains("WARN") && told.contains("127.0.0.1"), "{told}");
     let used_before = processor_ticks(&daemon);
-    waiting.socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     assert_eq!(waiting.socket.peek(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "it is not let in");
     let used = processor_ticks(&daemon) - used_before;
     assert!(used < 50, "{used} of 100 ticks in a second in which nothing happened");
@@ -360,7 +367,7 @@ fn without_descriptors_newcomers_wait_and_nobody_else() {
     let most = start.elapsed().as_millis() as f64 / 100.0 + 1.0;
     assert!((2.0..=most).contains(&rested), "{rested} rests, at most {most}");
     assert_eq!(daemon.log_text().matches("new connections wait").count(), 1, "told once");
-    idle.pop();
+    let_in.pop();
     waiting.socket.set_read_timeout(Some(http::PATIENCE)).unwrap();
     assert!(waiting.head().starts_with("HTTP/1.1 101 "));
     assert!(waiting.text().contains("connected"));
@@ -368,15 +375,14 @@ fn without_descriptors_newcomers_wait_and_nobody_else() {
     still_answers(&mut old);
 }
 
-/// Lowers the process's limit, and says how many descriptors it may still open.
-fn leave_few_descriptors(daemon: &Daemon) -> usize {
+/// Lowers the process's limit until it may open only a few more.
+fn leave_few_descriptors(daemon: &Daemon) {
     let open = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
-    let numbers: Vec<usize> = open.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
-    let limit = numbers.iter().max().unwrap() + 5; // the limit is on the highest number, and there may be holes
+    let numbers = open.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse::<u64>().unwrap());
+    let limit = numbers.max().unwrap() + 5; // the limit is on the highest number, and there may be holes
     let pid = Pid::from_raw(i32::try_from(daemon.pid()).unwrap());
-    let lower = Rlimit { current: Some(limit as u64), maximum: Some(limit as u64) };
+    let lower = Rlimit { current: Some(limit), maximum: Some(limit) };
     prlimit(pid, Resource::Nofile, lower).unwrap();
-    limit - numbers.len()
 }
 
 /// Hundredths of a second in which the process was running.

@@ -120,7 +120,7 @@ impl Stream {
             subscriptions: log.targets.subscriptions(),
             history_events: log.history().len(),
             history_bytes: log.history().bytes(),
-            oldest: log.history().after(0).next().map(|event| event.seq),
+            oldest: log.history().oldest(),
         })
     }
 

@@ -1,6 +1,6 @@
 //! What really happened: every publication, by stream and life, and what the records were at each number.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -10,6 +10,7 @@ use crate::event::{Cause, Draft, Flags};
 use crate::hub::log::Limits;
 use crate::hub::settings::{Settings, Source};
 use crate::hub::stream::Stream;
+use crate::hub::stream::reads::{Reader, Sight};
 use crate::hub::{Accepted, Hub, Refused};
 
 /// Topic, collection and key of a record.
@@ -19,6 +20,8 @@ pub type Records = OrdMap<Key, u64>;
 
 /// The kinds of events here, each with the collection of its records.
 pub const KINDS: [(&str, &str); 3] = [("bar", "bars"), ("late_bar", "bars"), ("tick", "records")];
+
+const OPERATOR: Sight<'static> = Sight { reader: Reader::Operator, audience: "" };
 
 /// What is published: everything that a client or a snapshot can see of it, under a serial number that it shows.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +51,21 @@ pub struct Moment {
     pub records: Records,
     /// Of the delivered events the history has those from this number on.
     kept_from: u64,
+    topics: Topics,
+    given_back: u64,
+}
+
+type Topics = OrdMap<Arc<str>, Known>;
+
+/// A topic that the stream knows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Known {
+    /// Its newest delivered event since it is known.
+    last: u64,
+    /// The newest number that had to do with it.
+    newest: u64,
+    /// It may have been given back with events up to here.
+    floor: u64,
 }
 
 /// One numbering of a stream.
@@ -56,7 +74,10 @@ pub struct Life {
     entries: Vec<Entry>,
     moments: Vec<Moment>,
     delivered: Vec<u64>,
-    topics: BTreeMap<Arc<str>, u64>,
+    topics: Topics,
+    newcomer: Option<Arc<str>>,
+    /// The highest number of a topic that was given back.
+    given_back: u64,
     records: Records,
     staged: Option<Records>,
     /// Topics of events that were told since records began to gather, and of those that gathered in vain.
@@ -168,6 +189,10 @@ impl Line {
             part => format!("{}:{part}", self.name).into(),
         };
         let limits = self.settings.limits;
+        if self.life().is_short_of_topics(&limits) {
+            stream.outline(&OPERATOR).unwrap(); // now, and not in the midst of it, it sees what is too old
+            self.observe();
+        }
         let is_running = stream.source() == Source::Running;
         let expected = self.life_mut().accept(serial, publication, (topic, &limits), (id, cause, is_running));
         assert_eq!(stream.publish(&draft, None), expected, "publication {serial}");
@@ -185,12 +210,15 @@ impl Line {
         assert_eq!(figures.seq, life.seq());
         let gone = life.delivered.len() - figures.history_events;
         let kept_from = life.delivered.get(gone).copied().unwrap_or(u64::MAX);
-        let is_same = life
-            .moments
-            .last()
-            .is_some_and(|m| (m.seq, m.kept_from) == (life.seq(), kept_from) && m.records.ptr_eq(&life.records));
+        life.give_back(&stream.topics(&OPERATOR).unwrap(), kept_from);
+        let is_same = life.moments.last().is_some_and(|moment| {
+            (moment.seq, moment.kept_from, moment.given_back) == (life.seq(), kept_from, life.given_back)
+                && moment.records.ptr_eq(&life.records)
+                && moment.topics.ptr_eq(&life.topics)
+        });
         if !is_same {
-            life.moments.push(Moment { seq: life.seq(), records: life.records.clone(), kept_from });
+            let (records, topics, given_back) = (life.records.clone(), life.topics.clone(), life.given_back);
+            life.moments.push(Moment { seq: life.seq(), records, kept_from, topics, given_back });
         }
     }
 }
@@ -202,7 +230,9 @@ impl Life {
             entries: Vec::new(),
             moments: Vec::new(),
             delivered: Vec::new(),
-            topics: BTreeMap::new(),
+            topics: Topics::default(),
+            newcomer: None,
+            given_back: 0,
             records: Records::default(),
             staged: None,
             told_meanwhile: BTreeSet::new(),
@@ -246,6 +276,7 @@ impl Life {
         let is_meant = |topic: &str| patterns.iter().any(|pattern| covers(pattern, topic));
         let between = |seq: u64| since < seq && seq <= moment.seq;
         since <= moment.seq
+            && patterns.iter().all(|pattern| moment.floor(pattern) <= since)
             && (since..moment.seq).map(|before| (before + 1, self.entry(before + 1))).all(|(seq, entry)| {
                 !is_meant(&entry.topic) || (entry.is_delivered && seq >= moment.kept_from) || entry.topic.is_empty()
             })
@@ -295,10 +326,20 @@ impl Life {
         topic: Arc<str>,
         limits: &Limits,
     ) -> Result<u64, Refused> {
-        if !self.topics.contains_key(&topic) && self.topics.len() >= limits.max_topics {
-            return Err(Refused::TooManyTopics(limits.max_topics));
+        if !self.topics.contains_key(&topic) {
+            let kept_from = self.moments.last().map_or(0, |moment| moment.kept_from);
+            if self.topics.keys().filter(|topic| self.is_kept(topic, kept_from)).count() >= limits.max_topics {
+                return Err(Refused::TooManyTopics(limits.max_topics));
+            }
         }
-        let prev = *self.topics.entry(topic.clone()).or_default();
+        let prev = match self.topics.get(&topic) {
+            Some(known) => known.last,
+            None => {
+                self.newcomer = Some(topic.clone());
+                self.topics.insert(topic.clone(), Known { last: 0, newest: 0, floor: 0 });
+                0
+            }
+        };
         let key: Key = (topic.clone(), KINDS[publication.kind].1, publication.key);
         let records = self.staged.as_mut().unwrap_or(&mut self.records);
         let (has_key, is_deleted) = (!publication.key.is_empty(), publication.flags.has(Flags::DELETE));
@@ -313,12 +354,14 @@ impl Life {
         let is_delivered = !publication.flags.has(Flags::RECORD_ONLY);
         self.entries.push(Entry { serial, topic: topic.clone(), publication, prev, is_delivered });
         let seq = self.seq();
+        let known = self.topics.get_mut(&topic).unwrap();
+        known.newest = seq;
         if is_delivered {
+            known.last = seq;
             if has_key {
                 self.told_meanwhile.insert(topic.clone());
             }
             self.delivered.push(seq);
-            self.topics.insert(topic, seq);
             self.unseen.remove(&key);
         } else {
             self.unseen.insert(key);
@@ -346,8 +389,51 @@ impl Life {
                 has_record: false,
             };
             self.entries.push(Entry { serial: 0, topic: "".into(), publication, prev: 0, is_delivered: false });
-            self.replaced.push((self.seq(), topics));
+            let seq = self.seq();
+            for topic in &topics {
+                self.topics.get_mut(topic).unwrap().newest = seq;
+            }
+            self.replaced.push((seq, topics));
         }
+    }
+
+    /// Whether the stream has as many topics as it may have.
+    fn is_short_of_topics(&self, limits: &Limits) -> bool {
+        self.topics.len() >= limits.max_topics
+    }
+
+    /// Whether something is kept of a topic: it must not be given back.
+    fn is_kept(&self, topic: &Arc<str>, kept_from: u64) -> bool {
+        let has_record = |records: &Records| records.keys().any(|key| key.0 == *topic);
+        let is_staged = |staged| has_record(staged) || self.told_meanwhile.contains(topic);
+        !topic.contains(':')
+            || self.topics[topic].last >= kept_from
+            || has_record(&self.records)
+            || self.staged.as_ref().is_some_and(is_staged)
+            || self.astray.contains(topic)
+    }
+
+    /// Takes out what the stream no longer knows: nothing may be kept of it.
+    fn give_back(&mut self, known: &[Arc<str>], kept_from: u64) {
+        assert!(known.iter().all(|topic| self.topics.contains_key(topic)));
+        let gone: Vec<Arc<str>> = self.topics.keys().filter(|topic| !known.contains(topic)).cloned().collect();
+        for topic in gone {
+            assert!(!self.is_kept(&topic, kept_from), "{topic} is given back");
+            self.given_back = self.given_back.max(self.topics[&topic].newest);
+            self.topics.remove(&topic);
+        }
+        if let Some(newcomer) = self.newcomer.take().filter(|topic| topic.contains(':')) {
+            self.topics.get_mut(&newcomer).unwrap().floor = self.given_back; // room was made for it first
+        }
+    }
+}
+
+impl Moment {
+    /// The number from which on everything is known of the topics of a pattern.
+    fn floor(&self, pattern: &str) -> u64 {
+        let is_exact = pattern.contains(':') && pattern.split(':').all(|part| part != "*");
+        let known = self.topics.get(pattern).filter(|_| is_exact);
+        known.map_or(self.given_back, |known| known.floor)
     }
 }
 
