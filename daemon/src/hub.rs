@@ -216,7 +216,10 @@ impl fmt::Display for Refused {
                 )
             }
             Self::TooManyTopics(max) => {
-                write!(out, "the stream has {max} topics already; raise max_topics, or use fewer topics")
+                write!(
+                    out,
+                    "the stream has {max} topics with records or recent events; raise max_topics, or use fewer topics"
+                )
             }
             Self::TooManyRecords(max) => {
                 write!(out, "the stream has {max} records already; raise max_records, or delete records")

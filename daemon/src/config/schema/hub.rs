@@ -45,7 +45,7 @@ pub struct Hub {
     pub flush: Duration,
     /// What is compressed for WebSocket clients that offer it.
     pub compression: Compression,
-    /// Topics of one stream, 1 to 10 000 000; default 10 000.
+    /// Topics of one stream that have records or recent events, 1 to 10 000 000; default 10 000.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_topics: u32,
     /// Records of one stream, 1 to 10 000 000; default 100 000.
