@@ -4,6 +4,7 @@ mod deadlines;
 mod declared;
 mod diary;
 mod house;
+pub mod offline;
 mod parts;
 mod reload;
 mod trust;
@@ -27,7 +28,6 @@ use self::vigil::{Vigil, Watched};
 use crate::admin::{self, Admin};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::{self, Loaded, Paint, Source, schema};
-use crate::describe::{Catalogue, Declarations};
 use crate::folders::{Env, Folders};
 use crate::hub::Hub;
 use crate::identity::Verifier;
@@ -131,7 +131,7 @@ impl App {
             catalogue: server.catalogue(),
             metrics: around.metrics.clone(),
         };
-        let admin_config = reload::admin(&config, &around.source.env).map_err(StartError::System)?;
+        let admin_config = reload::admin(&loaded, &around.source.env).map_err(StartError::Config)?;
         let admin = Admin::start(admin_config, admin_parts).map_err(StartError::Admin)?;
         reload::commit(&supervisor, &hub, broadcasters).map_err(|problems| {
             StartError::Config(Diagnostics::about(&loaded.document, reload::diagnostics(&loaded.document, problems)))
@@ -248,28 +248,6 @@ impl App {
         self.runtime.shutdown_timeout(RUNTIME_TIMEOUT);
         tracing::info!(took_s = began.elapsed().as_secs_f64(), "stopped");
     }
-}
-
-/// Loads every plugin and checks every setting, without running anything.
-pub fn check(source: &Source, loaded: &Loaded) -> Result<(), StartError> {
-    declarations(source, loaded).map(drop)
-}
-
-/// What the configured streams and endpoints are, without running anything.
-pub fn declarations(source: &Source, loaded: &Loaded) -> Result<Declarations, StartError> {
-    let folders = Folders::shared(&source.env).map_err(StartError::Folder)?;
-    let hub = Hub::new("check");
-    let supervisor = Supervisor::new(hub.clone(), supervisor_config(&loaded.config, &source.env, &folders));
-    let broadcasters = reload::prepare(&supervisor, loaded).map_err(StartError::Config)?;
-    trust::prepare(loaded, &source.env).map_err(StartError::Config)?;
-    for (name, settings) in broadcasters.streams(&supervisor) {
-        hub.declare(&name, settings);
-    }
-    let certificate = reload::certificate(loaded, &source.env).map_err(StartError::Config)?;
-    let server = server::Config { certificate, ..parts::server(&loaded.config, 0, &folders.state) };
-    let catalogue = Catalogue::new(hub);
-    catalogue.set_doors(server.doors(|listener| listener.to_owned()));
-    Ok(catalogue.for_operators())
 }
 
 fn no_thread(error: &std::io::Error) -> StartError {

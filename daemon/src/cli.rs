@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 /// What a process ends with, as sysexits.h names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,17 +41,68 @@ pub struct Options {
     pub sets: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Runs the daemon (the default)
     Run,
     /// Checks the configuration and the plugins' settings, and says what is wrong
-    Check,
+    Check {
+        /// Checks the text alone: no plugin, certificate or key file needs to be there
+        #[arg(long)]
+        offline: bool,
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        format: Format,
+    },
+    /// Shows the configuration in force, the shipped one, or the schema that editors check it with
+    #[command(subcommand)]
+    Config(Shown),
+    /// Says more about an error of the configuration, and how to mend it
+    Explain {
+        /// Such as C001; all are listed when none is named
+        #[arg(value_name = "CODE")]
+        code: Option<String>,
+    },
     /// Prints what clients and the daemon say to each other, from what the configured broadcasters declare
     Schema {
         #[arg(value_name = "FORM")]
         form: Form,
     },
+    /// Prints what a shell needs to complete this command line
+    Completions {
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
+    /// Prints the manual page, or writes those of all commands into a folder
+    Man {
+        #[arg(value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+    },
+}
+
+/// What of the configuration is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Shown {
+    /// Every setting with its value: file, environment and --set together, and defaults
+    Show {
+        /// Says behind each value who gave it
+        #[arg(long)]
+        origin: bool,
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        format: Format,
+    },
+    /// The configuration that holds when there is no file
+    Default,
+    /// The JSON Schema of config.toml, with the settings of the plugins that are configured
+    Schema,
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
 }
 
 /// What a description is written in.
@@ -80,7 +132,7 @@ mod tests {
         let before = Cli::parse_from(["broadcastd", "--set", "a=1", "--config", "x.toml", "check"]);
         let behind = Cli::parse_from(["broadcastd", "check", "--config", "x.toml", "--set", "a=1"]);
         for cli in [before, behind] {
-            assert_eq!(cli.command, Some(Command::Check));
+            assert_eq!(cli.command, Some(Command::Check { offline: false, format: Format::Text }));
             assert_eq!((cli.options.config, cli.options.sets), (Some("x.toml".into()), vec!["a=1".to_owned()]));
         }
         assert_eq!(Cli::parse_from(["broadcastd"]).command, None);

@@ -4,6 +4,8 @@ pub mod check;
 pub mod code;
 pub mod diagnostic;
 pub mod document;
+pub mod effective;
+pub mod explain;
 pub mod overlay;
 pub mod reference;
 mod render;

@@ -2,7 +2,7 @@
 //! OpenAPI; all of it made from what the plugins declare and what the code is made of.
 
 pub mod asyncapi;
-mod draft07;
+pub mod draft07;
 pub mod native;
 pub mod openapi;
 pub mod typescript;

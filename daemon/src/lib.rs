@@ -2,6 +2,8 @@
 
 pub mod run;
 
+pub mod commands;
+
 pub mod app;
 pub mod cli;
 pub mod config;

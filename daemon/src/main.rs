@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use broadcastd::cli::{Cli, Command, Exit};
+use broadcastd::commands::{self, Depth};
 use broadcastd::run;
 use clap::Parser;
 
@@ -17,8 +18,14 @@ fn main() -> ExitCode {
     };
     code(match cli.command.unwrap_or(Command::Run) {
         Command::Run => run::run(&cli.options),
-        Command::Check => run::check(&cli.options),
-        Command::Schema { form } => run::schema(&cli.options, form),
+        Command::Check { offline, format } => {
+            commands::check(&cli.options, if offline { Depth::Text } else { Depth::Files }, format)
+        }
+        Command::Config(shown) => commands::config(&cli.options, shown),
+        Command::Explain { code } => commands::explain(code.as_deref()),
+        Command::Schema { form } => commands::schema(&cli.options, form),
+        Command::Completions { shell } => commands::completions(shell),
+        Command::Man { folder } => commands::manual(folder.as_deref()),
     })
 }
 

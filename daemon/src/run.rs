@@ -1,22 +1,19 @@
-//! What the commands do: run the daemon until it is told to stop, or only check or describe what is configured.
+//! The daemon from its start until it is told to stop.
 
-use std::collections::BTreeMap;
-use std::io::{ErrorKind, Write as _};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::app::{App, StartError, Surroundings};
-use crate::cli::{Exit, Form, Options};
+use crate::app::{App, Surroundings};
+use crate::cli::{Exit, Options};
+use crate::commands::{exit_of, fail, load, refuse, say};
+use crate::config::Paint;
 use crate::config::diagnostic::Diagnostics;
 use crate::config::watch::{Timing, Watch};
-use crate::config::{Config, Loaded, Paint, Source};
-use crate::describe::asyncapi::asyncapi;
-use crate::describe::typescript::typescript;
 use crate::event::unix_now;
 use crate::systemd::{self, Systemd};
-use crate::{admin, app, log, metrics};
+use crate::{app, log, metrics};
 
 /// How often the main thread looks after the rest when nothing else happens.
 const TICK: Duration = Duration::from_secs(1);
@@ -48,40 +45,6 @@ pub fn run(options: &Options) -> Exit {
     let around = Surroundings { file: options.config_file(), source, levels, metrics, systemd: Systemd::from_env() };
     match App::start(loaded, around) {
         Ok(app) => serve(app, &text),
-        Err(error) => fail(exit_of(&error), &error.to_string()),
-    }
-}
-
-/// Says whether the configuration and every plugin's settings are right, without running anything.
-pub fn check(options: &Options) -> Exit {
-    let (source, loaded) = match load(options) {
-        Ok(found) => found,
-        Err(report) => return refuse(&report),
-    };
-    match app::check(&source, &loaded) {
-        Ok(()) => {
-            say(&format!("{}: no mistakes", loaded.document.name()));
-            Exit::Done
-        }
-        Err(error) => fail(exit_of(&error), &error.to_string()),
-    }
-}
-
-/// Prints what the configured streams declare, without running anything.
-pub fn schema(options: &Options, form: Form) -> Exit {
-    let (source, loaded) = match load(options) {
-        Ok(found) => found,
-        Err(report) => return refuse(&report),
-    };
-    match app::declarations(&source, &loaded) {
-        Ok(declarations) => {
-            let text = match form {
-                Form::Ts => typescript(&declarations),
-                Form::Asyncapi => format!("{:#}", asyncapi(&declarations)),
-            };
-            say(text.trim_end());
-            Exit::Done
-        }
         Err(error) => fail(exit_of(&error), &error.to_string()),
     }
 }
@@ -134,16 +97,6 @@ fn obey(app: &mut App, wishes: &Receiver<Wish>) {
     }
 }
 
-fn load(options: &Options) -> Result<(Source, Loaded), Diagnostics> {
-    let env: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    let file = options.config_file();
-    let source = Source { path: file.clone().unwrap_or_default(), env, sets: options.sets.clone() };
-    let loaded = if file.is_some() { Config::load(&source)? } else { Config::shipped(&source)? };
-    Ok((source, loaded))
-}
-
 fn watch(app: &App, text: &str, wish: &Sender<Wish>) -> std::io::Result<Option<Watch>> {
     let Some(file) = app.file() else { return Ok(None) };
     let wish = wish.clone();
@@ -179,32 +132,4 @@ async fn end(mut signal: Signal, wish: Sender<Wish>) {
     signal.recv().await;
     tracing::warn!("asked twice: ending without draining");
     std::process::exit(i32::from(Exit::Done as u8));
-}
-
-fn exit_of(error: &StartError) -> Exit {
-    match error {
-        StartError::Config(_) => Exit::Config,
-        StartError::Listen(error) | StartError::Admin(admin::Error::Listen(error)) => match error.kind() {
-            ErrorKind::PermissionDenied => Exit::Permission,
-            _ => Exit::PortTaken,
-        },
-        StartError::Admin(admin::Error::NeedsToken(_)) => Exit::Config,
-        StartError::Admin(admin::Error::Thread(_)) => Exit::Internal,
-        StartError::Folder(_) => Exit::Permission,
-        StartError::System(_) => Exit::Internal,
-    }
-}
-
-fn refuse(report: &Diagnostics) -> Exit {
-    fail(Exit::Config, &report.render(Paint::Plain, "nothing runs"))
-}
-
-fn fail(exit: Exit, message: &str) -> Exit {
-    // Nobody reads what cannot be printed; the code says it, too.
-    _ = writeln!(std::io::stderr(), "{}", message.trim_end());
-    exit
-}
-
-fn say(text: &str) {
-    _ = writeln!(std::io::stdout(), "{text}");
 }

@@ -84,7 +84,7 @@ impl App {
         let certificate = certificate(&loaded, &self.around.source.env)?;
         let served = parts::server(&loaded.config, limit, &self.folders.state);
         let server = self.server.prepare(server::Config { certificate, ..served }).map_err(at_address)?;
-        let admin = admin(&loaded.config, &self.around.source.env).map_err(at_admin)?;
+        let admin = admin(&loaded, &self.around.source.env)?;
         let admin = self.admin.prepare(admin).map_err(|error| at_admin(error.to_string()))?;
         let changes = commit(&self.supervisor, &self.hub, broadcasters)
             .map_err(|problems| Diagnostics::about(document, diagnostics(document, problems)))?;
@@ -180,8 +180,13 @@ pub fn diagnostics(document: &Document, problems: Vec<Problem>) -> Vec<Diagnosti
     problems.into_iter().map(place).collect()
 }
 
-pub fn admin(config: &schema::Config, env: &Env) -> Result<admin::Config, String> {
-    let token = config.admin.token.as_ref().map(|token| parts::secret(token, env)).transpose()?;
+pub fn admin(loaded: &Loaded, env: &Env) -> Result<admin::Config, Diagnostics> {
+    let config = &loaded.config;
+    let token = config.admin.token.as_ref().map(|token| parts::secret(token, env)).transpose();
+    let token = token.map_err(|message| {
+        let unusable = Diagnostic::of_value(code::UNUSABLE_KEYS, &loaded.document, "/admin/token", message);
+        Diagnostics::about(&loaded.document, vec![unusable.help("docs/operating.md shows how the token is given")])
+    })?;
     Ok(admin::Config { listen: config.admin.listen.to_string(), token: token.map(|text| admin::Token::new(&text)) })
 }
 
@@ -197,7 +202,7 @@ pub fn certificate(loaded: &Loaded, env: &Env) -> Result<Option<Arc<Certificate>
 }
 
 /// A broadcaster's settings, checked by its plugin's schema, with the schema's defaults.
-fn settings(
+pub fn settings(
     supervisor: &Supervisor,
     document: &Document,
     name: &str,

@@ -41,7 +41,7 @@ codes! {
     UNUSABLE_ADDRESS = "C034", "An address cannot be listened on: it is taken, not this machine's, or not allowed.";
     NO_KEYS = "C035", "An identity is asked for, but nothing is configured that could prove one.";
     SAME_TOKEN = "C036", "Two programs have the same token.";
-    UNUSABLE_KEYS = "C037", "The keys or the secret of `auth.jwt` cannot be read or used.";
+    UNUSABLE_KEYS = "C037", "A key, a token or a secret that the configuration names cannot be read or used.";
     SHADOWED_STREAM = "C038", "An endpoint's alias has the name of a stream, which could not be reached any more.";
     IGNORED = "C040", "Something that looks like configuration has no effect.";
     UNFIT = "C041", "A setting of an endpoint does not fit the dialect that is spoken there.";

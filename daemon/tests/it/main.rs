@@ -21,6 +21,7 @@ mod charts;
 mod client_log;
 mod clients;
 mod closing;
+mod command_line;
 mod commands;
 mod descriptions;
 mod dialogue;
@@ -100,6 +101,7 @@ fn main() -> ExitCode {
         client_log::tests(),
         clients::tests(),
         closing::tests(),
+        command_line::tests(),
         commands::tests(),
         diary::tests(),
         descriptions::tests(),

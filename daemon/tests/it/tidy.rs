@@ -44,6 +44,7 @@ const ROUTING: &[&str] = &["nest", "nest_service", "route_service", "routing"];
 /// `main` and `lib` stand above all; ARCHITECTURE.md shows the same as a picture.
 const LAYERS: &[&[&str]] = &[
     &["run"],
+    &["commands"],
     &["app"],
     &["cli", "config", "folders", "log"],
     &["admin"],

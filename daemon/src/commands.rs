@@ -1,0 +1,189 @@
+//! What the commands do that run nothing: check, show, describe and explain.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Write as _};
+use std::path::Path;
+
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+use serde_json::{Value, json};
+
+use crate::admin;
+use crate::app::{StartError, offline};
+use crate::cli::{Cli, Exit, Form, Format, Options, Shown};
+use crate::config::diagnostic::Diagnostics;
+use crate::config::effective::{Effective, Origins};
+use crate::config::{Config, Loaded, Paint, SCHEMA, SHIPPED, Source, explain};
+use crate::describe::asyncapi::asyncapi;
+use crate::describe::draft07::draft07;
+use crate::describe::typescript::typescript;
+
+/// How much of a configuration is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    Text,
+    /// Also the files that it names: plugins, keys, certificates, schemas.
+    Files,
+}
+
+/// Says whether the configuration and every plugin's settings are right.
+pub fn check(options: &Options, depth: Depth, format: Format) -> Exit {
+    let outcome = load(options).map_err(StartError::Config).and_then(|(source, loaded)| {
+        match depth {
+            Depth::Text => {}
+            Depth::Files => offline::check(&source, &loaded)?,
+        }
+        Ok(loaded)
+    });
+    match (outcome, format) {
+        (Ok(loaded), Format::Text) => {
+            let warnings = loaded.warnings.render(Paint::Plain, "the daemon would start all the same");
+            say(&format!("{warnings}{}: no mistakes", loaded.document.name()));
+        }
+        (Ok(loaded), Format::Json) => say(&format!("{:#}", loaded.warnings.to_json())),
+        (Err(StartError::Config(report)), Format::Json) => {
+            say(&format!("{:#}", report.to_json()));
+            return Exit::Config;
+        }
+        (Err(error), _) => return fail(exit_of(&error), &error.to_string()),
+    }
+    Exit::Done
+}
+
+/// Prints what the configured streams declare.
+pub fn schema(options: &Options, form: Form) -> Exit {
+    of_configuration(options, |source, loaded| {
+        let declarations = offline::declarations(source, loaded)?;
+        Ok(match form {
+            Form::Ts => typescript(&declarations),
+            Form::Asyncapi => format!("{:#}", asyncapi(&declarations)),
+        })
+    })
+}
+
+/// Prints a configuration, or what may be in one.
+pub fn config(options: &Options, shown: Shown) -> Exit {
+    match shown {
+        Shown::Default => {
+            say(SHIPPED.trim_end());
+            Exit::Done
+        }
+        Shown::Schema => of_configuration(options, |source, loaded| {
+            Ok(format!("{:#}", editors_schema(&offline::settings_schemas(source, loaded)?)))
+        }),
+        Shown::Show { origin, format } => of_configuration(options, |source, loaded| {
+            let filled_in = offline::filled_in(source, loaded)?;
+            let tree = serde_json::to_value(&filled_in).map_err(|error| StartError::System(error.to_string()))?;
+            let effective = Effective::new(&loaded.document, tree);
+            Ok(match format {
+                Format::Text => effective.toml(if origin { Origins::Shown } else { Origins::Hidden }),
+                Format::Json => format!("{:#}", effective.json()),
+            })
+        }),
+    }
+}
+
+/// Prints the page of one code, or a line for each.
+pub fn explain(code: Option<&str>) -> Exit {
+    let Some(code) = code else {
+        say(&explain::list());
+        return Exit::Done;
+    };
+    match explain::section(code) {
+        Some(section) => {
+            say(section);
+            Exit::Done
+        }
+        None => fail(
+            Exit::Usage,
+            &format!("no error has the code {code:?}; `broadcastd explain` lists those that there are"),
+        ),
+    }
+}
+
+pub fn completions(shell: Shell) -> Exit {
+    let mut command = Cli::command();
+    let name = command.get_name().to_owned();
+    clap_complete::generate(shell, &mut command, name, &mut std::io::stdout());
+    Exit::Done
+}
+
+pub fn manual(folder: Option<&Path>) -> Exit {
+    let command = Cli::command();
+    let (written, place) = match folder {
+        Some(folder) => (clap_mangen::generate_to(command, folder), folder.display().to_string()),
+        None => (clap_mangen::Man::new(command).render(&mut std::io::stdout()), "standard output".to_owned()),
+    };
+    match written {
+        Ok(()) => Exit::Done,
+        Err(error) => fail(Exit::Internal, &format!("the manual cannot be written to {place}: {error}")),
+    }
+}
+
+pub fn load(options: &Options) -> Result<(Source, Loaded), Diagnostics> {
+    let env: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let file = options.config_file();
+    let source = Source { path: file.clone().unwrap_or_default(), env, sets: options.sets.clone() };
+    let loaded = if file.is_some() { Config::load(&source)? } else { Config::shipped(&source)? };
+    Ok((source, loaded))
+}
+
+/// Prints what is found out about the configuration.
+fn of_configuration(options: &Options, find: impl FnOnce(&Source, &Loaded) -> Result<String, StartError>) -> Exit {
+    let (source, loaded) = match load(options) {
+        Ok(found) => found,
+        Err(report) => return refuse(&report),
+    };
+    match find(&source, &loaded) {
+        Ok(text) => {
+            say(text.trim_end());
+            Exit::Done
+        }
+        Err(error) => fail(exit_of(&error), &error.to_string()),
+    }
+}
+
+/// The schema of the file in the dialect that editors know, with what the configured plugins take.
+fn editors_schema(settings: &BTreeMap<String, Value>) -> Value {
+    let mut schema = draft07(&SCHEMA, "#");
+    schema["$schema"] = "http://json-schema.org/draft-07/schema#".into();
+    let broadcasters = &mut schema["properties"]["broadcasters"];
+    let any = broadcasters["additionalProperties"].clone();
+    for (name, declared) in settings {
+        let place = format!("#/properties/broadcasters/properties/{name}/properties/settings");
+        let own = draft07(declared, &place);
+        broadcasters["properties"][name] = json!({ "allOf": [any.clone()], "properties": { "settings": own } });
+    }
+    schema
+}
+
+/// What the process ends with when it cannot start.
+pub fn exit_of(error: &StartError) -> Exit {
+    match error {
+        StartError::Config(_) => Exit::Config,
+        StartError::Listen(error) | StartError::Admin(admin::Error::Listen(error)) => match error.kind() {
+            ErrorKind::PermissionDenied => Exit::Permission,
+            _ => Exit::PortTaken,
+        },
+        StartError::Admin(admin::Error::NeedsToken(_)) => Exit::Config,
+        StartError::Admin(admin::Error::Thread(_)) => Exit::Internal,
+        StartError::Folder(_) => Exit::Permission,
+        StartError::System(_) => Exit::Internal,
+    }
+}
+
+pub fn refuse(report: &Diagnostics) -> Exit {
+    fail(Exit::Config, &report.render(Paint::Plain, "nothing runs"))
+}
+
+pub fn fail(exit: Exit, message: &str) -> Exit {
+    // Nobody reads what cannot be printed; the code says it, too.
+    _ = writeln!(std::io::stderr(), "{}", message.trim_end());
+    exit
+}
+
+pub fn say(text: &str) {
+    _ = writeln!(std::io::stdout(), "{text}");
+}

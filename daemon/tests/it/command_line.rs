@@ -1,0 +1,195 @@
+//! Commands that run nothing: what is in force, what editors and shells need to know, what an error means.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use libtest_mimic::Trial;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::needs;
+use crate::process::{self, Ended, PLUGINS};
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        needs::nothing(what_is_in_force_can_take_the_place_of_the_file),
+        needs::nothing(each_value_names_its_source),
+        needs::nothing(settings_of_plugins_are_shown_with_their_defaults),
+        needs::nothing(the_shipped_configuration_is_printed_as_it_is),
+        needs::program("python3-openapi", editors_find_what_is_wrong_by_the_schema),
+        needs::nothing(an_error_is_explained_by_its_code),
+        needs::nothing(examples_of_errors_are_as_wrong_and_as_right_as_the_page_says),
+        needs::nothing(programs_read_what_check_found),
+        needs::nothing(offline_nothing_needs_to_be_there_but_the_file),
+        needs::program("bash", shells_complete_the_commands),
+        needs::nothing(there_is_a_manual_page_for_each_command),
+    ]
+}
+
+const BARS: &str = "[hub]\nmax_topics = 7\n[broadcasters.bars]\nplugin = \"bars\"\nsettings.interval = \"3s\"\n";
+
+fn place(config: &str) -> TempDir {
+    let place = tempfile::tempdir().unwrap();
+    let plugins = format!("[plugins]\ndirs = [{:?}]\n", PLUGINS.display().to_string());
+    fs::write(place.path().join("config.toml"), format!("{config}{plugins}")).unwrap();
+    place
+}
+
+fn ask(place: &TempDir, arguments: &[&str]) -> String {
+    let ended = process::run(place.path(), arguments, &[]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+    ended.stdout
+}
+
+fn run(config: &str, arguments: &[&str]) -> Ended {
+    process::run(place(config).path(), arguments, &[])
+}
+
+fn what_is_in_force_can_take_the_place_of_the_file() {
+    let place = place(BARS);
+    let shown = ask(&place, &["config", "show", "--set", "hub.max_records=9"]);
+    assert!(shown.contains("\nmax_records = 9\n") && !shown.contains(" # "), "{shown}");
+    fs::write(place.path().join("config.toml"), &shown).unwrap();
+    assert_eq!(ask(&place, &["config", "show"]), shown);
+    assert!(ask(&place, &["check"]).contains("no mistakes"));
+}
+
+fn each_value_names_its_source() {
+    let place = place(BARS);
+    let env = [("BROADCASTD_HUB__MAX_RECORDS", "8")];
+    let told = process::run(place.path(), &["config", "show", "--origin", "--set", "hub.max_per_ip=3"], &env).stdout;
+    let source = |key: &str| {
+        let line = told.lines().find(|line| line.starts_with(&format!("{key} = "))).unwrap();
+        line.split_once(" # ").unwrap().1.to_owned()
+    };
+    assert_eq!(source("max_topics"), "config.toml:2");
+    assert_eq!(source("interval"), "config.toml:5");
+    assert_eq!(source("max_records"), "BROADCASTD_HUB__MAX_RECORDS");
+    assert_eq!(source("max_per_ip"), "--set hub.max_per_ip");
+    assert_eq!(source("outbox"), "default");
+    let told = process::run(place.path(), &["config", "show", "--format", "json"], &env).stdout;
+    let all: Vec<Value> = serde_json::from_str(&told).unwrap();
+    let one = |key: &str| all.iter().find(|one| one["key"] == key).unwrap().clone();
+    assert_eq!(one("hub.max_topics")["line"], 2);
+    assert_eq!(one("hub.max_records")["variable"], "BROADCASTD_HUB__MAX_RECORDS");
+}
+
+fn settings_of_plugins_are_shown_with_their_defaults() {
+    let shown = ask(&place(BARS), &["config", "show", "--origin"]);
+    let settings = shown.split_once("[broadcasters.bars.settings]").unwrap().1;
+    assert!(settings.lines().any(|line| line.starts_with("interval = \"3s\"")), "{settings}");
+    assert!(settings.lines().any(|line| line.starts_with("symbols = [") && line.ends_with("# default")), "{settings}");
+}
+
+fn the_shipped_configuration_is_printed_as_it_is() {
+    let shipped = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../config.toml")).unwrap();
+    assert_eq!(ask(&place(""), &["config", "default"]), shipped);
+}
+
+const VALIDATE: &str = "
+import json, jsonschema, sys, tomllib
+schema = json.load(open('schema.json'))
+jsonschema.Draft7Validator.check_schema(schema)
+errors = jsonschema.Draft7Validator(schema).iter_errors(tomllib.loads(sys.argv[1]))
+print(sorted('.'.join(map(str, error.absolute_path)) for error in errors))
+";
+
+fn editors_find_what_is_wrong_by_the_schema() {
+    let place = place(BARS);
+    fs::write(place.path().join("schema.json"), ask(&place, &["config", "schema"])).unwrap();
+    let wrong = |text: &str| {
+        let output = Command::new("python3").args(["-c", VALIDATE, text]).current_dir(place.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(wrong(&ask(&place, &["config", "default"])), "[]");
+    assert_eq!(wrong(&ask(&place, &["config", "show"])), "[]");
+    assert_eq!(wrong("[hub]\nmax_topics = 0\n"), "['hub.max_topics']");
+    let bars = "[broadcasters.bars]\nplugin = \"bars\"\n";
+    assert_eq!(wrong(&format!("{bars}settings.symbols = 3\n")), "['broadcasters.bars.settings.symbols']");
+    assert_eq!(wrong(&format!("{bars}enabled = 3\n")), "['broadcasters.bars.enabled']");
+    assert_eq!(wrong("[broadcasters.other]\nplugin = \"x\"\nsettings.symbols = 3\n"), "[]", "another plugin's");
+}
+
+fn an_error_is_explained_by_its_code() {
+    let refused = run("[hub]\nmax_topic = 1\n", &["check"]);
+    assert!(refused.stderr.contains("C002"), "{}", refused.stderr);
+    for code in ["C002", "c002"] {
+        let told = ask(&place(""), &["explain", code]);
+        assert!(
+            told.starts_with("## C002\n\nNo such setting exists at this place.\n") && !told.contains("C003"),
+            "{told}"
+        );
+    }
+    let list = ask(&place(""), &["explain"]);
+    assert!(list.starts_with("C001  ") && list.lines().any(|line| line.starts_with("C042  ")), "{list}");
+    let unknown = run("", &["explain", "E17"]);
+    assert_eq!(unknown.code, Some(64));
+    assert_eq!(unknown.stderr, "no error has the code \"E17\"; `broadcastd explain` lists those that there are\n");
+}
+
+fn examples_of_errors_are_as_wrong_and_as_right_as_the_page_says() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/errors.md")).unwrap();
+    let plugins = PLUGINS.display().to_string();
+    let mut shown = 0;
+    for section in page.split("\n## ").skip(1) {
+        let code = &section[..4];
+        let block = |opening: &str| Some(section.split_once(opening)?.1.split_once("```").unwrap().0);
+        let check = |text: &str| {
+            let place = tempfile::tempdir().unwrap();
+            fs::write(place.path().join("config.toml"), text).unwrap();
+            process::run(place.path(), &["check", "--format", "json"], &[("BROADCASTD_PLUGIN_PATH", &plugins)])
+        };
+        let Some(wrong) = block("```toml wrong\n") else { continue };
+        let refused = check(wrong);
+        let report: Value = serde_json::from_str(&refused.stdout).unwrap();
+        let found: Vec<&Value> = report["diagnostics"].as_array().unwrap().iter().map(|one| &one["code"]).collect();
+        assert_eq!((refused.code, found), (Some(78), vec![&Value::from(code)]), "{report:#}");
+        let right = check(block("```toml right\n").unwrap());
+        assert_eq!(right.code, Some(0), "{code}: {}", right.stdout);
+        shown += 1;
+    }
+    assert!(shown >= 29, "only {shown} are shown by the text alone");
+}
+
+fn programs_read_what_check_found() {
+    let wrong = run("[hub]\nmax_topic = 1\n", &["check", "--format", "json"]);
+    assert_eq!((wrong.code, wrong.stderr.as_str()), (Some(78), ""));
+    let report: Value = serde_json::from_str(&wrong.stdout).unwrap();
+    let first = &report["diagnostics"][0];
+    assert_eq!((&report["errors"], &first["code"], &first["line"]), (&1.into(), &"C002".into(), &2.into()));
+    assert_eq!(first["suggestion"]["replacement"], "max_topics");
+    let right: Value = serde_json::from_str(&run(BARS, &["check", "--format", "json"]).stdout).unwrap();
+    assert_eq!((&right["errors"], right["diagnostics"].as_array().map(Vec::len)), (&0.into(), Some(0)));
+}
+
+fn offline_nothing_needs_to_be_there_but_the_file() {
+    let config = "[broadcasters.x]\nplugin = \"not_built_yet\"\n";
+    assert_eq!(run(config, &["check"]).code, Some(78));
+    assert_eq!(run(config, &["check", "--offline"]).code, Some(0));
+    assert_eq!(run("[hub]\nmax_topics = 0\n", &["check", "--offline"]).code, Some(78));
+}
+
+fn shells_complete_the_commands() {
+    let place = place("");
+    for (shell, word) in [("bash", "completions"), ("zsh", "completions"), ("fish", "completions")] {
+        assert!(ask(&place, &["completions", shell]).contains(word), "{shell}");
+    }
+    fs::write(place.path().join("complete.bash"), ask(&place, &["completions", "bash"])).unwrap();
+    let script = "source ./complete.bash; COMP_WORDS=(broadcastd conf); COMP_CWORD=1
+        _broadcastd broadcastd conf broadcastd; echo \"${COMPREPLY[*]}\"";
+    let output = Command::new("bash").args(["-c", script]).current_dir(place.path()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "config", "{output:?}");
+}
+
+fn there_is_a_manual_page_for_each_command() {
+    let place = place("");
+    let page = ask(&place, &["man"]);
+    assert!(page.contains(".TH broadcastd 1") && page.contains("\\-\\-config"), "{page}");
+    fs::create_dir(place.path().join("man")).unwrap();
+    ask(&place, &["man", "man"]);
+    for name in ["broadcastd.1", "broadcastd-check.1", "broadcastd-config-show.1", "broadcastd-explain.1"] {
+        assert!(place.path().join("man").join(name).exists(), "{name}");
+    }
+}
