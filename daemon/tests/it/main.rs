@@ -10,6 +10,7 @@
 
 mod abuse;
 mod accounting;
+mod acknowledgements;
 mod admin;
 mod asks;
 mod audit;
@@ -89,6 +90,7 @@ fn main() -> ExitCode {
     let tests = [
         abuse::tests(),
         accounting::tests(),
+        acknowledgements::tests(),
         admin::tests(),
         asks::tests(),
         audit::tests(),
