@@ -32,7 +32,7 @@ const COMMAND: &str = "/v1/broadcasters/alerts/commands/acknowledge";
 fn trusting() -> String {
     let hash: String = Sha256::digest("opener").iter().map(|byte| format!("{byte:02x}")).collect();
     format!(
-        "[auth]\njwt = {{ secret = {{ env = \"SIGNED_WITH\" }} }}\n\
+        "[[server.endpoints]]\npath = \"/v1/sse\"\ndialect = \"sse\"\n[auth]\njwt = {{ secret = {{ env = \"SIGNED_WITH\" }} }}\n\
          tokens = [{{ name = \"line\", sha256 = \"{hash}\", streams = [\"alerts\"], commands = [\"alerts.acknowledge\"] }}]\n{}",
         config(SETTINGS)
     )
@@ -130,7 +130,7 @@ fn whoever_acknowledges_by_whatever_door_everybody_learns_it_once() {
         let data = &said[payload];
         json!([data["violation_id"], data["user"], data["reason"]])
     };
-    let mut until_sample = |client: &mut Client, payload: &str, mut all: Vec<Value>| {
+    let until_sample = |client: &mut Client, payload: &str, mut all: Vec<Value>| {
         while all.last().is_none_or(|said| said["type"] != "sample") {
             all.push(hear_json(client));
         }

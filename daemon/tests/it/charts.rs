@@ -88,21 +88,9 @@ pub fn close(ours: &Value, known: &Value) {
     assert!((ours - known).abs() < 1e-6 * known.abs(), "{ours}, not {known}");
 }
 
-fn the_piston_rings_are_judged_as_published_and_acknowledged_for_everybody() {
-    let settings = r#"{ auto = { chart = "xbar_r", rules = "nelson" } }"#;
-    let daemon = Daemon::start(&config(settings));
-    let mut operator = dialogue::open(&daemon.clients, "/ws/samples");
-    say(&mut operator, r#"{"type":"subscribe","characteristic_ids":[7]}"#);
-    assert_eq!(hear_json(&mut operator)["type"], "subscribed");
-    let mut bystander = dialogue::open(&daemon.clients, "/ws/samples");
-    say(&mut bystander, r#"{"type":"ping"}"#);
-    assert_eq!(hear_json(&mut bystander), json!({"type": "pong"}), "it is there, and subscribed to nothing");
-    let mut native = daemon.subscriber("alerts");
-    let (mut samples, known) = piston_rings();
-    samples.push(sample(json!(7), json!({"values": [74.0, 74.0, 74.0, 74.0, 74.0]})));
-    publish(&daemon, &samples);
-    let heard = hear_until(&mut operator, 41, "payload");
-    assert_eq!(heard, hear_until(&mut native, 41, "data"), "both doors tell the same");
+/// What is told of the piston rings and one sample behind them is what was published of them: limits, and the samples that
+/// violate each rule, which it answers.
+pub fn are_the_published(heard: &[(String, Value)], known: &Value) -> BTreeMap<String, Vec<Value>> {
     assert_eq!(heard.iter().filter(|(kind, _)| kind == "sample").count(), 41);
     let limits = heard.iter().position(|(kind, _)| kind == "control_limits").unwrap();
     assert_eq!(heard[limits - 1].1["sample_id"], 25, "the last one of the baseline");
@@ -118,6 +106,25 @@ fn the_piston_rings_are_judged_as_published_and_acknowledged_for_everybody() {
         .filter(|(_, at)| !at.is_empty())
         .collect();
     assert_eq!(violated(&heard[..heard.len() - 1]), expected);
+    expected
+}
+
+fn the_piston_rings_are_judged_as_published_and_acknowledged_for_everybody() {
+    let settings = r#"{ auto = { chart = "xbar_r", rules = "nelson" } }"#;
+    let daemon = Daemon::start(&config(settings));
+    let mut operator = dialogue::open(&daemon.clients, "/ws/samples");
+    say(&mut operator, r#"{"type":"subscribe","characteristic_ids":[7]}"#);
+    assert_eq!(hear_json(&mut operator)["type"], "subscribed");
+    let mut bystander = dialogue::open(&daemon.clients, "/ws/samples");
+    say(&mut bystander, r#"{"type":"ping"}"#);
+    assert_eq!(hear_json(&mut bystander), json!({"type": "pong"}), "it is there, and subscribed to nothing");
+    let mut native = daemon.subscriber("alerts");
+    let (mut samples, known) = piston_rings();
+    samples.push(sample(json!(7), json!({"values": [74.0, 74.0, 74.0, 74.0, 74.0]})));
+    publish(&daemon, &samples);
+    let heard = hear_until(&mut operator, 41, "payload");
+    assert_eq!(heard, hear_until(&mut native, 41, "data"), "both doors tell the same");
+    let expected = are_the_published(&heard, &known);
 
     let critical = heard.iter().find(|(kind, data)| kind == "violation" && data["severity"] == "CRITICAL").unwrap();
     let violation = &critical.1["violation_id"];

@@ -12,6 +12,7 @@ mod abuse;
 mod accounting;
 mod acknowledgements;
 mod admin;
+mod alerts;
 mod asks;
 mod audit;
 mod autobahn;
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
         accounting::tests(),
         acknowledgements::tests(),
         admin::tests(),
+        alerts::tests(),
         asks::tests(),
         audit::tests(),
         autobahn::tests(),

@@ -18,7 +18,7 @@ pub fn start(settings: Value) -> Harness<Charts> {
 }
 
 /// One known characteristic, with other settings in the place of its own.
-fn known(more: Value) -> Value {
+pub fn known(more: Value) -> Value {
     let mut plan: Value = serde_json::from_str(KNOWN).unwrap();
     plan.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     json!({ "characteristics": [plan] })
@@ -28,7 +28,7 @@ pub fn sample(charts: &mut Harness<Charts>, data: Value) {
     charts.message("samples", "sample", &data).unwrap();
 }
 
-fn values(charts: &mut Harness<Charts>, values: &[f64]) {
+pub fn values(charts: &mut Harness<Charts>, values: &[f64]) {
     values.iter().for_each(|value| sample(charts, json!({"characteristic_id": 1, "value": value})));
 }
 
@@ -58,7 +58,7 @@ fn of_kind(charts: &mut Harness<Charts>, kind: &str) -> Vec<Value> {
 }
 
 /// `rule@sample` of every violation since the last look.
-fn violations(charts: &mut Harness<Charts>) -> Vec<String> {
+pub fn violations(charts: &mut Harness<Charts>) -> Vec<String> {
     let told = of_kind(charts, "violation");
     let line = |told: &Value| format!("{}@{}", told["rule_id"], told["sample_id"]);
     told.iter().filter(|told| told["rule_id"].is_number()).map(line).collect()
