@@ -105,13 +105,14 @@ pub fn notifier(name: &str, broker: &str, settings: &str) -> String {
 fn every_version_and_qos_arrives_and_is_retained() {
     let broker = Mosquitto::start();
     let url = format!("mqtt://127.0.0.1:{}", broker.open);
-    let mut config = ALERTS.to_owned();
+    let (mut config, mut names) = (ALERTS.to_owned(), vec!["text".to_owned()]);
     for (version, name) in [("3.1.1", "v3"), ("5", "v5")] {
         for qos in 0..=2 {
             let settings = format!(
                 ", version = \"{version}\", qos = {qos}, retain = true, topic = \"{name}/{qos}/{{violation_id}}/{{rule_name}}\""
             );
-            config.push_str(&notifier(&format!("{name}q{qos}"), &url, &settings));
+            names.push(format!("{name}q{qos}"));
+            config.push_str(&notifier(&names[names.len() - 1], &url, &settings));
         }
     }
     config.push_str(&notifier(
@@ -124,6 +125,8 @@ fn every_version_and_qos_arrives_and_is_retained() {
     odd["data"]["rule_name"] = "a/b+c#d é".into();
     publish(&daemon, [violation(10), odd]);
     // Whoever comes later has them all the same.
+    let sent = |name| daemon.metric(&format!("broadcastd_plugin_notifier_sent_total{{broadcaster=\"{name}\"}}"));
+    until("the broker has them", || names.iter().all(|name| sent(name) == Some(2.0)));
     let later = broker.subscriber("+/+/+/+", "%t %q %r %P %p");
     until("all are there", || later.lines().len() == 12);
     let mut lines = later.lines();

@@ -255,6 +255,7 @@ pub mod tests {
     #[test]
     fn a_long_queue_costs_an_event_little_more_than_a_short_one() {
         let (short, long) = (cost(10, 100), cost(5_000, 100));
+        println!("100 messages cost {short:?} behind 10 others, {long:?} behind 5,000");
         assert!(long < short * 20, "{long:?} with 500 times as many, {short:?} with few");
     }
 
