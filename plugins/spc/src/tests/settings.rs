@@ -1,10 +1,13 @@
 //! Each setting of a characteristic, as the whole broadcaster obeys it; and what a sample costs.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use super::whole::{known, start, values, violations};
+use crate::book::Book;
+use crate::sample::Incoming;
+use crate::stamp::Stamp;
 
 /// `rule@sample` of what is told of a series, by a plan that is listed and by the same for whoever is not.
 fn told(more: &Value, series: &[f64]) -> Vec<String> {
@@ -71,19 +74,21 @@ fn every_setting_of_an_average_and_of_sums_counts() {
 
 #[test]
 fn a_sample_costs_the_same_however_many_came_before() {
-    let mut charts = start(json!({"auto": {"chart": "imr", "spec": {"usl": 9}, "limits": {"samples": 25}}}));
+    let settings = json!({"auto": {"chart": "imr", "spec": {"usl": 9}, "limits": {"samples": 25}}});
+    let now = Stamp::of_ns(0);
+    let mut book = Book::new(serde_json::from_value(settings).unwrap(), now);
+    let incoming: Vec<Incoming> =
+        (0..7).map(|value| serde_json::from_value(json!({"characteristic_id": 1, "value": value})).unwrap()).collect();
     let mut cost = |samples: usize| {
-        let series: Vec<f64> = (0..samples).map(|index| (index % 7) as f64).collect();
-        let mut once = || {
-            let began = Instant::now();
-            values(&mut charts, &series);
-            charts.published();
-            began.elapsed()
-        };
-        (0..5).map(|_| once()).min().unwrap()
+        let began = Instant::now();
+        for one in incoming.iter().cycle().take(samples) {
+            book.take(one, now, &mut Vec::new()).unwrap();
+        }
+        began.elapsed()
     };
-    let early: Duration = cost(100);
-    cost(4_000);
-    let late = cost(100);
-    assert!(late < early * 10, "{late:?} behind 20,000 samples, {early:?} behind a few");
+    let early = (0..10).map(|_| cost(100)).min().unwrap();
+    cost(50_000);
+    let late = (0..10).map(|_| cost(100)).min().unwrap();
+    println!("100 samples cost {early:?} behind a few others, {late:?} behind 50,000");
+    assert!(late < early * 10);
 }
