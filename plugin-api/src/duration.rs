@@ -19,6 +19,7 @@ const RULE: &str =
 /// use broadcastd_plugin_api::duration::Duration;
 /// let patience: Duration = serde_json::from_str("\"1m30s\"").unwrap();
 /// assert_eq!((patience.as_ms(), patience), (90_000, Duration::from_ms(90_000)));
+/// assert_eq!(patience.to_std(), std::time::Duration::from_secs(90));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Duration(i64);
@@ -32,6 +33,11 @@ impl Duration {
     /// As milliseconds.
     pub fn as_ms(self) -> i64 {
         self.0
+    }
+
+    /// As the standard library's.
+    pub const fn to_std(self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.0.unsigned_abs())
     }
 
     /// Reads what settings say; the failure says what they may.

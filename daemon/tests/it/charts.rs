@@ -19,7 +19,7 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-const DOOR: &str = r#"
+pub const DOOR: &str = r#"
 [[server.endpoints]]
 path = "/v1/ws"
 dialect = "native"
@@ -31,37 +31,37 @@ streams = ["alerts"]
 auth = "none"
 "#;
 
-fn config(settings: &str) -> String {
+pub fn config(settings: &str) -> String {
     format!(
         "{DOOR}[streams.samples]\n[broadcasters.alerts]\nplugin = \"spc\"\nlisten = [\"samples\"]\nsettings = {settings}\n"
     )
 }
 
 /// Samples of characteristic 7: Montgomery's piston rings, 40 samples of 5, the first 25 of them in control.
-fn piston_rings() -> (Vec<Value>, Value) {
+pub fn piston_rings() -> (Vec<Value>, Value) {
     let cases: Value = serde_json::from_str(include_str!("../../../plugins/spc/tests/spc-cases.json")).unwrap();
     let case = cases["cases"].as_array().unwrap().iter().find(|case| case["id"] == "pistonrings-xbar-r").unwrap();
     let groups = case["input"]["subgroups"].as_array().unwrap();
     (groups.iter().map(|group| sample(json!(7), json!({ "values": group }))).collect(), case["expected"].clone())
 }
 
-fn sample(id: Value, measured: Value) -> Value {
+pub fn sample(id: Value, measured: Value) -> Value {
     let mut data = measured;
     data["characteristic_id"] = id;
     json!({"type": "sample", "data": data})
 }
 
-fn publish(daemon: &Daemon, samples: &[Value]) {
+pub fn publish(daemon: &Daemon, samples: &[Value]) {
     assert_eq!(daemon.publish("samples", &json!(samples)).status, 202);
 }
 
-fn acknowledge(daemon: &Daemon, violation: &Value) -> Answer {
+pub fn acknowledge(daemon: &Daemon, violation: &Value) -> Answer {
     let body = json!({"violation_id": violation, "reason": "Tool Change"}).to_string();
     http::post(&daemon.admin, "/v1/broadcasters/alerts/commands/acknowledge", "application/json", body.as_bytes())
 }
 
 /// Hears events up to a sample, by whatever door: of each its kind and payload.
-fn hear_until(client: &mut Client, last: u64, payload: &str) -> Vec<(String, Value)> {
+pub fn hear_until(client: &mut Client, last: u64, payload: &str) -> Vec<(String, Value)> {
     let mut heard = Vec::new();
     loop {
         let mut said = hear_json(client);
@@ -75,7 +75,7 @@ fn hear_until(client: &mut Client, last: u64, payload: &str) -> Vec<(String, Val
 }
 
 /// The samples at which each rule was violated.
-fn violated(heard: &[(String, Value)]) -> BTreeMap<String, Vec<Value>> {
+pub fn violated(heard: &[(String, Value)]) -> BTreeMap<String, Vec<Value>> {
     let mut all: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for (_, data) in heard.iter().filter(|(kind, _)| kind == "violation") {
         all.entry(data["rule_id"].to_string()).or_default().push(data["sample_id"].clone());
@@ -83,9 +83,30 @@ fn violated(heard: &[(String, Value)]) -> BTreeMap<String, Vec<Value>> {
     all
 }
 
-fn close(ours: &Value, known: &Value) {
+pub fn close(ours: &Value, known: &Value) {
     let (ours, known) = (ours.as_f64().unwrap(), known.as_f64().unwrap());
     assert!((ours - known).abs() < 1e-6 * known.abs(), "{ours}, not {known}");
+}
+
+/// What is told of the piston rings and one sample behind them is what was published of them: limits, and the samples that
+/// violate each rule, which it answers.
+pub fn are_the_published(heard: &[(String, Value)], known: &Value) -> BTreeMap<String, Vec<Value>> {
+    assert_eq!(heard.iter().filter(|(kind, _)| kind == "sample").count(), 41);
+    let limits = heard.iter().position(|(kind, _)| kind == "control_limits").unwrap();
+    assert_eq!(heard[limits - 1].1["sample_id"], 25, "the last one of the baseline");
+    let limits = &heard[limits].1;
+    for (name, published) in [("center_line", "center"), ("ucl", "xbar_ucl"), ("lcl", "xbar_lcl")] {
+        close(&limits[name], &known[published]);
+    }
+    close(&limits["dispersion"]["ucl"], &known["r_ucl"]);
+    let by_rule = known["rules"]["nelson"].as_object().unwrap().clone();
+    let expected: BTreeMap<String, Vec<Value>> = by_rule
+        .into_iter()
+        .map(|(rule, at)| (rule, at.as_array().unwrap().clone()))
+        .filter(|(_, at)| !at.is_empty())
+        .collect();
+    assert_eq!(violated(&heard[..heard.len() - 1]), expected);
+    expected
 }
 
 fn the_piston_rings_are_judged_as_published_and_acknowledged_for_everybody() {
@@ -103,21 +124,7 @@ fn the_piston_rings_are_judged_as_published_and_acknowledged_for_everybody() {
     publish(&daemon, &samples);
     let heard = hear_until(&mut operator, 41, "payload");
     assert_eq!(heard, hear_until(&mut native, 41, "data"), "both doors tell the same");
-    assert_eq!(heard.iter().filter(|(kind, _)| kind == "sample").count(), 41);
-    let limits = heard.iter().position(|(kind, _)| kind == "control_limits").unwrap();
-    assert_eq!(heard[limits - 1].1["sample_id"], 25, "the last one of the baseline");
-    let limits = &heard[limits].1;
-    for (name, published) in [("center_line", "center"), ("ucl", "xbar_ucl"), ("lcl", "xbar_lcl")] {
-        close(&limits[name], &known[published]);
-    }
-    close(&limits["dispersion"]["ucl"], &known["r_ucl"]);
-    let by_rule = known["rules"]["nelson"].as_object().unwrap().clone();
-    let expected: BTreeMap<String, Vec<Value>> = by_rule
-        .into_iter()
-        .map(|(rule, at)| (rule, at.as_array().unwrap().clone()))
-        .filter(|(_, at)| !at.is_empty())
-        .collect();
-    assert_eq!(violated(&heard[..heard.len() - 1]), expected);
+    let expected = are_the_published(&heard, &known);
 
     let critical = heard.iter().find(|(kind, data)| kind == "violation" && data["severity"] == "CRITICAL").unwrap();
     let violation = &critical.1["violation_id"];
@@ -166,20 +173,21 @@ fn charts_and_acknowledgements_go_on_after_a_restart() {
     let mut client = daemon.subscriber("alerts");
     publish(&daemon, &[1.0, 2.0, 1.0, 2.0, 9.0].map(single));
     let heard = hear_until(&mut client, 5, "data");
-    assert_eq!(hear_json(&mut client)["data"]["violation_id"], 1, "behind its sample");
-    assert_eq!(acknowledge(&daemon, &json!(1)).status, 200);
+    let first = hear_json(&mut client)["data"]["violation_id"].clone(); // behind its sample
+    assert_eq!(acknowledge(&daemon, &first).status, 200);
     let (status, folder) = daemon.stop();
     assert_eq!(status.code(), Some(0));
 
     let daemon = Daemon::start_in(folder, &config(settings), &[]);
-    assert_eq!(acknowledge(&daemon, &json!(1)).status, 409, "it was acknowledged in another life");
+    assert_eq!(acknowledge(&daemon, &first).status, 409, "it was acknowledged in another life");
     let mut client = daemon.subscriber("alerts");
     publish(&daemon, &[9.0, 9.0].map(single));
     let next = hear_until(&mut client, 7, "data");
     assert_eq!(next[0].1["ucl"], hear_limit(&heard), "by the limits of before");
     let violations = [hear_json(&mut client), hear_json(&mut client)];
-    let told = violations.map(|said| [said["data"]["rule_id"].clone(), said["data"]["violation_id"].clone()]);
-    assert_eq!(json!(told), json!([[1, 3], [5, 4]]), "the run began before the restart, and so did the numbers");
+    let told = violations.map(|said| (said["data"]["rule_id"].clone(), said["data"]["violation_id"].as_u64()));
+    assert_eq!(told.each_ref().map(|(rule, _)| rule), [&json!(1), &json!(5)], "the run began before the restart");
+    assert!(first.as_u64() < told[0].1 && told[0].1 < told[1].1, "{first} {told:?}");
 }
 
 fn hear_limit(heard: &[(String, Value)]) -> Value {

@@ -26,7 +26,7 @@ pub fn tests() -> Vec<Trial> {
 const MAILBOX: &str = include_str!("email/mailbox.py");
 
 /// A mail server for who logs in as `line-7` with the password `hush`, and only then.
-struct Mailbox {
+pub struct Mailbox {
     port: u16,
     way: &'static str,
     certificate: PathBuf,
@@ -37,7 +37,7 @@ struct Mailbox {
 impl Mailbox {
     /// `way` is how a connection comes to be encrypted: "starttls" or "tls". With "deferring" the server refuses each letter for now
     /// when it sees it first.
-    fn start(folder: &Path, way: &'static str) -> Self {
+    pub fn start(folder: &Path, way: &'static str) -> Self {
         let (certificate, key) = certify(folder, "mailbox");
         let port = free_port();
         Mailbox { process: run(port, way, &certificate, &key), port, way, certificate, key }
@@ -53,21 +53,25 @@ impl Mailbox {
         self.process = run(self.port, self.way, &self.certificate, &self.key);
     }
 
-    fn letters(&self) -> Vec<Value> {
+    pub fn letters(&self) -> Vec<Value> {
         self.process.lines()[1..].iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     fn config(&self, settings: &str) -> String {
+        format!("{ALERTS}{}", self.notifier("ops", settings))
+    }
+
+    pub fn notifier(&self, name: &str, settings: &str) -> String {
         let scheme = if self.way == "tls" { "smtps" } else { "smtp" };
         format!(
-            "{ALERTS}[broadcasters.ops]\nplugin = \"email\"\nlisten = [\"alerts\"]\n\
+            "[broadcasters.{name}]\nplugin = \"email\"\nlisten = [\"alerts\"]\n\
              settings = {{ smtp = \"{scheme}://localhost:{}\", from = \"Line 7 <alerts@example.com>\", \
              to = [\"quality@example.com\"]{settings} }}\n",
             self.port
         )
     }
 
-    fn login(&self) -> String {
+    pub fn login(&self) -> String {
         format!(", ca = \"{}\", user = \"line-7\", password = {{ env = \"RIGHT\" }}", self.certificate.display())
     }
 }
@@ -80,7 +84,7 @@ fn run(port: u16, way: &str, certificate: &Path, key: &Path) -> Program {
     process
 }
 
-const SECRETS: &[(&str, &str)] = &[("RIGHT", "hush"), ("WRONG", "shout")];
+pub const SECRETS: &[(&str, &str)] = &[("RIGHT", "hush"), ("WRONG", "shout")];
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()

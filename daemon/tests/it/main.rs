@@ -10,7 +10,9 @@
 
 mod abuse;
 mod accounting;
+mod acknowledgements;
 mod admin;
+mod alerts;
 mod asks;
 mod audit;
 mod autobahn;
@@ -90,7 +92,9 @@ fn main() -> ExitCode {
     let tests = [
         abuse::tests(),
         accounting::tests(),
+        acknowledgements::tests(),
         admin::tests(),
+        alerts::tests(),
         asks::tests(),
         audit::tests(),
         autobahn::tests(),

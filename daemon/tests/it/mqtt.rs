@@ -22,20 +22,21 @@ pub fn tests() -> Vec<Trial> {
         needs::programs(needs, every_version_and_qos_arrives_and_is_retained),
         needs::programs(needs, an_encrypted_broker_with_passwords_is_told_nothing_in_clear),
         needs::programs(needs, every_alert_arrives_although_the_broker_ends_in_the_middle),
+        needs::programs(needs, what_a_killed_broker_had_not_read_is_sent_again_without_acknowledgements_too),
     ]
 }
 
 /// A broker with two doors: one for everybody, one encrypted and for who has the password "hush".
-struct Mosquitto {
+pub struct Mosquitto {
     folder: TempDir,
-    open: u16,
+    pub open: u16,
     closed: u16,
     certificate: PathBuf,
     process: Option<Program>,
 }
 
 impl Mosquitto {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (certificate, key) = certify(folder.path(), "broker");
         let (open, closed) = (free_port(), free_port());
@@ -72,6 +73,11 @@ impl Mosquitto {
         self.process.take().unwrap().terminate();
     }
 
+    /// Ends it without a chance to write or say anything: what it retained is gone, too.
+    fn kill(&mut self) {
+        self.process.take().unwrap().kill();
+    }
+
     /// Settings of who believes this broker, with the password of this name.
     fn login(&self, password: &str) -> String {
         let ca = self.certificate.display();
@@ -79,7 +85,7 @@ impl Mosquitto {
     }
 
     /// A subscriber of everything below `topic`, at the door for everybody; it says what a format of mosquitto_sub says.
-    fn subscriber(&self, topic: &str, format: &str) -> Program {
+    pub fn subscriber(&self, topic: &str, format: &str) -> Program {
         let port = self.open.to_string();
         let arguments = ["-h", "127.0.0.1", "-p", &port, "-V", "mqttv5", "-q", "2", "-t", topic, "-F", format];
         // Left to itself, mosquitto_sub 2.0.11 gives up when more retained messages come at once than it lets wait.
@@ -90,7 +96,7 @@ impl Mosquitto {
 
 const SECRETS: &[(&str, &str)] = &[("RIGHT", "hush"), ("WRONG", "shout")];
 
-fn notifier(name: &str, broker: &str, settings: &str) -> String {
+pub fn notifier(name: &str, broker: &str, settings: &str) -> String {
     format!(
         "[broadcasters.{name}]\nplugin = \"mqtt\"\nlisten = [\"alerts\"]\nsettings = {{ broker = \"{broker}\"{settings} }}\n"
     )
@@ -99,13 +105,14 @@ fn notifier(name: &str, broker: &str, settings: &str) -> String {
 fn every_version_and_qos_arrives_and_is_retained() {
     let broker = Mosquitto::start();
     let url = format!("mqtt://127.0.0.1:{}", broker.open);
-    let mut config = ALERTS.to_owned();
+    let (mut config, mut names) = (ALERTS.to_owned(), vec!["text".to_owned()]);
     for (version, name) in [("3.1.1", "v3"), ("5", "v5")] {
         for qos in 0..=2 {
             let settings = format!(
                 ", version = \"{version}\", qos = {qos}, retain = true, topic = \"{name}/{qos}/{{violation_id}}/{{rule_name}}\""
             );
-            config.push_str(&notifier(&format!("{name}q{qos}"), &url, &settings));
+            names.push(format!("{name}q{qos}"));
+            config.push_str(&notifier(&names[names.len() - 1], &url, &settings));
         }
     }
     config.push_str(&notifier(
@@ -118,6 +125,8 @@ fn every_version_and_qos_arrives_and_is_retained() {
     odd["data"]["rule_name"] = "a/b+c#d é".into();
     publish(&daemon, [violation(10), odd]);
     // Whoever comes later has them all the same.
+    let sent = |name| daemon.metric(&format!("broadcastd_plugin_notifier_sent_total{{broadcaster=\"{name}\"}}"));
+    until("the broker has them", || names.iter().all(|name| sent(name) == Some(2.0)));
     let later = broker.subscriber("+/+/+/+", "%t %q %r %P %p");
     until("all are there", || later.lines().len() == 12);
     let mut lines = later.lines();
@@ -206,4 +215,40 @@ fn every_alert_arrives_although_the_broker_ends_in_the_middle() {
         assert_eq!(figure(&daemon, "dead_letters_total"), 0.0);
         println!("QoS {qos}: {delivered} delivered before the broker ended");
     }
+}
+
+/// QoS 0 has no acknowledgements: delivered is what the broker had read when it answered a ping behind it. The rest is
+/// sent again, and nothing twice but what was on its way.
+fn what_a_killed_broker_had_not_read_is_sent_again_without_acknowledgements_too() {
+    const ALERTS_IN_ALL: u64 = 150;
+    const BEFORE_THE_END: u64 = 100;
+    let mut broker = Mosquitto::start();
+    let settings = format!(
+        "{AGAIN_SOON}, qos = 0, retain = true, topic = \"all/{{violation_id}}\", rate = {{ per_minute = 9000, burst = 1 }}"
+    );
+    let url = format!("mqtt://127.0.0.1:{}", broker.open);
+    let daemon = Daemon::start(&format!("{ALERTS}{}", notifier("ops", &url, &settings)));
+    let mut before = broker.subscriber("all/#", "%t");
+    publish(&daemon, (0..BEFORE_THE_END).map(violation));
+    until("some arrive", || before.lines().len() > 20);
+    broker.kill();
+    publish(&daemon, (BEFORE_THE_END..ALERTS_IN_ALL).map(violation));
+    until("it is told", || daemon.get("/v1/broadcasters").body.contains("messages are not delivered"));
+    let delivered = figure(&daemon, "sent_total") as u64;
+    assert!((20..ALERTS_IN_ALL).contains(&delivered), "it was the middle: {delivered}");
+    until("who listened has heard what the broker had read", || before.lines().len() as u64 >= delivered);
+    before.kill();
+    broker.begin();
+    until("all are delivered", || figure(&daemon, "sent_total") as u64 == ALERTS_IN_ALL);
+    let behind = broker.subscriber("all/#", "%t");
+    until("all that the broker had not read is there now", || behind.lines().len() as u64 == ALERTS_IN_ALL - delivered);
+    let heard = |lines: Vec<String>| lines.into_iter().collect::<BTreeSet<String>>();
+    let (before, behind) = (heard(before.lines()), heard(behind.lines()));
+    assert_eq!(before.union(&behind).count() as u64, ALERTS_IN_ALL);
+    assert!(before.intersection(&behind).count() <= 2, "two at most are on their way at a time");
+    assert_eq!(figure(&daemon, "dead_letters_total"), 0.0);
+    println!(
+        "{delivered} delivered before the broker was killed, {} of them heard twice",
+        before.intersection(&behind).count()
+    );
 }

@@ -20,6 +20,7 @@ const REQUIRE: &str = "BROADCASTD_TEST_REQUIRE";
 /// Needs that are no programs, such as the libraries of an interpreter or a compiler: a name, and the command that succeeds where it is there.
 /// Every other need is a program that is looked for in `PATH`.
 const LIBRARIES: &[(&str, &str, &[&str])] = &[
+    ("curl-mqtt", "sh", &["-c", "curl --version | grep -qw mqtt"]),
     ("node-asyncapi", "node", &["-e", "require('@asyncapi/parser')"]),
     ("node-ws", "node", &["-e", "require('ws')"]),
     ("python3-aiosmtpd", "python3", &["-c", "import aiosmtpd"]),

@@ -21,6 +21,7 @@ pub fn tests() -> Vec<Trial> {
         needs::program("python3", created_and_acknowledged_arrive_signed_as_the_document_says),
         needs::nothing(a_receiver_that_fails_stalls_redirects_and_asks_for_a_pause_gets_everything),
         needs::nothing(every_alert_arrives_although_receiver_and_daemon_end_in_the_middle),
+        needs::nothing(what_was_saved_arrives_after_a_kill_of_the_daemon),
         needs::nothing(dead_letters_are_listed_and_tried_again),
         needs::nothing(one_that_hangs_delays_neither_the_stream_nor_another),
         needs::nothing(mistakes_are_told_at_their_place_and_secrets_to_nobody),
@@ -38,7 +39,7 @@ pub enum Reaction {
     Stall,
 }
 
-const TAKE: Reaction = Reaction::Answer(204, "");
+pub const TAKE: Reaction = Reaction::Answer(204, "");
 
 /// One request that a receiver got.
 #[derive(Clone)]
@@ -112,7 +113,7 @@ impl Drop for Receiver {
 }
 
 impl Request {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 
@@ -277,6 +278,30 @@ fn every_alert_arrives_although_receiver_and_daemon_end_in_the_middle() {
         assert!(of_group.is_sorted(), "each group keeps its order");
     }
     println!("{} deliveries of 120 messages", taken.len());
+}
+
+fn what_was_saved_arrives_after_a_kill_of_the_daemon() {
+    let is_open = Arc::<AtomicBool>::default();
+    let open = is_open.clone();
+    let receiver = Receiver::start(move |_| if open.load(Ordering::SeqCst) { TAKE } else { Reaction::Answer(503, "") });
+    let config = format!("{ALERTS}{}", notifier("ops", &receiver.url(), AGAIN_SOON));
+    let daemon = Daemon::start(&config);
+    publish(&daemon, (0..9).map(violation));
+    until("each group is tried", || figure(&daemon, "retried_total") >= 3.0);
+    let (status, folder) = daemon.stop();
+    assert_eq!(status.code(), Some(0));
+    let daemon = Daemon::start_in(folder, &config, &[]);
+    until("all wait again", || figure(&daemon, "queued") == 9.0);
+    daemon.signal("KILL");
+    let daemon = Daemon::start_in(daemon.wait().1, &config, &[]);
+    is_open.store(true, Ordering::SeqCst);
+    until("all arrive", || receiver.taken().len() == 9);
+    let taken: Vec<u64> = receiver.taken().iter().map(Request::violation).collect();
+    for group in 0..3 {
+        let of_group: Vec<u64> = taken.iter().copied().filter(|id| id % 3 == group).collect();
+        assert_eq!(of_group, [group, group + 3, group + 6]);
+    }
+    until("nothing waits any more", || figure(&daemon, "queued") == 0.0);
 }
 
 fn dead_letters_are_listed_and_tried_again() {

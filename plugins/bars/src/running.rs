@@ -49,7 +49,7 @@ impl Bars {
         let trades = Trades::open(&setup.source, 0)?;
         Ok(Self {
             source: setup.source,
-            interval: Duration::from_millis(setup.interval.as_ms().unsigned_abs()),
+            interval: setup.interval.to_std(),
             trades,
             intake: Intake::new(Feed::new(setup.feed)),
             publisher: Publisher::new(Outputs::new()),
@@ -162,7 +162,7 @@ impl Bars {
             self.trades.go_on_from(&self.intake.feed);
         }
         self.source = setup.source;
-        self.interval = Duration::from_millis(setup.interval.as_ms().unsigned_abs());
+        self.interval = setup.interval.to_std();
         self.set_timers(self.interval, cx)?;
         self.set_alarm(cx)?;
         Ok(Reconfigured::Done)

@@ -2,8 +2,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use broadcastd_notifier::{Secret, Span};
-use broadcastd_plugin_api::Failure;
+use broadcastd_notifier::Secret;
+use broadcastd_plugin_api::{Failure, duration};
 use line::Place;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -53,9 +53,9 @@ pub struct Settings {
     pub plaintext: bool,
     /// How long the connection is kept for a next message, from 1s to 18h.
     #[serde(default = "usual_keep_alive")]
-    pub keep_alive: Span,
+    pub keep_alive: duration::Duration,
     /// With version 5: how long the broker keeps a message for subscribers that are away.
-    pub expiry: Option<Span>,
+    pub expiry: Option<duration::Duration>,
 }
 
 /// What is published.
@@ -96,14 +96,14 @@ impl Settings {
                 return Err(Failure::at(pointer, "it has at most 65535 bytes and no control characters"));
             }
         }
-        if !(Duration::from_secs(1)..=MAX_KEEP_ALIVE).contains(&self.keep_alive.0) {
+        if !(Duration::from_secs(1)..=MAX_KEEP_ALIVE).contains(&self.keep_alive.to_std()) {
             return Err(Failure::at("/keep_alive", "a connection is kept from 1s to 18h"));
         }
         Ok(Meaning {
             encrypted,
             place,
             topic: TopicTemplate::parse(&self.topic).map_err(|why| Failure::at("/topic", why))?,
-            keep_alive_seconds: self.keep_alive.0.as_secs() as u16,
+            keep_alive_seconds: self.keep_alive.to_std().as_secs() as u16,
             expiry_seconds: self.expiry_seconds()?,
         })
     }
@@ -128,7 +128,7 @@ impl Settings {
     }
 
     fn expiry_seconds(&self) -> Result<Option<u32>, Failure> {
-        let Some(Span(expiry)) = self.expiry else { return Ok(None) };
+        let Some(expiry) = self.expiry.map(duration::Duration::to_std) else { return Ok(None) };
         if self.version == Version::V311 {
             return Err(Failure::at("/expiry", "3.1.1 knows no expiry; leave it out, or set `version` to \"5\""));
         }
@@ -147,6 +147,6 @@ fn usual_topic() -> String {
     "{stream}/{kind}".to_owned()
 }
 
-fn usual_keep_alive() -> Span {
-    Span(Duration::from_secs(60))
+fn usual_keep_alive() -> duration::Duration {
+    duration::Duration::from_ms(60_000)
 }

@@ -24,7 +24,6 @@ mod retry;
 mod rules;
 mod secret;
 mod settings;
-mod span;
 mod template;
 mod told;
 mod trouble;
@@ -34,7 +33,6 @@ pub use self::carrier::{Carrier, Message, Refused};
 pub use self::notifier::Notifier;
 pub use self::secret::{Revealed, Secret, SecretEnv, SecretFile};
 pub use self::settings::{Common, QueuePlace, Settings};
-pub use self::span::Span;
 
 #[cfg(test)]
 mod tests;

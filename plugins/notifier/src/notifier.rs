@@ -153,7 +153,7 @@ impl<C: Carrier> Broadcaster for Notifier<C> {
     fn on_command(&mut self, command: &Command<'_>, cx: &mut Context<'_>) -> Result<Answer, Failure> {
         let answer = match command.name {
             "list_dead_letters" => {
-                json!({ "dead_letters": self.dead.list(), "queued": self.queue.entries().len(), "failing": self.trouble.refused.is_some() })
+                json!({ "dead_letters": self.dead.list(), "queued": self.queue.len(), "failing": self.trouble.refused.is_some() })
             }
             "retry_dead_letters" => {
                 let entries = self.dead.take(command.json::<Which>()?.ids.as_deref());
@@ -177,7 +177,7 @@ impl<C: Carrier> Broadcaster for Notifier<C> {
 
     fn quiesce(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         self.collect(cx); // what was delivered meanwhile is not delivered again by a successor
-        let waiting = self.queue.entries().len() + self.dead.len();
+        let waiting = self.queue.len() + self.dead.len();
         if self.common.queue == QueuePlace::Memory && waiting > 0 {
             tracing::warn!(waiting, "messages are forgotten, because `queue` is \"memory\"");
         }
@@ -189,7 +189,7 @@ impl<C: Carrier> Broadcaster for Notifier<C> {
         let (pause, receiver) = (self.pause.clone(), self.carrier.receiver());
         Ok(match self.common.queue {
             QueuePlace::Disk => {
-                let (queue, dead) = (self.queue.entries(), &self.dead);
+                let (queue, dead) = (self.queue.iter().collect::<Vec<_>>(), &self.dead);
                 serde_json::to_vec(&State { queue, dead, cooldowns, violations, pause, receiver })?
             }
             QueuePlace::Memory => {
@@ -234,7 +234,7 @@ impl<C: Carrier> Notifier<C> {
             return None;
         }
         let group = self.group(event, &fields);
-        let cooldown = self.common.cooldown.0;
+        let cooldown = self.common.cooldown.to_std();
         let Some(suppressed) = self.cooldowns.admit(&group::name([kind, &group]), cooldown, now_ns) else {
             self.figures.suppressed.increment(1);
             return None;
@@ -279,7 +279,7 @@ impl<C: Carrier> Notifier<C> {
     /// Says what is wrong, or that nothing is, when that is new.
     fn tell(&mut self, cx: &mut Context<'_>) {
         self.trouble.dead = self.dead.len();
-        if self.queue.entries().is_empty() {
+        if self.queue.len() == 0 {
             self.trouble.refused = None; // whoever waited is among the dead letters now
         }
         let told = self.trouble.told();
@@ -294,7 +294,7 @@ impl<C: Carrier> Notifier<C> {
     }
 
     fn show(&self) {
-        self.figures.queued.set(self.queue.entries().len() as f64);
+        self.figures.queued.set(self.queue.len() as f64);
         self.figures.dead_letters.set(self.dead.len() as f64);
     }
 }

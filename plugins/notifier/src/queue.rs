@@ -1,5 +1,5 @@
 //! The messages that wait: bounded, in order within each group, each with its next attempt.
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -23,9 +23,6 @@ pub struct Entry {
     pub attempts: u32,
     /// When its event was heard, nanoseconds since 1970.
     pub queued_ns: i64,
-    /// Which it is, as long as this queue lives.
-    #[serde(skip)]
-    number: u64,
     /// When it may be tried, on the monotonic clock.
     #[serde(skip)]
     due: Duration,
@@ -33,10 +30,16 @@ pub struct Entry {
     in_flight: bool,
 }
 
-/// What waits, oldest first.
+/// What waits, and who is next. No event costs more than looking up a few numbers, however many wait.
 #[derive(Debug, Default)]
 pub struct Queue {
-    entries: VecDeque<Entry>,
+    /// By number, which is as long as this queue lives: oldest first.
+    entries: BTreeMap<u64, Entry>,
+    /// The numbers of each group.
+    groups: HashMap<String, BTreeSet<u64>>,
+    /// Of the first of each group, unless in flight: those whose time had come at the last look, and the others with it.
+    ready: BTreeSet<u64>,
+    later: BTreeSet<(Duration, u64)>,
     bytes: usize,
     newest: u64,
 }
@@ -53,7 +56,7 @@ pub struct Attempt {
 impl Entry {
     /// One that may be tried at once.
     pub fn new(message: Message, group: String, queued_ns: i64) -> Self {
-        Entry { message, group, attempts: 0, queued_ns, number: 0, due: Duration::ZERO, in_flight: false }
+        Entry { message, group, attempts: 0, queued_ns, due: Duration::ZERO, in_flight: false }
     }
 
     /// Bytes that it takes, about.
@@ -66,72 +69,91 @@ impl Entry {
 
 impl Queue {
     /// Adds one at the end. What it answers has to make room: the oldest that are not being delivered.
-    pub fn push(&mut self, mut entry: Entry, size: usize) -> Vec<Entry> {
+    pub fn push(&mut self, entry: Entry, size: usize) -> Vec<Entry> {
         self.newest += 1;
-        entry.number = self.newest;
         self.bytes += entry.weight();
-        self.entries.push_back(entry);
+        self.groups.entry(entry.group.clone()).or_default().insert(self.newest);
+        self.entries.insert(self.newest, entry);
+        self.line_up(self.newest);
         let mut dropped = Vec::new();
         while self.entries.len() > size || self.bytes > MAX_BYTES {
-            let Some(oldest) = self.entries.iter().position(|entry| !entry.in_flight) else { break };
-            dropped.extend(self.take_at(oldest));
+            let Some((&oldest, _)) = self.entries.iter().find(|(_, entry)| !entry.in_flight) else { break };
+            dropped.extend(self.take(oldest));
         }
         dropped
     }
 
     /// The next attempt, which then is in flight: the oldest that is due, and no other of its group is before it.
     pub fn begin(&mut self, now: Duration) -> Option<Attempt> {
-        let at = self.heads().find(|(_, entry)| !entry.in_flight && entry.due <= now)?.0;
-        let entry = &mut self.entries[at];
+        while let Some(&(_, number)) = self.later.first().filter(|(due, _)| *due <= now) {
+            self.later.pop_first();
+            self.ready.insert(number);
+        }
+        let number = self.ready.pop_first()?;
+        let entry = self.entries.get_mut(&number)?;
         entry.in_flight = true;
         entry.attempts += 1;
-        Some(Attempt { number: entry.number, message: entry.message.clone() })
+        Some(Attempt { number, message: entry.message.clone() })
     }
 
     /// When the next attempt is due; `None` when nothing waits but for what is in flight.
     pub fn next_due(&self) -> Option<Duration> {
-        self.heads().filter(|(_, entry)| !entry.in_flight).map(|(_, entry)| entry.due).min()
+        let ready = self.ready.first().map(|_| Duration::ZERO);
+        ready.or_else(|| self.later.first().map(|(due, _)| *due))
     }
 
     /// It is over with this one.
     pub fn take(&mut self, number: u64) -> Option<Entry> {
-        let at = self.entries.iter().position(|entry| entry.number == number)?;
-        self.take_at(at)
+        let entry = self.entries.remove(&number)?;
+        self.bytes -= entry.weight();
+        self.ready.remove(&number);
+        self.later.remove(&(entry.due, number));
+        let group = self.groups.get_mut(&entry.group)?;
+        group.remove(&number);
+        match group.first().copied() {
+            Some(next) => self.line_up(next),
+            None => _ = self.groups.remove(&entry.group),
+        }
+        Some(entry)
     }
 
     /// An attempt that did not begin or came back: it waits again.
     pub fn wait_until(&mut self, number: u64, due: Duration) {
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.number == number) {
+        if let Some(entry) = self.entries.get_mut(&number) {
             (entry.in_flight, entry.due) = (false, due);
+            self.line_up(number);
         }
     }
 
     /// One that is in flight or waits.
     pub fn get(&self, number: u64) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.number == number)
+        self.entries.get(&number)
     }
 
     /// What waits or is in flight, oldest first.
-    pub fn entries(&self) -> &VecDeque<Entry> {
-        &self.entries
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
     }
 
-    fn take_at(&mut self, at: usize) -> Option<Entry> {
-        let entry = self.entries.remove(at)?;
-        self.bytes -= entry.weight();
-        Some(entry)
+    /// How many wait or are in flight.
+    pub fn len(&self) -> usize {
+        self.entries.len()
     }
 
-    /// The first of each group, oldest first.
-    fn heads(&self) -> impl Iterator<Item = (usize, &Entry)> {
-        let mut seen = HashSet::new();
-        self.entries.iter().enumerate().filter(move |(_, entry)| seen.insert(entry.group.as_str()))
+    /// One that may wait its turn, if it is the first of its group and does not do so already.
+    fn line_up(&mut self, number: u64) {
+        let Some(entry) = self.entries.get(&number) else { return };
+        let first = self.groups.get(&entry.group).and_then(BTreeSet::first);
+        if first == Some(&number) && !entry.in_flight && !self.ready.contains(&number) {
+            self.later.insert((entry.due, number));
+        }
     }
 }
 
 #[cfg(test)]
 pub mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, HashSet};
+    use std::time::Instant;
 
     use proptest::prelude::*;
     use serde_json::value::RawValue;
@@ -192,7 +214,89 @@ pub mod tests {
         assert_eq!(queue.push(entry(5, "a", 0), 10).len(), 1);
     }
 
+    /// The rule by the letter: all that wait, gone through from the oldest one on.
+    #[derive(Default)]
+    struct List(Vec<(u64, usize, Option<u64>)>);
+
+    impl List {
+        /// The first of each group that is not in flight: its number and when it is due.
+        fn heads(&self) -> impl Iterator<Item = (u64, u64)> {
+            let mut seen = HashSet::new();
+            let firsts = self.0.iter().filter(move |(_, group, _)| seen.insert(*group));
+            firsts.filter_map(|(number, _, due)| Some((*number, (*due)?)))
+        }
+
+        /// The oldest one that is due; then it is in flight.
+        fn begin(&mut self, now: u64) -> Option<u64> {
+            let next = self.heads().find(|(_, due)| *due <= now)?.0;
+            self.0.iter_mut().find(|(number, ..)| *number == next)?.2 = None;
+            Some(next)
+        }
+    }
+
+    /// What `rounds` cost at best that each add one, try one and are over with it, while so many groups wait.
+    fn cost(waiting: usize, rounds: usize) -> Duration {
+        let mut queue = Queue::default();
+        (0..waiting).for_each(|id| _ = queue.push(entry(id, &id.to_string(), 0), usize::MAX));
+        let round = |queue: &mut Queue, id: usize| {
+            queue.push(entry(id, &id.to_string(), 0), usize::MAX);
+            let attempt = queue.begin(NOW).unwrap();
+            queue.next_due().unwrap();
+            queue.take(attempt.number).unwrap();
+        };
+        let once = |part: usize| {
+            let began = Instant::now();
+            (0..rounds).for_each(|id| round(&mut queue, waiting + part * rounds + id));
+            began.elapsed()
+        };
+        (0..10).map(once).min().unwrap()
+    }
+
+    #[test]
+    fn a_long_queue_costs_an_event_little_more_than_a_short_one() {
+        let (short, long) = (cost(10, 100), cost(5_000, 100));
+        println!("100 messages cost {short:?} behind 10 others, {long:?} behind 5,000");
+        assert!(long < short * 20, "{long:?} with 500 times as many, {short:?} with few");
+    }
+
     proptest! {
+        /// Whatever happens in whatever order: the queue does what a plain list would do.
+        #[test]
+        fn the_next_one_is_that_of_a_plain_list(steps in proptest::collection::vec((0_u8..6, 0_usize..4, 0_u64..4), 1..200)) {
+            let (mut queue, mut list, mut flying, mut newest, mut now) = (Queue::default(), List::default(), Vec::new(), 0, 0);
+            for (step, pick, wait) in steps {
+                match step {
+                    0 | 1 => {
+                        newest += 1;
+                        let dropped = queue.push(entry(newest as usize, &pick.to_string(), 0), 6).len();
+                        list.0.push((newest, pick, Some(0)));
+                        let oldest = list.0.iter().position(|(.., due)| due.is_some()).filter(|_| list.0.len() > 6);
+                        prop_assert_eq!(dropped, oldest.map(|at| list.0.remove(at)).iter().count());
+                    }
+                    2 | 3 => {
+                        now += wait;
+                        let begun = queue.begin(Duration::from_secs(now)).map(|attempt| attempt.number);
+                        prop_assert_eq!(begun, list.begin(now));
+                        flying.extend(begun);
+                    }
+                    _ if flying.is_empty() => {}
+                    4 => {
+                        let number = flying.remove(pick % flying.len());
+                        queue.wait_until(number, Duration::from_secs(now + wait));
+                        list.0.iter_mut().find(|(one, ..)| *one == number).unwrap().2 = Some(now + wait);
+                    }
+                    _ => {
+                        let number = flying.remove(pick % flying.len());
+                        prop_assert!(queue.take(number).is_some());
+                        list.0.retain(|(one, ..)| *one != number);
+                    }
+                }
+                let due = list.heads().map(|(_, due)| due).min();
+                let at_once = |due: Option<Duration>| due.map(|due| due.as_secs().max(now));
+                prop_assert_eq!(at_once(queue.next_due()), at_once(due.map(Duration::from_secs)));
+            }
+        }
+
         /// Whatever happens in whatever order: attempts of a group never overlap or overtake, nothing disappears.
         #[test]
         fn order_within_groups_holds(steps in proptest::collection::vec((0_u8..4, 0_usize..3), 1..200)) {
@@ -227,8 +331,8 @@ pub mod tests {
                         over += 1;
                     }
                 }
-                prop_assert_eq!(queue.entries().len() + over, pushed);
-                prop_assert_eq!(queue.bytes, queue.entries().iter().map(Entry::weight).sum::<usize>());
+                prop_assert_eq!(queue.len() + over, pushed);
+                prop_assert_eq!(queue.bytes, queue.iter().map(Entry::weight).sum::<usize>());
             }
         }
     }

@@ -1,11 +1,9 @@
 //! When a message that was refused is tried again.
 use std::time::Duration;
 
-use broadcastd_plugin_api::Failure;
+use broadcastd_plugin_api::{Failure, duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::span::Span;
 
 /// The shortest pause: below it a receiver that refuses would be asked without end.
 const SHORTEST: Duration = Duration::from_millis(10);
@@ -15,26 +13,27 @@ const SHORTEST: Duration = Duration::from_millis(10);
 #[serde(default, deny_unknown_fields)]
 pub struct Retry {
     /// The pause after the first refusal; each further one doubles it. At least 10ms.
-    pub first: Span,
+    pub first: duration::Duration,
     /// The longest pause.
-    pub max: Span,
+    pub max: duration::Duration,
     /// Attempts in all, from 1 to 10000.
     #[schemars(range(min = 1, max = 10_000))]
     pub attempts: u32,
     /// How long after its event was heard a message is still tried.
-    pub age: Span,
+    pub age: duration::Duration,
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Retry { first: Span::seconds(1), max: Span::seconds(300), attempts: 400, age: Span::seconds(86_400) }
+        let of = duration::Duration::from_ms;
+        Retry { first: of(1_000), max: of(300_000), attempts: 400, age: of(86_400_000) }
     }
 }
 
 impl Retry {
     /// What a schema cannot say.
     pub fn validate(&self) -> Result<(), Failure> {
-        if self.first.0 < SHORTEST {
+        if self.first.to_std() < SHORTEST {
             return Err(Failure::at("/retry/first", "the first pause is at least 10ms"));
         }
         if self.max < self.first {
@@ -50,7 +49,7 @@ impl Retry {
     /// that were refused together do not come back together. `random` is from 0 to 1.
     pub fn pause(&self, attempts: u32, random: f64) -> Duration {
         let doubled = 2_u32.saturating_pow(attempts.saturating_sub(1).min(31));
-        let whole = self.first.0.saturating_mul(doubled).min(self.max.0);
+        let whole = self.first.to_std().saturating_mul(doubled).min(self.max.to_std());
         whole.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0)).max(SHORTEST)
     }
 }
@@ -61,7 +60,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest_and_spread() {
-        let retry = Retry { first: Span::seconds(1), max: Span::seconds(10), ..Retry::default() };
+        let retry = Retry { max: duration::Duration::from_ms(10_000), ..Retry::default() };
         let whole: Vec<u64> = (1..=6).map(|attempts| retry.pause(attempts, 1.0).as_secs()).collect();
         assert_eq!(whole, [1, 2, 4, 8, 10, 10]);
         assert_eq!(retry.pause(3, 0.0), Duration::from_secs(2));

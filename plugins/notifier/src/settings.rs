@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use broadcastd_plugin_api::Failure;
+use broadcastd_plugin_api::{Failure, duration};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -12,7 +12,6 @@ use serde_json::{Map, Value};
 use crate::rate::Rate;
 use crate::retry::Retry;
 use crate::rules::Rules;
-use crate::span::Span;
 use crate::template::Texts;
 
 /// Attempts of one message between two limits: shorter ones would only fail, longer ones hold a thread for too long.
@@ -38,13 +37,13 @@ pub struct Common {
     pub group_by: Vec<String>,
     /// How long after a message others of the same kind and group are held back; they are counted, and the next message
     /// says how many. 0s: all are sent.
-    pub cooldown: Span,
+    pub cooldown: duration::Duration,
     /// How many messages may go out; more of them wait. Default: as many as there are.
     pub rate: Option<Rate>,
     /// Subject and body by kind of event, with `{field}` for what the event says; `*` is for all other kinds.
     pub text: Texts,
     /// How long one attempt may take, from 100ms to 2m.
-    pub timeout: Span,
+    pub timeout: duration::Duration,
     /// When and how often a message is tried again.
     pub retry: Retry,
     /// Where messages wait: `disk` keeps them in the broadcaster's saved state, `memory` forgets them at a restart.
@@ -81,10 +80,10 @@ impl Default for Common {
         Common {
             rules: Rules::default(),
             group_by: vec!["characteristic_id".to_owned(), "rule_id".to_owned()],
-            cooldown: Span::default(),
+            cooldown: duration::Duration::default(),
             rate: None,
             text: Texts::default(),
-            timeout: Span::seconds(10),
+            timeout: duration::Duration::from_ms(10_000),
             retry: Retry::default(),
             queue: QueuePlace::default(),
             queue_size: 1_000,
@@ -102,7 +101,7 @@ impl Common {
         if let Some(rate) = &self.rate {
             rate.validate()?;
         }
-        if !(TIMEOUTS.0..=TIMEOUTS.1).contains(&self.timeout.0) {
+        if !(TIMEOUTS.0..=TIMEOUTS.1).contains(&self.timeout.to_std()) {
             return Err(Failure::at("/timeout", "an attempt may take from 100ms to 2m"));
         }
         within("/queue_size", self.queue_size, MAX_QUEUE)?;

@@ -98,15 +98,18 @@ impl Baseline {
         level.varies().then_some(level)
     }
 
+    /// Source: Montgomery, on charts of x̄ and R: the mean of R_i/d2(n_i), which is R̄/d2 of samples of one size.
     fn within_by_ranges(&self) -> Option<f64> {
         mean(self.samples.iter().map(|kept| kept.range / constants::range(kept.spread.count() as usize).d2))
     }
 
+    /// Source: Montgomery, on charts of x̄ and s: the mean of S_i/c4(n_i), which is S̄/c4 of samples of one size.
     fn within_by_deviations(&self) -> Option<f64> {
         let deviation = |kept: &Kept| Some(kept.spread.deviation()? / constants::c4(kept.spread.count() as usize));
         mean(self.samples.iter().filter_map(deviation))
     }
 
+    /// Source: Montgomery, on charts of single values: MR̄/d2(2), of moving ranges of two.
     fn within_by_steps(&self) -> Option<f64> {
         let pairs = self.samples.iter().zip(self.samples.iter().skip(1)).filter(|(_, newer)| newer.follows);
         let steps = pairs.map(|(older, newer)| (newer.spread.mean() - older.spread.mean()).abs());

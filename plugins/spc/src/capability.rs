@@ -73,6 +73,7 @@ impl Indices {
 }
 
 impl One {
+    /// Source: Kane, and of what is about the target Chan, Cheng and Spiring, as the indices name them.
     fn new(mean: f64, sigma: Option<f64>, spec: &Spec) -> Self {
         let sigma = sigma.filter(|sigma| *sigma > 0.0);
         let over = |length: Option<f64>, times: f64| Some(length? / (times * sigma?)).filter(|index| index.is_finite());

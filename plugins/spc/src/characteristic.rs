@@ -60,7 +60,7 @@ impl Characteristic {
         Self { id, plan: plan.clone(), process, taken: 0, skipped: 0, samples, open, are_limits_told: false }
     }
 
-    /// Takes a sample. Violations are numbered behind `last`, the newest one of all.
+    /// Takes a sample. Violations are numbered behind `last`.
     pub fn take(
         &mut self,
         incoming: &Incoming,

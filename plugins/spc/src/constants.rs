@@ -56,10 +56,16 @@ fn cumulative(x: f64) -> f64 {
     0.5 + density(x) * sum
 }
 
+/// The standard normal density, φ(x) = e^(−x²/2)/√(2π).
+///
+/// Source: the definition of the distribution; Marsaglia writes it so.
 fn density(x: f64) -> f64 {
     (-0.5 * x * x).exp() / (SQRT_2 * PI.sqrt())
 }
 
+/// Mean and mean square of the range from how often it is exceeded: E R = ∫ P(R > r) dr and E R² = ∫ 2r P(R > r) dr.
+///
+/// Source: Tippett, for P(R ≤ r) and the first integral; both are taken by Simpson's rule.
 fn integrate(n: usize) -> Range {
     let steps = (2.0 * REACH / STEP).round() as usize;
     let at = |index: usize| -REACH + index as f64 * STEP;

@@ -46,6 +46,9 @@ impl Default for EwmaSettings {
 
 impl EwmaSettings {
     /// The variance in the long run of the average of means of `n` values, in units of the variance of one value.
+    ///
+    /// Source: S. W. Roberts, "Control chart tests based on geometric moving averages", Technometrics 1 (1959): λ/(2−λ)
+    /// of the variance of what is averaged, which of means is σ²/n.
     pub fn asymptotic(&self, n: f64) -> f64 {
         self.lambda / (2.0 - self.lambda) / n
     }

@@ -59,6 +59,9 @@ pub struct Judged {
 
 impl Phase {
     /// With limits that are set, if they are.
+    ///
+    /// Source of the standard error where none is given: Shewhart's limits are three of them from the centre, so it is a
+    /// sixth of their distance.
     pub fn set(plan: &Plan, chart: Chart, since: Stamp) -> Option<Self> {
         let LimitSettings { mode, mean, sigma, center, ucl, lcl, .. } = plan.limits;
         let standing = match mode {
@@ -125,6 +128,8 @@ impl Phase {
     }
 
     /// The limits of a usual sample; those of a moving average are where they end.
+    ///
+    /// Source: Montgomery, on each chart; of the moving average μ0 ± Lσ√(λ/((2−λ)n)) by Roberts.
     pub fn bounds(&self, plan: &Plan, chart: Chart) -> Bounds {
         match (self.standing, chart) {
             (Standing::Fixed(bounds), _) => bounds,
@@ -157,6 +162,7 @@ impl Phase {
         &self.overall
     }
 
+    /// Source: as [`Ewma::add`] and [`Cusum::add`] say; both are of means, whose standard error is σ/√n (Montgomery).
     fn plot(&mut self, subgroup: &Subgroup, plan: &Plan, chart: Chart) -> (Point, Option<f64>) {
         let Subgroup { statistic, spread, .. } = *subgroup;
         let level = match self.standing {
@@ -184,6 +190,8 @@ impl Phase {
     }
 
     /// Sums are shown in the unit of the values, as of samples of the usual size; their zones are thirds of the limit.
+    ///
+    /// Source: Page and Montgomery: H = hσ, of means hσ/√n.
     fn bounds_of_sums(&self, level: Level, plan: &Plan) -> Bounds {
         let limit = plan.cusum().h * level.sigma / self.size.sqrt();
         Bounds::around(0.0, limit / USUAL_WIDTH, USUAL_WIDTH)

@@ -199,6 +199,7 @@ fn measured(values: &[f64], of: usize, chart: Chart) -> Result<Option<Subgroup>,
     Ok(Some(Subgroup { statistic: spread.mean(), spread, range }))
 }
 
+/// Source: Montgomery: the share D/n of n units, c/n defects per unit of a sample of size n.
 fn counted(count: f64, size: Option<f64>, chart: Chart) -> Result<Subgroup, Reject> {
     let is_of_units = matches!(chart, Chart::P | Chart::Np);
     let size = if chart == Chart::C { size.or(Some(1.0)) } else { size }.ok_or(Reject::Size)?;

@@ -28,6 +28,8 @@ impl Spread {
     }
 
     /// All of both.
+    ///
+    /// Source: Chan, Golub and LeVeque, as above: M₂ = M₂ₐ + M₂ᵦ + δ² nₐnᵦ/n.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         let count = self.count + other.count;
@@ -49,6 +51,8 @@ impl Spread {
     }
 
     /// The standard deviation with the divisor n − 1; none of fewer than two values.
+    ///
+    /// Source: Montgomery, on measures of variation: s² = Σ(x−x̄)²/(n−1).
     pub fn deviation(&self) -> Option<f64> {
         (self.count > 1.0).then(|| (self.squares / (self.count - 1.0)).sqrt())
     }

@@ -26,6 +26,11 @@ impl Stamp {
         text.parse().ok().map(Self::to_ms)
     }
 
+    /// Microseconds since 1970; 0 before that.
+    pub fn us(self) -> u64 {
+        u64::try_from(self.0.as_microsecond()).unwrap_or(0)
+    }
+
     fn to_ms(time: Timestamp) -> Self {
         Self(Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time))
     }
@@ -77,6 +82,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Stamp>(&json).unwrap(), stamp);
         assert!(serde_json::from_str::<Stamp>("\"soon\"").is_err());
         assert_eq!((Stamp::of_ms(i64::MAX), Stamp::read("")), (None, None));
+        assert_eq!((stamp.us(), Stamp::of_ns(-1_000_000).us()), (1_500_000, 0));
         let _the_ends_are_dates = [Stamp::of_ns(i64::MIN), Stamp::of_ns(i64::MAX)];
     }
 }

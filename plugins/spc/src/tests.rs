@@ -5,4 +5,6 @@ mod cases;
 mod extremes;
 mod properties;
 mod run_length;
+mod settings;
+mod sources;
 mod whole;

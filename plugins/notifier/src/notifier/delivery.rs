@@ -62,7 +62,7 @@ impl<C: Carrier> Notifier<C> {
 
     fn begin(&mut self, now: Duration) {
         let Some(attempt) = self.queue.begin(now) else { return };
-        let (carrier, timeout, number) = (self.carrier.clone(), self.common.timeout.0, attempt.number);
+        let (carrier, timeout, number) = (self.carrier.clone(), self.common.timeout.to_std(), attempt.number);
         let job = move || {
             let delivered = catch_unwind(AssertUnwindSafe(|| carrier.deliver(&attempt.message, timeout)));
             let outcome = delivered.unwrap_or_else(|payload| {
@@ -101,7 +101,7 @@ impl<C: Carrier> Notifier<C> {
                 let Some(entry) = self.queue.get(number) else { return };
                 let age =
                     u64::try_from(now_ns.saturating_sub(entry.queued_ns)).map_or(Duration::ZERO, Duration::from_nanos);
-                if entry.attempts >= self.common.retry.attempts || age >= self.common.retry.age.0 {
+                if entry.attempts >= self.common.retry.attempts || age >= self.common.retry.age.to_std() {
                     self.give_up(number, &why, now_ns);
                 } else {
                     let pause = self.common.retry.pause(entry.attempts, self.random.f64());
@@ -119,6 +119,6 @@ impl<C: Carrier> Notifier<C> {
     }
 
     fn patience(&self) -> Duration {
-        self.common.timeout.0 + GRACE
+        self.common.timeout.to_std() + GRACE
     }
 }

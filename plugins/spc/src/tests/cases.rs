@@ -15,6 +15,8 @@ use crate::rules::{NamedRules, RuleSet, Sides};
 use crate::runs::{Rule, Runs};
 use crate::sample::{Measure, Subgroup};
 
+use super::whole::{sample, start};
+
 /// Tables of factors have three decimals, so that figures that were printed with their help differ by this share.
 const PRINTED: f64 = 5e-4;
 
@@ -81,6 +83,36 @@ impl Charted {
         fires
     }
 
+    /// The same, as the whole broadcaster tells it.
+    fn violations(&self, name: &str, measures: &[Measure]) -> BTreeMap<u8, Vec<usize>> {
+        let Level { center, sigma } = self.level;
+        let mut limits = json!({"mode": "standard", "mean": center});
+        if !self.chart.counts() {
+            limits["sigma"] = json!(sigma);
+        }
+        let mut plan = json!({"chart": self.chart, "limits": limits, "rules": name});
+        if !matches!(self.chart, Chart::Imr | Chart::C) {
+            plan["subgroup_size"] = json!(self.samples[0].spread.count());
+        }
+        let mut charts = start(json!({ "auto": plan }));
+        for measure in measures {
+            let mut data = match measure {
+                Measure::Values { there, .. } => json!({"values": there}),
+                Measure::Count { count, size: Some(size) } => json!({"count": count, "size": size}),
+                Measure::Count { count, size: None } => json!({"count": count}),
+                Measure::Missing => json!({"value": null}),
+            };
+            data["characteristic_id"] = json!(1);
+            sample(&mut charts, data);
+        }
+        let mut all = BTreeMap::<u8, Vec<usize>>::new();
+        for told in charts.published().into_iter().filter(|told| told.kind == "violation") {
+            let number = |name: &str| told.payload[name].as_u64().unwrap() as usize;
+            all.entry(number("rule_id") as u8).or_default().push(number("sample_id"));
+        }
+        all
+    }
+
     /// Whether the rules of a name fire where they should; those that are not known of are not looked at.
     fn judge(&self, name: &str, known: &Value) {
         let (named, numbers) = match name {
@@ -89,8 +121,8 @@ impl Charted {
         };
         let fires = self.fires(&RuleSet::Named(named).of(Chart::Imr, Sides::BothSides));
         for (number, known) in known.as_object().unwrap() {
-            let ours = &fires[&numbers[number.parse::<usize>().unwrap() - 1]];
-            assert_eq!(&json!(ours), known, "{name} {number}");
+            let rule = numbers[number.parse::<usize>().unwrap() - 1];
+            assert_eq!(&json!(fires[&rule]), known, "{name} {number}");
         }
     }
 
@@ -215,6 +247,27 @@ fn every_known_figure_of_every_data_set_comes_out() {
         published.into_iter().flatten().for_each(|(name, known)| set.check_published(name, known));
     }
     assert_eq!(charted, 26 - 3, "the others have tests of their own");
+}
+
+#[test]
+fn the_whole_broadcaster_violates_the_rules_where_it_is_known() {
+    let mut judged = 0;
+    for case in cases() {
+        let chart = case["chart"].as_str().unwrap();
+        if ["ewma", "cusum", "capability"].contains(&chart) {
+            continue;
+        }
+        let (set, measures) = (Charted::new(&case), measures(&case["input"]));
+        for name in ["nelson", "western_electric"] {
+            let told = set.violations(name, &measures);
+            let rules = RuleSet::Named(if name == "nelson" { NamedRules::Nelson } else { NamedRules::WesternElectric });
+            let mut fires = set.fires(&rules.of(set.chart, Sides::BothSides));
+            fires.retain(|_, at| !at.is_empty());
+            assert_eq!(told, fires, "{} {name}", case["id"]);
+            judged += fires.values().map(Vec::len).sum::<usize>();
+        }
+    }
+    assert!(judged > 100, "{judged}");
 }
 
 #[test]

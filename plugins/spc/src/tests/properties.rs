@@ -1,8 +1,11 @@
 //! Property tests: a chart says the same in every unit, of the mirror image, and however its samples are broken up.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use broadcastd_plugin_api::testing::{Harness, Published};
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::whole::{sample, start};
 use crate::chart::Bounds;
@@ -81,6 +84,43 @@ fn follow(told: &[Published], other: &[Published], scale: f64, by: f64, is_sum: 
     }
 }
 
+/// What is told of two characteristics whose samples come in parts of these sizes, first some of one and then as many of
+/// the other: by topic, without the numbers of violations. Each part comes so many milliseconds later, after a restart, to a stream
+/// without room, or after somebody has asked for a snapshot.
+fn told_in_parts(
+    chart: &str,
+    samples: &[Vec<f64>],
+    parts: &[(usize, u64, u8)],
+) -> BTreeMap<String, Vec<(String, Value)>> {
+    let mut charts = start(json!({"auto": {"chart": chart, "limits": {"samples": 8}}}));
+    let (mut parts, mut at) = (parts.iter().cycle(), 0);
+    while at < samples.len() {
+        let (size, later, before) = *parts.next().unwrap();
+        charts.advance(Duration::from_millis(later)).unwrap();
+        match before {
+            0 => {}
+            1 => charts.restart().unwrap(),
+            2 => charts.room(Some(1)),
+            _ => drop(charts.records().unwrap()),
+        }
+        let end = (at + size).min(samples.len());
+        for id in ["a", "b"] {
+            for (index, values) in (at..end).zip(&samples[at..end]) {
+                sample(&mut charts, json!({"characteristic_id": id, "values": values, "time": index}));
+            }
+        }
+        charts.room(None);
+        charts.writable().unwrap();
+        at = end;
+    }
+    let mut told = BTreeMap::<String, Vec<(String, Value)>>::new();
+    for mut event in charts.published() {
+        event.payload["violation_id"] = Value::Null;
+        told.entry(event.topic).or_default().push((event.kind, event.payload));
+    }
+    told
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
@@ -121,6 +161,17 @@ proptest! {
             charts.published().into_iter().map(|event| (event.kind, event.key, event.payload)).collect::<Vec<_>>()
         };
         prop_assert!(run(every) == run(usize::MAX));
+    }
+
+    /// However a series comes in, with whatever happens in between: of each characteristic the same is said.
+    #[test]
+    fn the_parts_that_samples_come_in_do_not_matter(
+        (chart, samples) in samples(),
+        parts in prop::collection::vec((1usize..9, 0u64..5_000, 0u8..4), 1..20),
+    ) {
+        let whole = told_in_parts(&chart, &samples, &[(samples.len(), 0, 0)]);
+        prop_assert_eq!(whole.len(), 2);
+        prop_assert_eq!(told_in_parts(&chart, &samples, &parts), whole);
     }
 
     /// However values are put together, the whole is that of the plain formula.

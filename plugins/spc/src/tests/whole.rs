@@ -1,6 +1,8 @@
 //! The whole broadcaster under a virtual clock: what goes in, what comes out, and what outlives it.
 
-use broadcastd_plugin_api::testing::{Failed, Harness, Published, Setup};
+use std::time::Duration;
+
+use broadcastd_plugin_api::testing::{Failed, Harness, Input, Published, Setup};
 use broadcastd_plugin_api::{Broadcaster, Flags, abi};
 use serde_json::{Value, json};
 
@@ -16,7 +18,7 @@ pub fn start(settings: Value) -> Harness<Charts> {
 }
 
 /// One known characteristic, with other settings in the place of its own.
-fn known(more: Value) -> Value {
+pub fn known(more: Value) -> Value {
     let mut plan: Value = serde_json::from_str(KNOWN).unwrap();
     plan.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     json!({ "characteristics": [plan] })
@@ -26,18 +28,25 @@ pub fn sample(charts: &mut Harness<Charts>, data: Value) {
     charts.message("samples", "sample", &data).unwrap();
 }
 
-fn values(charts: &mut Harness<Charts>, values: &[f64]) {
+pub fn values(charts: &mut Harness<Charts>, values: &[f64]) {
     values.iter().for_each(|value| sample(charts, json!({"characteristic_id": 1, "value": value})));
 }
 
-/// `kind topic key`, with `~` before a record that nobody is told and `-` before one that is removed.
+/// What numbers of violations begin behind: the microsecond at which the samples here are published.
+pub const FIRST: u64 = 1_767_225_600_000_000;
+
+/// `kind topic key` (of a violation its number behind `FIRST`), with `~` before a record that nobody is told and `-` before one that is removed.
 fn brief(event: &Published) -> String {
     let mark = match event.flags {
         flags if flags.has(Flags::DELETE) => "-",
         flags if flags.has(Flags::RECORD_ONLY) => "~",
         _ => "",
     };
-    format!("{mark}{} {} {}", event.kind, event.topic, event.key)
+    let key = match &*event.kind {
+        "violation" => (event.key.parse::<u64>().unwrap() - FIRST).to_string(),
+        _ => event.key.clone(),
+    };
+    format!("{mark}{} {} {key}", event.kind, event.topic)
 }
 
 fn briefs(charts: &mut Harness<Charts>) -> Vec<String> {
@@ -49,7 +58,7 @@ fn of_kind(charts: &mut Harness<Charts>, kind: &str) -> Vec<Value> {
 }
 
 /// `rule@sample` of every violation since the last look.
-fn violations(charts: &mut Harness<Charts>) -> Vec<String> {
+pub fn violations(charts: &mut Harness<Charts>) -> Vec<String> {
     let told = of_kind(charts, "violation");
     let line = |told: &Value| format!("{}@{}", told["rule_id"], told["sample_id"]);
     told.iter().filter(|told| told["rule_id"].is_number()).map(line).collect()
@@ -60,7 +69,7 @@ fn counted(charts: &Harness<Charts>, name: &str) -> f64 {
 }
 
 pub fn acknowledge(charts: &mut Harness<Charts>, violation: u64) -> (abi::Status, Value) {
-    let asked = json!({"violation_id": violation, "reason": "Tool Change"});
+    let asked = json!({"violation_id": FIRST + violation, "reason": "Tool Change"});
     charts.command("acknowledge", "john.doe", &asked).unwrap();
     let reply = charts.replies().pop().unwrap();
     (reply.status, reply.payload)
@@ -84,7 +93,7 @@ fn nobody_has_to_set_anything() {
     assert_eq!((&limits["chart"], limits["center_line"].as_f64()), (&json!("imr"), Some(0.96)));
     sample(&mut charts, json!({"characteristic_id": "bore:7", "value": 99, "time": "2026-01-02T03:04:05.678Z"}));
     let judged = charts.published();
-    let told = json!({"violation_id": 1, "sample_id": 26, "characteristic_id": "bore:7", "rule_id": 1,
+    let told = json!({"violation_id": FIRST + 1, "sample_id": 26, "characteristic_id": "bore:7", "rule_id": 1,
         "rule_name": "Outlier", "severity": "CRITICAL", "timestamp": "2026-01-02T03:04:05.678Z", "value": 99.0});
     assert_eq!(judged[1].payload, told);
     let of_sample = |name: &str| judged[0].payload[name].clone();
@@ -214,9 +223,9 @@ fn a_violation_is_acknowledged_once_and_everybody_learns_it() {
     let mut charts = start(known(json!({"name": "bore"})));
     values(&mut charts, &[9.0, -9.0]);
     let told = of_kind(&mut charts, "violation");
-    assert_eq!((&told[1]["violation_id"], &told[1]["name"]), (&json!(2), &json!("bore")));
+    assert_eq!((&told[1]["violation_id"], &told[1]["name"]), (&json!(FIRST + 2), &json!("bore")));
     let (status, update) = acknowledge(&mut charts, 2);
-    let expected = json!({"violation_id": 2, "characteristic_id": 1, "acknowledged": true, "user": "john.doe",
+    let expected = json!({"violation_id": FIRST + 2, "characteristic_id": 1, "acknowledged": true, "user": "john.doe",
         "reason": "Tool Change", "timestamp": "2026-01-01T00:00:00.000Z"});
     assert_eq!((status, &update), (abi::OK, &expected));
     let published = charts.published();
@@ -225,15 +234,55 @@ fn a_violation_is_acknowledged_once_and_everybody_learns_it() {
     let (status, why) = acknowledge(&mut charts, 2);
     assert_eq!(
         (status, why["message"].as_str()),
-        (abi::E_CONFLICT, Some("violation 2 was acknowledged by \"john.doe\" at 2026-01-01T00:00:00.000Z"))
+        (
+            abi::E_CONFLICT,
+            Some(&*format!("violation {} was acknowledged by \"john.doe\" at 2026-01-01T00:00:00.000Z", FIRST + 2))
+        )
     );
     assert_eq!(acknowledge(&mut charts, 3).0, abi::E_NOT_FOUND);
     charts.restart().unwrap();
     assert_eq!(acknowledge(&mut charts, 2).0, abi::E_CONFLICT, "it survives");
     assert_eq!(acknowledge(&mut charts, 1).0, abi::OK);
-    charts.command("acknowledge", "", &json!({"violation_id": 1, "reason": "Because"})).unwrap();
+    charts.command("acknowledge", "", &json!({"violation_id": FIRST + 1, "reason": "Because"})).unwrap();
     assert_eq!(charts.replies()[0].status, abi::E_INVALID);
     assert_eq!(counted(&charts, "violations_acknowledged_total"), 2.0);
+}
+
+#[test]
+fn no_number_is_given_twice_whatever_is_forgotten() {
+    let mut charts = start(known(json!({"rules": "nelson"})));
+    let ids = |charts: &mut Harness<Charts>| -> Vec<u64> {
+        of_kind(charts, "violation").iter().map(|told| told["violation_id"].as_u64().unwrap() - FIRST).collect()
+    };
+    let saved = charts.save().unwrap();
+    values(&mut charts, &[9.0, 9.0]);
+    assert_eq!(ids(&mut charts), [1, 2]);
+    charts.restart_from(Some(saved.clone())).unwrap();
+    charts.advance(Duration::from_millis(1)).unwrap();
+    values(&mut charts, &[9.0]);
+    assert_eq!(ids(&mut charts), [1_001], "a daemon that was killed comes back later");
+    assert_eq!(acknowledge(&mut charts, 1).0, abi::E_NOT_FOUND, "of what was forgotten nothing is acknowledged");
+    let again = json!({"characteristic_id": 1, "value": 9});
+    charts.input(&Input { unix_ns: Some(0), ..Input::new("samples", "sample", &again) }).unwrap();
+    assert_eq!(ids(&mut charts), [1_002], "a clock that was set back changes nothing");
+}
+
+#[test]
+fn what_is_heard_again_after_a_failure_is_told_under_the_same_numbers() {
+    let mut charts = start(known(json!({"rules": "nelson"})));
+    let saved = charts.save().unwrap();
+    charts.published();
+    values(&mut charts, &[9.0, 9.0]);
+    let told = charts.published();
+    charts.restart_from(Some(saved)).unwrap();
+    charts.advance(Duration::from_secs(60)).unwrap();
+    for seq in [1, 2] {
+        let again = json!({"characteristic_id": 1, "value": 9});
+        let unix_ns = Some(1_767_225_600_000_000_000);
+        charts.input(&Input { seq: Some(seq), unix_ns, ..Input::new("samples", "sample", &again) }).unwrap();
+    }
+    let keys = |all: &[Published]| all.iter().map(|event| event.key.clone()).collect::<Vec<_>>();
+    assert_eq!(keys(&charts.published()), keys(&told));
 }
 
 #[test]
