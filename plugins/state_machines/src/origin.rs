@@ -11,7 +11,8 @@ use crate::told::From;
 /// Where the places of what an input says beside its changes begin. The changes are below, one for each instance and
 /// without a hole, so that the daemon remembers all of them as one number.
 const BESIDE: u32 = 1 << 17;
-/// Where the places of what happens by itself begin.
+/// Where the places of what happens by itself begin: what happens first to each instance, then what happens next, so that
+/// where the same happens to all of them the daemon remembers one run.
 const BY_ITSELF: u32 = 1 << 20;
 /// Of what happens by itself after one input, so many events of an instance have a cause.
 const MAX_BY_ITSELF: u32 = 1 << 10;
@@ -83,7 +84,7 @@ impl Origin {
         if is_old || self.told >= MAX_BY_ITSELF {
             return From::Earlier(None);
         }
-        let ordinal = BY_ITSELF.saturating_add(self.slot.saturating_mul(MAX_BY_ITSELF)).saturating_add(self.told);
+        let ordinal = BY_ITSELF.saturating_add(self.told.saturating_mul(BESIDE)).saturating_add(self.slot);
         self.told += 1;
         let (stream, epoch) = (self.stream.clone(), self.epoch.clone());
         From::Earlier(Some(Cause { stream, epoch, seq: self.seq, ordinal }))
@@ -126,5 +127,19 @@ mod tests {
         assert!(place(last, Part::Change) < place(0, Part::Recovered));
         assert!(place(last, Part::Recovered) < place(0, Part::Illegal));
         assert!(place(last, Part::Illegal) < BY_ITSELF);
+    }
+
+    #[test]
+    fn what_happens_to_all_by_itself_stands_without_a_hole_and_nothing_in_the_place_of_another() {
+        let after = |slot: usize, told: u32| {
+            let mut origin = Origin { told, ..Origin::default().in_slot(slot) };
+            match origin.next(None) {
+                From::Earlier(Some(cause)) => cause.ordinal,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!([after(0, 0), after(1, 0), after(2, 0)], [0, 1, 2].map(|slot| BY_ITSELF + slot));
+        assert!(after(MAX_INSTANCES - 1, 0) < after(0, 1));
+        assert!(after(MAX_INSTANCES - 1, MAX_BY_ITSELF - 1) < crate::publish::WITHOUT_CAUSE);
     }
 }
