@@ -14,6 +14,9 @@ pub struct Config<S> {
     panics: u32,
     /// Inputs between one panic and the next, on average.
     every: u64,
+    /// Panics before an input wait for one that follows a save, so that nothing hides what was wrong with that.
+    #[serde(default)]
+    behind_saves: bool,
     settings: S,
 }
 
@@ -36,13 +39,17 @@ struct Course {
     panics: u32,
     next: u64,
     place: Place,
+    /// The inputs before the newest save.
+    saved: u64,
 }
 
-static COURSE: Mutex<Course> = Mutex::new(Course { inputs: 0, panics: 0, next: 1, place: Place::BeforeInput });
+static COURSE: Mutex<Course> =
+    Mutex::new(Course { inputs: 0, panics: 0, next: 1, place: Place::BeforeInput, saved: 0 });
 
 pub struct Stumbling<B> {
     panics: u32,
     every: u64,
+    behind_saves: bool,
     inner: B,
 }
 
@@ -51,6 +58,10 @@ impl<B> Stumbling<B> {
         let mut course = COURSE.lock().unwrap_or_else(PoisonError::into_inner);
         course.inputs += u64::from(place == Place::BeforeInput);
         if course.panics == self.panics || course.place != place || course.inputs < course.next {
+            return;
+        }
+        // The save is the daemon's when the next call comes.
+        if self.behind_saves && place == Place::BeforeInput && (course.saved == 0 || course.inputs > course.saved + 1) {
             return;
         }
         course.panics += 1;
@@ -80,7 +91,8 @@ impl<B: Broadcaster> Broadcaster for Stumbling<B> {
     }
 
     fn new(config: Config<B::Config>, cx: &mut Context<'_>) -> Result<Self, Failure> {
-        Ok(Stumbling { panics: config.panics, every: config.every, inner: B::new(config.settings, cx)? })
+        let Config { panics, every, behind_saves, settings } = config;
+        Ok(Stumbling { panics, every, behind_saves, inner: B::new(settings, cx)? })
     }
 
     fn start(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
@@ -122,6 +134,8 @@ impl<B: Broadcaster> Broadcaster for Stumbling<B> {
     fn save(&self) -> Result<Vec<u8>, Failure> {
         let state = self.inner.save()?;
         self.pass(Place::Save);
+        let mut course = COURSE.lock().unwrap_or_else(PoisonError::into_inner);
+        course.saved = course.inputs;
         Ok(state)
     }
 
