@@ -207,6 +207,10 @@ typedef struct bcd_host_api {
     int64_t (*now_mono_ns)(bcd_host *host);  /* virtual under test */
     int64_t (*now_unix_ns)(bcd_host *host);
     const void *(*extension)(bcd_host *host, bcd_str id);  /* NULL: not known here */
+
+    /* Upper bounds of a histogram that is opened afterwards, where the usual ones do not fit (up to 10 s if its name ends
+     * with _seconds, else up to 100000): a JSON list of 1 to 32 numbers that rise; of at most 64 histograms. */
+    bcd_status (*metric_bounds)(bcd_host *host, bcd_str name, bcd_str bounds);
 } bcd_host_api;
 
 /* ── What a plugin offers ─────────────────────────────────────────────────────────────────────────────────────── */

@@ -8,7 +8,8 @@ use std::thread::{self, ThreadId};
 
 use broadcastd_plugin_api::abi::{self, Msg, Status};
 
-use super::declared::{Cell, Declared, Opening};
+use super::declared::cell::Cell;
+use super::declared::{Declared, MAX_FOLDED, MAX_SERIES, Opening};
 use super::message;
 use super::timers::Timers;
 use super::timing::Clock;
@@ -18,6 +19,7 @@ use crate::hub::Refused;
 use crate::hub::commands::Seat;
 use crate::hub::signal::{Signal, Wakes};
 use crate::hub::stream::Stream;
+use crate::metrics;
 
 /// What a broadcaster's instances have in common, through restarts.
 pub struct Desk {
@@ -74,8 +76,8 @@ pub enum Gate {
 const MAX_REASON: usize = 4 << 10;
 /// Reasons that one call may give. A file with more mistakes is best corrected step by step.
 const MAX_FAULTS: usize = 100;
-/// The most metrics that one instance may hold open; twice the series that are kept.
-const MAX_OPEN_METRICS: usize = 400;
+/// The most metrics that one instance may hold open: all that are kept, and the one that stands for gauges that are not.
+const MAX_OPEN_METRICS: usize = MAX_SERIES + MAX_FOLDED + 1;
 /// No time that a clock shows.
 const NO_CALL: i64 = i64::MIN;
 
@@ -95,6 +97,7 @@ pub struct Port {
     timers: Mutex<Timers>,
     health: Mutex<Health>,
     metrics: RwLock<Vec<Arc<Cell>>>,
+    has_told_beyond: AtomicBool,
     /// Where it answers commands, once it has begun.
     seat: OnceLock<Seat>,
 }
@@ -114,6 +117,7 @@ impl Port {
             timers: Mutex::default(),
             health: Mutex::new(Health::Ok),
             metrics: RwLock::default(),
+            has_told_beyond: AtomicBool::new(false),
             seat: OnceLock::new(),
         })
     }
@@ -173,7 +177,7 @@ impl Port {
                 self.blocked.fetch_or(at_home, Ordering::Relaxed);
                 Err(abi::E_AGAIN)
             }
-            Err(Refused::Removed) => Err(abi::E_CLOSED),
+            Err(Refused::Removed | Refused::Ended) => Err(abi::E_CLOSED),
             Err(
                 refused @ (Refused::BadTopic(_) | Refused::BadKind(_) | Refused::NotPrivate | Refused::OldCause(_)),
             ) => Err(self.refuse(abi::E_INVALID, &refused.to_string())),
@@ -290,7 +294,12 @@ impl Port {
 
     pub fn metric_open(&self, opening: &Opening<'_>) -> i64 {
         let cell = match self.desk.declared.open(&self.desk.name, opening) {
-            Ok(cell) => cell,
+            Ok(opened) => {
+                if opened.is_beyond {
+                    self.tell_beyond(opening.name);
+                }
+                opened.cell
+            }
             Err(bad) => {
                 self.log(abi::LOG_WARN, "metrics", &format!("a metric was not opened: {}", bad.0));
                 return i64::from(abi::E_INVALID);
@@ -306,6 +315,26 @@ impl Port {
             metrics.len() - 1
         });
         index as i64 + 1
+    }
+
+    /// What the buckets of a histogram reach to that is opened from here on.
+    pub fn metric_bounds(&self, name: &str, bounds: &str) -> Status {
+        match self.desk.declared.bound(&self.desk.name, name, bounds) {
+            Ok(()) => abi::OK,
+            Err(bad) => {
+                self.log(abi::LOG_WARN, "metrics", &format!("bounds are not taken: {}", bad.0));
+                abi::E_INVALID
+            }
+        }
+    }
+
+    /// A series beyond those that are shown is counted, and the first of an instance is told.
+    fn tell_beyond(&self, name: &str) {
+        metrics::series_folded(&self.desk.name);
+        if !self.has_told_beyond.swap(true, Ordering::Relaxed) {
+            let rest = "counters and histograms beyond become one of each name, gauges are not shown";
+            self.log(abi::LOG_WARN, "metrics", &format!("more than {MAX_SERIES} series, of {name} at first; {rest}"));
+        }
     }
 
     pub fn metric_record(&self, metric: i64, value: f64) {
@@ -420,18 +449,17 @@ mod tests {
         let port = Port::detached("counts");
         let open =
             |name: &str, labels: &str| port.metric_open(&Opening { kind: abi::METRIC_GAUGE, name, help: "", labels });
-        // Every series that is kept, and for each the one that stands for all beyond the cap: no plugin gets further.
-        let half = MAX_OPEN_METRICS / 2;
-        let opened: Vec<i64> = (0..MAX_OPEN_METRICS)
-            .map(|n| open(&format!("g{}", n % half), &format!("{{\"n\":\"{}\"}}", n / half)))
-            .collect();
+        let counters = MAX_SERIES + MAX_FOLDED;
+        let count = |n: usize| {
+            let (name, labels) = (format!("c{n}_total"), "{\"n\":\"1\"}");
+            port.metric_open(&Opening { kind: abi::METRIC_COUNTER, name: &name, help: "", labels })
+        };
+        // Every series that is kept, those that stand for what is beyond, and what is not shown: no plugin gets further.
+        let mut opened: Vec<i64> = (0..counters).map(count).collect();
+        opened.push(open("g", "{\"n\":\"1\"}"));
         assert!(opened.iter().zip(1..).all(|(id, expected)| *id == expected), "{opened:?}");
-        assert_eq!(
-            open("g0", "{\"n\":\"3\"}"),
-            half as i64 + 1,
-            "one more of a known metric is the one beyond the cap"
-        );
-        assert_eq!(open("other", ""), i64::from(abi::E_INVALID));
+        assert_eq!((count(0), open("g", "{\"n\":\"2\"}")), (1, MAX_OPEN_METRICS as i64));
+        assert_eq!(count(counters), i64::from(abi::E_INVALID));
         port.desk().declared.forget("counts");
         assert_eq!(open("other", ""), i64::from(abi::E_LIMIT));
         port.metric_record(MAX_OPEN_METRICS as i64 + 1, 1.0); // nobody's, and no harm
