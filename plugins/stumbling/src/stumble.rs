@@ -14,7 +14,8 @@ pub struct Config<S> {
     panics: u32,
     /// Inputs between one panic and the next, on average.
     every: u64,
-    /// Panics before an input wait for one that follows a save, so that nothing hides what was wrong with that.
+    /// Between two panics it is saved, and those before an input come right behind a save: then nothing hides what was
+    /// wrong with it.
     #[serde(default)]
     behind_saves: bool,
     settings: S,
@@ -39,12 +40,12 @@ struct Course {
     panics: u32,
     next: u64,
     place: Place,
-    /// The inputs before the newest save.
-    saved: u64,
+    /// The inputs before the newest save since the last panic.
+    saved: Option<u64>,
 }
 
 static COURSE: Mutex<Course> =
-    Mutex::new(Course { inputs: 0, panics: 0, next: 1, place: Place::BeforeInput, saved: 0 });
+    Mutex::new(Course { inputs: 0, panics: 0, next: 1, place: Place::BeforeInput, saved: None });
 
 pub struct Stumbling<B> {
     panics: u32,
@@ -60,10 +61,15 @@ impl<B> Stumbling<B> {
         if course.panics == self.panics || course.place != place || course.inputs < course.next {
             return;
         }
-        // The save is the daemon's when the next call comes.
-        if self.behind_saves && place == Place::BeforeInput && (course.saved == 0 || course.inputs > course.saved + 1) {
+        let is_apt = match place {
+            Place::BeforeInput => course.saved.is_some_and(|saved| course.inputs == saved + 1),
+            Place::AfterInput | Place::Save => course.saved.is_some(),
+            Place::Records => true,
+        };
+        if self.behind_saves && !is_apt {
             return;
         }
+        course.saved = None;
         course.panics += 1;
         let pause = fastrand::Rng::with_seed(u64::from(course.panics)).u64(1..=2 * self.every);
         (course.place, course.next) = match place {
@@ -135,7 +141,7 @@ impl<B: Broadcaster> Broadcaster for Stumbling<B> {
         let state = self.inner.save()?;
         self.pass(Place::Save);
         let mut course = COURSE.lock().unwrap_or_else(PoisonError::into_inner);
-        course.saved = course.inputs;
+        course.saved = Some(course.inputs);
         Ok(state)
     }
 

@@ -42,6 +42,8 @@ pub struct Ledger<'a> {
     is_page: bool,
     losses: usize,
     silent: BTreeSet<(String, String)>,
+    /// What a page was shown just now.
+    shown: Option<Board>,
 }
 
 impl<'a> Ledger<'a> {
@@ -54,6 +56,7 @@ impl<'a> Ledger<'a> {
             is_page: false,
             losses: 0,
             silent: BTreeSet::new(),
+            shown: None,
         }
     }
 
@@ -78,12 +81,12 @@ impl<'a> Ledger<'a> {
     }
 
     fn take_event(&mut self, message: &Value) {
+        self.move_on_to(message);
         while self.log.get(self.at).is_some_and(|entry| self.is_untold(entry)) {
             self.step();
         }
         let entry = self.log.get(self.at).unwrap_or_else(|| panic!("nothing was published after {message}"));
-        let said = (message["type"].as_str().unwrap(), message["session_id"].as_str().unwrap(), &message["data"]);
-        assert_eq!(said, (&*entry.kind, &*entry.session, &entry.data), "number {}", entry.seq);
+        assert_eq!(said(message), (&*entry.kind, &*entry.session, &entry.data), "number {}", entry.seq);
         if !self.is_page {
             assert_eq!(message["seq"], entry.seq, "{message}");
             let same = |earlier: &&&Entry| earlier.session == entry.session;
@@ -111,8 +114,22 @@ impl<'a> Ledger<'a> {
             self.step();
         }
         assert_eq!(self.board, shown, "{message}");
-        for one in message["data"]["instances"].as_array().unwrap().iter().filter(|one| one["stale"] == true) {
+        self.shown = self.is_page.then_some(shown);
+        let instances = message["data"]["instances"].as_array().unwrap();
+        for one in instances.iter().filter(|one| !self.is_page && one["stale"] == true) {
             assert!(self.silent.contains(&brief(one).0), "nobody was told that it is stale: {one}");
+        }
+    }
+
+    /// What a page was shown may have been so several times; by what it hears next one knows which it was.
+    fn move_on_to(&mut self, message: &Value) {
+        let Some(shown) = self.shown.take() else { return };
+        let is_next = |ledger: &Self| {
+            let next = ledger.log[ledger.at..].iter().find(|entry| !ledger.is_untold(entry));
+            next.is_none_or(|entry| said(message) == (&*entry.kind, &*entry.session, &entry.data))
+        };
+        while self.board != shown || !is_next(self) {
+            self.step();
         }
     }
 
@@ -170,6 +187,10 @@ pub fn check_silences<'a>(told: impl Iterator<Item = &'a Entry>, session: &Sessi
     }
     let ends = session.silences.iter().filter(|silence| silence.recovered.is_some()).count();
     session.silences.len() - begun.len() + ends - ended.len()
+}
+
+fn said(message: &Value) -> (&str, &str, &Value) {
+    (message["type"].as_str().unwrap(), message["session_id"].as_str().unwrap(), &message["data"])
 }
 
 pub fn is_silence(kind: &str) -> bool {
