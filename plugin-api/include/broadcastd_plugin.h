@@ -122,7 +122,8 @@ typedef struct bcd_msg {
 #define BCD_EVENT_DEMAND 2u    /* topic: a topic or pattern of the own stream; value: subscriptions now (0 or more) */
 #define BCD_EVENT_MESSAGE 3u   /* stream, topic, type, key, audience, session_id, payload, seq, epoch, unix_ns */
 #define BCD_EVENT_GAP 4u       /* stream, epoch; inputs id … seq (both included) are gone; id 0: also what was left of
-                                  an earlier life of the numbering. Told again until it was saved */
+                                  an earlier life of the numbering, unless the daemon ended in order and all of it was
+                                  handled. Told again until it was saved */
 #define BCD_EVENT_RECORDS 5u   /* publish your records now (with BCD_MSG_RECORD_ONLY): they replace the whole set */
 #define BCD_EVENT_COMMAND 6u   /* id: the request for reply(); type: the command; payload; principal: who asks;
                                   value: nanoseconds from mono_ns to the deadline */
