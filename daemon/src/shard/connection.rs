@@ -271,8 +271,7 @@ impl Connection {
         }
     }
 
-    /// Shows a log's records at a number, as they were encoded for this dialect; what waits of it goes with the log when
-    /// that is dropped.
+    /// Shows a log's records at a number, encoded for this dialect; what waits goes with the log when that is dropped.
     pub fn show(&mut self, update: Bytes, log: LogId, stream: &str, seq: u64) {
         if self.is_open() && !update.is_empty() {
             self.places.reach(log, seq);

@@ -105,7 +105,8 @@ fn state(folder: &Path) -> std::path::PathBuf {
     found.unwrap_or_else(|| folder.join("counter.state"))
 }
 
-fn find(folder: &Path, name: &str) -> Option<std::path::PathBuf> {
+/// A file somewhere in the folder.
+pub fn find(folder: &Path, name: &str) -> Option<std::path::PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries
         .into_iter()

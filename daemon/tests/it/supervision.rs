@@ -7,6 +7,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use crate::house::{Client, hear_json, until};
+use crate::inputs;
 use crate::needs;
 use crate::process::{self, Daemon, PORTS};
 
@@ -224,6 +225,7 @@ fn a_failure_with_what_was_saved_is_told_and_the_rest_goes_on() {
     assert_eq!(daemon.publish("in", &json!({"type": "any", "data": {}})).status, 202);
     let (ended, folder) = daemon.stop();
     assert_eq!(ended.code(), Some(0));
+    fs::remove_file(inputs::find(folder.path(), "streams.ended").unwrap()).unwrap(); // as if it had been killed
     let daemon = Daemon::start_in(folder, &format!("{WELL}{}", tables(&bad)), &[]);
     let mut well = daemon.subscriber("well");
     for one in &bad {
