@@ -172,6 +172,7 @@ pub struct Wish<'a> {
 /// What a subscription begins with; everything after `position` is offered to the outlet.
 #[derive(Debug)]
 pub struct Subscribed {
+    pub stream: Arc<str>,
     pub log: LogId,
     pub position: Position,
     pub answer: Answer,
@@ -199,6 +200,8 @@ pub enum Refused {
     OldCause(usize),
     /// The stream was removed by a reload.
     Removed,
+    /// The daemon ends, and nobody would hear it.
+    Ended,
 }
 
 impl fmt::Display for Refused {
@@ -237,6 +240,7 @@ impl fmt::Display for Refused {
                 "whether its cause led to it before is forgotten: {max} later inputs led to events; publish it earlier, or without a cause"
             ),
             Self::Removed => out.write_str("the stream was removed from the configuration"),
+            Self::Ended => out.write_str("the daemon ends; try again when it is back"),
         }
     }
 }

@@ -125,7 +125,7 @@ pub fn publish(stream: &Stream, event: &Incoming<'_>, publisher: &Publisher) -> 
         }
     }
     stream.publish(&event.draft(), None).map_err(|refused| match refused {
-        Refused::Full | Refused::NoMemory => {
+        Refused::Full | Refused::NoMemory | Refused::Ended => {
             Rejection { again: Some(FULL_FOR), ..Rejection::new(Code::Full, refused.to_string()) }
         }
         refused => {
@@ -228,6 +228,11 @@ fn pointer(refused: &Refused) -> &'static str {
         Refused::BadTopic(_) | Refused::TooManyTopics(_) => "/topic",
         Refused::TooManyRecords(_) => "/key",
         Refused::TooManyAudiences(_) | Refused::NotPrivate => "/audience",
-        Refused::Full | Refused::NoMemory | Refused::Removed | Refused::OldCause(_) | Refused::TooManyPatterns(_) => "",
+        Refused::Full
+        | Refused::NoMemory
+        | Refused::Removed
+        | Refused::Ended
+        | Refused::OldCause(_)
+        | Refused::TooManyPatterns(_) => "",
     }
 }

@@ -1,6 +1,7 @@
 //! Every metric once: its name, its help, and one function per happening. Handles are made when a thing starts, never on
 //! the way of an event. No topic, user, connection or client is ever a label.
 
+mod broadcaster;
 pub mod totals;
 
 use std::time::Duration;
@@ -9,6 +10,10 @@ use metrics::{
     Counter, Gauge, Histogram, Label, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+pub use self::broadcaster::{
+    Broadcaster, lines_left_out, plugin_generations, reply_refused, series_folded, thread_abandoned,
+};
 
 /// Bounds in seconds of every histogram of a duration. 5 ms is the promise from publish to write.
 const SECONDS: [f64; 12] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
@@ -41,6 +46,7 @@ pub const COUNTERS: &[(&str, &str)] = &[
         "Times that something had to go because hub.memory was short: an outbox, half of a history, or a publish that was refused.",
     ),
     ("broadcastd_resumes_total", "Subscriptions that gave a position, by stream and outcome."),
+    ("broadcastd_snapshots_sent_total", "Snapshots handed to connections, by stream."),
     ("broadcastd_commands_total", "Commands of clients, by kind and outcome."),
     ("broadcastd_replies_refused_total", "Answers of a broadcaster to commands that were not taken, by reason."),
     ("broadcastd_ingest_rejected_total", "Events from outside that were not accepted, by stream and reason."),
@@ -52,6 +58,14 @@ pub const COUNTERS: &[(&str, &str)] = &[
     ("broadcastd_broadcaster_errors_total", "Failures of a broadcaster, by reason."),
     ("broadcastd_broadcaster_restarts_total", "Times that a broadcaster was started again after a failure."),
     ("broadcastd_events_skipped_total", "Events that a broadcaster did not deliver because nobody listened."),
+    (
+        "broadcastd_plugin_log_lines_left_out_total",
+        "Lines of a broadcaster beyond what it may log in a second, by level.",
+    ),
+    (
+        "broadcastd_plugin_series_folded_total",
+        "Series of a broadcaster beyond the 200 that are shown: counters and histograms became one of each name, gauges are not shown.",
+    ),
     (
         "broadcastd_plugin_slow_calls_total",
         "Calls into a plugin that took long enough to be noticed, by broadcaster and call.",
@@ -238,6 +252,11 @@ impl Deliveries {
     }
 }
 
+/// A connection was shown the records of a stream. Rare beside events, so the handle is looked up.
+pub fn snapshot_sent(stream: &str) {
+    counter!("broadcastd_snapshots_sent_total", "stream" => stream.to_owned()).increment(1);
+}
+
 /// A connection could not take everything. Rare, so the handle is looked up.
 pub fn lagged(stream: &str, policy: &'static str) {
     counter!("broadcastd_lagged_total", "stream" => stream.to_owned(), "policy" => policy).increment(1);
@@ -278,12 +297,6 @@ pub fn command(kind: &'static str, outcome: &'static str) {
     counter!("broadcastd_commands_total", "kind" => kind, "outcome" => outcome).increment(1);
 }
 
-/// An answer to a command was not taken. Rare, so the handle is looked up.
-pub fn reply_refused(broadcaster: &str, reason: &'static str) {
-    counter!("broadcastd_replies_refused_total", "broadcaster" => broadcaster.to_owned(), "reason" => reason)
-        .increment(1);
-}
-
 pub fn ingest_rejected(stream: &str, reason: &'static str, events: u64) {
     if events > 0 {
         counter!("broadcastd_ingest_rejected_total", "stream" => stream.to_owned(), "reason" => reason)
@@ -306,83 +319,6 @@ pub fn client_log(outcome: &'static str, lines: usize) {
 /// Connections of one endpoint; each connection counts for as long as it lives.
 pub fn connections(endpoint: &str, dialect: &'static str) -> Gauge {
     gauge!("broadcastd_connections", "endpoint" => endpoint.to_owned(), "dialect" => dialect)
-}
-
-/// What happens to one broadcaster.
-pub struct Broadcaster {
-    name: String,
-    up: Gauge,
-    restarts: Counter,
-    skipped: Counter,
-}
-
-impl Broadcaster {
-    pub fn new(name: &str) -> Self {
-        let labels = [Label::new("broadcaster", name.to_owned())];
-        Self {
-            name: name.to_owned(),
-            up: gauge!("broadcastd_broadcaster_up", labels.iter()),
-            restarts: counter!("broadcastd_broadcaster_restarts_total", labels.iter()),
-            skipped: counter!("broadcastd_events_skipped_total", labels.iter()),
-        }
-    }
-
-    pub fn started(&self, plugin: &str, version: &str, sha256: &str) {
-        self.info(plugin, version, sha256).set(1.0);
-        self.up.set(1.0);
-    }
-
-    /// This library no longer runs as the broadcaster; another may.
-    pub fn replaced(&self, plugin: &str, version: &str, sha256: &str) {
-        self.info(plugin, version, sha256).set(0.0);
-    }
-
-    fn info(&self, plugin: &str, version: &str, sha256: &str) -> Gauge {
-        let label = |key: &'static str, value: &str| Label::new(key, value.to_owned());
-        let labels = [
-            label("broadcaster", &self.name),
-            label("plugin", plugin),
-            label("version", version),
-            label("sha256", sha256),
-        ];
-        gauge!("broadcastd_broadcaster_info", labels.iter())
-    }
-
-    pub fn stopped(&self) {
-        self.up.set(0.0);
-    }
-
-    pub fn failed(&self, reason: &'static str) {
-        counter!("broadcastd_broadcaster_errors_total", "broadcaster" => self.name.clone(), "reason" => reason)
-            .increment(1);
-    }
-
-    pub fn restarted(&self) {
-        self.restarts.increment(1);
-    }
-
-    /// Events not delivered because nobody listened, since the broadcaster was first started.
-    pub fn skipped(&self, total: u64) {
-        self.skipped.absolute(total);
-    }
-
-    pub fn slow_call(&self, call: &'static str) {
-        counter!("broadcastd_plugin_slow_calls_total", "broadcaster" => self.name.clone(), "call" => call).increment(1);
-    }
-
-    /// A histogram for one kind of call into the plugin, to be kept by the caller.
-    pub fn calls(&self, call: &'static str) -> Histogram {
-        histogram!("broadcastd_plugin_call_duration_seconds", "broadcaster" => self.name.clone(), "call" => call)
-    }
-}
-
-/// A call into a plugin did not return; `broadcaster` is the plugin's id while it is loaded.
-pub fn thread_abandoned(broadcaster: &str) {
-    counter!("broadcastd_plugin_threads_abandoned_total", "broadcaster" => broadcaster.to_owned()).increment(1);
-}
-
-pub fn plugin_generations(resident: usize) {
-    gauge!("broadcastd_plugin_generations_resident").set(resident as f64);
 }
 
 /// A configuration took effect, at start or by a reload; `unix_seconds` is when.

@@ -4,6 +4,7 @@ pub mod bounded;
 pub mod broadcaster;
 pub mod declared;
 pub mod demand;
+pub mod ends;
 pub mod file;
 pub mod find;
 pub mod handles;
@@ -36,6 +37,7 @@ use broadcastd_plugin_api::StreamSpec;
 
 use self::broadcaster::{Broadcaster, Inner, Shared};
 use self::declared::Declared;
+use self::ends::Ends;
 use self::file::Image;
 use self::find::Places;
 use self::library::Library;
@@ -47,6 +49,7 @@ use self::saved::Saved;
 use self::status::Status;
 use self::timing::{Clock, Timing};
 use self::voice::Voice;
+use crate::event::Position;
 use crate::hub::Hub;
 use crate::hub::settings::Settings;
 use crate::hub::signal::Signal;
@@ -71,6 +74,7 @@ pub struct Supervisor {
     hub: Arc<Hub>,
     config: Config,
     saved: Saved,
+    ends: Ends,
     declared: Arc<Declared>,
     /// Held for the whole of a reload, so that there is one at a time; nothing else waits for it.
     running: Mutex<BTreeMap<String, Running>>,
@@ -105,7 +109,8 @@ pub struct Problem {
 impl Supervisor {
     pub fn new(hub: Arc<Hub>, config: Config) -> Self {
         let saved = Saved::new(config.state_dir.clone());
-        Self { hub, config, saved, declared: Arc::default(), running: Mutex::default(), shown: Mutex::default() }
+        let ends = Ends::new(config.state_dir.clone());
+        Self { hub, config, saved, ends, declared: Arc::default(), running: Mutex::default(), shown: Mutex::default() }
     }
 
     /// Finds and loads a plugin without running a broadcaster: its schema and its declaration are in the library.
@@ -152,9 +157,11 @@ impl Supervisor {
     }
 
     /// Stops every broadcaster, each with its deadline. Who listens to another stops after it, so that it hears its last
-    /// events; all others at once. There is no circle among them. Their streams stay, without source.
+    /// events; all others at once. There is no circle among them. Their streams stay, without source, and what they
+    /// listened to takes no more events: nobody would hear them.
     pub fn stop(&self) {
         let mut running = self.lock();
+        let heard: BTreeSet<String> = running.values().flat_map(|one| one.wanted.listen.clone()).collect();
         while !running.is_empty() {
             let names: BTreeSet<String> = running.keys().cloned().collect();
             let hears_none = |one: &Running| one.wanted.listen.iter().all(|name| !names.contains(name));
@@ -167,6 +174,11 @@ impl Supervisor {
                     });
                 }
             });
+        }
+        let heard = heard.iter().filter_map(|name| self.hub.stream(name));
+        let ends: BTreeMap<String, Position> = heard.map(|stream| (stream.name().to_string(), stream.end())).collect();
+        if let Err(error) = self.ends.write(&ends) {
+            tracing::warn!(%error, "where streams ended cannot be written; the next start will tell of a gap");
         }
     }
 

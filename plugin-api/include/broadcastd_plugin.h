@@ -122,7 +122,8 @@ typedef struct bcd_msg {
 #define BCD_EVENT_DEMAND 2u    /* topic: a topic or pattern of the own stream; value: subscriptions now (0 or more) */
 #define BCD_EVENT_MESSAGE 3u   /* stream, topic, type, key, audience, session_id, payload, seq, epoch, unix_ns */
 #define BCD_EVENT_GAP 4u       /* stream, epoch; inputs id … seq (both included) are gone; id 0: also what was left of
-                                  an earlier life of the numbering. Told again until it was saved */
+                                  an earlier life of the numbering, unless the daemon ended in order and all of it was
+                                  handled. Told again until it was saved */
 #define BCD_EVENT_RECORDS 5u   /* publish your records now (with BCD_MSG_RECORD_ONLY): they replace the whole set */
 #define BCD_EVENT_COMMAND 6u   /* id: the request for reply(); type: the command; payload; principal: who asks;
                                   value: nanoseconds from mono_ns to the deadline */
@@ -207,6 +208,10 @@ typedef struct bcd_host_api {
     int64_t (*now_mono_ns)(bcd_host *host);  /* virtual under test */
     int64_t (*now_unix_ns)(bcd_host *host);
     const void *(*extension)(bcd_host *host, bcd_str id);  /* NULL: not known here */
+
+    /* Upper bounds of a histogram that is opened afterwards, where the usual ones do not fit (up to 10 s if its name ends
+     * with _seconds, else up to 100000): a JSON list of 1 to 32 numbers that rise; of at most 64 histograms. */
+    bcd_status (*metric_bounds)(bcd_host *host, bcd_str name, bcd_str bounds);
 } bcd_host_api;
 
 /* ── What a plugin offers ─────────────────────────────────────────────────────────────────────────────────────── */

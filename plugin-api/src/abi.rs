@@ -210,6 +210,7 @@ pub struct HostApi {
     pub now_mono_ns: Option<unsafe extern "C" fn(*mut HostHandle) -> i64>,
     pub now_unix_ns: Option<unsafe extern "C" fn(*mut HostHandle) -> i64>,
     pub extension: Option<unsafe extern "C" fn(*mut HostHandle, id: Str<'_>) -> *const c_void>,
+    pub metric_bounds: Option<unsafe extern "C" fn(*mut HostHandle, name: Str<'_>, bounds: Str<'_>) -> Status>,
 }
 
 /// `bcd_plugin_api`: what a plugin offers; lives as long as its library, which is never unloaded.

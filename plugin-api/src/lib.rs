@@ -75,6 +75,7 @@ pub mod testing;
 mod time;
 mod worker;
 
+pub use self::bridge::histogram_bounds;
 pub use self::broadcaster::Broadcaster;
 pub use self::context::{Context, EventBuilder, Waker};
 pub use self::failure::{Failure, FailureKind};

@@ -66,7 +66,8 @@ pub struct Outgoing<'a> {
 /// The input that an event follows from. The hub drops an event whose cause it has already seen, so that an input
 /// that is handled again after a restart is not published twice. Set by itself while an input is handled; an event
 /// that has to wait takes its cause along, in saved state, too: [`crate::Context::take_cause`]. A cause older than the
-/// newest 32,768 inputs that led to events is refused as [`PublishError::Invalid`]. Saved as `[stream, epoch, seq, ordinal]`.
+/// newest 32,768 inputs that led to events is refused as [`PublishError::Invalid`]; fewer inputs are remembered when the
+/// ordinals of their events leave more than 131,072 holes. Saved as `[stream, epoch, seq, ordinal]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "SavedCause", into = "SavedCause")]
 pub struct Cause {

@@ -1,6 +1,6 @@
 //! What a stream has accepted already, so that a repeated input or a retried publish does not make a second event.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::event::Cause;
@@ -10,6 +10,9 @@ pub const MAX_IDS: usize = 100_000;
 /// The inputs of one numbering whose events a stream knows. It must hold all that a restarted broadcaster is fed again,
 /// and does so three times over; the rest is for events that follow late, from a worker.
 pub const MAX_INPUTS: usize = 32_768;
+/// The runs of ordinals, beside the usual one that begins with the first, that are known of one numbering: what an input
+/// leads to beside that, and what follows from it by itself, leaves holes. It allows four for each input.
+pub const MAX_RUNS: usize = 4 * MAX_INPUTS;
 /// The numberings whose inputs a stream knows: one for each stream that its broadcaster listens to, and those of earlier
 /// lives that a saved state still speaks of. Beyond, the one that was used least lately is forgotten.
 pub const MAX_NUMBERINGS: usize = 64;
@@ -37,15 +40,20 @@ struct Numbering {
     stream: Box<str>,
     epoch: Box<str>,
     inputs: BTreeMap<u64, Ordinals>,
+    /// The runs of all inputs that begin beyond the first event.
+    runs: usize,
     /// The highest number that is no longer known.
     forgotten: u64,
 }
 
-/// The events of one input that were accepted: mostly all from the first on, and rarely one before its time.
+/// The events of one input that were accepted: mostly all from the first on. The others are kept as runs, so that many
+/// cost no more than one, whatever holes are between them.
 #[derive(Debug, Default)]
 struct Ordinals {
-    below: u32,
-    beyond: BTreeSet<u32>,
+    /// All from 0 up to here, without it.
+    below: u64,
+    /// First → behind the last; no two of them touch. Wider than an ordinal, because the last one has one behind it, too.
+    beyond: BTreeMap<u64, u64>,
 }
 
 impl Repeats {
@@ -124,11 +132,16 @@ impl Numbering {
         }
     }
 
+    /// Beyond the bounds the oldest input goes, and if it is the only one, that one.
     fn accept(&mut self, cause: &Cause<'_>) {
-        self.inputs.entry(cause.seq).or_default().add(cause.ordinal);
-        if self.inputs.len() > MAX_INPUTS
-            && let Some((oldest, _)) = self.inputs.pop_first()
+        let ordinals = self.inputs.entry(cause.seq).or_default();
+        self.runs -= ordinals.beyond.len();
+        ordinals.add(cause.ordinal.into());
+        self.runs += ordinals.beyond.len();
+        while (self.inputs.len() > MAX_INPUTS || self.runs > MAX_RUNS)
+            && let Some((oldest, gone)) = self.inputs.pop_first()
         {
+            self.runs -= gone.beyond.len();
             self.forgotten = oldest;
         }
     }
@@ -136,21 +149,31 @@ impl Numbering {
 
 impl Ordinals {
     fn has(&self, ordinal: u32) -> bool {
-        ordinal < self.below || self.beyond.contains(&ordinal)
+        let ordinal = u64::from(ordinal);
+        let run = self.beyond.range(..=ordinal).next_back();
+        ordinal < self.below || run.is_some_and(|(_, end)| ordinal < *end)
     }
 
-    fn add(&mut self, ordinal: u32) {
-        if ordinal >= self.below {
-            self.beyond.insert(ordinal);
+    fn add(&mut self, ordinal: u64) {
+        let before = self.beyond.range(..=ordinal).next_back().map(|(first, end)| (*first, *end));
+        if ordinal < self.below || before.is_some_and(|(_, end)| ordinal < end) {
+            return;
         }
-        while self.beyond.remove(&self.below) {
-            self.below += 1;
+        let end = self.beyond.remove(&(ordinal + 1)).unwrap_or(ordinal + 1);
+        match before.filter(|(_, end)| *end == ordinal) {
+            _ if ordinal == self.below => self.below = end,
+            Some((first, _)) => _ = self.beyond.insert(first, end),
+            None => _ = self.beyond.insert(ordinal, end),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn cause(seq: u64, ordinal: u32) -> Cause<'static> {
@@ -216,6 +239,68 @@ mod tests {
         ordinals.add(4);
         ordinals.add(4);
         assert_eq!((ordinals.below, ordinals.beyond.len()), (6, 0));
+    }
+
+    #[test]
+    fn what_follows_behind_a_hole_costs_no_more_than_one() {
+        let mut repeats = Repeats::default();
+        repeats.accept_cause(&cause(1, 0));
+        for ordinal in (1 << 20..(1 << 20) + 100_000).chain([u32::MAX - 1, u32::MAX]) {
+            repeats.accept_cause(&cause(1, ordinal));
+        }
+        assert_eq!(repeats.numberings[0].runs, 2);
+        for (ordinal, seen) in [
+            (0, Seen::Accepted),
+            (1, Seen::New),
+            ((1 << 20) - 1, Seen::New),
+            (1 << 20, Seen::Accepted),
+            ((1 << 20) + 99_999, Seen::Accepted),
+            ((1 << 20) + 100_000, Seen::New),
+            (u32::MAX - 2, Seen::New),
+            (u32::MAX, Seen::Accepted),
+        ] {
+            assert_eq!(repeats.seen(&cause(1, ordinal)), seen, "{ordinal}");
+        }
+    }
+
+    #[test]
+    fn holes_are_bounded_and_beyond_that_the_oldest_input_is_known_to_be_forgotten() {
+        let mut repeats = Repeats::default();
+        repeats.accept_cause(&cause(1, 7));
+        (1..MAX_RUNS as u32).for_each(|n| repeats.accept_cause(&cause(2, 2 * n)));
+        assert_eq!((repeats.seen(&cause(1, 7)), repeats.numberings[0].runs), (Seen::Accepted, MAX_RUNS));
+        repeats.accept_cause(&cause(3, 1));
+        assert_eq!(repeats.seen(&cause(1, 7)), Seen::Forgotten);
+        assert_eq!((repeats.seen(&cause(2, 2)), repeats.seen(&cause(2, 3))), (Seen::Accepted, Seen::New));
+        repeats.accept_cause(&cause(4, 1));
+        assert_eq!((repeats.seen(&cause(2, 2)), repeats.numberings[0].runs), (Seen::Forgotten, 2));
+        assert_eq!(repeats.seen(&cause(3, 1)), Seen::Accepted);
+    }
+
+    #[test]
+    fn one_input_with_more_holes_than_all_may_have_is_forgotten_and_nothing_of_it_is_taken_for_new() {
+        let mut repeats = Repeats::default();
+        (1..=MAX_RUNS as u32 + 1).for_each(|n| repeats.accept_cause(&cause(9, 2 * n)));
+        assert_eq!((repeats.seen(&cause(9, 2)), repeats.seen(&cause(9, 3))), (Seen::Forgotten, Seen::Forgotten));
+        assert_eq!((repeats.seen(&cause(10, 0)), repeats.numberings[0].runs), (Seen::New, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn the_answers_are_those_of_a_plain_set(causes in proptest::collection::vec((1..4_u64, 0..24_u32), 0..200)) {
+            let (mut repeats, mut plain) = (Repeats::default(), BTreeSet::new());
+            for (seq, ordinal) in causes {
+                repeats.accept_cause(&cause(seq, ordinal));
+                plain.insert((seq, ordinal));
+                for (seq, ordinal) in (1..4).flat_map(|seq| (0..25).map(move |ordinal| (seq, ordinal))) {
+                    let seen = if plain.contains(&(seq, ordinal)) { Seen::Accepted } else { Seen::New };
+                    prop_assert_eq!(repeats.seen(&cause(seq, ordinal)), seen, "{}, {}", seq, ordinal);
+                }
+            }
+            let starts = |(seq, ordinal): &&(u64, u32)| *ordinal > 0 && !plain.contains(&(*seq, ordinal - 1));
+            let runs = repeats.numberings.first().map_or(0, |numbering| numbering.runs);
+            prop_assert_eq!(runs, plain.iter().filter(starts).count(), "as few as can be");
+        }
     }
 
     #[test]

@@ -46,6 +46,7 @@ struct Inner {
     demand_changed: BTreeSet<Pattern>,
     owner: Option<Arc<Signal>>,
     source: Source,
+    is_ended: bool,
 }
 
 impl Stream {
@@ -63,6 +64,7 @@ impl Stream {
             demand_changed: BTreeSet::new(),
             owner: None,
             source: Source::Declared,
+            is_ended: false,
         };
         let counters = metrics::Stream::new(&name);
         let commands = Commands::new(&name, common.clone());
@@ -222,6 +224,9 @@ impl Inner {
         if self.source == Source::Removed {
             return Err(Refused::Removed);
         }
+        if self.is_ended {
+            return Err(Refused::Ended);
+        }
         if let Some(seq) = self.accepted_before(draft, now)? {
             self.refresh_record(draft, stream, now)?;
             return Ok(Accepted { seq, repeated: true });
@@ -339,7 +344,7 @@ impl Inner {
             Answer::Snapshot(snapshot) => Answer::Snapshot(snapshot.declaring(declared)),
             recovered => recovered,
         };
-        Ok(Subscribed { log: log.id, position, answer, source })
+        Ok(Subscribed { stream: stream.name.clone(), log: log.id, position, answer, source })
     }
 
     fn log(&mut self, audience: &str, stream: &Stream) -> Result<&mut Log, Refused> {

@@ -2,14 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use broadcastd_plugin_api::abi;
 use serde_json::{Map, Value, json};
 
-/// Series of one broadcaster; further ones of a known metric become one series that says so in its labels.
+use self::cell::{Cell, SECONDS};
+
+pub mod cell;
+
+/// Series of one broadcaster. Counters and histograms beyond it become one of each name, which says so in its labels;
+/// gauges are not shown, because one of several would be whichever was set last.
 pub const MAX_SERIES: usize = 200;
+/// Those that stand for what is beyond: one for each name.
+pub const MAX_FOLDED: usize = 200;
+/// Histograms of one broadcaster with bounds of their own, and their bounds: each is a line in every scrape.
+const MAX_BOUNDED: usize = 64;
+const MAX_BOUNDS: usize = 32;
 /// The most labels of a series, and the longest label or name: each is repeated in every scrape.
 const MAX_LABELS: usize = 8;
 const MAX_TEXT: usize = 128;
@@ -18,21 +27,40 @@ const MAX_HELP: usize = 1 << 10;
 /// What the labels of a series beyond the cap say.
 const OVERFLOW: &str = "__overflow__";
 const PREFIX: &str = "broadcastd_plugin_";
-/// Upper bounds of a histogram in seconds, and of any other.
-const SECONDS: [f64; 12] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
+/// Upper bounds of a histogram that is not of seconds.
 const OTHERS: [f64; 12] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 1e4, 1e5];
 
-/// Everything that plugins declared, by metric, so that one metric of several broadcasters is shown once.
+/// Everything that plugins declared.
 #[derive(Default)]
-pub struct Declared(Mutex<BTreeMap<String, Family>>);
+pub struct Declared(Mutex<All>);
+
+#[derive(Default)]
+struct All {
+    /// By metric, so that one metric of several broadcasters is shown once.
+    families: BTreeMap<String, Family>,
+    /// The bounds that broadcasters want for their histograms.
+    bounds: BTreeMap<Arc<str>, BTreeMap<String, Arc<[f64]>>>,
+}
 
 struct Family {
     kind: u32,
     help: String,
-    series: BTreeMap<(Arc<str>, Labels), Arc<Cell>>,
+    series: BTreeMap<Place, Arc<Cell>>,
 }
 
+/// A broadcaster, and what its series says of itself.
+type Place = (Arc<str>, Labels);
 type Labels = BTreeMap<String, String>;
+
+/// Where gauges record that are not shown.
+static NOT_SHOWN: LazyLock<Arc<Cell>> = LazyLock::new(|| Arc::new(Cell::new(abi::METRIC_GAUGE, Arc::new([]))));
+
+/// A series to record into.
+pub struct Opened {
+    pub cell: Arc<Cell>,
+    /// The broadcaster has more series than are shown, and this is one of those beyond.
+    pub is_beyond: bool,
+}
 
 /// Why a metric is not opened.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,51 +77,71 @@ pub struct Opening<'a> {
 
 impl Declared {
     /// The cell of a series, the same for the same name and labels.
-    pub fn open(&self, broadcaster: &Arc<str>, opening: &Opening<'_>) -> Result<Arc<Cell>, BadMetric> {
+    pub fn open(&self, broadcaster: &Arc<str>, opening: &Opening<'_>) -> Result<Opened, BadMetric> {
         let labels = check(opening)?;
-        let mut families = self.lock();
-        let used: usize = families.values().map(|family| family.of(broadcaster).count()).sum();
-        let known = families.get(opening.name).is_some_and(|family| family.of(broadcaster).next().is_some());
-        if used >= MAX_SERIES && !known {
-            return Err(BadMetric(format!("the broadcaster has {MAX_SERIES} series already; use fewer metrics")));
+        let mut all = self.lock();
+        let bounds = all.bounds_of(broadcaster, opening);
+        let used: usize = all.families.values().map(|family| family.of(broadcaster).count()).sum();
+        let family = all.families.get(opening.name);
+        if family.is_some_and(|family| family.kind != opening.kind) {
+            let why = "is declared as another kind already; choose another name";
+            return Err(BadMetric(format!("{} {why}", opening.name)));
         }
-        let family = families.entry(opening.name.to_owned()).or_insert_with(|| Family {
-            kind: opening.kind,
-            help: opening.help[..opening.help.floor_char_boundary(MAX_HELP)].to_owned(),
-            series: BTreeMap::new(),
-        });
-        if family.kind != opening.kind {
-            return Err(BadMetric(format!(
-                "{} is declared as another kind already; choose another name",
-                opening.name
-            )));
+        let is_known = |key: &Place| family.is_some_and(|family| family.series.contains_key(key));
+        let own = (broadcaster.clone(), labels);
+        let is_beyond = used >= MAX_SERIES && !is_known(&own);
+        if is_beyond && opening.kind == abi::METRIC_GAUGE {
+            return Ok(Opened { cell: NOT_SHOWN.clone(), is_beyond });
         }
-        let key = (broadcaster.clone(), labels);
-        let key = if used < MAX_SERIES || family.series.contains_key(&key) { key } else { overflow(key) };
-        Ok(family.series.entry(key).or_insert_with(|| Arc::new(Cell::new(opening))).clone())
+        let key = if is_beyond { overflow(own) } else { own };
+        if used >= MAX_SERIES + MAX_FOLDED && !is_known(&key) {
+            return Err(BadMetric(format!("the broadcaster has {used} series already; use fewer metrics")));
+        }
+        let cell = all.family(opening).cell(key, || Cell::new(opening.kind, bounds));
+        Ok(Opened { cell, is_beyond })
+    }
+
+    /// What the buckets of a histogram reach to that is opened from here on; a JSON list.
+    pub fn bound(&self, broadcaster: &Arc<str>, name: &str, bounds: &str) -> Result<(), BadMetric> {
+        let rule = || format!("{name}: bounds are a JSON list of 1 to {MAX_BOUNDS} numbers that rise");
+        let bounds: Vec<f64> = serde_json::from_str(bounds).map_err(|_| BadMetric(rule()))?;
+        if !(1..=MAX_BOUNDS).contains(&bounds.len()) || !bounds.is_sorted_by(|one, next| one < next) {
+            return Err(BadMetric(rule()));
+        }
+        if !is_word(name) {
+            return Err(BadMetric(format!("\"{}\" is no name of a metric (a-z, 0-9, _)", name.escape_debug())));
+        }
+        let mut all = self.lock();
+        let known = all.bounds.entry(broadcaster.clone()).or_default();
+        if known.len() == MAX_BOUNDED && !known.contains_key(name) {
+            return Err(BadMetric(format!("{name}: at most {MAX_BOUNDED} histograms have bounds of their own")));
+        }
+        known.insert(name.to_owned(), bounds.into());
+        Ok(())
     }
 
     /// Forgets all series of a broadcaster.
     pub fn forget(&self, broadcaster: &str) {
-        let mut families = self.lock();
-        for family in families.values_mut() {
+        let mut all = self.lock();
+        for family in all.families.values_mut() {
             family.series.retain(|(owner, _), _| **owner != *broadcaster);
         }
-        families.retain(|_, family| !family.series.is_empty());
+        all.families.retain(|_, family| !family.series.is_empty());
+        all.bounds.remove(broadcaster);
     }
 
     /// The sum of all series of a broadcaster's counter or gauge.
     pub fn total(&self, broadcaster: &str, name: &str) -> Option<f64> {
-        let families = self.lock();
-        let mut cells = families.get(name)?.of(broadcaster).peekable();
+        let all = self.lock();
+        let mut cells = all.families.get(name)?.of(broadcaster).peekable();
         cells.peek()?;
-        Some(cells.map(|(_, cell)| cell.value.get()).sum())
+        Some(cells.map(|(_, cell)| cell.value()).sum())
     }
 
     /// A broadcaster's metrics as JSON: name → number, or a list with labels where there are some.
     pub fn json(&self, broadcaster: &str) -> Value {
         let mut all = Map::new();
-        for (name, family) in self.lock().iter() {
+        for (name, family) in &self.lock().families {
             let series: Vec<_> = family.of(broadcaster).collect();
             let value = match series.as_slice() {
                 [] => continue,
@@ -110,18 +158,48 @@ impl Declared {
     /// In the text format of Prometheus, to stand behind the daemon's own metrics.
     pub fn render(&self) -> String {
         let mut out = String::new();
-        for (name, family) in self.lock().iter() {
+        for (name, family) in &self.lock().families {
             family.render(name, &mut out);
         }
         out
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Family>> {
+    fn lock(&self) -> MutexGuard<'_, All> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl All {
+    fn bounds_of(&self, broadcaster: &Arc<str>, opening: &Opening<'_>) -> Arc<[f64]> {
+        let own = self.bounds.get(broadcaster).and_then(|known| known.get(opening.name));
+        match own {
+            _ if opening.kind != abi::METRIC_HISTOGRAM => Arc::new([]),
+            Some(own) => own.clone(),
+            None if opening.name.ends_with("_seconds") => Arc::new(SECONDS),
+            None => Arc::new(OTHERS),
+        }
+    }
+
+    fn family(&mut self, opening: &Opening<'_>) -> &mut Family {
+        self.families.entry(opening.name.to_owned()).or_insert_with(|| Family {
+            kind: opening.kind,
+            help: opening.help[..opening.help.floor_char_boundary(MAX_HELP)].to_owned(),
+            series: BTreeMap::new(),
+        })
+    }
+}
+
 impl Family {
+    /// The cell of this place. With other bounds than it had it begins anew.
+    fn cell(&mut self, key: Place, make: impl FnOnce() -> Cell) -> Arc<Cell> {
+        let cell = Arc::new(make());
+        let known = self.series.entry(key).or_insert_with(|| cell.clone());
+        if known.bounds() != cell.bounds() {
+            *known = cell;
+        }
+        known.clone()
+    }
+
     fn of(&self, broadcaster: &str) -> impl Iterator<Item = (&Labels, &Arc<Cell>)> {
         let series = self.series.iter().filter(move |((owner, _), _)| **owner == *broadcaster);
         series.map(|((_, labels), cell)| (labels, cell))
@@ -142,86 +220,8 @@ impl Family {
                 let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
                 write!(text, ",{label}=\"{value}\"").expect("writing into a string cannot fail");
             }
-            cell.render(name, &text, out);
+            cell.render(&format!("{PREFIX}{name}"), &text, out);
         }
-    }
-}
-
-/// One series. Recording is lock-free.
-pub struct Cell {
-    kind: u32,
-    /// The value of a counter or gauge, the sum of a histogram.
-    value: Number,
-    bounds: &'static [f64],
-    /// Observations up to each bound, and all.
-    buckets: Vec<AtomicU64>,
-}
-
-#[derive(Default)]
-struct Number(AtomicU64);
-
-impl Number {
-    fn get(&self) -> f64 {
-        f64::from_bits(self.0.load(Ordering::Relaxed))
-    }
-
-    fn add(&self, value: f64) {
-        let add = |bits| Some((f64::from_bits(bits) + value).to_bits());
-        let _always_some = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
-    }
-}
-
-impl Cell {
-    fn new(opening: &Opening<'_>) -> Self {
-        let bounds: &[f64] = match opening.kind {
-            abi::METRIC_HISTOGRAM if opening.name.ends_with("_seconds") => &SECONDS,
-            abi::METRIC_HISTOGRAM => &OTHERS,
-            _ => &[],
-        };
-        let buckets = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
-        Self { kind: opening.kind, value: Number::default(), bounds, buckets }
-    }
-
-    /// Adds, sets or observes, as the kind says. What is no number, or would make a counter fall, is not counted.
-    pub fn record(&self, value: f64) {
-        match self.kind {
-            _ if value.is_nan() => {}
-            abi::METRIC_GAUGE => self.value.0.store(value.to_bits(), Ordering::Relaxed),
-            abi::METRIC_COUNTER if value >= 0.0 && value.is_finite() => self.value.add(value),
-            abi::METRIC_COUNTER => {}
-            _ => {
-                self.value.add(value);
-                let bucket = self.bounds.partition_point(|bound| *bound < value);
-                self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-
-    fn count(&self) -> u64 {
-        self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
-    }
-
-    fn json(&self) -> Value {
-        match self.kind {
-            abi::METRIC_HISTOGRAM => json!({"count": self.count(), "sum": self.value.get()}),
-            abi::METRIC_COUNTER if self.value.get().fract() == 0.0 => json!(self.value.get() as u64),
-            _ => json!(self.value.get()),
-        }
-    }
-
-    fn render(&self, name: &str, labels: &str, out: &mut String) {
-        if self.kind != abi::METRIC_HISTOGRAM {
-            out.push_str(&format!("{PREFIX}{name}{{{labels}}} {}\n", self.value.get()));
-            return;
-        }
-        let mut upto = 0;
-        let bounds = self.bounds.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
-        for (bucket, bound) in self.buckets.iter().zip(bounds) {
-            upto += bucket.load(Ordering::Relaxed);
-            out.push_str(&format!("{PREFIX}{name}_bucket{{{labels},le=\"{bound}\"}} {upto}\n"));
-        }
-        let sum = self.value.get();
-        out.push_str(&format!("{PREFIX}{name}_sum{{{labels}}} {sum}\n{PREFIX}{name}_count{{{labels}}} {upto}\n"));
     }
 }
 
@@ -260,7 +260,7 @@ fn is_word(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
-fn overflow((broadcaster, mut labels): (Arc<str>, Labels)) -> (Arc<str>, Labels) {
+fn overflow((broadcaster, mut labels): Place) -> Place {
     labels.values_mut().for_each(|value| OVERFLOW.clone_into(value));
     (broadcaster, labels)
 }
@@ -274,7 +274,7 @@ mod tests {
     }
 
     fn open(declared: &Declared, broadcaster: &str, opening: &Opening<'_>) -> Result<Arc<Cell>, String> {
-        declared.open(&broadcaster.into(), opening).map_err(|error| error.0)
+        declared.open(&broadcaster.into(), opening).map(|opened| opened.cell).map_err(|error| error.0)
     }
 
     #[test]
@@ -303,17 +303,76 @@ mod tests {
     }
 
     #[test]
-    fn series_beyond_the_cap_become_one_that_says_so() {
+    fn series_beyond_the_cap_become_one_of_each_name_that_says_so() {
         let declared = Declared::default();
         for n in 0..MAX_SERIES + 50 {
-            open(&declared, "a", &counter("n_total", &format!("{{\"n\":\"{n}\"}}"))).unwrap().record(1.0);
+            let labels = format!("{{\"n\":\"{n}\"}}");
+            let opened = declared.open(&"a".into(), &counter("n_total", &labels)).unwrap();
+            assert_eq!(opened.is_beyond, n >= MAX_SERIES, "{n}");
+            opened.cell.record(1.0);
         }
         let text = declared.render();
         assert_eq!(text.lines().count(), 2 + MAX_SERIES + 1);
         assert!(text.contains("broadcastd_plugin_n_total{broadcaster=\"a\",n=\"__overflow__\"} 50\n"), "{text}");
+        let again = declared.open(&"a".into(), &counter("n_total", "{\"n\":\"0\"}")).unwrap();
+        assert!(!again.is_beyond, "that one was there before");
+        for n in 1..MAX_FOLDED {
+            open(&declared, "a", &counter(&format!("m{n}_total"), "{\"n\":\"0\"}")).unwrap().record(2.0);
+        }
+        assert!(declared.render().contains("broadcastd_plugin_m1_total{broadcaster=\"a\",n=\"__overflow__\"} 2\n"));
         let error = open(&declared, "a", &counter("other_total", "")).err().unwrap();
-        assert_eq!(error, "the broadcaster has 200 series already; use fewer metrics");
+        assert_eq!(error, "the broadcaster has 400 series already; use fewer metrics");
         assert!(open(&declared, "b", &counter("other_total", "")).is_ok(), "another broadcaster has its own cap");
+    }
+
+    #[test]
+    fn a_gauge_beyond_the_cap_is_not_shown() {
+        let declared = Declared::default();
+        let gauge = |labels: &str| {
+            let opening = Opening { kind: abi::METRIC_GAUGE, name: "g", help: "", labels };
+            declared.open(&"a".into(), &opening).unwrap()
+        };
+        for n in 0..MAX_SERIES {
+            gauge(&format!("{{\"n\":\"{n}\"}}")).cell.record(1.0);
+        }
+        let before = declared.render();
+        let beyond = gauge("{\"n\":\"one more\"}");
+        beyond.cell.record(7.0);
+        assert!(beyond.is_beyond);
+        assert_eq!(declared.render(), before);
+        assert!(!gauge("{\"n\":\"3\"}").is_beyond);
+    }
+
+    #[test]
+    fn a_histogram_has_the_bounds_that_its_broadcaster_wants() {
+        let declared = Declared::default();
+        let days = Opening { kind: abi::METRIC_HISTOGRAM, name: "age_seconds", help: "", labels: "" };
+        let bound = |bounds: &str| declared.bound(&"a".into(), "age_seconds", bounds).map_err(|bad| bad.0);
+        assert_eq!(bound("[1, 86400.5]"), Ok(()));
+        for one in ["a", "b"] {
+            open(&declared, one, &days).unwrap().record(3_600.0);
+        }
+        let shown = |line: &str| declared.render().contains(&format!("broadcastd_plugin_age_seconds{line}\n"));
+        assert!(shown("_bucket{broadcaster=\"a\",le=\"1\"} 0") && shown("_bucket{broadcaster=\"a\",le=\"86400.5\"} 1"));
+        assert!(!shown("_bucket{broadcaster=\"a\",le=\"10\"} 0") && shown("_bucket{broadcaster=\"b\",le=\"10\"} 0"));
+        open(&declared, "a", &days).unwrap();
+        assert!(shown("_count{broadcaster=\"a\"} 1"), "opened again it goes on");
+        assert_eq!(bound("[7]"), Ok(()));
+        open(&declared, "a", &days).unwrap();
+        assert!(shown("_count{broadcaster=\"a\"} 0"), "with other bounds it begins anew");
+        let most: Vec<usize> = (0..MAX_BOUNDS).collect();
+        assert_eq!(bound(&serde_json::to_string(&most).unwrap()), Ok(()));
+        let more: Vec<usize> = (0..=MAX_BOUNDS).collect();
+        let rule = "age_seconds: bounds are a JSON list of 1 to 32 numbers that rise";
+        for bad in ["", "[]", "[1,1]", "[2,1]", "[null]", "[\"1\"]", "{}", &serde_json::to_string(&more).unwrap()] {
+            assert_eq!(bound(bad), Err(rule.to_owned()), "{bad}");
+        }
+        for n in 1..MAX_BOUNDED {
+            assert!(declared.bound(&"a".into(), &format!("h{n}"), "[1]").is_ok());
+        }
+        assert!(declared.bound(&"a".into(), "one_more", "[1]").unwrap_err().0.contains("at most 64 histograms"));
+        assert!(declared.bound(&"a".into(), "h1", "[2]").is_ok() && declared.bound(&"b".into(), "h", "[1]").is_ok());
+        assert!(declared.bound(&"b".into(), "H", "[1]").unwrap_err().0.starts_with("\"H\" is no name"));
     }
 
     #[test]

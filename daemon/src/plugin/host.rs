@@ -27,6 +27,7 @@ pub static HOST_API: HostApi = HostApi {
     now_mono_ns: Some(now_mono_ns),
     now_unix_ns: Some(now_unix_ns),
     extension: Some(extension),
+    metric_bounds: Some(metric_bounds),
     ..HostApi::EMPTY
 };
 
@@ -111,6 +112,13 @@ unsafe extern "C" fn metric_open(
     })
 }
 
+unsafe extern "C" fn metric_bounds(host: *mut HostHandle, name: Str<'_>, bounds: Str<'_>) -> Status {
+    enter(host, abi::E_CLOSED, |port| match (name.get(), bounds.get()) {
+        (Ok(name), Ok(bounds)) => port.metric_bounds(name, bounds),
+        _ => abi::E_INVALID,
+    })
+}
+
 unsafe extern "C" fn metric_record(host: *mut HostHandle, metric: i64, value: f64) {
     enter(host, (), |port| port.metric_record(metric, value));
 }
@@ -137,7 +145,7 @@ mod tests {
     use super::*;
 
     /// Calls every function of the table. What they answer, as far as they answer at all: first those that refuse.
-    fn call_all(handle: Handle) -> ([i64; 7], [i64; 4]) {
+    fn call_all(handle: Handle) -> ([i64; 8], [i64; 4]) {
         let (host, text) = (pointer(handle), Str::new("g"));
         let message = Msg { payload: Bytes::new(b"{}"), ..Msg::new("bar") };
         // SAFETY: all texts and the message live for the calls, and the handle is only looked up.
@@ -153,6 +161,7 @@ mod tests {
                 i64::from(timer_clear(host, 8)),
                 i64::from(wake(host)),
                 metric_open(host, abi::METRIC_GAUGE, text, text, Str::EMPTY),
+                i64::from(metric_bounds(host, text, Str::new("[1]"))),
             ];
             metric_record(host, 1, 1.0);
             let level = i64::from(log_level(host));
@@ -170,7 +179,7 @@ mod tests {
             port.timer_set(8, 1 << 60, 0);
         }
         let closed = i64::from(abi::E_CLOSED);
-        assert_eq!(call_all(old), ([closed; 7], [i64::from(abi::LOG_ERROR), 0, 0, 0]));
+        assert_eq!(call_all(old), ([closed; 8], [i64::from(abi::LOG_ERROR), 0, 0, 0]));
         for port in &next {
             assert_eq!(port.next_timer().map(|due| due >= 1 << 60), Some(true), "none was set, none was cleared");
             assert_eq!(port.health(), super::super::port::Health::Ok);
@@ -193,9 +202,10 @@ mod tests {
         let answers = unsafe {
             fail(host, abi::E_FAILED, bad, bad);
             health(host, abi::HEALTH_DEGRADED, bad);
-            [demand(host, bad), metric_open(host, abi::METRIC_GAUGE, bad, bad, bad)]
+            let bounds = i64::from(metric_bounds(host, bad, bad));
+            [demand(host, bad), metric_open(host, abi::METRIC_GAUGE, bad, bad, bad), bounds]
         };
-        assert_eq!(answers, [i64::from(abi::E_INVALID); 2]);
+        assert_eq!(answers, [i64::from(abi::E_INVALID); 3]);
         assert_eq!(port.take_fault(abi::E_FAILED, "it").message, "(a reason that is no UTF-8)");
         assert_eq!(port.health(), super::super::port::Health::Degraded("(a reason that is no UTF-8)".to_owned()));
         handles::close(handle);

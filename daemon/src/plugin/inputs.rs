@@ -21,6 +21,8 @@ struct Input {
     handled: Position,
     /// An earlier instance handled inputs up to here.
     repeats_to: u64,
+    /// What is published behind this is not read any more.
+    last: u64,
 }
 
 impl Inputs {
@@ -30,7 +32,13 @@ impl Inputs {
             let saved = saved.get(&**stream.name());
             let listener = stream.listen(signal.clone(), saved);
             let now = || Position { epoch: stream.epoch().clone(), seq: stream.inputs_read_up_to(listener) };
-            Input { stream: stream.clone(), listener, handled: saved.cloned().unwrap_or_else(now), repeats_to: 0 }
+            Input {
+                stream: stream.clone(),
+                listener,
+                handled: saved.cloned().unwrap_or_else(now),
+                repeats_to: 0,
+                last: u64::MAX,
+            }
         };
         Self(streams.iter().map(listen).collect())
     }
@@ -40,13 +48,19 @@ impl Inputs {
         let share = max.div_ceil(self.0.len().max(1));
         let mut more = false;
         for input in &self.0 {
-            let batch = input.stream.read_inputs(input.listener, share);
+            let mut batch = input.stream.read_inputs(input.listener, share);
             let from = || input.stream.clone();
             told.extend(batch.gap.map(|(first, last)| Told::Gap { from: from(), first, last }));
             more |= batch.events.len() == share;
+            batch.events.retain(|event| event.number <= input.last);
             told.extend(batch.events.into_iter().map(|input| Told::Message { from: from(), input }));
         }
         more
+    }
+
+    /// From here on only what is published by now is read.
+    pub fn end_here(&mut self) {
+        self.0.iter_mut().for_each(|input| input.last = input.stream.newest_input());
     }
 
     /// Everything in `told` was handled. How many inputs that were.

@@ -1,6 +1,7 @@
 //! The daemon's side of one plugin instance: what its calls arrive at. Everything here may be called from any thread.
 
 mod commands;
+mod figures;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -8,7 +9,8 @@ use std::thread::{self, ThreadId};
 
 use broadcastd_plugin_api::abi::{self, Msg, Status};
 
-use super::declared::{Cell, Declared, Opening};
+use super::declared::Declared;
+use super::declared::cell::Cell;
 use super::message;
 use super::timers::Timers;
 use super::timing::Clock;
@@ -74,8 +76,6 @@ pub enum Gate {
 const MAX_REASON: usize = 4 << 10;
 /// Reasons that one call may give. A file with more mistakes is best corrected step by step.
 const MAX_FAULTS: usize = 100;
-/// The most metrics that one instance may hold open; twice the series that are kept.
-const MAX_OPEN_METRICS: usize = 400;
 /// No time that a clock shows.
 const NO_CALL: i64 = i64::MIN;
 
@@ -95,6 +95,7 @@ pub struct Port {
     timers: Mutex<Timers>,
     health: Mutex<Health>,
     metrics: RwLock<Vec<Arc<Cell>>>,
+    has_told_beyond: AtomicBool,
     /// Where it answers commands, once it has begun.
     seat: OnceLock<Seat>,
 }
@@ -114,6 +115,7 @@ impl Port {
             timers: Mutex::default(),
             health: Mutex::new(Health::Ok),
             metrics: RwLock::default(),
+            has_told_beyond: AtomicBool::new(false),
             seat: OnceLock::new(),
         })
     }
@@ -173,7 +175,7 @@ impl Port {
                 self.blocked.fetch_or(at_home, Ordering::Relaxed);
                 Err(abi::E_AGAIN)
             }
-            Err(Refused::Removed) => Err(abi::E_CLOSED),
+            Err(Refused::Removed | Refused::Ended) => Err(abi::E_CLOSED),
             Err(
                 refused @ (Refused::BadTopic(_) | Refused::BadKind(_) | Refused::NotPrivate | Refused::OldCause(_)),
             ) => Err(self.refuse(abi::E_INVALID, &refused.to_string())),
@@ -288,34 +290,6 @@ impl Port {
         abi::OK
     }
 
-    pub fn metric_open(&self, opening: &Opening<'_>) -> i64 {
-        let cell = match self.desk.declared.open(&self.desk.name, opening) {
-            Ok(cell) => cell,
-            Err(bad) => {
-                self.log(abi::LOG_WARN, "metrics", &format!("a metric was not opened: {}", bad.0));
-                return i64::from(abi::E_INVALID);
-            }
-        };
-        let mut metrics = self.metrics.write().unwrap_or_else(PoisonError::into_inner);
-        let known = metrics.iter().position(|known| Arc::ptr_eq(known, &cell));
-        if known.is_none() && metrics.len() == MAX_OPEN_METRICS {
-            return i64::from(abi::E_LIMIT);
-        }
-        let index = known.unwrap_or_else(|| {
-            metrics.push(cell);
-            metrics.len() - 1
-        });
-        index as i64 + 1
-    }
-
-    pub fn metric_record(&self, metric: i64, value: f64) {
-        let metrics = self.metrics.read().unwrap_or_else(PoisonError::into_inner);
-        let index = usize::try_from(metric).ok().and_then(|metric| metric.checked_sub(1));
-        if let Some(cell) = index.and_then(|index| metrics.get(index)) {
-            cell.record(value);
-        }
-    }
-
     pub fn set_health(&self, health: u32, reason: &str) {
         let reason = reason[..reason.floor_char_boundary(MAX_REASON)].to_owned();
         *lock(&self.health) = if health == abi::HEALTH_OK { Health::Ok } else { Health::Degraded(reason) };
@@ -413,27 +387,5 @@ mod tests {
         assert!(port.signal.take().has(Wakes::WRITABLE));
         port.set_gate(Gate::Open);
         assert!(!port.signal.take().has(Wakes::WRITABLE), "once told is enough");
-    }
-
-    #[test]
-    fn open_metrics_are_bounded_at_the_edge() {
-        let port = Port::detached("counts");
-        let open =
-            |name: &str, labels: &str| port.metric_open(&Opening { kind: abi::METRIC_GAUGE, name, help: "", labels });
-        // Every series that is kept, and for each the one that stands for all beyond the cap: no plugin gets further.
-        let half = MAX_OPEN_METRICS / 2;
-        let opened: Vec<i64> = (0..MAX_OPEN_METRICS)
-            .map(|n| open(&format!("g{}", n % half), &format!("{{\"n\":\"{}\"}}", n / half)))
-            .collect();
-        assert!(opened.iter().zip(1..).all(|(id, expected)| *id == expected), "{opened:?}");
-        assert_eq!(
-            open("g0", "{\"n\":\"3\"}"),
-            half as i64 + 1,
-            "one more of a known metric is the one beyond the cap"
-        );
-        assert_eq!(open("other", ""), i64::from(abi::E_INVALID));
-        port.desk().declared.forget("counts");
-        assert_eq!(open("other", ""), i64::from(abi::E_LIMIT));
-        port.metric_record(MAX_OPEN_METRICS as i64 + 1, 1.0); // nobody's, and no harm
     }
 }

@@ -91,6 +91,7 @@ impl Supervisor {
     /// Exchanges old for new. State is handed over first; if that fails anywhere, everything goes on as it was.
     pub fn commit(&self, mut prepared: Prepared) -> Result<Vec<Change>, Vec<Problem>> {
         let mut running = self.lock();
+        self.ends.take_over();
         if let Err(problem) = self.hand_over(&mut prepared, &running) {
             for change in &prepared.changes {
                 if let (Change::Replace(name) | Change::Reconfigure(name), Some(old)) =
@@ -278,6 +279,11 @@ impl Supervisor {
             let shared = broadcaster.shared();
             let streams: Vec<Arc<Stream>> =
                 loaded.wanted.listen.iter().filter_map(|name| self.hub.stream(name)).collect();
+            for stream in &streams {
+                if let Some(saved) = fresh.checkpoint.positions.get_mut(&**stream.name()) {
+                    *saved = self.ends.go_on(stream, saved);
+                }
+            }
             let inputs = Inputs::listen(&streams, &shared.signal, &fresh.checkpoint.positions);
             if let (Some(_), Some(stream)) = (&loaded.spec, self.hub.stream(name)) {
                 shared.desk.stream.get_or_init(|| stream);

@@ -10,6 +10,7 @@ use metrics::Histogram;
 use super::broadcaster::{Answer, Order, Phase, Shared, Tenure, fault};
 use super::demand::Demand;
 use super::handles;
+use super::inputs::Inputs;
 use super::library::Instance;
 use super::port::{Fault, Gate, Port, Telling};
 use super::restart::{Failures, Verdict};
@@ -286,8 +287,10 @@ impl Runner {
         }
     }
 
-    /// What was accepted for it before is taken first, within half of the time that it has: nobody sends it again.
+    /// What was accepted for it before is taken first, within half of the time that it has: nobody sends it again. What
+    /// comes meanwhile is not, or it would never end where inputs never do.
     fn finish(&mut self) -> Result<(), Fault> {
+        self.with_inputs(Inputs::end_here);
         let until = self.now().saturating_add(nanos(self.shared.timing.stop / 2));
         while self.now() < until && !self.port.is_blocked() {
             let mut told = Vec::new();

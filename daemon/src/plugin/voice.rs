@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use ::metrics::Counter;
 use broadcastd_plugin_api::abi;
 use tracing::callsite::Identifier;
 use tracing::field::{FieldSet, Value};
@@ -10,7 +11,10 @@ use tracing::metadata::Kind;
 use tracing::subscriber::Interest;
 use tracing::{Callsite, Event, Level, Metadata, dispatcher};
 
-/// Lines per second that one broadcaster may log: enough to follow it, too few to fill a disk.
+use crate::metrics;
+
+/// Lines per second that one broadcaster may log at each level: enough to follow it, too few to fill a disk. Each level
+/// has its own, so that no news, however much, crowds out a warning or an error.
 pub const MAX_LINES_PER_SECOND: u32 = 100;
 /// The longest line; what is beyond is cut, and says so.
 pub const MAX_LINE: usize = 8 << 10;
@@ -19,70 +23,78 @@ const SECOND: i64 = 1_000_000_000;
 
 /// One broadcaster's way into the log.
 pub struct Voice {
+    broadcaster: Box<str>,
     sites: [&'static Site; LEVELS.len()],
-    rate: Mutex<Rate>,
+    rates: Mutex<[Rate; LEVELS.len()]>,
 }
 
-#[derive(Debug, Default)]
+/// How much was said at one level in the present second.
+#[derive(Default)]
 struct Rate {
     since: i64,
     lines: u32,
-    suppressed: u64,
+    left_out: u64,
+    counter: Option<Counter>,
 }
 
 impl Voice {
     pub fn new(broadcaster: &str) -> Self {
-        Self { sites: LEVELS.map(|level| site(broadcaster, level)), rate: Mutex::default() }
+        let sites = LEVELS.map(|level| site(broadcaster, level));
+        Self { broadcaster: broadcaster.into(), sites, rates: Mutex::default() }
     }
 
-    /// Logs a line of the plugin. Lines beyond the rate are counted, and the count is told with the next line.
+    /// Logs a line of the plugin. Lines beyond the rate of their level are counted, and the count is told with the first
+    /// line of whatever level after that second.
     pub fn say(&self, level: u32, target: &str, message: &str, now: i64) {
-        let Some(site) = self.site(level) else { return };
-        if !site.is_enabled() {
+        let Some(index) = index(level).filter(|index| self.sites[*index].is_enabled()) else { return };
+        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        if !rates[index].admit(now) {
+            rates[index].count(&self.broadcaster, LEVELS[index]);
             return;
         }
-        let suppressed = {
-            let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
-            match rate.admit(now) {
-                Some(suppressed) => suppressed,
-                None => return,
-            }
-        };
-        if suppressed > 0
-            && let Some(warn) = self.site(abi::LOG_WARN)
-        {
-            let text = format!("{suppressed} lines were left out; at most {MAX_LINES_PER_SECOND} a second are logged");
-            warn.log("", &text);
+        let left_out = rates.each_mut().map(|rate| rate.take_left_out(now));
+        drop(rates);
+        for (left_out, level) in left_out.into_iter().zip(LEVELS).filter(|(left_out, _)| *left_out > 0) {
+            let rule = format!("at most {MAX_LINES_PER_SECOND} of a level are logged in a second");
+            self.sites[WARN].log("", &format!("{left_out} lines of level {level} were left out; {rule}"));
         }
-        site.log(target, cut(message).as_str());
+        self.sites[index].log(target, cut(message).as_str());
     }
 
     /// The most verbose level that anybody wants of this broadcaster.
     pub fn level(&self) -> u32 {
-        let wanted =
-            (abi::LOG_ERROR..=abi::LOG_TRACE).rev().find(|level| self.site(*level).is_some_and(Site::is_enabled));
-        wanted.unwrap_or(abi::LOG_ERROR)
-    }
-
-    fn site(&self, level: u32) -> Option<&'static Site> {
-        let index = level.checked_sub(abi::LOG_ERROR)?.min(abi::LOG_TRACE - abi::LOG_ERROR);
-        self.sites.get(index as usize).copied()
+        let is_wanted = |level: &u32| index(*level).is_some_and(|index| self.sites[index].is_enabled());
+        (abi::LOG_ERROR..=abi::LOG_TRACE).rev().find(is_wanted).unwrap_or(abi::LOG_ERROR)
     }
 }
 
 impl Rate {
-    /// How many lines were suppressed before this one, or `None` when this one is, too.
-    fn admit(&mut self, now: i64) -> Option<u64> {
+    /// Whether one more line may be said.
+    fn admit(&mut self, now: i64) -> bool {
         if now - self.since >= SECOND {
             (self.since, self.lines) = (now, 0);
         }
-        if self.lines == MAX_LINES_PER_SECOND {
-            self.suppressed += 1;
-            return None;
-        }
-        self.lines += 1;
-        Some(std::mem::take(&mut self.suppressed))
+        let may = self.lines < MAX_LINES_PER_SECOND;
+        self.lines += u32::from(may);
+        may
     }
+
+    fn count(&mut self, broadcaster: &str, level: Level) {
+        self.left_out += 1;
+        self.counter.get_or_insert_with(|| metrics::lines_left_out(broadcaster, level.as_str())).increment(1);
+    }
+
+    /// How many lines were left out and are not told, once their second is over.
+    fn take_left_out(&mut self, now: i64) -> u64 {
+        let is_over = now - self.since >= SECOND || self.lines < MAX_LINES_PER_SECOND;
+        if is_over { std::mem::take(&mut self.left_out) } else { 0 }
+    }
+}
+
+/// Where a level of the border stands among ours; those that are more verbose than the last are like the last.
+fn index(level: u32) -> Option<usize> {
+    let index = level.checked_sub(abi::LOG_ERROR)?.min(abi::LOG_TRACE - abi::LOG_ERROR);
+    usize::try_from(index).ok()
 }
 
 fn cut(message: &str) -> String {
@@ -93,6 +105,8 @@ fn cut(message: &str) -> String {
 }
 
 const LEVELS: [Level; 5] = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+/// Where warnings stand among them.
+const WARN: usize = 1;
 
 /// A place that logs. Its target is a broadcaster's name, which `tracing`'s macros cannot do: they want it at compile
 /// time. So that `info,bars=debug` works for broadcasters as for modules, sites are made here.
@@ -145,6 +159,8 @@ fn new_site(broadcaster: &str, level: Level) -> &'static Site {
 mod tests {
     use std::io::Write;
     use std::sync::LazyLock;
+
+    use metrics_exporter_prometheus::PrometheusBuilder;
 
     use super::*;
 
@@ -209,8 +225,45 @@ mod tests {
             voice.say(abi::LOG_INFO, "", "later", SECOND);
         });
         assert_eq!(text.matches("again").count(), MAX_LINES_PER_SECOND as usize);
-        assert!(text.contains("7 lines were left out; at most 100 a second are logged"), "{text}");
+        let told = "7 lines of level INFO were left out; at most 100 of a level are logged in a second";
+        assert_eq!(text.matches(told).count(), 1, "{text}");
         assert!(text.contains("later"));
+    }
+
+    #[test]
+    fn no_level_crowds_out_another() {
+        let text = logged("trace", |voice| {
+            for level in [abi::LOG_INFO, abi::LOG_DEBUG, abi::LOG_TRACE] {
+                (0..3 * MAX_LINES_PER_SECOND).for_each(|_| voice.say(level, "", "chatter", 0));
+            }
+            for n in 0..=MAX_LINES_PER_SECOND {
+                voice.say(abi::LOG_WARN, "", &format!("warning {n}."), SECOND - 1);
+                voice.say(abi::LOG_ERROR, "", &format!("error {n}."), SECOND - 1);
+            }
+        });
+        let last = MAX_LINES_PER_SECOND - 1;
+        for word in ["warning", "error"] {
+            assert_eq!(text.matches(&format!(" {word} ")).count(), MAX_LINES_PER_SECOND as usize, "{text}");
+            assert!(text.contains(&format!("{word} {last}.")), "{text}");
+        }
+        assert_eq!(text.matches("chatter").count(), 3 * MAX_LINES_PER_SECOND as usize);
+    }
+
+    #[test]
+    fn what_was_left_out_is_told_by_whoever_speaks_next_and_counted_at_once() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        let text = ::metrics::with_local_recorder(&recorder, || {
+            logged("info", |voice| {
+                (0..MAX_LINES_PER_SECOND + 2).for_each(|_| voice.say(abi::LOG_INFO, "", "again", 0));
+                voice.say(abi::LOG_ERROR, "", "in between", SECOND - 1);
+                voice.say(abi::LOG_ERROR, "", "at last", SECOND);
+            })
+        });
+        let at = |words: &str| text.find(words).unwrap_or_else(|| panic!("{words}: {text}"));
+        assert!(at("in between") < at("2 lines of level INFO were left out") && at("left out") < at("at last"));
+        let counted = r#"broadcastd_plugin_log_lines_left_out_total{broadcaster="voice_test",level="INFO"} 2"#;
+        assert!(handle.render().contains(counted), "{}", handle.render());
     }
 
     #[test]

@@ -271,12 +271,12 @@ impl Connection {
         }
     }
 
-    /// Shows a log's records at a number, as they were encoded for this dialect; what waits of it goes with the log when
-    /// that is dropped.
-    pub fn show(&mut self, update: Bytes, log: LogId, seq: u64) {
+    /// Shows a log's records at a number, encoded for this dialect; what waits goes with the log when that is dropped.
+    pub fn show(&mut self, update: Bytes, log: LogId, stream: &str, seq: u64) {
         if self.is_open() && !update.is_empty() {
             self.places.reach(log, seq);
             self.outbox.snapshot(self.end_block(update), log, seq);
+            metrics::snapshot_sent(stream);
         }
     }
 

@@ -272,7 +272,7 @@ impl<B: Backend> Shard<B> {
             Answer::Snapshot(snapshot) => {
                 let (position, shown) = (&subscribed.position, &Show(snapshot));
                 let update = Reply::FullUpdate { about: *about, position, shown, cause };
-                connection.show(connection.encode(&update), subscribed.log, position.seq);
+                connection.show(connection.encode(&update), subscribed.log, &subscribed.stream, position.seq);
             }
         }
         if let (Source::Absent(reason), Cause::Asked) = (&subscribed.source, cause) {

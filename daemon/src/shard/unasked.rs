@@ -134,7 +134,7 @@ impl<B: Backend> Shard<B> {
                 let about = About { stream: called, topics: &topics, target: None, session_id: None, id: &None };
                 connection.encode(&Reply::FullUpdate { about, position: &position, shown, cause: Cause::Resync })
             });
-            connection.show(frame.clone(), log, seq);
+            connection.show(frame.clone(), log, stream.name(), seq);
             self.dirty.mark(connection, token);
         }
     }

@@ -287,6 +287,7 @@ fn since_outlives_a_restart_and_a_kill_is_told_as_a_gap() {
     let (_, change) = client.event();
     let after = json!(["S1", "2025-12-29T15:00:09.000Z", before + 1]);
     assert_eq!((brief(&change), &change["duration_ms"]), (after.clone(), &json!(7_000)));
+    assert_eq!(figure(&daemon, "input_gaps_total", &[]), Some(0.0), "it stopped in order, and nothing was lost");
     daemon.signal("KILL");
     let folder = daemon.wait().1;
     let daemon = Daemon::start_in(folder, &config(), &[]);
@@ -387,6 +388,17 @@ fn figures_name_states_and_fold_those_that_nobody_declared() {
     let oldest = || figure(&daemon, "oldest_in_state_seconds", &of("other"));
     house::until("who stays long is seen", || oldest() > Some(0.0));
     let page = daemon.get("/metrics").body;
+    for bound in ["0.1", "1", "300", "86400", "2592000", "+Inf"] {
+        let bucket = [of("MONITORING")[0], of("MONITORING")[1], ("le", bound)];
+        let expected = f64::from(u8::from(!["0.1", "1"].contains(&bound)));
+        assert_eq!(figure(&daemon, "time_in_state_seconds_bucket", &bucket), Some(expected), "3 s, up to {bound}");
+    }
+    let snapshots = |stream: &str| daemon.metric(&format!("broadcastd_snapshots_sent_total{{stream=\"{stream}\"}}"));
+    let before = snapshots("state_machines").unwrap();
+    for _ in 0..2 {
+        self::page(&daemon).shown();
+    }
+    assert_eq!((before, snapshots("state_machines")), (1.0, Some(3.0)), "to each one that subscribes");
     for name in ["STRANGE", "WEIRD", "momentum", SESSION] {
         assert!(!page.contains(name), "{name} is no label");
     }

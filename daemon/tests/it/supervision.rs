@@ -7,6 +7,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use crate::house::{Client, hear_json, until};
+use crate::inputs;
 use crate::needs;
 use crate::process::{self, Daemon, PORTS};
 
@@ -224,6 +225,7 @@ fn a_failure_with_what_was_saved_is_told_and_the_rest_goes_on() {
     assert_eq!(daemon.publish("in", &json!({"type": "any", "data": {}})).status, 202);
     let (ended, folder) = daemon.stop();
     assert_eq!(ended.code(), Some(0));
+    fs::remove_file(inputs::find(folder.path(), "streams.ended").unwrap()).unwrap(); // as if it had been killed
     let daemon = Daemon::start_in(folder, &format!("{WELL}{}", tables(&bad)), &[]);
     let mut well = daemon.subscriber("well");
     for one in &bad {
@@ -286,7 +288,7 @@ fn too_much_of_anything_meets_its_bound() {
     let number = |mode: &str, key: &str| of(mode).status(&daemon)[key].as_u64().unwrap();
     until("the flood is taken", || number("flood", "broadcasts_sent") > 20_000);
     for (name, told) in [
-        ("talk_timer", "lines were left out; at most 100 a second are logged"),
+        ("talk_timer", "were left out; at most 100 of a level are logged in a second"),
         ("huge_timer", "payload has 1048577 bytes; at most 1048576 are taken"),
         ("garbage_timer", "payload is no JSON object; wrap the value"),
         ("slow_timer", "on_events took 20"),
@@ -307,6 +309,12 @@ fn too_much_of_anything_meets_its_bound() {
         assert!(series <= 201, "{series} series");
         page.contains("n=\"__overflow__\"")
     });
+    until("series beyond are told, and counted", || {
+        let counted = daemon.metric("broadcastd_plugin_series_folded_total{broadcaster=\"metrics_timer\"}");
+        is_logged(&daemon, &["metrics_timer", "more than 200 series"]) && counted > Some(0.0)
+    });
+    let flood = "broadcastd_plugin_log_lines_left_out_total{broadcaster=\"talk_timer\"";
+    assert!(daemon.get("/metrics").body.contains(flood), "lines that are left out are counted");
     until("memory is taken and given back", || {
         is_logged(&daemon, &["allocate_timer", "not taken on purpose refused=0"])
     });

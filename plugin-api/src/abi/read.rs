@@ -147,6 +147,7 @@ impl HostApi {
         now_mono_ns: None,
         now_unix_ns: None,
         extension: None,
+        metric_bounds: None,
     };
 }
 

@@ -94,7 +94,8 @@ fn structs() -> Numbers {
             health,
             now_mono_ns,
             now_unix_ns,
-            extension
+            extension,
+            metric_bounds
         }
     );
     mirrored!(

@@ -94,6 +94,11 @@ impl Host {
         call!(metric_open(self.0, kind, name, help, labels), i64::from(abi::E_UNSUPPORTED))
     }
 
+    /// Upper bounds of a histogram that is opened afterwards.
+    pub(crate) fn metric_bounds(self, name: &str, bounds: &str) -> Status {
+        call!(metric_bounds(self.0, Str::new(name), Str::new(bounds)), abi::E_UNSUPPORTED)
+    }
+
     pub(crate) fn metric_record(self, metric: i64, value: f64) {
         call!(metric_record(self.0, metric, value), ());
     }

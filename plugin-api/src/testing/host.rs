@@ -30,6 +30,7 @@ pub(super) const TABLE: HostApi = HostApi {
     now_mono_ns: Some(now_mono_ns),
     now_unix_ns: Some(now_unix_ns),
     extension: Some(extension),
+    metric_bounds: Some(metric_bounds),
     ..HostApi::EMPTY
 };
 
@@ -82,6 +83,8 @@ pub(super) struct State {
     pub(super) degraded: Option<String>,
     pub(super) subscriptions: BTreeMap<String, u64>,
     pub(super) metrics: Vec<Metric>,
+    /// The bounds that histograms are opened with, by their names.
+    pub(super) bounds: BTreeMap<String, Vec<f64>>,
     pub(super) wake: bool,
 }
 
@@ -237,8 +240,17 @@ extern "C" fn metric_open(host: *mut HostHandle, kind: u32, name: Str<'_>, help:
     let (name, help) = (owned(name), owned(help));
     let labels = serde_json::from_str(&owned(labels)).unwrap_or(Value::Null);
     with(host, i64::from(abi::E_CLOSED), |state| {
-        state.metrics.push(Metric { kind, name, help, labels, values: Vec::new() });
+        let bounds = state.bounds.get(&name).cloned().unwrap_or_default();
+        state.metrics.push(Metric { kind, name, help, labels, bounds, values: Vec::new() });
         state.metrics.len() as i64
+    })
+}
+
+extern "C" fn metric_bounds(host: *mut HostHandle, name: Str<'_>, bounds: Str<'_>) -> Status {
+    let Ok(bounds) = serde_json::from_str(&owned(bounds)) else { return abi::E_INVALID };
+    with(host, abi::E_CLOSED, |state| {
+        state.bounds.insert(owned(name), bounds);
+        abi::OK
     })
 }
 

@@ -86,6 +86,8 @@ pub struct Metric {
     pub help: String,
     /// A JSON object of strings.
     pub labels: Value,
+    /// Histograms: the upper bounds that were wanted; empty = the usual ones.
+    pub bounds: Vec<f64>,
     /// Counters: what was added; gauges: what was set; histograms: what was observed.
     pub values: Vec<f64>,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use broadcastd_plugin_api::histogram_bounds;
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
@@ -10,6 +11,9 @@ use crate::book::Book;
 use crate::machine::{Machine, Reason};
 use crate::machines::Machines;
 use crate::time::Time;
+
+/// Instances stay in a state for seconds or for weeks.
+const TIMES: [f64; 12] = [0.1, 1.0, 5.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0, 604_800.0, 2_592_000.0];
 
 /// What stands for a state that the machine does not know.
 const OTHER: &str = "other";
@@ -82,6 +86,7 @@ impl Figures {
         describe_gauge!("stale_instances", "Instances of which nothing was heard for long.");
         describe_gauge!("declaration_kept", "1 while a machine keeps its old declaration because a state is in use.");
         describe_histogram!("time_in_state_seconds", "How long instances were in the state that they left.");
+        histogram_bounds("time_in_state_seconds", &TIMES);
         describe_counter!("transitions_total", "Changes of state.");
         describe_counter!("illegal_transitions_total", "Transitions that are not declared, or come twice or too late.");
         describe_counter!("inputs_total", "Inputs that were followed.");

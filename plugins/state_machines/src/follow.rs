@@ -291,7 +291,7 @@ impl Follower {
     pub fn time_out(&mut self, machine: &Machine, place: (&str, &str), at: Time, newest: Option<&Origin>) {
         let Some(instance) = self.book.get_mut(place.0, place.1) else { return };
         let Some(timeout) = machine.timeout(&instance.state) else { return };
-        let origin = instance.origin.next(newest);
+        let origin = instance.origin.timeout(newest);
         let step = Step { to: timeout.to.clone(), reenter: true };
         let change = Change { step, event: Some("timeout"), reason: Some("max_time"), data: None, version: None };
         self.go(machine, place, &change, (at, origin));
@@ -305,7 +305,7 @@ impl Follower {
         let idle_ms = now.ms_since(Time(instance.heard));
         let silence = Silence { who: instance.who(), state: &instance.state, since: instance.since(), idle_ms };
         let payload = json(&silence);
-        let origin = instance.origin.next(newest);
+        let origin = instance.origin.silence(newest);
         self.out.push(instance.told(Kind::InstanceStale, payload, origin));
     }
 }

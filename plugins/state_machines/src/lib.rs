@@ -6,6 +6,7 @@ use broadcastd_plugin_api::export_plugin;
 mod book;
 mod broadcaster;
 mod check;
+mod clock;
 mod figures;
 mod follow;
 mod guard;

@@ -11,10 +11,11 @@ use crate::told::From;
 /// Where the places of what an input says beside its changes begin. The changes are below, one for each instance and
 /// without a hole, so that the daemon remembers all of them as one number.
 const BESIDE: u32 = 1 << 17;
-/// Where the places of what happens by itself begin.
+/// Where the places of what happens by itself begin: the silence of each instance, then the first timeout of each, then
+/// the second, so that where the same happens to all of them the daemon remembers one run.
 const BY_ITSELF: u32 = 1 << 20;
-/// Of what happens by itself after one input, so many events of an instance have a cause.
-const MAX_BY_ITSELF: u32 = 1 << 10;
+/// So many timeouts of an instance after one input have a cause.
+const MAX_TIMEOUTS: u32 = 1 << 10;
 /// The daemon remembers the causes of its newest 32,768 inputs; what is older is told without one.
 const MAX_AGE: u64 = 30_000;
 
@@ -28,7 +29,7 @@ pub struct Origin {
     pub seq: u64,
     /// Its place among the instances of the input.
     pub slot: u32,
-    /// What has happened by itself since.
+    /// The timeouts since.
     pub told: u32,
 }
 
@@ -72,19 +73,30 @@ impl Origin {
 
     /// What has happened by itself so far is told anew from here on: the daemon must not take it for what it has.
     pub fn begin_anew(&mut self) {
-        self.told = MAX_BY_ITSELF;
+        self.told = MAX_TIMEOUTS;
     }
 
-    /// Something happens by itself; `newest` is the newest input that was heard at all.
-    pub fn next(&mut self, newest: Option<&Origin>) -> From {
+    /// A state has ended by itself; `newest` is the newest input that was heard at all.
+    pub fn timeout(&mut self, newest: Option<&Origin>) -> From {
+        let cause = self.by_itself(1 + self.told, newest);
+        self.told = (self.told + 1).min(MAX_TIMEOUTS);
+        cause
+    }
+
+    /// Nothing was heard since, for too long. That has a place of its own, because after a failure it is told later than
+    /// before, or not at all: what times out must not be taken for it.
+    pub fn silence(&self, newest: Option<&Origin>) -> From {
+        self.by_itself(0, newest)
+    }
+
+    fn by_itself(&self, which: u32, newest: Option<&Origin>) -> From {
         let is_old = newest.is_some_and(|newest| {
             newest.stream == self.stream && newest.epoch == self.epoch && newest.seq.saturating_sub(self.seq) > MAX_AGE
         });
-        if is_old || self.told >= MAX_BY_ITSELF {
+        if is_old || self.told >= MAX_TIMEOUTS {
             return From::Earlier(None);
         }
-        let ordinal = BY_ITSELF.saturating_add(self.slot.saturating_mul(MAX_BY_ITSELF)).saturating_add(self.told);
-        self.told += 1;
+        let ordinal = BY_ITSELF.saturating_add(which.saturating_mul(BESIDE)).saturating_add(self.slot);
         let (stream, epoch) = (self.stream.clone(), self.epoch.clone());
         From::Earlier(Some(Cause { stream, epoch, seq: self.seq, ordinal }))
     }
@@ -126,5 +138,24 @@ mod tests {
         assert!(place(last, Part::Change) < place(0, Part::Recovered));
         assert!(place(last, Part::Recovered) < place(0, Part::Illegal));
         assert!(place(last, Part::Illegal) < BY_ITSELF);
+    }
+
+    #[test]
+    fn what_happens_to_all_by_itself_stands_without_a_hole_and_nothing_in_the_place_of_another() {
+        let of = |slot: usize, told: u32| Origin { told, ..Origin::default().in_slot(slot) };
+        let place = |told: From| match told {
+            From::Earlier(Some(cause)) => cause.ordinal,
+            other => panic!("{other:?}"),
+        };
+        let silence = |slot: usize, told: u32| place(of(slot, told).silence(None));
+        let timeout = |slot: usize, told: u32| place(of(slot, told).timeout(None));
+        assert_eq!([silence(0, 0), silence(1, 0), silence(2, 7)], [0, 1, 2].map(|slot| BY_ITSELF + slot));
+        assert_eq!([timeout(0, 0), timeout(1, 0), timeout(2, 0)].map(|place| place - timeout(0, 0)), [0, 1, 2]);
+        let last = MAX_INSTANCES - 1;
+        assert!(silence(last, 0) < timeout(0, 0) && timeout(last, 0) < timeout(0, 1));
+        assert!(timeout(last, MAX_TIMEOUTS - 1) < crate::publish::WITHOUT_CAUSE);
+        let mut origin = of(3, MAX_TIMEOUTS - 1);
+        assert!(matches!(origin.timeout(None), From::Earlier(Some(_))));
+        assert_eq!([origin.timeout(None), origin.silence(None)], [const { From::Earlier(None) }; 2]);
     }
 }

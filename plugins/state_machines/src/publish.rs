@@ -15,7 +15,7 @@ use crate::waiting::Waiting;
 /// again when it is restarted.
 pub const MAX_WAITING: usize = 18 << 20;
 /// Where events without a cause of their own stand that are published while an input is handled; inputs are below.
-const WITHOUT_CAUSE: u32 = 1 << 31;
+pub const WITHOUT_CAUSE: u32 = 1 << 31;
 
 pub struct Publisher {
     pub level: Level,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::book::Instance;
 use crate::broadcaster::{ALARM, FIGURES};
 use crate::check::{self, Checked};
+use crate::clock::now;
 use crate::figures::Rejected;
 use crate::follow::{Follower, Moment};
 use crate::input;
@@ -291,8 +292,4 @@ impl StateMachines {
             }
         }
     }
-}
-
-fn now(cx: &Context<'_>) -> Time {
-    Time::of_nanos(cx.now_unix_ns())
 }

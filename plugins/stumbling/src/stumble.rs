@@ -14,6 +14,10 @@ pub struct Config<S> {
     panics: u32,
     /// Inputs between one panic and the next, on average.
     every: u64,
+    /// Between two panics it is saved, and those before an input come right behind a save: then nothing hides what was
+    /// wrong with it.
+    #[serde(default)]
+    behind_saves: bool,
     settings: S,
 }
 
@@ -36,13 +40,17 @@ struct Course {
     panics: u32,
     next: u64,
     place: Place,
+    /// The inputs before the newest save since the last panic.
+    saved: Option<u64>,
 }
 
-static COURSE: Mutex<Course> = Mutex::new(Course { inputs: 0, panics: 0, next: 1, place: Place::BeforeInput });
+static COURSE: Mutex<Course> =
+    Mutex::new(Course { inputs: 0, panics: 0, next: 1, place: Place::BeforeInput, saved: None });
 
 pub struct Stumbling<B> {
     panics: u32,
     every: u64,
+    behind_saves: bool,
     inner: B,
 }
 
@@ -53,6 +61,15 @@ impl<B> Stumbling<B> {
         if course.panics == self.panics || course.place != place || course.inputs < course.next {
             return;
         }
+        let is_apt = match place {
+            Place::BeforeInput => course.saved.is_some_and(|saved| course.inputs == saved + 1),
+            Place::AfterInput | Place::Save => course.saved.is_some(),
+            Place::Records => true,
+        };
+        if self.behind_saves && !is_apt {
+            return;
+        }
+        course.saved = None;
         course.panics += 1;
         let pause = fastrand::Rng::with_seed(u64::from(course.panics)).u64(1..=2 * self.every);
         (course.place, course.next) = match place {
@@ -80,7 +97,8 @@ impl<B: Broadcaster> Broadcaster for Stumbling<B> {
     }
 
     fn new(config: Config<B::Config>, cx: &mut Context<'_>) -> Result<Self, Failure> {
-        Ok(Stumbling { panics: config.panics, every: config.every, inner: B::new(config.settings, cx)? })
+        let Config { panics, every, behind_saves, settings } = config;
+        Ok(Stumbling { panics, every, behind_saves, inner: B::new(settings, cx)? })
     }
 
     fn start(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
@@ -122,6 +140,8 @@ impl<B: Broadcaster> Broadcaster for Stumbling<B> {
     fn save(&self) -> Result<Vec<u8>, Failure> {
         let state = self.inner.save()?;
         self.pass(Place::Save);
+        let mut course = COURSE.lock().unwrap_or_else(PoisonError::into_inner);
+        course.saved = Some(course.inputs);
         Ok(state)
     }
 

@@ -1,4 +1,4 @@
-//! The shipped state machines, stopped by panics in the middle of their work.
+//! The shipped state machines on a clock that inputs set, stopped by panics in the middle of their work.
 #![forbid(unsafe_code)]
 
 use broadcastd_plugin_api::export_plugin;
@@ -9,6 +9,8 @@ mod book;
 mod broadcaster;
 #[path = "../../state_machines/src/check.rs"]
 mod check;
+mod clock;
+mod clocked;
 #[path = "../../state_machines/src/figures.rs"]
 mod figures;
 #[path = "../../state_machines/src/follow.rs"]
@@ -40,4 +42,4 @@ mod told;
 #[path = "../../state_machines/src/waiting.rs"]
 mod waiting;
 
-export_plugin!(stumble::Stumbling<running::StateMachines>);
+export_plugin!(stumble::Stumbling<clocked::Clocked>);

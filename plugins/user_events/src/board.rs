@@ -1,10 +1,11 @@
 //! What each user is shown when a page opens: the newest event of every thing, within bounds.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Event;
+use crate::event::{Event, Way};
 
 /// Things of one kind that are kept for a user: more chains or signals than a page lists.
 pub const MAX_OF_A_KIND: usize = 100;
@@ -75,6 +76,25 @@ impl Board {
         gone
     }
 
+    /// What is to be shown again because something went: the record of what is for everybody stands in the place of what
+    /// users have of the same kind and key themselves, and takes that with it; and the other way round. In the order in
+    /// which it changed, which is the same whenever it is handled again.
+    pub fn beneath(&self, gone: &Event<'_>) -> Vec<Event<'static>> {
+        let of_all = (String::new(), gone.kind.to_string());
+        let shelves: Vec<&HashMap<String, u64>> = match &*gone.user {
+            "" => self.shelves.iter().filter(|((_, kind), _)| *kind == *gone.kind).map(|(_, shelf)| shelf).collect(),
+            _ => self.shelves.get(&of_all).into_iter().collect(),
+        };
+        let mut orders: Vec<u64> = shelves.iter().filter_map(|shelf| shelf.get(&*gone.key).copied()).collect();
+        orders.sort_unstable();
+        let things = orders.iter().filter_map(|order| self.things.get(order));
+        let again = |thing: &Thing| {
+            let user = if gone.user.is_empty() { &thing.event.user } else { &gone.user };
+            Event { way: Way::Again, user: Cow::Owned(user.to_string()), ..thing.event.clone() }
+        };
+        things.map(again).collect()
+    }
+
     /// Everything that is kept, in the order in which it changed.
     pub fn things(&self) -> impl Iterator<Item = &Thing> {
         self.things.values()
@@ -109,12 +129,9 @@ impl Board {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::event::Way;
 
     fn thing(user: &str, key: &str, is_done: bool, payload: String) -> Thing {
         let event = Event {

@@ -16,6 +16,8 @@ pub enum Way {
     Latest,
     /// It is told to nobody and takes the thing out of the records.
     Gone,
+    /// It is told to nobody and is the record once more, in the place of one that went.
+    Again,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,6 +40,7 @@ impl Event<'_> {
             Way::Ordered => Flags::NONE,
             Way::Latest => Flags::LATEST,
             Way::Gone => Flags::DELETE | Flags::RECORD_ONLY,
+            Way::Again => Flags::RECORD_ONLY,
         };
         Outgoing {
             kind: &self.kind,

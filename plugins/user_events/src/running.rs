@@ -116,7 +116,11 @@ impl UserEvents {
     fn keep(&mut self, thing: Thing, cx: &mut Context<'_>) -> Result<(), Failure> {
         for gone in self.board.put(thing) {
             self.counters.gone(gone.why);
+            let again = self.board.beneath(&gone.event);
             self.outlet.send(gone.event.gone(), &self.counters, cx)?;
+            for event in again {
+                self.outlet.send(event, &self.counters, cx)?;
+            }
         }
         Ok(())
     }

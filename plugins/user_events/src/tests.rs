@@ -205,6 +205,41 @@ fn what_is_for_everybody_is_marked_and_its_order_among_the_records_is_kept() {
     assert_eq!(order, [1, 2, 3]);
 }
 
+/// The chains that a connected user is shown, by their statuses.
+fn chains_of(user: &str, published: &[Published]) -> BTreeMap<String, Value> {
+    let reach = |event: &&Published| event.audience == user || event.flags.has(Flags::BROADCAST);
+    let own = published.iter().filter(reach).map(|event| Published { audience: user.into(), ..event.clone() });
+    let shown = records(&own.collect::<Vec<_>>()).into_iter();
+    shown.map(|((_, _, key), payload)| (key, payload["status"].clone())).collect()
+}
+
+#[test]
+fn what_goes_takes_nothing_with_it_that_another_has_under_its_key() {
+    let fill = |users: &mut Users, user: &str| (1..=MAX_OF_A_KIND).for_each(|id| chain(users, user, id, "active"));
+    let mut users = users(json!({}));
+    chain(&mut users, "", 0, "of everybody");
+    for user in ["a", "z", "b"] {
+        chain(&mut users, user, 0, user);
+    }
+    fill(&mut users, "");
+    let mut published = users.published();
+    let gone = published.iter().filter(|event| event.flags.has(Flags::DELETE)).count();
+    assert_eq!(gone, 1, "the one for everybody, which was the oldest");
+    for user in ["a", "z", "b"] {
+        assert_eq!(chains_of(user, &published)["c0"], user);
+    }
+    assert_eq!(chains_of("c", &published).get("c0"), None);
+    let again: Vec<_> = published.iter().filter(|event| event.flags == Flags::RECORD_ONLY).collect();
+    let order: Vec<_> = again.iter().map(|event| (&*event.audience, event.cause.as_ref().unwrap().ordinal)).collect();
+    assert_eq!(order, [("a", 2), ("z", 3), ("b", 4)], "the same whenever the input is handled again");
+
+    chain(&mut users, "", 0, "of everybody");
+    fill(&mut users, "a");
+    published.extend(users.published());
+    assert_eq!(chains_of("a", &published)["c0"], "of everybody", "when its own was the oldest");
+    assert_eq!(chains_of("a", &published).len(), MAX_OF_A_KIND + 1);
+}
+
 #[test]
 fn finished_chains_and_signals_do_not_pile_up() {
     let mut users = users(json!({}));

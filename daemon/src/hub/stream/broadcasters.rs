@@ -97,6 +97,18 @@ impl Stream {
         self.lock().repeats.newest_input(stream, epoch)
     }
 
+    /// The newest input that there is for listeners.
+    pub fn newest_input(&self) -> u64 {
+        self.lock().inputs.newest()
+    }
+
+    /// Takes no more events; where its inputs end.
+    pub fn end(&self) -> Position {
+        let mut inner = self.lock();
+        inner.is_ended = true;
+        Position { epoch: self.epoch.clone(), seq: inner.inputs.newest() }
+    }
+
     pub fn saved_inputs(&self, listener: ListenerId, number: u64) {
         self.lock().inputs.saved(listener, number);
     }

@@ -192,3 +192,78 @@ fn a_position_stays_where_it_was_saved_until_the_gap_behind_it_is_handled() {
     assert_eq!((told.len(), inputs.handled(&told)), (1, 1));
     assert_eq!(inputs.positions()["in"], Position { epoch: stream.epoch().clone(), seq: 3 });
 }
+
+#[test]
+fn what_was_not_handled_when_the_daemon_ended_is_told_as_a_gap() {
+    let house = House::new();
+    house.build("patient", &[]);
+    let one = listening(wanted("a", "patient", ""), &["in"]);
+    house.reload(std::slice::from_ref(&one)).unwrap();
+    let heard = house.subscribe("a");
+    house.input("x");
+    until("one is handled", || heard.numbers() == [1]);
+    house.input("poison");
+    until("it failed", || house.phase("a") == Phase::BackingOff);
+    let house = house.again();
+    house.reload(&[one]).unwrap();
+    until("it is told", || house.said("a", "gap") == [json!({"from": 0, "to": 0})]);
+}
+
+#[test]
+fn a_stream_that_was_heard_takes_nothing_more_once_the_daemon_ends() {
+    let house = House::new();
+    house.build("steady", &[]);
+    house.hub.declare("unheard", Settings::default());
+    house.reload(&[listening(wanted("a", "steady", ""), &["in"])]).unwrap();
+    house.supervisor.stop();
+    let publish = |name: &str| {
+        let draft = Draft { kind: "do", payload: b"{}", ..Draft::default() };
+        house.stream(name).publish(&draft, None).map(|_| ())
+    };
+    assert_eq!((publish("in"), publish("unheard")), (Err(crate::hub::Refused::Ended), Ok(())));
+}
+
+/// Publishes one input more for each number that it hears.
+struct Echo(Arc<Stream>);
+
+impl Outlet for Echo {
+    fn id(&self) -> u64 {
+        1
+    }
+
+    fn offer(&self, event: &Arc<Event>) -> Result<(), Full> {
+        if *event.kind == *"n" {
+            self.0.publish(&Draft { kind: "do", payload: b"{}", ..Draft::default() }, None).unwrap();
+        }
+        Ok(())
+    }
+
+    fn source_changed(&self, _: LogId, _: u64, _: &Source) {}
+
+    fn records_replaced(&self, _: LogId, _: u64, _: &crate::hub::records::Snapshot) {}
+}
+
+#[test]
+fn one_that_stops_takes_what_was_published_before_and_not_what_never_ends() {
+    let house = House::new();
+    house.build("busy", &[]);
+    house.reload(&[listening(wanted("a", "busy", ""), &["in"])]).unwrap();
+    let heard = house.subscribe("a");
+    let echo: Arc<dyn Outlet> = Arc::new(Echo(house.stream("in")));
+    let wish = Wish { patterns: &[Pattern::parse("a").unwrap()], audience: "", reader: Reader::Client, since: None };
+    house.stream("a").subscribe(&wish, &echo).unwrap();
+    let release = house.dir.path().join("release");
+    house.input(&format!("hang {}", release.display()));
+    let shared = house.supervisor.shown()["a"].shared.clone().unwrap();
+    let is_called = || shared.lock().port.as_ref().is_some_and(|(port, _)| port.called_at().is_some());
+    until("it is in the call", || is_called() && house.stream("in").listeners()[0].waiting == 0);
+    (0..9).for_each(|_| house.input("x"));
+    std::thread::scope(|scope| {
+        scope.spawn(|| house.reload(&[]).unwrap());
+        until("it is to stop", || !shared.lock().orders.is_empty());
+        fs::write(&release, "").unwrap();
+    });
+    // Ten were published before, and the first led to one more; each of those leads to another, which nobody takes.
+    assert_eq!(heard.numbers(), (1..=11).collect::<Vec<u64>>());
+    assert_eq!(house.stream("in").figures().seq, 21);
+}

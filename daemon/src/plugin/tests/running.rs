@@ -227,7 +227,7 @@ fn settings_are_taken_in_place_or_refused_at_their_line() {
 }
 
 #[test]
-fn state_survives_the_daemon_and_a_gap_is_told() {
+fn state_survives_the_daemon_and_a_gap_is_told_unless_it_ended_in_order() {
     let house = House::new();
     house.build("keeper", &[]);
     let one = listening(wanted("a", "keeper", ""), &["in"]);
@@ -239,6 +239,13 @@ fn state_survives_the_daemon_and_a_gap_is_told() {
     house.reload(std::slice::from_ref(&one)).unwrap();
     house.input("x");
     until("it went on counting", || house.numbers("a") == [3]);
+    assert_eq!(house.said("a", "gap"), [] as [Value; 0], "the daemon ended in order, and everything was handled");
+    house.supervisor.stop();
+    let house = House::on(house.dir, "epoch-3");
+    fs::remove_file(house.dir.path().join("state/streams.ended")).unwrap(); // it was killed
+    house.reload(std::slice::from_ref(&one)).unwrap();
+    house.input("x");
+    until("it went on counting", || house.numbers("a") == [4]);
     assert_eq!(
         house.said("a", "gap"),
         [json!({"from": 0, "to": 0})],

@@ -1,0 +1,96 @@
+//! What happens to broadcasters and their plugins, as it is counted.
+
+use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
+
+/// What happens to one broadcaster.
+pub struct Broadcaster {
+    name: String,
+    up: Gauge,
+    restarts: Counter,
+    skipped: Counter,
+}
+
+impl Broadcaster {
+    pub fn new(name: &str) -> Self {
+        let labels = [Label::new("broadcaster", name.to_owned())];
+        Self {
+            name: name.to_owned(),
+            up: gauge!("broadcastd_broadcaster_up", labels.iter()),
+            restarts: counter!("broadcastd_broadcaster_restarts_total", labels.iter()),
+            skipped: counter!("broadcastd_events_skipped_total", labels.iter()),
+        }
+    }
+
+    pub fn started(&self, plugin: &str, version: &str, sha256: &str) {
+        self.info(plugin, version, sha256).set(1.0);
+        self.up.set(1.0);
+    }
+
+    /// This library no longer runs as the broadcaster; another may.
+    pub fn replaced(&self, plugin: &str, version: &str, sha256: &str) {
+        self.info(plugin, version, sha256).set(0.0);
+    }
+
+    fn info(&self, plugin: &str, version: &str, sha256: &str) -> Gauge {
+        let label = |key: &'static str, value: &str| Label::new(key, value.to_owned());
+        let labels = [
+            label("broadcaster", &self.name),
+            label("plugin", plugin),
+            label("version", version),
+            label("sha256", sha256),
+        ];
+        gauge!("broadcastd_broadcaster_info", labels.iter())
+    }
+
+    pub fn stopped(&self) {
+        self.up.set(0.0);
+    }
+
+    pub fn failed(&self, reason: &'static str) {
+        counter!("broadcastd_broadcaster_errors_total", "broadcaster" => self.name.clone(), "reason" => reason)
+            .increment(1);
+    }
+
+    pub fn restarted(&self) {
+        self.restarts.increment(1);
+    }
+
+    /// Events not delivered because nobody listened, since the broadcaster was first started.
+    pub fn skipped(&self, total: u64) {
+        self.skipped.absolute(total);
+    }
+
+    pub fn slow_call(&self, call: &'static str) {
+        counter!("broadcastd_plugin_slow_calls_total", "broadcaster" => self.name.clone(), "call" => call).increment(1);
+    }
+
+    /// A histogram for one kind of call into the plugin, to be kept by the caller.
+    pub fn calls(&self, call: &'static str) -> Histogram {
+        histogram!("broadcastd_plugin_call_duration_seconds", "broadcaster" => self.name.clone(), "call" => call)
+    }
+}
+
+/// A call into a plugin did not return; `broadcaster` is the plugin's id while it is loaded.
+pub fn thread_abandoned(broadcaster: &str) {
+    counter!("broadcastd_plugin_threads_abandoned_total", "broadcaster" => broadcaster.to_owned()).increment(1);
+}
+
+pub fn plugin_generations(resident: usize) {
+    gauge!("broadcastd_plugin_generations_resident").set(resident as f64);
+}
+
+/// An answer to a command was not taken. Rare, so the handle is looked up.
+pub fn reply_refused(broadcaster: &str, reason: &'static str) {
+    counter!("broadcastd_replies_refused_total", "broadcaster" => broadcaster.to_owned(), "reason" => reason)
+        .increment(1);
+}
+
+/// Lines that a broadcaster may not log in this second, for one level; a counter to be kept by the caller.
+pub fn lines_left_out(broadcaster: &str, level: &'static str) -> Counter {
+    counter!("broadcastd_plugin_log_lines_left_out_total", "broadcaster" => broadcaster.to_owned(), "level" => level)
+}
+
+/// A series beyond those that are shown of a broadcaster. Rare, so the handle is looked up.
+pub fn series_folded(broadcaster: &str) {
+    counter!("broadcastd_plugin_series_folded_total", "broadcaster" => broadcaster.to_owned()).increment(1);
+}
