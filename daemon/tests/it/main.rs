@@ -21,7 +21,9 @@ mod charts;
 mod client_log;
 mod clients;
 mod closing;
+mod codes;
 mod commands;
+mod conversation;
 mod descriptions;
 mod dialogue;
 mod diary;
@@ -100,7 +102,9 @@ fn main() -> ExitCode {
         client_log::tests(),
         clients::tests(),
         closing::tests(),
+        codes::tests(),
         commands::tests(),
+        conversation::tests(),
         diary::tests(),
         descriptions::tests(),
         documents::tests(),
