@@ -30,6 +30,10 @@ pub const COUNTERS: &[(&str, &str)] = &[
     ),
     ("broadcastd_closes_total", "Connections that ended, by the close code sent or seen."),
     ("broadcastd_deliveries_total", "Events handed to connections, by stream and dialect."),
+    (
+        "broadcastd_events_untold_total",
+        "Events that subscriptions were not told of because their dialect has no word for them, by stream and dialect; no deliveries.",
+    ),
     ("broadcastd_delivered_bytes_total", "Bytes written to connections."),
     (
         "broadcastd_no_source_untold_total",
@@ -211,6 +215,7 @@ impl Shard {
 /// Deliveries of one stream in one dialect.
 pub struct Deliveries {
     delivered: Counter,
+    untold: Counter,
     recovered: Counter,
     snapshots: Counter,
 }
@@ -220,6 +225,7 @@ impl Deliveries {
         let resumes = |outcome: &'static str| counter!("broadcastd_resumes_total", "stream" => stream.to_owned(), "outcome" => outcome);
         Self {
             delivered: counter!("broadcastd_deliveries_total", "stream" => stream.to_owned(), "dialect" => dialect),
+            untold: counter!("broadcastd_events_untold_total", "stream" => stream.to_owned(), "dialect" => dialect),
             recovered: resumes("recovered"),
             snapshots: resumes("snapshot"),
         }
@@ -227,6 +233,11 @@ impl Deliveries {
 
     pub fn delivered(&self, events: u64) {
         self.delivered.increment(events);
+    }
+
+    /// Nobody of so many was told of an event: their dialect has no word for it.
+    pub fn untold(&self, subscriptions: usize) {
+        self.untold.increment(subscriptions as u64);
     }
 
     pub fn resumed_exactly(&self) {

@@ -57,7 +57,7 @@ fn routes(parts: Parts) -> Routes {
         .with_state(parts)
         .merge(reads::for_operators(hub.clone()))
         .merge(ingest::routes(hub.clone(), ingest::Door::Operators))
-        .merge(command::routes(hub, Arc::new(|arrival, _, _| arrival.operator())))
+        .merge(command::routes(hub, Arc::new(|arrival, _, name| Ok((arrival.operator()?, name.to_owned())))))
         .merge(client_log::routes())
 }
 

@@ -23,9 +23,9 @@ const JSON: &str = "application/json";
 /// How long a payload may take to arrive: it is short, and whoever waits for its answer waits as long.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Learns from how a request came and from its head who asks something of the broadcaster of this name, or why nobody may.
-/// Never waits.
-pub type Caller = Arc<dyn Fn(&Arrival, &Parts, &str) -> Result<Arc<Identity>, Denied> + Send + Sync>;
+/// Learns from how a request came and from its head who asks something of the broadcaster that is called so, and that one's
+/// name; or why nobody may. Never waits.
+pub type Caller = Arc<dyn Fn(&Arrival, &Parts, &str) -> Result<(Arc<Identity>, String), Denied> + Send + Sync>;
 
 #[derive(Clone)]
 struct Commands {
@@ -41,11 +41,11 @@ pub fn routes(hub: Arc<Hub>, caller: Caller) -> Routes {
 async fn command(
     State(commands): State<Commands>,
     Extension(arrival): Extension<Arrival>,
-    Path((broadcaster, command)): Path<(String, String)>,
+    Path((called, command)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response, Denied> {
     let (head, body) = request.into_parts();
-    let identity = (commands.caller)(&arrival, &head, &broadcaster)?;
+    let (identity, broadcaster) = (commands.caller)(&arrival, &head, &called)?;
     check_type(&head.headers)?;
     let payload = read(body, BODY_TIMEOUT).await?;
     identity.holds(unix_now()).map_err(Denied::unauthorized)?; // the body may have come long after the head

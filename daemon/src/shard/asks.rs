@@ -17,9 +17,10 @@ impl<B: Backend> Shard<B> {
     /// Takes an event of the client's. Without a mark only a refusal is answered.
     pub(super) fn publish(&mut self, token: usize, message: &RawValue, id: &RequestId) -> Result<(), Refusal> {
         let identity = self.known(token, "publish")?;
+        let names = &self.connections[token].endpoint.aliases;
         let taken = Fields::read_message(message)
             .map_err(Rejection::from)
-            .and_then(|fields| ingest::take(&self.hub, &fields, &Publisher::Known(identity)))
+            .and_then(|fields| ingest::take(&self.hub, &fields, &Publisher::Known(identity), names))
             .map_err(|rejection| rejected(&rejection))?;
         if id.is_some() {
             let (stream, position) = (taken.stream.name(), taken.position());
@@ -37,7 +38,7 @@ impl<B: Backend> Shard<B> {
     ) -> Result<(), Refusal> {
         let identity = self.known(token, "command").map_err(|refusal| refusal.about(called))?;
         let connection = &mut self.connections[token];
-        let broadcaster = connection.endpoint.name_of(called);
+        let broadcaster = connection.endpoint.aliases.name_of(called);
         if !connection.endpoint.serves(broadcaster) {
             let message = format!("this endpoint does not serve \"{}\"", echo(called));
             return Err(Refusal::new(Code::UnknownStream, message).about(called));

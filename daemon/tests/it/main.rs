@@ -11,6 +11,7 @@
 mod abuse;
 mod accounting;
 mod admin;
+mod aliases;
 mod asks;
 mod audit;
 mod autobahn;
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
         abuse::tests(),
         accounting::tests(),
         admin::tests(),
+        aliases::tests(),
         asks::tests(),
         audit::tests(),
         autobahn::tests(),
