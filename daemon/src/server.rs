@@ -237,9 +237,9 @@ fn command_caller(tokens: Arc<Tokens>, gate: Arc<Gate>) -> command::Caller {
         let identity = tokens.identity(arrival.peer, &head.headers, &head.uri)?;
         let needed = || Denied::unauthorized("commands need a token: send Authorization: Bearer TOKEN");
         let identity = identity.ok_or_else(needed)?;
-        let name = gate.names(arrival).name_of(called).to_owned();
-        if gate.serves(arrival, &name) {
-            return Ok((identity, name));
+        let names = gate.names(arrival);
+        if gate.serves(arrival, names.name_of(called)) {
+            return Ok((identity, names));
         }
         let message = format!("no endpoint of this listener serves \"{}\"", crate::dialect::echo(called));
         Err(Denied::new(StatusCode::NOT_FOUND, "unknown_broadcaster", message))

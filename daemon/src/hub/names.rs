@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 pub struct Names(BTreeMap<String, String>);
 
 impl Names {
+    /// No other names.
+    pub const NONE: &'static Self = &Self(BTreeMap::new());
+
     /// The names of several endpoints that one listener has: where two call different streams the same, the first counts.
     pub fn joined<'a>(all: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut joined = BTreeMap::new();

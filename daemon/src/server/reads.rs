@@ -94,7 +94,7 @@ impl Reads {
             Door::Operators => {
                 let stream = self.hub.stream(&asked.name).ok_or_else(|| self.unknown(&asked.name))?;
                 let params = Params::of(&asked.uri, &[known, &[AUDIENCE]].concat())?;
-                let patterns = params.patterns(&asked.name, &Names::default())?;
+                let patterns = params.patterns(&asked.name, Names::NONE)?;
                 let audience = audience(&stream, params.one(AUDIENCE)?, &asked.arrival)?;
                 let granted = Granted { stream, audience };
                 Ok(Opened { granted, reader: Reader::Operator, patterns, params })

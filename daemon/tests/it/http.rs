@@ -56,12 +56,12 @@ pub fn ask(address: &str, line: &str, headers: &[(&str, &str)], body: &[u8]) -> 
 fn assert_is_described(line: &str, answer: &Answer) {
     let [method, target, ..] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else { return };
     let path = target.split('?').next().unwrap_or_default();
-    let is_here = |route: &&&Route| {
+    let is_here = |route: &&Route| {
         let (template, parts) = (route.path.split('/'), path.split('/'));
         let fits = |(known, part): (&str, &str)| known == part || known.starts_with('{') && !part.is_empty();
         template.clone().count() == parts.clone().count() && template.zip(parts).all(fits)
     };
-    let here: Vec<_> = TABLE.iter().chain([&&STREAMED]).filter(is_here).collect();
+    let here: Vec<_> = TABLE.into_iter().chain([&STREAMED]).filter(is_here).collect();
     if !here.is_empty() && method != "OPTIONS" {
         let described = here.iter().any(|route| route.statuses().contains(&answer.status));
         assert!(described, "{line} answers {}, which is not described: {}", answer.status, answer.body);
