@@ -1,6 +1,7 @@
 //! Every metric once: its name, its help, and one function per happening. Handles are made when a thing starts, never on
 //! the way of an event. No topic, user, connection or client is ever a label.
 
+mod deliveries;
 pub mod totals;
 
 use std::time::Duration;
@@ -9,6 +10,8 @@ use metrics::{
     Counter, Gauge, Histogram, Label, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+pub use self::deliveries::Deliveries;
 
 /// Bounds in seconds of every histogram of a duration. 5 ms is the promise from publish to write.
 const SECONDS: [f64; 12] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
@@ -209,43 +212,6 @@ impl Shard {
 
     pub fn wrote_after(&self, elapsed: Duration) {
         self.publish_to_write.record(elapsed);
-    }
-}
-
-/// Deliveries of one stream in one dialect.
-pub struct Deliveries {
-    delivered: Counter,
-    untold: Counter,
-    recovered: Counter,
-    snapshots: Counter,
-}
-
-impl Deliveries {
-    pub fn new(stream: &str, dialect: &'static str) -> Self {
-        let resumes = |outcome: &'static str| counter!("broadcastd_resumes_total", "stream" => stream.to_owned(), "outcome" => outcome);
-        Self {
-            delivered: counter!("broadcastd_deliveries_total", "stream" => stream.to_owned(), "dialect" => dialect),
-            untold: counter!("broadcastd_events_untold_total", "stream" => stream.to_owned(), "dialect" => dialect),
-            recovered: resumes("recovered"),
-            snapshots: resumes("snapshot"),
-        }
-    }
-
-    pub fn delivered(&self, events: u64) {
-        self.delivered.increment(events);
-    }
-
-    /// Nobody of so many was told of an event: their dialect has no word for it.
-    pub fn untold(&self, subscriptions: usize) {
-        self.untold.increment(subscriptions as u64);
-    }
-
-    pub fn resumed_exactly(&self) {
-        self.recovered.increment(1);
-    }
-
-    pub fn resumed_by_snapshot(&self) {
-        self.snapshots.increment(1);
     }
 }
 
