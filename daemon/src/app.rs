@@ -27,6 +27,7 @@ use self::trust::Trust;
 use self::vigil::{Vigil, Watched};
 use crate::admin::{self, Admin};
 use crate::config::diagnostic::Diagnostics;
+use crate::config::schema::Dialect;
 use crate::config::{self, Loaded, Paint, Source, schema};
 use crate::folders::{Env, Folders};
 use crate::hub::Hub;
@@ -193,7 +194,8 @@ impl App {
         let visible = streams.iter().filter(|stream| stream.settings().visible && !stream.settings().private);
         let names: Vec<&str> = visible.map(|stream| &**stream.name()).collect();
         let address = self.server.addresses().into_iter().next().unwrap_or_default();
-        let path = self.config.server.endpoints.first().map_or("/v1/ws", |endpoint| &endpoint.path);
+        let endpoint = self.config.server.endpoints.first();
+        let (path, dialect) = endpoint.map_or(("/v1/ws", Dialect::Native), |one| (&one.path, one.dialect));
         let admin = self.admin.address();
         // One that is silent until somebody publishes elsewhere would be a poor first impression.
         let speaks = |name: &&str| self.config.broadcasters.get(*name).is_some_and(|one| one.listen.is_empty());
@@ -202,10 +204,11 @@ impl App {
             "broadcastd {version} runs with {config}\n  \
              clients   ws://{address}{path}   streams: {names}\n  \
              operator  http://{admin}/readyz  http://{admin}/metrics  http://{admin}/v1/broadcasters\n  \
-             try       npx wscat -c ws://{address}{path} -w 60 -x '{{\"type\":\"subscribe\",\"stream\":\"{stream}\"}}'\n  \
+             try       {line}\n  \
              reload    save the configuration file; stop with Ctrl-C",
             version = env!("CARGO_PKG_VERSION"),
             names = names.join(", "),
+            line = to_paste(dialect, &format!("{address}{path}"), stream),
         )
     }
 
@@ -288,4 +291,16 @@ fn supervisor_config(config: &schema::Config, env: &Env, folders: &Folders) -> p
 fn runtime() -> Result<Runtime, StartError> {
     let built = Builder::new_multi_thread().worker_threads(2).thread_name("http").enable_all().build();
     built.map_err(|error| StartError::System(format!("cannot start the HTTP runtime: {error}")))
+}
+
+/// A client on a command line, which hears the stream where its dialect can name it.
+fn to_paste(dialect: Dialect, url: &str, stream: &str) -> String {
+    let says = match dialect {
+        Dialect::Sse => return format!("curl -N 'http://{url}?topic={stream}'"),
+        Dialect::User => return format!("npx wscat -c 'ws://{url}?token=TOKEN' -w 60"),
+        Dialect::Native | Dialect::Streams => format!(r#"{{"type":"subscribe","stream":"{stream}"}}"#),
+        Dialect::Spc => r#"{"type":"subscribe","characteristic_ids":[1]}"#.to_owned(),
+        Dialect::Fastws => format!(r#"{{"type":"{stream}.subscribe","payload":{{"symbol":"AAPL"}}}}"#),
+    };
+    format!("npx wscat -c ws://{url} -w 60 -x '{says}'")
 }

@@ -107,6 +107,14 @@ impl Dialect {
         }
     }
 
+    /// The kinds of events that it has no word for, in streams that are shown so.
+    pub fn untold(self, view: Option<&str>) -> &'static [&'static str] {
+        match self {
+            Self::Streams => streams::untold(view),
+            Self::Native | Self::Sse | Self::Fastws(_) | Self::User | Self::Spc => &[],
+        }
+    }
+
     /// The client's own spelling of a topic, where events have to repeat it.
     pub fn spelled_topic(self, target: &Target) -> Option<Arc<str>> {
         match self {

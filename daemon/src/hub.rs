@@ -7,6 +7,7 @@ pub mod inputs;
 pub mod interest;
 pub mod kinds;
 pub mod log;
+pub mod names;
 pub mod pattern;
 pub mod payloads;
 pub mod records;

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use self::read::{Fields, Incoming, Mistake};
 use crate::event::{Position, unix_now};
 use crate::hub::Hub;
+use crate::hub::names::Names;
 use crate::hub::payloads::Verdict;
 use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
@@ -75,10 +76,10 @@ pub enum Foreign {
     OfBroadcaster,
 }
 
-/// Publishes one event to the stream that it names.
-pub fn take(hub: &Hub, fields: &Fields<'_>, publisher: &Publisher) -> Result<Taken, Rejection> {
-    let stream = named(hub, fields, publisher)?;
-    let event = fields.event(stream.name())?;
+/// Publishes one event to the stream that it names, as its publisher calls it.
+pub fn take(hub: &Hub, fields: &Fields<'_>, publisher: &Publisher, names: &Names) -> Result<Taken, Rejection> {
+    let stream = named(hub, fields, publisher, names)?;
+    let event = fields.event(stream.name(), names)?;
     let accepted = publish(&stream, &event, publisher)?;
     Ok(Taken { stream, seq: accepted.seq })
 }
@@ -201,8 +202,8 @@ impl Code {
 
 /// The stream that an event names, if it takes events from outside. Who came with a token is not told which others there
 /// are.
-fn named(hub: &Hub, fields: &Fields<'_>, publisher: &Publisher) -> Result<Arc<Stream>, Rejection> {
-    let name = match fields.stream()? {
+fn named(hub: &Hub, fields: &Fields<'_>, publisher: &Publisher, names: &Names) -> Result<Arc<Stream>, Rejection> {
+    let called = match fields.stream()? {
         none if none.is_empty() => fields.stream_of_topic()?,
         name => name,
     };
@@ -211,14 +212,14 @@ fn named(hub: &Hub, fields: &Fields<'_>, publisher: &Publisher) -> Result<Arc<St
         Publisher::Trusted => format!("; streams to publish to: {}", known(hub)),
         Publisher::Known(_) => String::new(),
     };
-    if name.is_empty() {
+    if called.is_empty() {
         return Err(at_stream(Code::MissingStream, format!("\"stream\" is missing{others}")));
     }
-    declared(hub, &name).map_err(|foreign| match foreign {
+    declared(hub, names.name_of(&called)).map_err(|foreign| match foreign {
         Foreign::Unknown => {
-            at_stream(Code::UnknownStream, format!("unknown stream \"{}\"{others}", name.escape_debug()))
+            at_stream(Code::UnknownStream, format!("unknown stream \"{}\"{others}", called.escape_debug()))
         }
-        Foreign::OfBroadcaster => at_stream(Code::Forbidden, of_broadcaster(&name)),
+        Foreign::OfBroadcaster => at_stream(Code::Forbidden, of_broadcaster(&called)),
     })
 }
 

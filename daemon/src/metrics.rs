@@ -2,6 +2,7 @@
 //! the way of an event. No topic, user, connection or client is ever a label.
 
 mod broadcaster;
+mod deliveries;
 pub mod totals;
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 pub use self::broadcaster::{
     Broadcaster, lines_left_out, plugin_generations, reply_refused, series_folded, thread_abandoned,
 };
+pub use self::deliveries::Deliveries;
 
 /// Bounds in seconds of every histogram of a duration. 5 ms is the promise from publish to write.
 const SECONDS: [f64; 12] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
@@ -35,6 +37,10 @@ pub const COUNTERS: &[(&str, &str)] = &[
     ),
     ("broadcastd_closes_total", "Connections that ended, by the close code sent or seen."),
     ("broadcastd_deliveries_total", "Events handed to connections, by stream and dialect."),
+    (
+        "broadcastd_events_untold_total",
+        "Events that subscriptions were not told of because their dialect has no word for them, by stream and dialect; no deliveries.",
+    ),
     ("broadcastd_delivered_bytes_total", "Bytes written to connections."),
     (
         "broadcastd_no_source_untold_total",
@@ -219,36 +225,6 @@ impl Shard {
 
     pub fn wrote_after(&self, elapsed: Duration) {
         self.publish_to_write.record(elapsed);
-    }
-}
-
-/// Deliveries of one stream in one dialect.
-pub struct Deliveries {
-    delivered: Counter,
-    recovered: Counter,
-    snapshots: Counter,
-}
-
-impl Deliveries {
-    pub fn new(stream: &str, dialect: &'static str) -> Self {
-        let resumes = |outcome: &'static str| counter!("broadcastd_resumes_total", "stream" => stream.to_owned(), "outcome" => outcome);
-        Self {
-            delivered: counter!("broadcastd_deliveries_total", "stream" => stream.to_owned(), "dialect" => dialect),
-            recovered: resumes("recovered"),
-            snapshots: resumes("snapshot"),
-        }
-    }
-
-    pub fn delivered(&self, events: u64) {
-        self.delivered.increment(events);
-    }
-
-    pub fn resumed_exactly(&self) {
-        self.recovered.increment(1);
-    }
-
-    pub fn resumed_by_snapshot(&self) {
-        self.snapshots.increment(1);
     }
 }
 

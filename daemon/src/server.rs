@@ -214,7 +214,7 @@ fn hosts(config: &Config) -> Hosts {
 
 /// What is beside the endpoints.
 fn routes(hub: Arc<Hub>, gate: &Arc<Gate>, tokens: &Arc<Tokens>, pages: &Arc<Pages>) -> Routes {
-    let publish = ingest::routes(hub.clone(), ingest::Door::Tokens(tokens.clone()));
+    let publish = ingest::routes(hub.clone(), ingest::Door::Clients(tokens.clone(), gate.clone()));
     let command = command::routes(hub.clone(), command_caller(tokens.clone(), gate.clone()));
     let state = state::routes(gate.clone(), hub.clone());
     let reads = reads::for_clients(hub, gate.clone());
@@ -233,14 +233,15 @@ fn told(gate: Arc<Gate>, catalogue: Arc<Catalogue>) -> routes::Told {
 
 /// Commands need somebody who gives them, at every endpoint, and reach what some endpoint of the listener shows.
 fn command_caller(tokens: Arc<Tokens>, gate: Arc<Gate>) -> command::Caller {
-    Arc::new(move |arrival, head, broadcaster| {
+    Arc::new(move |arrival, head, called| {
         let identity = tokens.identity(arrival.peer, &head.headers, &head.uri)?;
         let needed = || Denied::unauthorized("commands need a token: send Authorization: Bearer TOKEN");
         let identity = identity.ok_or_else(needed)?;
-        if gate.serves(arrival, broadcaster) {
-            return Ok(identity);
+        let names = gate.names(arrival);
+        if gate.serves(arrival, names.name_of(called)) {
+            return Ok((identity, names));
         }
-        let message = format!("no endpoint of this listener serves \"{}\"", crate::dialect::echo(broadcaster));
+        let message = format!("no endpoint of this listener serves \"{}\"", crate::dialect::echo(called));
         Err(Denied::new(StatusCode::NOT_FOUND, "unknown_broadcaster", message))
     })
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::guard::{Guard, check};
 use super::{Parts, Readiness, connections, figures, process, streams, users};
+use crate::hub::names::Names;
 use crate::server::answer::Denied;
 use crate::server::routes::{Routes, only_get, table};
 use crate::server::upgrade::{self, Entrance, Gate};
@@ -57,7 +58,7 @@ fn routes(parts: Parts) -> Routes {
         .with_state(parts)
         .merge(reads::for_operators(hub.clone()))
         .merge(ingest::routes(hub.clone(), ingest::Door::Operators))
-        .merge(command::routes(hub, Arc::new(|arrival, _, _| arrival.operator())))
+        .merge(command::routes(hub, Arc::new(|arrival, _, _| Ok((arrival.operator()?, Names::default())))))
         .merge(client_log::routes())
 }
 

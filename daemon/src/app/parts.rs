@@ -107,7 +107,7 @@ fn endpoint(endpoint: &schema::Endpoint) -> Endpoint {
         path: endpoint.path.clone(),
         dialect,
         streams: endpoint.streams.clone(),
-        aliases: endpoint.aliases.clone(),
+        aliases: endpoint.aliases.clone().into(),
         snapshot: endpoint.snapshot.unwrap_or(dialect.begins_with_snapshot()),
         auth: match endpoint.auth {
             schema::Auth::None => Auth::None,

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::draft07::draft07;
-use super::native::{self, schema};
+use super::native::{self, schema, schema_of_said};
 use super::{Declarations, Door, Stream};
 use crate::dialect::Dialect;
 use crate::dialect::native::SUBPROTOCOL;
@@ -97,9 +97,9 @@ impl Document {
     /// The channel of commands, their answers, and what the daemon says of itself.
     fn control(&mut self, declarations: &Declarations) {
         let mut messages = Messages::default();
-        let (commands, responses) = (schema::<native::Command>(), schema::<native::Response>());
-        let statuses = schema::<native::Status>();
-        self.schema("envelope", &native::envelope());
+        let commands = schema::<native::Command>();
+        let (responses, statuses) = (schema_of_said::<native::Response>(), schema_of_said::<native::Status>());
+        self.schema("envelope", &schema_of_said::<native::Envelope>());
         for (word, place) in self.variants("command", "type", &commands) {
             messages.add(&word, &description(&commands, &place), json!({"$ref": self.place("command", &place)}));
         }
@@ -109,7 +109,7 @@ impl Document {
                 messages.add(&format!("{name}.{word}"), &description(all, &place), enveloped(name, None, data));
             }
         }
-        for (name, one) in [("error", schema::<native::Error>()), (BATCH, schema::<native::Batch>())] {
+        for (name, one) in [("error", schema_of_said::<native::Error>()), (BATCH, schema_of_said::<native::Batch>())] {
             let data = json!({"$ref": self.schema(name, &one)});
             messages.add(name, &description(&one, ""), enveloped(name, None, data));
         }
@@ -126,15 +126,17 @@ impl Document {
         for Stream { name, settings } in &declarations.streams {
             for (command, spec) in &*settings.commands {
                 let data = self.schema(&format!("{name}.command.{command}"), spec.shape.schema());
+                let payload: &[&str] = if spec.shape.takes_nothing() { &[] } else { &["data"] };
+                let required = [&["type", "stream", "command"], payload].concat();
                 let own = json!({
                     "type": "object",
-                    "required": ["type", "stream", "command", "data"],
+                    "required": required,
                     "properties": {
                         "type": {"const": "command"},
                         "stream": {"const": &**name},
                         "command": {"const": command},
                         "data": {"$ref": data},
-                        "id": {"$ref": self.place("command", "/$defs/Id")},
+                        "id": {"anyOf": [{"$ref": self.place("command", "/$defs/Id")}, {"type": "null"}]},
                     },
                 });
                 let about = format!("Asks `{name}` to `{command}`; needs the permission `{}`.", spec.permission);

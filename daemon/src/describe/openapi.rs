@@ -1,9 +1,23 @@
 //! The HTTP routes of a listener as an OpenAPI 3.1 document.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
-/// What every route may answer beside its own answers.
-const COMMON: &str = "Refused before it was looked at: 400 `invalid_token`, 401 `authentication_required`, 403 `origin_refused`, 405 `method_not_allowed`, 421 `foreign_host`, 429 or 503 `too_many_connections`.";
+/// What every route may answer before it looks at what is asked.
+const BEFORE: [Answer; 7] = [
+    Answer(400, "The token is empty or cannot be read, or there are two: `invalid_token`.", Content::Refusal),
+    Answer(401, "A token is needed, or this one proves nothing: `authentication_required`.", Content::Refusal),
+    Answer(403, "The web page may not come: `origin_refused`.", Content::Refusal),
+    Answer(405, "The path is asked with other methods, which `Allow` lists: `method_not_allowed`.", Content::Refusal),
+    Answer(421, "`Host` is no name of the listener: `foreign_host`.", Content::Refusal),
+    Answer(
+        429,
+        "Come back after `Retry-After`: too many tokens of the address prove nothing, `rate_limited`; or it has too many connections, `too_many_connections`.",
+        Content::Refusal,
+    ),
+    Answer(503, "Come back after `Retry-After`: `too_many_connections`, or `draining`.", Content::Refusal),
+];
 
 /// A route as it is described; the listener registers it by this.
 #[derive(Debug)]
@@ -16,6 +30,7 @@ pub struct Route {
     /// Parameters behind the `?`, none of them required, each with what it means.
     pub query: &'static [(&'static str, &'static str)],
     pub body: Option<Body>,
+    /// Beside what every route may answer.
     pub answers: &'static [Answer],
 }
 
@@ -46,6 +61,8 @@ pub enum Content {
     Json(Schema),
     /// A code and a sentence.
     Refusal,
+    /// One or the other.
+    Either(Schema),
 }
 
 impl Route {
@@ -57,10 +74,14 @@ impl Route {
         }
     }
 
+    /// Every status that may be answered.
+    pub fn statuses(&self) -> BTreeSet<u16> {
+        self.answers.iter().chain(&BEFORE).map(|answer| answer.0).collect()
+    }
+
     fn operation(&self, path: &str) -> Value {
-        let mut answers: Map<String, Value> =
-            self.answers.iter().map(|answer| (answer.0.to_string(), answer.json())).collect();
-        answers.insert("default".to_owned(), refusal(COMMON));
+        let answers = self.statuses().into_iter().map(|status| (status.to_string(), self.answer(status)));
+        let answers: Map<String, Value> = answers.collect();
         let mut operation = json!({"operationId": self.id(path), "summary": self.summary, "responses": answers});
         let parameters: Vec<Value> = self.path_parameters().chain(self.query_parameters()).collect();
         if !parameters.is_empty() {
@@ -71,6 +92,20 @@ impl Route {
             operation["requestBody"] = json!({"required": true, "content": forms.collect::<Map<_, _>>()});
         }
         operation
+    }
+
+    /// What a status means: here, and before the route.
+    fn answer(&self, status: u16) -> Value {
+        let of = |answers: &'static [Answer]| answers.iter().find(|answer| answer.0 == status);
+        match (of(self.answers), of(&BEFORE)) {
+            (Some(Answer(_, here, content)), Some(Answer(_, before, _))) => {
+                content.or_refusal().described(&format!("{here} {before}"))
+            }
+            (Some(Answer(_, means, content)), None) | (None, Some(Answer(_, means, content))) => {
+                content.described(means)
+            }
+            (None, None) => Value::Null,
+        }
     }
 
     fn id(&self, path: &str) -> String {
@@ -100,23 +135,27 @@ impl Method {
     }
 }
 
-impl Answer {
-    fn json(&self) -> Value {
-        let Self(_, means, content) = self;
-        let (form, schema) = match content {
-            Content::Nothing => return json!({"description": means}),
-            Content::Text => ("text/plain", json!({"type": "string"})),
-            Content::Events => ("text/event-stream", json!({"type": "string"})),
-            Content::Json(schema) => ("application/json", schema()),
-            Content::Refusal => return refusal(means),
+impl Content {
+    /// The same, where it may be refused, too.
+    fn or_refusal(self) -> Self {
+        match self {
+            Self::Json(schema) => Self::Either(schema),
+            other => other,
+        }
+    }
+
+    fn described(self, means: &str) -> Value {
+        let refusal = || json!({"$ref": "#/components/schemas/Refusal"});
+        let (form, schema) = match self {
+            Self::Nothing => return json!({"description": means}),
+            Self::Text => ("text/plain", json!({"type": "string"})),
+            Self::Events => ("text/event-stream", json!({"type": "string"})),
+            Self::Json(schema) => ("application/json", schema()),
+            Self::Refusal => ("application/json", refusal()),
+            Self::Either(schema) => ("application/json", json!({"anyOf": [schema(), refusal()]})),
         };
         json!({"description": means, "content": {form: {"schema": schema}}})
     }
-}
-
-fn refusal(means: &str) -> Value {
-    let schema = json!({"$ref": "#/components/schemas/Refusal"});
-    json!({"description": means, "content": {"application/json": {"schema": schema}}})
 }
 
 /// The document of a listener, by the routes that it has, each with the path that it is at.

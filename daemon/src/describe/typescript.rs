@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use self::text::{Type, doc, indented, key, string};
 use self::types::Types;
-use super::native::{self, schema};
+use super::native::{self, schema, schema_of_said};
 use super::{Declarations, Stream};
 use crate::hub::kinds::DEFAULT_COLLECTION;
 
@@ -69,14 +69,14 @@ fn commands(types: &mut Types) -> Vec<String> {
 
 /// Declares the forms of what the daemon says, and returns the names of those that belong to no stream.
 fn messages(types: &mut Types) -> Vec<String> {
-    let envelope = native::envelope();
+    let envelope = schema_of_said::<native::Envelope>();
     let mut base = part(&envelope, &native::FIVE, &[]);
     base["description"] = envelope["description"].clone();
     let given = [("type", "Kind"), ("stream", "Stream"), ("data", "Data")];
     types.declare_as("", "Message<Kind extends string, Stream extends string, Data>", &base, &given);
-    let response = types.declare("", "response data", &schema::<native::Response>());
-    let status = types.declare("", "status data", &schema::<native::Status>());
-    let error = types.declare("", "error data", &schema::<native::Error>());
+    let response = types.declare("", "response data", &schema_of_said::<native::Response>());
+    let status = types.declare("", "status data", &schema_of_said::<native::Status>());
+    let error = types.declare("", "error data", &schema_of_said::<native::Error>());
     let mut message = |header: String, base: String, required: &[&str], optional: &[&str]| {
         let own = part(&envelope, required, optional);
         types.declare_as("", &format!("{header} extends Message<{base}>"), &own, &[]);
@@ -178,12 +178,13 @@ fn stream_commands(types: &mut Types, stream: &Stream) -> Vec<String> {
     let mut names = Vec::new();
     for (command, spec) in &*stream.settings.commands {
         let data = types.declare(&stream.name, &format!("{command} data"), spec.shape.schema());
+        let mark = if spec.shape.takes_nothing() { "?" } else { "" };
         let fields = [
             "type: \"command\";".to_owned(),
             format!("stream: {};", string(&stream.name)),
             format!("command: {};", string(command)),
-            format!("data: {data};"),
-            "id?: Id;".to_owned(),
+            format!("data{mark}: {data};"),
+            "id?: Id | null;".to_owned(),
         ];
         let about = format!("Asks `{}` to `{command}`; needs the permission `{}`.", stream.name, spec.permission);
         names.push(object(types, &about, &[&stream.name, command, "command"], &fields));

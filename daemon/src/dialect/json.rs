@@ -7,7 +7,7 @@ use std::io::Write as _;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use crate::event::write_timestamp;
+use crate::event::{write_timestamp, write_timestamp_in_nanos};
 
 /// The fields of one JSON object as they were written; of a name that comes twice, the last.
 pub type Fields<'a> = BTreeMap<String, &'a RawValue>;
@@ -45,9 +45,7 @@ impl Object {
     }
 
     pub fn text(self, name: &str, text: &str) -> Self {
-        let mut out = self.name(name);
-        push_text(text, &mut out.0);
-        out
+        self.with(name, |out| push_text(text, out))
     }
 
     /// A text, or null.
@@ -59,38 +57,45 @@ impl Object {
     }
 
     pub fn texts(self, name: &str, texts: &[impl AsRef<str>]) -> Self {
-        let mut out = self.name(name);
-        out.0.push(b'[');
-        for (index, text) in texts.iter().enumerate() {
-            if index > 0 {
-                out.0.push(b',');
+        self.with(name, |out| {
+            out.push(b'[');
+            for (index, text) in texts.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                push_text(text.as_ref(), out);
             }
-            push_text(text.as_ref(), &mut out.0);
-        }
-        out.0.push(b']');
-        out
+            out.push(b']');
+        })
     }
 
     pub fn number(self, name: &str, number: u64) -> Self {
-        let mut out = self.name(name);
-        write!(out.0, "{number}").expect("writing into memory cannot fail");
-        out
+        self.with(name, |out| write!(out, "{number}").expect("writing into memory cannot fail"))
     }
 
     /// Nanoseconds since 1970, as people write a time.
     pub fn time(self, name: &str, unix_ns: i64) -> Self {
-        let mut out = self.name(name);
-        out.0.push(b'"');
-        write_timestamp(unix_ns, &mut out.0);
-        out.0.push(b'"');
-        out
+        self.quoted(name, |out| write_timestamp(unix_ns, out))
+    }
+
+    /// The same with nine decimals.
+    pub fn time_in_nanos(self, name: &str, unix_ns: i64) -> Self {
+        self.quoted(name, |out| write_timestamp_in_nanos(unix_ns, out))
     }
 
     /// A field that is JSON already.
     pub fn json(self, name: &str, json: &[u8]) -> Self {
-        let mut out = self.name(name);
-        out.0.extend_from_slice(json);
-        out
+        self.with(name, |out| out.extend_from_slice(json))
+    }
+
+    /// A field whose JSON is written in place.
+    pub fn with(mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        self.comma();
+        self.0.push(b'"');
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b"\":");
+        write(&mut self.0);
+        self
     }
 
     /// Lists of records, each under its name: the name may be any text, the records have commas between them.
@@ -110,12 +115,13 @@ impl Object {
         self.0
     }
 
-    fn name(mut self, name: &str) -> Self {
-        self.comma();
-        self.0.push(b'"');
-        self.0.extend_from_slice(name.as_bytes());
-        self.0.extend_from_slice(b"\":");
-        self
+    /// Text that needs no escaping.
+    fn quoted(self, name: &str, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        self.with(name, |out| {
+            out.push(b'"');
+            write(out);
+            out.push(b'"');
+        })
     }
 
     fn comma(&mut self) {
@@ -142,10 +148,11 @@ mod tests {
             .texts("none", &[""; 0])
             .number("k", 7)
             .time("at", 0)
+            .time_in_nanos("to", 1)
             .json("data", &Object::new(0).lists(&lists).end())
             .json("empty", &Object::new(0).end())
             .end();
-        let expected = r#"{"type":"x\n","n":null,"t":["1","\""],"none":[],"k":7,"at":"1970-01-01T00:00:00.000Z","data":{"a\"b":[1,2],"c":[]},"empty":{}}"#;
+        let expected = r#"{"type":"x\n","n":null,"t":["1","\""],"none":[],"k":7,"at":"1970-01-01T00:00:00.000Z","to":"1970-01-01T00:00:00.000000001Z","data":{"a\"b":[1,2],"c":[]},"empty":{}}"#;
         assert_eq!(String::from_utf8(text).unwrap(), expected);
     }
 

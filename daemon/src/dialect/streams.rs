@@ -10,4 +10,4 @@ pub(in crate::dialect) mod tests;
 mod write;
 
 pub use read::parse;
-pub use write::{State, event, reply, state};
+pub use write::{State, event, reply, state, untold};

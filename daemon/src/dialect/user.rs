@@ -5,8 +5,9 @@
 mod tests;
 mod wrap;
 
+use super::json::Object;
 use super::{Code, Command, Refusal, Reply, Request, Said, Shown, Target};
-use crate::event::{Event, write_timestamp_in_nanos};
+use crate::event::Event;
 use crate::websocket::close;
 
 /// What a handshake without a valid token is answered with 401.
@@ -33,11 +34,7 @@ pub fn reply(reply: &Reply<'_>, unix_ns: i64) -> Said {
     match reply {
         Reply::Connected { user, .. } => Said::Texts(vec![connected(*user, unix_ns)]),
         Reply::FullUpdate { shown, .. } => Said::Texts(newest(*shown)),
-        Reply::LoggedOut => {
-            let mut out = begin("USER_LOGOUT", unix_ns);
-            out.extend_from_slice(b",\"data\":{}}");
-            Said::Texts(vec![out])
-        }
+        Reply::LoggedOut => Said::Texts(vec![message("USER_LOGOUT", unix_ns, b"{}")]),
         Reply::Refused(refusal) => refused(refusal),
         Reply::Authenticated { .. }
         | Reply::Accepted { .. }
@@ -66,14 +63,12 @@ fn refused(refusal: &Refusal) -> Said {
 }
 
 fn connected(user: Option<&str>, unix_ns: i64) -> Vec<u8> {
-    let mut out = b"{\"type\":\"CONNECTED\",\"message\":\"WebSocket connection established\"".to_vec();
-    timestamp(&mut out, unix_ns);
-    if let Some(user) = user {
-        out.extend_from_slice(b",\"user_id\":");
-        text(&mut out, user);
+    let out = Object::of_type("CONNECTED", 0).text("message", "WebSocket connection established");
+    let out = out.time_in_nanos("timestamp", unix_ns);
+    match user {
+        Some(user) => out.text("user_id", user).end(),
+        None => out.end(),
     }
-    out.extend_from_slice(b"}");
-    out
 }
 
 /// The newest of everything with a key, each as the event that told it.
@@ -84,26 +79,6 @@ fn newest(shown: &dyn Shown) -> Vec<Vec<u8>> {
 }
 
 fn message(kind: &str, unix_ns: i64, payload: &[u8]) -> Vec<u8> {
-    let mut out = begin(kind, unix_ns);
-    out.extend_from_slice(b",\"data\":");
-    wrap::data(kind, payload, &mut out);
-    out.extend_from_slice(b"}");
-    out
-}
-
-fn begin(kind: &str, unix_ns: i64) -> Vec<u8> {
-    let mut out = b"{\"type\":".to_vec();
-    text(&mut out, kind);
-    timestamp(&mut out, unix_ns);
-    out
-}
-
-fn timestamp(out: &mut Vec<u8>, unix_ns: i64) {
-    out.extend_from_slice(b",\"timestamp\":\"");
-    write_timestamp_in_nanos(unix_ns, out);
-    out.extend_from_slice(b"\"");
-}
-
-fn text(out: &mut Vec<u8>, text: &str) {
-    serde_json::to_writer(out, text).expect("writing text into memory cannot fail");
+    let out = Object::of_type(kind, payload.len()).time_in_nanos("timestamp", unix_ns);
+    out.with("data", |out| wrap::data(kind, payload, out)).end()
 }

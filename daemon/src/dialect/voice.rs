@@ -34,7 +34,7 @@ impl Voice {
         }))
     }
 
-    /// The event's text on the wire; nothing where the dialect has no word for it.
+    /// The event's text on the wire.
     pub fn event(&self, event: &Event) -> Vec<u8> {
         match self.dialect {
             Dialect::Native => native::event(event),

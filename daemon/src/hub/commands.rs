@@ -12,6 +12,7 @@ use bytes::Bytes;
 pub use self::queue::{Asked, Commands, Refused, Seat};
 pub use self::shape::Shape;
 use super::Hub;
+use super::names::Names;
 use super::signal::Signal;
 use crate::metrics;
 
@@ -44,7 +45,10 @@ pub struct Spec {
 /// What somebody asks of a broadcaster.
 #[derive(Clone, Debug)]
 pub struct Ask<'a> {
+    /// As whoever asks calls it.
     pub broadcaster: &'a str,
+    /// What that may be beside a broadcaster's own name.
+    pub names: &'a Names,
     pub command: &'a str,
     /// JSON; empty stands for `null`.
     pub payload: Bytes,
@@ -97,11 +101,12 @@ impl Hub {
     /// Asks, if the caller may: `may` tells whether it has a permission. Either the command is refused here and now, or
     /// `answered` takes the outcome, within the deadline. Never waits. However it ends, the log tells who asked for what.
     pub fn command(&self, ask: Ask<'_>, may: impl Fn(&str) -> bool, answered: Answered) -> Result<(), Failure> {
-        let (broadcaster, command, principal) = (ask.broadcaster, ask.command, ask.principal);
+        let (called, command, principal) = (ask.broadcaster, ask.command, ask.principal);
+        let broadcaster = ask.names.name_of(called);
         let commands = self.stream(broadcaster).map(|stream| stream.commands().clone());
         let asked = match commands.filter(|commands| commands.are_declared()) {
             Some(commands) => commands.submit(ask, &may, answered, Instant::now()),
-            None => Err(self.unknown_broadcaster(broadcaster, &may)),
+            None => Err(self.unknown_broadcaster(called, &may)),
         };
         asked.inspect_err(|failure| tell(principal, broadcaster, command, failure.reason.text()))
     }

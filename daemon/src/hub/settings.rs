@@ -26,6 +26,8 @@ pub struct Settings {
     pub listen_buffer: usize,
     /// What is published to it, as far as its publisher declares that.
     pub kinds: BTreeMap<String, KindSpec>,
+    /// How a dashboard shows it, as its broadcaster declares that: what its events mean to clients who know such streams.
+    pub view: Option<String>,
     /// What may be asked of the stream's broadcaster.
     pub commands: Arc<Declared>,
     /// Private streams: kinds that may go to every audience at once.
@@ -54,6 +56,7 @@ impl Default for Settings {
             limits: Limits::default(),
             listen_buffer: 64 << 20,
             kinds: BTreeMap::new(),
+            view: None,
             commands: Arc::default(),
             broadcast: BTreeSet::new(),
             dedup: Duration::from_secs(300),

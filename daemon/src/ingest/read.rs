@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::dialect::members::members;
 use crate::event::{Draft, timestamp};
+use crate::hub::names::Names;
 
 /// The longest text field in bytes: long enough for any name, short enough that tables of them stay small.
 const MAX_TEXT_BYTES: usize = 256;
@@ -135,10 +136,10 @@ impl<'a> Fields<'a> {
         self.text("id").ok().filter(|id| !id.is_empty())
     }
 
-    /// The event, which was sent to this stream.
-    pub fn event(&self, stream: &str) -> Result<Incoming<'a>, Mistake> {
-        let named = self.stream()?;
-        if !named.is_empty() && named != stream {
+    /// The event, which was sent to this stream. Its publisher may call that by other names.
+    pub fn event(&self, stream: &str, names: &Names) -> Result<Incoming<'a>, Mistake> {
+        let called = self.stream()?;
+        if !called.is_empty() && names.name_of(&called) != stream {
             return Err(mistake("/stream", "the event is for another stream; send it there, or leave \"stream\" out"));
         }
         let kind = self.text("type")?;
@@ -146,7 +147,7 @@ impl<'a> Fields<'a> {
             return Err(mistake("/type", "\"type\" is missing; it says what happened"));
         }
         let event = Incoming {
-            topic: part_after(self.text("topic")?, stream)?,
+            topic: part_after(self.text("topic")?, stream, names)?,
             kind,
             key: self.text("key")?,
             audience: self.audience()?,
@@ -242,12 +243,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
 }
 
 /// A full topic of the stream without the stream's name; the bare name, and no topic at all, are the root topic.
-fn part_after<'a>(topic: Cow<'a, str>, stream: &str) -> Result<Cow<'a, str>, Mistake> {
-    if topic.is_empty() || topic == stream {
+fn part_after<'a>(topic: Cow<'a, str>, stream: &str, names: &Names) -> Result<Cow<'a, str>, Mistake> {
+    let (called, part) = topic.split_once(':').map_or((&*topic, None), |(called, part)| (called, Some(part)));
+    let cut = called.len() + 1;
+    if topic.is_empty() || part.is_none() && names.name_of(called) == stream {
         return Ok(Cow::Borrowed(""));
     }
-    let cut = stream.len() + 1;
-    if topic.strip_prefix(stream).is_none_or(|rest| !rest.starts_with(':') || rest.len() == 1) {
+    if names.name_of(called) != stream || part.is_none_or(str::is_empty) {
         return Err(mistake(
             "/topic",
             &format!("a topic of this stream begins with \"{stream}:\", and a part follows"),
@@ -277,7 +279,10 @@ mod tests {
     use super::*;
 
     fn with<T>(text: &str, look: impl FnOnce(Result<Incoming<'_>, Mistake>) -> T) -> T {
-        look(Fields::read(serde_json::from_str(text).unwrap()).and_then(|fields| fields.event("ticks")))
+        look(
+            Fields::read(serde_json::from_str(text).unwrap())
+                .and_then(|fields| fields.event("ticks", &Names::default())),
+        )
     }
 
     #[test]

@@ -74,6 +74,7 @@ pub fn settings(spec: &api::StreamSpec, defaults: &Settings, overrides: &Overrid
         limits,
         listen_buffer: overrides.listen_buffer.unwrap_or(defaults.listen_buffer),
         kinds: spec.kinds.clone(),
+        view: spec.view.clone(),
         commands: Arc::new(commands),
         broadcast: overrides.broadcast.clone().unwrap_or_default(),
         dedup: overrides.dedup.unwrap_or(defaults.dedup),

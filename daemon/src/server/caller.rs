@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use super::answer::Denied;
 use crate::dialect::echo;
 use crate::hub::Hub;
+use crate::hub::names::Names;
 use crate::hub::pattern::Pattern;
 use crate::hub::stream::Stream;
 use crate::identity::{Auth, Identity};
@@ -17,6 +18,8 @@ use crate::shard::rights::{Barred, Visitor};
 pub struct Caller {
     endpoints: Vec<Arc<Endpoint>>,
     identity: Option<Arc<Identity>>,
+    /// What it may call streams beside their names.
+    pub names: Names,
 }
 
 /// A stream that a caller may read, and whose log of it.
@@ -32,7 +35,8 @@ impl Caller {
         if is_closed && identity.is_none() {
             return Err(Denied::unauthorized("this listener needs a token: send Authorization: Bearer TOKEN"));
         }
-        Ok(Self { endpoints, identity })
+        let names = Names::joined(endpoints.iter().map(|endpoint| &endpoint.aliases));
+        Ok(Self { endpoints, identity, names })
     }
 
     pub fn is_operator(&self) -> bool {
@@ -48,21 +52,17 @@ impl Caller {
         hub.streams().into_iter().filter_map(granted).collect()
     }
 
-    /// The stream of this name, if the caller is told of it at all.
-    pub fn stream(&self, hub: &Hub, name: &str) -> Result<Granted, Denied> {
-        let Some(stream) = hub.stream(name) else { return Err(self.unknown(hub, name)) };
-        match self.may_read(&stream, &[]) {
-            Ok(audience) => Ok(Granted { stream, audience }),
-            Err(barred) => Err(self.refuse(hub, &stream, &barred)),
-        }
+    /// The stream that the caller calls so, if it is told of it at all.
+    pub fn stream(&self, hub: &Hub, called: &str) -> Result<Granted, Denied> {
+        self.part_of(hub, called, &[])
     }
 
     /// The same for what these patterns name of it.
-    pub fn part_of(&self, hub: &Hub, name: &str, patterns: &[Pattern]) -> Result<Granted, Denied> {
-        let Granted { stream, .. } = self.stream(hub, name)?;
+    pub fn part_of(&self, hub: &Hub, called: &str, patterns: &[Pattern]) -> Result<Granted, Denied> {
+        let stream = hub.stream(self.names.name_of(called)).ok_or_else(|| self.unknown(hub, called))?;
         match self.may_read(&stream, patterns) {
             Ok(audience) => Ok(Granted { stream, audience }),
-            Err(barred) => Err(self.refuse(hub, &stream, &barred)),
+            Err(barred) => Err(self.refuse(hub, (&stream, called), &barred)),
         }
     }
 
@@ -88,16 +88,15 @@ impl Caller {
         })
     }
 
-    fn refuse(&self, hub: &Hub, stream: &Stream, barred: &Barred) -> Denied {
-        let name = stream.name();
+    fn refuse(&self, hub: &Hub, (stream, called): (&Stream, &str), barred: &Barred) -> Denied {
         match barred {
-            Barred::Hidden => self.unknown(hub, name),
-            Barred::NeedsIdentity if self.would_be_known(name) => Denied::unauthorized(format!(
-                "stream \"{name}\" needs a verified identity: send Authorization: Bearer TOKEN"
+            Barred::Hidden => self.unknown(hub, called),
+            Barred::NeedsIdentity if self.would_be_known(stream.name()) => Denied::unauthorized(format!(
+                "stream \"{called}\" needs a verified identity: send Authorization: Bearer TOKEN"
             )),
             Barred::NeedsIdentity => {
                 let message =
-                    format!("stream \"{name}\" is for users who say who they are, at an endpoint that asks them");
+                    format!("stream \"{called}\" is for users who say who they are, at an endpoint that asks them");
                 Denied::new(StatusCode::FORBIDDEN, "forbidden", message)
             }
             Barred::Forbidden(hidden) => {

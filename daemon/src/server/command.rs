@@ -17,15 +17,16 @@ use super::routes::{Routes, only_post, table};
 use crate::event::unix_now;
 use crate::hub::Hub;
 use crate::hub::commands::{Ask, Failure, MAX_PAYLOAD_BYTES, Reason};
+use crate::hub::names::Names;
 use crate::identity::Identity;
 
 const JSON: &str = "application/json";
 /// How long a payload may take to arrive: it is short, and whoever waits for its answer waits as long.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Learns from how a request came and from its head who asks something of the broadcaster of this name, or why nobody may.
-/// Never waits.
-pub type Caller = Arc<dyn Fn(&Arrival, &Parts, &str) -> Result<Arc<Identity>, Denied> + Send + Sync>;
+/// Learns from how a request came and from its head who asks something of the broadcaster that is called so, and by which
+/// names; or why nobody may. Never waits.
+pub type Caller = Arc<dyn Fn(&Arrival, &Parts, &str) -> Result<(Arc<Identity>, Names), Denied> + Send + Sync>;
 
 #[derive(Clone)]
 struct Commands {
@@ -45,12 +46,12 @@ async fn command(
     request: Request,
 ) -> Result<Response, Denied> {
     let (head, body) = request.into_parts();
-    let identity = (commands.caller)(&arrival, &head, &broadcaster)?;
+    let (identity, names) = (commands.caller)(&arrival, &head, &broadcaster)?;
     check_type(&head.headers)?;
     let payload = read(body, BODY_TIMEOUT).await?;
     identity.holds(unix_now()).map_err(Denied::unauthorized)?; // the body may have come long after the head
     let (answered, answer) = oneshot::channel();
-    let ask = Ask { broadcaster: &broadcaster, command: &command, payload, principal: identity.name() };
+    let ask = Ask { broadcaster: &broadcaster, command: &command, payload, principal: identity.name(), names: &names };
     // A client that has left needs no answer.
     let hand_over = Box::new(move |outcome| _ = answered.send(outcome));
     commands.hub.command(ask, |permission| identity.may_command(permission), hand_over).map_err(denied)?;

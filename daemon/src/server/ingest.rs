@@ -23,7 +23,9 @@ use super::answer::Denied;
 use super::http::Arrival;
 use super::routes::{Routes, only_post, table};
 use super::token::Tokens;
+use super::upgrade::Gate;
 use crate::hub::Hub;
+use crate::hub::names::Names;
 use crate::hub::stream::Stream;
 use crate::ingest::{Foreign, Publisher, declared, known, of_broadcaster};
 
@@ -37,12 +39,12 @@ const JSON: &str = "application/json";
 const LINES: &str = "application/x-ndjson";
 
 /// Who may publish on a listener.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Door {
     /// Whoever the listener has let in as an operator.
     Operators,
-    /// Who shows a token that these keys verify, to the topics that it names.
-    Tokens(Arc<Tokens>),
+    /// Who shows a token that these keys verify, to the topics that it names, in the words of the listener's endpoints.
+    Clients(Arc<Tokens>, Arc<Gate>),
 }
 
 #[derive(Clone)]
@@ -65,18 +67,19 @@ pub fn routes(hub: Arc<Hub>, door: Door) -> Routes {
 
 async fn publish(
     State(ingest): State<Ingest>,
-    Path(name): Path<String>,
+    Path(called): Path<String>,
     Extension(arrival): Extension<Arrival>,
     request: Request,
 ) -> Result<Response, Denied> {
     let (head, body) = request.into_parts();
     let publisher = ingest.door.publisher(&arrival, &head)?;
-    let stream = ingest.stream(&name)?;
-    let mut batch = Batch::new(&stream, &publisher);
+    let names = ingest.door.names(&arrival);
+    let stream = ingest.stream(&called, &names)?;
+    let mut batch = Batch::new(&stream, &publisher, &names);
     match form(&head.headers)? {
         Form::Json => {
             let body = read_body(body, MAX_BODY_BYTES, BODY_TIMEOUT).await?;
-            batch.take_all(&batch::split(&body, &name)?).await;
+            batch.take_all(&batch::split(&body, stream.name())?).await;
             Ok(batch.answer())
         }
         Form::Lines => Ok(publish_lines(batch, body, BODY_TIMEOUT).await),
@@ -85,7 +88,7 @@ async fn publish(
 
 impl Door {
     fn publisher(&self, arrival: &Arrival, head: &Parts) -> Result<Publisher, Denied> {
-        let Self::Tokens(tokens) = self else { return arrival.operator().map(Publisher::Known) };
+        let Self::Clients(tokens, _) = self else { return arrival.operator().map(Publisher::Known) };
         let identity = tokens.identity(arrival.peer, &head.headers, &head.uri)?.ok_or_else(|| {
             let message =
                 "publishing here needs a token: send Authorization: Bearer TOKEN, or publish on the admin listener";
@@ -93,21 +96,28 @@ impl Door {
         })?;
         Ok(Publisher::Known(identity))
     }
+
+    fn names(&self, arrival: &Arrival) -> Names {
+        match self {
+            Self::Operators => Names::default(),
+            Self::Clients(_, gate) => gate.names(arrival),
+        }
+    }
 }
 
 impl Ingest {
     /// The stream, if outside programs may publish to it. Who came with a token is not told which others there are.
-    fn stream(&self, name: &str) -> Result<Arc<Stream>, Denied> {
-        declared(&self.hub, name).map_err(|foreign| match foreign {
+    fn stream(&self, called: &str, names: &Names) -> Result<Arc<Stream>, Denied> {
+        declared(&self.hub, names.name_of(called)).map_err(|foreign| match foreign {
             Foreign::Unknown => {
                 let valid = match self.door {
                     Door::Operators => format!("; streams to publish to: {}", known(&self.hub)),
-                    Door::Tokens(_) => String::new(),
+                    Door::Clients(..) => String::new(),
                 };
-                let message = format!("unknown stream \"{}\"{valid}", name.escape_debug());
+                let message = format!("unknown stream \"{}\"{valid}", called.escape_debug());
                 Denied::new(StatusCode::NOT_FOUND, "unknown_stream", message)
             }
-            Foreign::OfBroadcaster => Denied::new(StatusCode::FORBIDDEN, "forbidden", of_broadcaster(name)),
+            Foreign::OfBroadcaster => Denied::new(StatusCode::FORBIDDEN, "forbidden", of_broadcaster(called)),
         })
     }
 }

@@ -6,6 +6,7 @@ use axum::http::{StatusCode, Uri};
 use super::answer::Denied;
 use crate::dialect::echo;
 use crate::event::Position;
+use crate::hub::names::Names;
 use crate::hub::pattern::Pattern;
 
 /// The parameter that may bear the caller's token; it is looked at elsewhere, and never repeated in an answer.
@@ -62,9 +63,11 @@ impl Params {
         })
     }
 
-    /// The patterns of all `topic=` in the stream, sorted, each once; the whole stream if there is none.
-    pub fn patterns(&self, stream: &str) -> Result<Vec<Pattern>, Denied> {
-        let mut patterns = self.all("topic").map(pattern).collect::<Result<Vec<_>, _>>()?;
+    /// The patterns of all `topic=` in the stream, which may have other names there, sorted, each once; the whole stream if
+    /// there is none.
+    pub fn patterns(&self, stream: &str, names: &Names) -> Result<Vec<Pattern>, Denied> {
+        let topics = self.all("topic").map(|topic| pattern(&names.topic_of(topic)));
+        let mut patterns = topics.collect::<Result<Vec<_>, _>>()?;
         if let Some(other) = patterns.iter().find(|pattern| pattern.stream() != stream) {
             let message = format!(
                 "topic \"{}\" is not of stream \"{stream}\"; its topics begin with \"{stream}:\"",
@@ -142,10 +145,10 @@ mod tests {
     #[test]
     fn topics_are_bounded_and_of_the_stream() {
         let topics = |count: usize| (0..count).map(|n| format!("topic=bars:{n}&")).collect::<String>();
-        assert_eq!(params(&topics(MAX_TOPICS)).patterns("bars").unwrap().len(), MAX_TOPICS);
-        assert!(params(&topics(MAX_TOPICS + 1)).patterns("bars").is_err());
-        assert_eq!(params("topic=bars:A&topic=bars:A").patterns("bars").unwrap().len(), 1);
-        assert!(params("topic=alerts").patterns("bars").is_err());
-        assert_eq!(params("").patterns("bars").unwrap(), [Pattern::whole("bars")]);
+        assert_eq!(params(&topics(MAX_TOPICS)).patterns("bars", &Names::default()).unwrap().len(), MAX_TOPICS);
+        assert!(params(&topics(MAX_TOPICS + 1)).patterns("bars", &Names::default()).is_err());
+        assert_eq!(params("topic=bars:A&topic=bars:A").patterns("bars", &Names::default()).unwrap().len(), 1);
+        assert!(params("topic=alerts").patterns("bars", &Names::default()).is_err());
+        assert_eq!(params("").patterns("bars", &Names::default()).unwrap(), [Pattern::whole("bars")]);
     }
 }

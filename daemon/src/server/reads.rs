@@ -4,8 +4,9 @@ mod log;
 
 use std::sync::Arc;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::rejection::ExtensionRejection;
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use axum::{Extension, Json};
@@ -20,6 +21,7 @@ use super::query::{Params, invalid};
 use super::routes::{Routes, only_get, table};
 use super::upgrade::Gate;
 use crate::hub::Hub;
+use crate::hub::names::Names;
 use crate::hub::pattern::Pattern;
 use crate::hub::settings::Source;
 use crate::hub::stream::Stream;
@@ -81,18 +83,18 @@ impl Reads {
     fn open(&self, asked: &Asked, known: &[&str]) -> Result<Opened, Denied> {
         match &self.door {
             Door::Clients(gate) => {
-                let caller = gate.caller(&asked.arrival, &asked.headers, &asked.uri)?;
+                let caller = asked.caller(gate)?;
                 // First whether there is such a stream: a mistake in the rest must not tell of a hidden one.
-                caller.stream(&self.hub, &asked.name)?;
+                let Granted { stream, .. } = caller.stream(&self.hub, &asked.name)?;
                 let params = Params::of(&asked.uri, known)?;
-                let patterns = params.patterns(&asked.name)?;
+                let patterns = params.patterns(stream.name(), &caller.names)?;
                 let granted = caller.part_of(&self.hub, &asked.name, &patterns)?;
                 Ok(Opened { granted, reader: reader(&caller), patterns, params })
             }
             Door::Operators => {
                 let stream = self.hub.stream(&asked.name).ok_or_else(|| self.unknown(&asked.name))?;
                 let params = Params::of(&asked.uri, &[known, &[AUDIENCE]].concat())?;
-                let patterns = params.patterns(&asked.name)?;
+                let patterns = params.patterns(&asked.name, Names::NONE)?;
                 let audience = audience(&stream, params.one(AUDIENCE)?, &asked.arrival)?;
                 let granted = Granted { stream, audience };
                 Ok(Opened { granted, reader: Reader::Operator, patterns, params })
@@ -106,12 +108,30 @@ impl Reads {
     }
 }
 
-/// One request about a stream.
+/// One request, about the stream of this name where its path has one.
 struct Asked {
     arrival: Arrival,
     name: String,
     headers: HeaderMap,
     uri: Uri,
+}
+
+impl Asked {
+    fn caller(&self, gate: &Gate) -> Result<Caller, Denied> {
+        gate.caller(&self.arrival, &self.headers, &self.uri)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Asked {
+    type Rejection = ExtensionRejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ExtensionRejection> {
+        let Extension(arrival) = Extension::from_request_parts(parts, state).await?;
+        // A path that is no text names nothing.
+        let name = Path::<String>::from_request_parts(parts, state).await;
+        let name = name.map_or_else(|_| "\u{fffd}".to_owned(), |Path(name)| name);
+        Ok(Self { arrival, name, headers: parts.headers.clone(), uri: parts.uri.clone() })
+    }
 }
 
 /// Whose log of a stream an operator reads. A private one is named on purpose, and that is noted.
@@ -130,31 +150,20 @@ pub fn audience(stream: &Stream, named: Option<&str>, arrival: &Arrival) -> Resu
     }
 }
 
-async fn streams(
-    State(reads): State<Reads>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Json<Value>, Denied> {
+async fn streams(State(reads): State<Reads>, asked: Asked) -> Result<Json<Value>, Denied> {
     let Door::Clients(gate) = &reads.door else { return Err(reads.unknown("")) };
-    let caller = gate.caller(&arrival, &headers, &uri)?;
-    Params::of(&uri, &[])?;
+    let caller = asked.caller(gate)?;
+    Params::of(&asked.uri, &[])?;
     let streams = caller.streams(&reads.hub);
     let streams: Vec<Value> = streams.iter().filter_map(|granted| describe(&caller, granted)).collect();
     Ok(Json(json!({"streams": streams})))
 }
 
-async fn stream(
-    State(reads): State<Reads>,
-    Extension(arrival): Extension<Arrival>,
-    name: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Json<Value>, Denied> {
+async fn stream(State(reads): State<Reads>, asked: Asked) -> Result<Json<Value>, Denied> {
     let Door::Clients(gate) = &reads.door else { return Err(reads.unknown("")) };
-    let caller = gate.caller(&arrival, &headers, &uri)?;
-    let granted = caller.stream(&reads.hub, &text(name))?;
-    Params::of(&uri, &[])?;
+    let caller = asked.caller(gate)?;
+    let granted = caller.stream(&reads.hub, &asked.name)?;
+    Params::of(&asked.uri, &[])?;
     let sight = Sight { reader: reader(&caller), audience: &granted.audience };
     let all = granted.stream.topics(&sight);
     let (Ok(all), Some(Value::Object(mut described))) = (all, describe(&caller, &granted)) else {
@@ -168,26 +177,12 @@ async fn stream(
     Ok(Json(Value::Object(described)))
 }
 
-async fn show(
-    State(reads): State<Reads>,
-    Extension(arrival): Extension<Arrival>,
-    name: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Response, Denied> {
-    let asked = Asked { arrival, name: text(name), headers, uri };
+async fn show(State(reads): State<Reads>, asked: Asked) -> Result<Response, Denied> {
     let opened = reads.open(&asked, &["topic"])?;
     snapshot(&opened).map_err(|_| reads.unknown(&asked.name))
 }
 
-async fn page(
-    State(reads): State<Reads>,
-    Extension(arrival): Extension<Arrival>,
-    name: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Response, Denied> {
-    let asked = Asked { arrival, name: text(name), headers, uri };
+async fn page(State(reads): State<Reads>, asked: Asked) -> Result<Response, Denied> {
     let opened = reads.open(&asked, &["topic", "since", "limit"])?;
     let excerpt = Excerpt::of(&opened.params)?;
     history(&opened, &excerpt).unwrap_or_else(|| Err(reads.unknown(&asked.name)))
@@ -243,11 +238,6 @@ pub fn topic_names(mut topics: Vec<Arc<str>>) -> [(String, Value); 2] {
     topics.sort_unstable();
     let names: Vec<&str> = topics.iter().take(MAX_TOPIC_NAMES).map(|topic| &**topic).collect();
     [("topic_names".to_owned(), json!(names)), ("more_topics".to_owned(), json!(more))]
-}
-
-/// A path that is no text names nothing.
-fn text(name: Result<Path<String>, PathRejection>) -> String {
-    name.map_or_else(|_| "\u{fffd}".to_owned(), |Path(name)| name)
 }
 
 fn reader(caller: &Caller) -> Reader {

@@ -55,7 +55,7 @@ async fn snapshot(
 fn state(hub: &Hub, endpoint: &Endpoint) -> streams::State {
     let is_read = |stream: &Arc<Stream>| endpoint.serves(stream.name()) && stream.settings().is_for_everybody();
     let of = |called: &str| {
-        let stream = hub.stream(endpoint.name_of(called)).filter(is_read);
+        let stream = hub.stream(endpoint.aliases.name_of(called)).filter(is_read);
         records(stream.iter(), |_| true)
     };
     let read: Vec<Arc<Stream>> = hub.streams().into_iter().filter(is_read).collect();

@@ -20,6 +20,7 @@ use super::pages::Admitted;
 use super::token::Tokens;
 use super::{EndpointConfig, sse};
 use crate::dialect::{self, Command, Dialect};
+use crate::hub::names::Names;
 use crate::identity::{Auth, Identity};
 use crate::metrics as count;
 use crate::shard::inbox::{Endpoint, Inbound, Inbox, Newcomer};
@@ -126,6 +127,11 @@ impl Gate {
         let is_looked_at = endpoints.iter().any(|endpoint| endpoint.auth != Auth::None);
         let identity = if is_looked_at { self.guests.identity(arrival, headers, uri)? } else { None };
         Caller::new(endpoints, identity)
+    }
+
+    /// What clients of the listener may call streams beside their names.
+    pub fn names(&self, arrival: &Arrival) -> Names {
+        Names::joined(self.rules().at(arrival).map(|route| &route.endpoint.aliases))
     }
 
     /// Whether an endpoint of the listener shows the stream of this name to anybody.

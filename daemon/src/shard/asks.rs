@@ -17,9 +17,10 @@ impl<B: Backend> Shard<B> {
     /// Takes an event of the client's. Without a mark only a refusal is answered.
     pub(super) fn publish(&mut self, token: usize, message: &RawValue, id: &RequestId) -> Result<(), Refusal> {
         let identity = self.known(token, "publish")?;
+        let names = &self.connections[token].endpoint.aliases;
         let taken = Fields::read_message(message)
             .map_err(Rejection::from)
-            .and_then(|fields| ingest::take(&self.hub, &fields, &Publisher::Known(identity)))
+            .and_then(|fields| ingest::take(&self.hub, &fields, &Publisher::Known(identity), names))
             .map_err(|rejection| rejected(&rejection))?;
         if id.is_some() {
             let (stream, position) = (taken.stream.name(), taken.position());
@@ -37,8 +38,8 @@ impl<B: Backend> Shard<B> {
     ) -> Result<(), Refusal> {
         let identity = self.known(token, "command").map_err(|refusal| refusal.about(called))?;
         let connection = &mut self.connections[token];
-        let broadcaster = connection.endpoint.name_of(called);
-        if !connection.endpoint.serves(broadcaster) {
+        let (endpoint, broadcaster) = (connection.endpoint.clone(), called);
+        if !endpoint.serves(endpoint.aliases.name_of(called)) {
             let message = format!("this endpoint does not serve \"{}\"", echo(called));
             return Err(Refusal::new(Code::UnknownStream, message).about(called));
         }
@@ -47,7 +48,7 @@ impl<B: Backend> Shard<B> {
             inbox.hand(Inbound::Answered(Box::new(Answered { token, number, stream, id: mark, outcome })));
         });
         let payload = payload.map(|payload| payload.get().to_owned().into()).unwrap_or_default();
-        let ask = Ask { broadcaster, command, payload, principal: identity.name() };
+        let ask = Ask { broadcaster, command, payload, principal: identity.name(), names: &endpoint.aliases };
         if let Err(why) = self.hub.command(ask, |permission| identity.may_command(permission), answered) {
             // The hub has counted it.
             connection.say(&Reply::Refused(&Refusal { id: id.clone(), ..failed(&why).about(called) }));

@@ -281,23 +281,20 @@ impl Connection {
     }
 
     pub fn recover(&mut self, event: &Arc<Event>, frame: &Bytes) {
-        if self.is_open() && !frame.is_empty() {
+        if self.is_open() {
             self.places.reach(event.log, event.seq);
             self.outbox.missed(self.end_block(frame.clone()), event);
         }
     }
 
-    /// Nothing, if the dialect has no word for the event.
     pub fn deliver(&mut self, event: &Arc<Event>, frame: &Bytes) {
-        if !frame.is_empty() {
-            self.places.reach(event.log, event.seq);
-            self.outbox.event(self.end_block(frame.clone()), event);
-        }
+        self.places.reach(event.log, event.seq);
+        self.outbox.event(self.end_block(frame.clone()), event);
     }
 
     /// The same for several events of one log, which wait, and go, together.
     pub fn deliver_joined(&mut self, bytes: &Bytes, events: &[Arc<Event>]) {
-        let Some(newest) = events.last().filter(|_| !bytes.is_empty()) else { return };
+        let Some(newest) = events.last() else { return };
         self.places.reach(newest.log, newest.seq);
         self.outbox.joined(self.end_block(bytes.clone()), events);
     }

@@ -23,6 +23,8 @@ pub struct Group {
     pub log: LogId,
     pub pattern: Pattern,
     pub form: Form,
+    /// The kinds that the dialect has no word for: nobody here is told of them.
+    untold: &'static [&'static str],
     pub members: Vec<Member>,
     /// Events of this turn, or those that are gathered, in order.
     pub pending: Vec<Arc<Event>>,
@@ -126,6 +128,7 @@ impl Groups {
                     log: home.log,
                     pattern: pattern.clone(),
                     form: form.clone(),
+                    untold: form.voice.dialect.untold(home.stream.settings().view.as_deref()),
                     members: Vec::new(),
                     pending: Vec::new(),
                     weight: 0,
@@ -237,6 +240,9 @@ impl Routes {
 
 impl Due {
     fn pend(&mut self, group: &mut Group, id: usize, event: &Arc<Event>, now: Instant) {
+        if group.untold.contains(&&*event.kind) {
+            return group.deliveries.untold(group.members.iter().filter(|member| member.start < event.seq).count());
+        }
         let (is_first, was_full) = (group.pending.is_empty(), group.weight >= MAX_BATCH_BYTES);
         group.pending.push(event.clone());
         group.weight += event.weight();

@@ -5,7 +5,7 @@ mod handover;
 mod tests;
 
 use std::any::Any;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -22,6 +22,7 @@ use super::poll::{ring, silence, wake_fd};
 use crate::dialect::{Command, Dialect, RequestId};
 use crate::event::{Event, LogId};
 use crate::hub::commands::Outcome;
+use crate::hub::names::Names;
 use crate::hub::records::Snapshot;
 use crate::hub::settings::Source;
 use crate::hub::targets::{Full, Outlet};
@@ -39,7 +40,7 @@ pub struct Endpoint {
     /// Names of streams; `*` is every visible one.
     pub streams: Vec<String>,
     /// Other names that clients use for streams.
-    pub aliases: BTreeMap<String, String>,
+    pub aliases: Names,
     /// Whether a subscription begins with what there is.
     pub snapshot: bool,
     pub auth: Auth,
@@ -49,16 +50,18 @@ impl Endpoint {
     /// Every visible stream in a dialect, for whoever comes.
     pub fn open(path: &str, dialect: Dialect) -> Self {
         let streams = vec!["*".to_owned()];
-        Self { path: path.to_owned(), dialect, streams, aliases: BTreeMap::new(), snapshot: true, auth: Auth::Optional }
+        Self {
+            path: path.to_owned(),
+            dialect,
+            streams,
+            aliases: Names::default(),
+            snapshot: true,
+            auth: Auth::Optional,
+        }
     }
 
     pub fn serves(&self, stream: &str) -> bool {
         self.streams.iter().any(|name| name == "*" || name == stream)
-    }
-
-    /// The stream's name, by the name that clients use.
-    pub fn name_of<'a>(&'a self, called: &'a str) -> &'a str {
-        self.aliases.get(called).map_or(called, String::as_str)
     }
 }
 

@@ -8,6 +8,7 @@ use super::poll::Backend;
 use super::rights::{Barred, Visitor};
 use crate::dialect::{About, Code, Dialect, Refusal, RequestId, Target, Voice, echo};
 use crate::event::Position;
+use crate::hub::names::Names;
 use crate::hub::pattern::{Pattern, encode_part};
 use crate::hub::settings::Settings;
 use crate::hub::stream::Stream;
@@ -49,8 +50,8 @@ impl<B: Backend> Shard<B> {
         let streams: Vec<Arc<Stream>> = self.hub.streams().into_iter().filter(visible).collect();
         let names = streams.iter().map(|stream| stream.name().clone());
         let aliases = connection.endpoint.aliases.iter();
-        let aliases = aliases.filter(|(_, name)| streams.iter().any(|stream| **stream.name() == ***name));
-        let mut all: Vec<Arc<str>> = names.chain(aliases.map(|(alias, _)| alias.as_str().into())).collect();
+        let aliases = aliases.filter(|(_, name)| streams.iter().any(|stream| **stream.name() == **name));
+        let mut all: Vec<Arc<str>> = names.chain(aliases.map(|(alias, _)| alias.into())).collect();
         all.sort();
         all
     }
@@ -58,11 +59,12 @@ impl<B: Backend> Shard<B> {
     pub(super) fn resolve(&self, token: usize, target: &Target) -> Result<Meant, Refusal> {
         let connection = &self.connections[token];
         let (called, dialect) = (target.stream(), connection.dialect());
-        let name = connection.endpoint.name_of(called);
+        let names = &connection.endpoint.aliases;
+        let name = names.name_of(called);
         let stream = self.hub.stream(name).ok_or_else(|| self.unknown(token, target))?;
         let visitor = self.visitor(token);
         let audience = visitor.audience_of(&stream).map_err(|barred| self.barred(token, target, &barred))?;
-        let mut patterns = patterns((name, &stream.settings()), target, dialect)?;
+        let mut patterns = patterns((name, &stream.settings()), target, (dialect, names))?;
         patterns.sort();
         patterns.dedup();
         visitor.check(&audience, &patterns).map_err(|barred| self.barred(token, target, &barred))?;
@@ -94,15 +96,17 @@ impl<B: Backend> Shard<B> {
     }
 }
 
-fn patterns((stream, settings): (&str, &Settings), target: &Target, dialect: Dialect) -> Result<Vec<Pattern>, Refusal> {
+fn patterns(
+    (stream, settings): (&str, &Settings),
+    target: &Target,
+    (dialect, names): (Dialect, &Names),
+) -> Result<Vec<Pattern>, Refusal> {
     let bad = |message: String| refusal(target, Code::InvalidParams, message);
-    let named =
-        |topic: &String| topic.split_once(':').map_or(stream.to_owned(), |(_, rest)| format!("{stream}:{rest}"));
     let texts = match target {
         Target::Held(_) => return Ok(Vec::new()),
         Target::Root(_) => return Ok(vec![Pattern::root(stream)]),
-        Target::Topic(topic) => vec![named(topic)],
-        Target::Topics { topics, .. } => topics.iter().map(named).collect(),
+        Target::Topic(topic) => vec![names.topic_of(topic)],
+        Target::Topics { topics, .. } => topics.iter().map(|topic| names.topic_of(topic)).collect(),
         Target::Params { params, .. } => {
             let mut params = params.clone();
             if dialect.overlooks_unknown_params() {

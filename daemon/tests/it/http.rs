@@ -4,6 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use broadcastd::describe::openapi::Route;
+use broadcastd::server::routes::table::{STREAMED, TABLE};
+
 /// Long enough for a busy machine; a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -44,7 +47,25 @@ pub fn post(address: &str, path: &str, content_type: &str, body: &[u8]) -> Answe
 pub fn ask(address: &str, line: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let mut socket = connect(address);
     socket.write_all(&request(address, line, headers, body)).unwrap();
-    read(&mut socket)
+    let answer = read(&mut socket);
+    assert_is_described(line, &answer);
+    answer
+}
+
+/// Whatever a route answers to anybody here is in its description.
+fn assert_is_described(line: &str, answer: &Answer) {
+    let [method, target, ..] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else { return };
+    let path = target.split('?').next().unwrap_or_default();
+    let is_here = |route: &&Route| {
+        let (template, parts) = (route.path.split('/'), path.split('/'));
+        let fits = |(known, part): (&str, &str)| known == part || known.starts_with('{') && !part.is_empty();
+        template.clone().count() == parts.clone().count() && template.zip(parts).all(fits)
+    };
+    let here: Vec<_> = TABLE.into_iter().chain([&STREAMED]).filter(is_here).collect();
+    if !here.is_empty() && method != "OPTIONS" {
+        let described = here.iter().any(|route| route.statuses().contains(&answer.status));
+        assert!(described, "{line} answers {}, which is not described: {}", answer.status, answer.body);
+    }
 }
 
 pub fn request(address: &str, line: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {

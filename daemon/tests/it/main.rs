@@ -13,6 +13,7 @@ mod accounting;
 mod acknowledgements;
 mod admin;
 mod alerts;
+mod aliases;
 mod asks;
 mod audit;
 mod autobahn;
@@ -23,8 +24,10 @@ mod charts;
 mod client_log;
 mod clients;
 mod closing;
+mod codes;
 mod command_line;
 mod commands;
+mod conversation;
 mod descriptions;
 mod dialogue;
 mod diary;
@@ -95,6 +98,7 @@ fn main() -> ExitCode {
         acknowledgements::tests(),
         admin::tests(),
         alerts::tests(),
+        aliases::tests(),
         asks::tests(),
         audit::tests(),
         autobahn::tests(),
@@ -106,7 +110,9 @@ fn main() -> ExitCode {
         clients::tests(),
         closing::tests(),
         command_line::tests(),
+        codes::tests(),
         commands::tests(),
+        conversation::tests(),
         diary::tests(),
         descriptions::tests(),
         documents::tests(),

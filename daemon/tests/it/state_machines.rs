@@ -224,16 +224,22 @@ fn everything_that_is_said_to_a_page() {
     page.hears();
     page.says(r#"{"type":"subscribe","stream":"state_machines","params":{"session_id":"exec_1"},"timestamp":"2025-12-29T15:00:00.000Z"}"#);
     (0..2).for_each(|_| drop(page.hears()));
+    let (mut told, mut untold) = (0.0, 0.0);
     for (input, events) in story() {
         page.note(&format!("{} {}", input["type"].as_str().unwrap(), input["data"]));
         publish(&daemon, &input);
         // Events of what is illegal are not told; what follows shows that nothing was said.
         let is_illegal = input["data"]["data"]["quantity"] == 0;
         (0..events).filter(|_| !is_illegal).for_each(|_| drop(page.hears()));
+        *(if is_illegal { &mut untold } else { &mut told }) += events as f64;
     }
     page.says(r#"{"type":"unsubscribe","stream":"state_machines","timestamp":"2025-12-29T15:01:00.000Z"}"#);
     page.hears();
     page.is("state_machines");
+    let count = |name: &str| daemon.metric(&format!("{name}{{stream=\"state_machines\",dialect=\"streams\"}}"));
+    assert_eq!(count("broadcastd_deliveries_total"), Some(told));
+    assert_eq!(count("broadcastd_events_untold_total"), Some(untold));
+    assert!(untold > 0.0, "the story has something that is not told");
 }
 
 fn the_shipped_configuration_follows_sessions() {

@@ -252,6 +252,11 @@ fn a_relay_is_heard_and_its_state_is_fetched() {
     let position = json!({"type": "position", "key": "BTC", "data": {"quantity": 2}});
     assert_eq!(daemon.publish("positions", &position).status, 202);
     assert_eq!(get(&daemon.clients, STATE).json()["data"]["positions"], json!([{"quantity": 2}]));
-    let delivered = r#"broadcastd_deliveries_total{stream="state_machines",dialect="streams"}"#;
-    assert_eq!(daemon.metric(delivered), Some(1.0));
+    // What is not told of the machines of a broadcaster is told of a stream that says nothing of machines.
+    let illegal = json!({"type": "illegal_transition", "topic": "state_machines:exec_1"});
+    assert_eq!(daemon.publish("state_machines", &illegal).status, 202);
+    assert_eq!(hear_json(&mut page)["type"], "illegal_transition");
+    let count = |name: &str| daemon.metric(&format!("{name}{{stream=\"state_machines\",dialect=\"streams\"}}"));
+    assert_eq!(count("broadcastd_deliveries_total"), Some(2.0));
+    assert_eq!(count("broadcastd_events_untold_total"), Some(0.0));
 }

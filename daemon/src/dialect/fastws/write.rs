@@ -3,6 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::{Revision, spelled_topic};
+use crate::dialect::json::Object;
 use crate::dialect::members::{member, members};
 use crate::dialect::{About, Code, Refusal, Reply, Said, Shown, Target, Voice};
 use crate::event::Event;
@@ -57,23 +58,19 @@ const SUBSCRIBED: [&str; 3] = ["subscribe.response", "Subscribed", "to"];
 const UNSUBSCRIBED: [&str; 3] = ["unsubscribe.response", "Unsubscribed", "from"];
 
 fn done([operation, done, to]: [&str; 3], about: &About<'_>, revision: Revision) -> Vec<u8> {
-    let mut out = begin(about.stream, operation);
-    out.extend_from_slice(b"{\"status\":\"ok\"");
-    match revision {
+    let payload = Object::new(0).text("status", "ok");
+    let payload = match revision {
         Revision::A => {
             let symbol = symbol(about);
-            field(&mut out, "symbol", symbol);
-            field(&mut out, "message", &format!("{done} {to} {symbol}"));
-            field(&mut out, "topic", &topic(about));
+            let payload = payload.text("symbol", symbol).text("message", &format!("{done} {to} {symbol}"));
+            payload.text("topic", &topic(about))
         }
         Revision::C => {
-            field(&mut out, "message", done);
             let spelled = about.target.and_then(|target| spelled_topic(target, revision));
-            field(&mut out, "topic", &spelled.unwrap_or_else(|| topic(about)));
+            payload.text("message", done).text("topic", &spelled.unwrap_or_else(|| topic(about)))
         }
-    }
-    out.extend_from_slice(b"}}");
-    out
+    };
+    message(about.stream, operation, &payload.end())
 }
 
 /// The newest of every key that the subscription covers. Revision C ignores updates of a topic that it has not spelled.
@@ -87,32 +84,25 @@ fn updates(about: &About<'_>, shown: &dyn Shown, revision: Revision) -> Vec<Vec<
 }
 
 fn update(route: &str, topic: Option<&str>, kind: &str, payload: &[u8]) -> Vec<u8> {
-    let mut out = begin(route, "update");
-    if let Some(topic) = topic {
-        out.extend_from_slice(b"{\"topic\":");
-        text(&mut out, topic);
-        out.extend_from_slice(b",\"payload\":");
+    let bar = members(payload).filter(|_| kind == BAR).map(|members| bare_bar(&members));
+    let shown = bar.as_ref().map_or(payload, |bar| bar.as_bytes());
+    match topic {
+        Some(topic) => {
+            let named = Object::new(topic.len() + shown.len()).text("topic", topic).json("payload", shown);
+            message(route, "update", &named.end())
+        }
+        None => message(route, "update", shown),
     }
-    match members(payload).filter(|_| kind == BAR) {
-        Some(members) => out.extend_from_slice(bare_bar(&members).as_bytes()),
-        None => out.extend_from_slice(payload),
-    }
-    out.extend_from_slice(if topic.is_some() { b"}}" } else { b"}" });
-    out
+}
+
+fn message(route: &str, operation: &str, payload: &[u8]) -> Vec<u8> {
+    Object::of_type(&format!("{route}.{operation}"), payload.len()).json("payload", payload).end()
 }
 
 fn bare_bar(members: &[(String, &RawValue)]) -> String {
     let shown = |name: &&str| Some(format!("\"{name}\":{}", member(members, name)?.get()));
     let shown: Vec<String> = BAR_MEMBERS.iter().filter_map(shown).collect();
     format!("{{{}}}", shown.join(","))
-}
-
-/// Everything up to the payload.
-fn begin(route: &str, operation: &str) -> Vec<u8> {
-    let mut out = b"{\"type\":".to_vec();
-    text(&mut out, &format!("{route}.{operation}"));
-    out.extend_from_slice(b",\"payload\":");
-    out
 }
 
 /// What the hub calls the topic, under the name by which the client knows the stream.
@@ -126,13 +116,4 @@ fn symbol<'a>(about: &About<'a>) -> &'a str {
         Some(Target::Params { params, .. }) => params.get("symbol").and_then(|values| values.first()).map_or("", |s| s),
         _ => "",
     }
-}
-
-fn field(out: &mut Vec<u8>, name: &str, value: &str) {
-    out.extend_from_slice(format!(",\"{name}\":").as_bytes());
-    text(out, value);
-}
-
-fn text(out: &mut Vec<u8>, text: &str) {
-    serde_json::to_writer(out, text).expect("writing text into memory cannot fail");
 }

@@ -113,16 +113,7 @@ fn connected(client_id: &str, heartbeat: Duration, streams: &[Arc<str>], user: O
 fn accepted(stream: &str, position: Option<&Position>, id: &RequestId, unix_ns: i64) -> Vec<u8> {
     let mut out = Message::begin("response", stream, None, 0);
     out.bytes(b"{\"status\":\"accepted\"");
-    if let Some(position) = position {
-        out.field("epoch", &position.epoch);
-    }
-    out.bytes(b"}");
-    out.end_data(unix_ns);
-    if let Some(position) = position {
-        out.number(",\"seq\":", position.seq);
-    }
-    out.id(id);
-    out.end()
+    out.end_at(position, unix_ns, id)
 }
 
 fn subscribed(about: &About<'_>, position: &Position, begins: Begins, unix_ns: i64) -> Vec<u8> {
@@ -169,16 +160,7 @@ fn done(status: &str, about: &About<'_>, position: Option<&Position>, unix_ns: i
     out.bytes(b"{\"status\":");
     out.text(status);
     out.topics(about);
-    if let Some(position) = position {
-        out.field("epoch", &position.epoch);
-    }
-    out.bytes(b"}");
-    out.end_data(unix_ns);
-    if let Some(position) = position {
-        out.number(",\"seq\":", position.seq);
-    }
-    out.id(about.id);
-    out.end()
+    out.end_at(position, unix_ns, about.id)
 }
 
 fn lagged(stream: &str, loss: &Loss, unix_ns: i64) -> Vec<u8> {
@@ -295,6 +277,20 @@ impl Message {
             self.name("id");
             self.bytes(id.get().as_bytes());
         }
+    }
+
+    /// Ends `data` and the message with a position, where there is one to tell.
+    fn end_at(mut self, position: Option<&Position>, unix_ns: i64, id: &RequestId) -> Vec<u8> {
+        if let Some(position) = position {
+            self.field("epoch", &position.epoch);
+        }
+        self.bytes(b"}");
+        self.end_data(unix_ns);
+        if let Some(position) = position {
+            self.number(",\"seq\":", position.seq);
+        }
+        self.id(id);
+        self.end()
     }
 
     fn end_with(mut self, unix_ns: i64, id: &RequestId) -> Vec<u8> {

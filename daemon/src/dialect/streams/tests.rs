@@ -268,11 +268,8 @@ fn an_event_has_the_name_that_the_client_uses() {
 
 #[test]
 fn what_these_clients_have_no_word_for_is_not_told() {
-    let told = |kind: &str| Voice::of(Dialect::Streams).event(&event(kind, Some("e1"), b"{}"));
-    for kind in ["illegal_transition", "instance_stale", "instance_recovered"] {
-        assert_eq!(told(kind), b"", "{kind}");
-    }
-    for kind in ["state_change", "instance_added", "instance_removed", "position"] {
-        assert!(told(kind).starts_with(b"{\"type\":"), "{kind}");
-    }
+    let untold = |view| Dialect::Streams.untold(view);
+    assert_eq!(untold(Some("state_machine")), ["illegal_transition", "instance_recovered", "instance_stale"]);
+    assert_eq!([untold(None), untold(Some("candles"))], [&[] as &[&str]; 2], "of other streams they know nothing");
+    assert_eq!(Dialect::Native.untold(Some("state_machine")), &[] as &[&str]);
 }

@@ -11,17 +11,20 @@ use crate::event::Event;
 /// The `stream` of what is about no subscription.
 const NO_STREAM: &str = "";
 const VERSION: &str = "1.0";
-/// What only those hear who speak the native protocol: these clients know the four messages of state machines, and take
-/// any other for a mistake.
+/// The streams that these clients know four messages of, and of which they take any other for a mistake.
+const STATE_MACHINES: &str = "state_machine";
+/// What only those hear of them who speak the native protocol.
 const UNTOLD: [&str; 3] = ["illegal_transition", "instance_recovered", "instance_stale"];
 /// What a client may count on, in the words of the dialect.
 const FEATURES: [&str; 2] = ["heartbeat", "subscriptions"];
 
-/// `called` is the client's own name for the stream, where it has one. Nothing for an event that is not told.
+/// The kinds that are not told of a stream that is shown so.
+pub fn untold(view: Option<&str>) -> &'static [&'static str] {
+    if view == Some(STATE_MACHINES) { &UNTOLD } else { &[] }
+}
+
+/// `called` is the client's own name for the stream, where it has one.
 pub fn event(event: &Event, called: Option<&str>) -> Vec<u8> {
-    if UNTOLD.contains(&&*event.kind) {
-        return Vec::new();
-    }
     Object::of_type(&event.kind, event.payload.len())
         .text("stream", called.unwrap_or(&event.stream))
         .text_or_null("session_id", event.session_id.as_deref())

@@ -30,6 +30,11 @@ impl Shape {
         &self.schema
     }
 
+    /// Whether a command may come without a payload.
+    pub fn takes_nothing(&self) -> bool {
+        self.check(b"").is_ok()
+    }
+
     /// Whether a payload is as it must be; an empty one stands for `null`.
     pub fn check(&self, payload: &[u8]) -> Result<(), Failure> {
         let text = if payload.is_empty() { b"null".as_slice() } else { payload };

@@ -7,12 +7,13 @@ use bytes::Bytes;
 use super::panics::{at, house, in_mode};
 use super::*;
 use crate::hub::commands::{Ask, DEADLINE, Failure, Outcome, Reason};
+use crate::hub::names::Names;
 
 impl House {
     fn ask(&self, command: &str, payload: &Value) -> Result<Receiver<Outcome>, Failure> {
         let (answered, answer) = channel();
         let payload = Bytes::from(payload.to_string());
-        let ask = Ask { broadcaster: "a", command, payload, principal: "alice" };
+        let ask = Ask { broadcaster: "a", command, payload, principal: "alice", names: Names::NONE };
         let answered = Box::new(move |outcome| answered.send(outcome).unwrap_or_default());
         self.hub.command(ask, |_| true, answered).map(|()| answer)
     }

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use super::super::answer::Denied;
 use super::lines::{Line, Lines, MAX_LINE_BYTES};
 use crate::hub::Accepted;
+use crate::hub::names::Names;
 use crate::hub::stream::Stream;
 use crate::ingest::{Code, Publisher, Rejection, fields, publish};
 use crate::metrics;
@@ -27,6 +28,8 @@ const EVENTS_PER_TURN: usize = 256;
 pub struct Batch<'s> {
     stream: &'s Stream,
     publisher: &'s Publisher,
+    /// What the publisher may call the stream beside its name.
+    names: &'s Names,
     /// Events so far.
     count: usize,
     accepted: usize,
@@ -96,8 +99,8 @@ pub fn split<'a>(body: &'a [u8], stream: &str) -> Result<Vec<&'a RawValue>, Deni
 }
 
 impl<'s> Batch<'s> {
-    pub fn new(stream: &'s Stream, publisher: &'s Publisher) -> Self {
-        Self { stream, publisher, count: 0, accepted: 0, seq: 0, stopped: None, forbidden: 0, told: vec![] }
+    pub fn new(stream: &'s Stream, publisher: &'s Publisher, names: &'s Names) -> Self {
+        Self { stream, publisher, names, count: 0, accepted: 0, seq: 0, stopped: None, forbidden: 0, told: vec![] }
     }
 
     pub async fn take_all(&mut self, events: &[&RawValue]) {
@@ -155,7 +158,7 @@ impl<'s> Batch<'s> {
     }
 
     fn publish(&mut self, text: &[u8]) -> Result<Accepted, Rejection> {
-        let event = fields(text)?.event(self.stream.name())?;
+        let event = fields(text)?.event(self.stream.name(), self.names)?;
         if let Some(stopped) = self.stopped {
             return Err(Rejection::new(stopped.code, ""));
         }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::lines::{Line, Lines, MAX_LINE_BYTES};
 use crate::hub::Hub;
+use crate::hub::names::Names;
 use crate::ingest::read::Fields;
 use crate::ingest::{Code, Publisher, Rejection, fields, take};
 use crate::metrics;
@@ -82,7 +83,7 @@ fn answer(hub: &Hub, line: &Line<'_>, out: &mut Vec<u8>) {
     };
     let id = read.as_ref().ok().and_then(Fields::id);
     let stream = read.as_ref().ok().and_then(|fields| fields.stream().ok());
-    match read.and_then(|fields| take(hub, &fields, &Publisher::Trusted)) {
+    match read.and_then(|fields| take(hub, &fields, &Publisher::Trusted, Names::NONE)) {
         Ok(taken) => {
             let position = taken.position();
             let position = position.as_ref().map(|at| Position { epoch: &at.epoch, seq: at.seq });

@@ -122,10 +122,6 @@ pub fn outcome() -> Value {
     })
 }
 
-pub fn outcome_or_refusal() -> Value {
-    json!({"anyOf": [outcome(), {"$ref": "#/components/schemas/Refusal"}]})
-}
-
 fn position() -> Value {
     let properties = json!({"epoch": {"type": "string"}, "seq": {"type": "integer"}});
     json!({"type": "object", "required": ["epoch", "seq"], "properties": properties})

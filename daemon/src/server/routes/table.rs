@@ -1,10 +1,10 @@
 //! Every HTTP route of the daemon, with what it is for and what it answers.
 
 use super::bodies::{
-    command_result, connections, event, events, history, list, log_lines, object, outcome, outcome_or_refusal, paged,
-    readiness, streams, told, update,
+    command_result, connections, event, events, history, list, log_lines, object, outcome, paged, readiness, streams,
+    told, update,
 };
-use crate::describe::openapi::Content::{Events, Json, Refusal, Text};
+use crate::describe::openapi::Content::{Either, Events, Json, Refusal, Text};
 use crate::describe::openapi::{Answer, Body, Method, Route};
 
 /// All of them, whichever listener they are on.
@@ -52,8 +52,6 @@ pub static STREAMED: Route = reads(
     &[
         Answer(200, "The events.", Events),
         Answer(400, "Nothing to hear is named, or a parameter is out of its bounds: `invalid_params`.", Refusal),
-        DENIED,
-        Answer(503, "Come back after `Retry-After` seconds: `too_many_connections`, or `draining`.", Refusal),
     ],
 );
 pub static METRICS: Route =
@@ -65,13 +63,12 @@ pub static READY: Route = page(
     &[Answer(200, "They can.", Json(readiness)), Answer(503, "It is starting or draining.", Json(readiness))],
 );
 pub static BROADCASTERS: Route =
-    page("/v1/broadcasters", "How every broadcaster is.", &[Answer(200, "A list.", Json(list)), DENIED]);
+    page("/v1/broadcasters", "How every broadcaster is.", &[Answer(200, "A list.", Json(list))]);
 pub static BROADCASTER: Route = page(
     "/v1/broadcasters/{name}",
     "How one broadcaster is.",
     &[
         Answer(200, "Its state, counts, settings and metrics.", Json(object)),
-        DENIED,
         Answer(404, "There is none of this name: `unknown_broadcaster`.", Refusal),
     ],
 );
@@ -83,7 +80,6 @@ pub static COMMAND: Route = Route {
     body: Some(Body(&[("application/json", object)])),
     answers: &[
         Answer(200, "It is done.", Json(command_result)),
-        DENIED,
         Answer(403, "The permission is missing, or the broadcaster does not allow it: `forbidden`.", Refusal),
         Answer(404, "`unknown_broadcaster`, `unknown_command`, or what the payload names: `not_found`.", Refusal),
         Answer(408, "The payload did not arrive in time: `timeout`.", Refusal),
@@ -91,7 +87,6 @@ pub static COMMAND: Route = Route {
         Answer(413, "The payload is too large: `message_too_large`.", Refusal),
         Answer(415, "The content type is another: `unsupported_media_type`.", Refusal),
         Answer(422, "The payload is not what the command's schema wants: `invalid_params`.", Refusal),
-        GUESSES,
         Answer(500, "The broadcaster could not do it: `command_failed`; or the answer was lost: `internal`.", Refusal),
         Answer(503, "Come back after `Retry-After` seconds: `rate_limited`, or `unavailable`.", Refusal),
         Answer(504, "No answer in time, and it may still be done: `deadline`.", Refusal),
@@ -100,7 +95,7 @@ pub static COMMAND: Route = Route {
 pub static STREAMS: Route = page(
     "/v1/streams",
     "The streams that the caller may read: counts and bounds, no payloads.",
-    &[Answer(200, "`streams`.", Json(streams)), WRONG, DENIED, GUESSES],
+    &[Answer(200, "`streams`.", Json(streams)), WRONG],
 );
 pub static STREAM: Route = reads("/v1/streams/{stream}", "Counts, bounds and topics of a stream.", &[], ONE);
 pub static LOGS_STREAM: Route = reads(STREAM.path, "Counts, bounds and topics of a stream.", &[AUDIENCE], ONE);
@@ -124,12 +119,12 @@ pub static SUBSCRIBERS: Route = reads(
     "/v1/streams/{stream}/subscribers",
     "How many subscriptions each pattern of a stream has.",
     &[AFTER, LIMIT],
-    &[Answer(200, "`topics`, a page of them.", Json(paged)), WRONG, DENIED, UNKNOWN],
+    &[Answer(200, "`topics`, a page of them.", Json(paged)), WRONG, UNKNOWN],
 );
 pub static LISTENERS: Route = page(
     "/v1/streams/{stream}/listeners",
     "Which broadcasters listen to a stream, and how far each is behind.",
-    &[Answer(200, "`listeners`.", Json(object)), WRONG, DENIED, UNKNOWN],
+    &[Answer(200, "`listeners`.", Json(object)), WRONG, UNKNOWN],
 );
 pub static PUBLISH: Route = Route {
     method: Method::Post,
@@ -140,19 +135,14 @@ pub static PUBLISH: Route = Route {
     answers: &[
         Answer(202, "All were accepted.", Json(outcome)),
         Answer(207, "Some were accepted.", Json(outcome)),
-        Answer(400, "The body could not be read: `unreadable_body`.", Json(outcome_or_refusal)),
-        DENIED,
-        Answer(403, "All was `forbidden`, or the stream belongs to a broadcaster.", Json(outcome_or_refusal)),
+        Answer(400, "The body could not be read: `unreadable_body`.", Json(outcome)),
+        Answer(403, "All was `forbidden`, or the stream belongs to a broadcaster.", Json(outcome)),
         UNKNOWN,
-        Answer(408, "The body did not arrive in time: `timeout`.", Json(outcome_or_refusal)),
+        Answer(408, "The body did not arrive in time: `timeout`.", Either(outcome)),
         Answer(413, "The body is too large: `payload_too_large`; or has too many events: `too_many_events`.", Refusal),
         Answer(415, "The content type is neither of the two: `unsupported_media_type`.", Refusal),
-        Answer(422, "None was accepted, or the body is not JSON: `invalid_json`.", Json(outcome_or_refusal)),
-        Answer(
-            429,
-            "None was accepted: no room, or too many tokens of the address prove nothing; come back after `Retry-After`.",
-            Json(outcome_or_refusal),
-        ),
+        Answer(422, "None was accepted, or the body is not JSON: `invalid_json`.", Either(outcome)),
+        Answer(429, "None was accepted for want of room; come back after `Retry-After`.", Json(outcome)),
     ],
 };
 pub static CONNECTIONS: Route = reads(
@@ -165,47 +155,46 @@ pub static CONNECTIONS: Route = reads(
         AFTER,
         LIMIT,
     ],
-    &[Answer(200, "`connections`, a page of them.", Json(connections)), WRONG, DENIED, NOBODY, SILENT],
+    &[Answer(200, "`connections`, a page of them.", Json(connections)), WRONG, NOBODY, SILENT],
 );
 pub static CONNECTION: Route = page(
     "/v1/connections/{id}",
     "One connection, with all that it is subscribed to.",
-    &[Answer(200, "The connection.", Json(object)), WRONG, DENIED, NOBODY, SILENT],
+    &[Answer(200, "The connection.", Json(object)), WRONG, NOBODY, SILENT],
 );
 pub static CLOSE: Route =
-    ends(CONNECTION.path, "Closes a connection.", &[Answer(200, "`closed`: 1.", Json(object)), DENIED, NOBODY, SILENT]);
+    ends(CONNECTION.path, "Closes a connection.", &[Answer(200, "`closed`: 1.", Json(object)), NOBODY, SILENT]);
 pub static USERS: Route = reads(
     "/v1/users",
     "Which users are connected, and how often.",
     &[AFTER, LIMIT],
-    &[Answer(200, "`users`, a page of them.", Json(paged)), WRONG, DENIED, SILENT],
+    &[Answer(200, "`users`, a page of them.", Json(paged)), WRONG, SILENT],
 );
 pub static USER: Route = page(
     "/v1/users/{id}",
     "How often a user is connected.",
-    &[Answer(200, "`user` and `connections`.", Json(object)), WRONG, DENIED, SILENT],
+    &[Answer(200, "`user` and `connections`.", Json(object)), WRONG, SILENT],
 );
 pub static LOGOUT: Route = ends(
     "/v1/users/{id}/connections",
     "Ends all connections of a user, who is told.",
-    &[Answer(200, "How many: `closed`.", Json(object)), DENIED, SILENT],
+    &[Answer(200, "How many: `closed`.", Json(object)), SILENT],
 );
 pub static QUEUES: Route = page(
     "/v1/queues",
     "What waits for each shard and each broadcaster that listens.",
-    &[Answer(200, "`shards`, `inputs` and `memory`.", Json(object)), WRONG, DENIED],
+    &[Answer(200, "`shards`, `inputs` and `memory`.", Json(object)), WRONG],
 );
 pub static COUNTERS: Route = page(
     "/v1/counters",
     "What was counted since the start, over all labels.",
-    &[Answer(200, "Each count by its name.", Json(object)), WRONG, DENIED],
+    &[Answer(200, "Each count by its name.", Json(object)), WRONG],
 );
 pub static STATE: Route = page(
     "/api/state/snapshot",
     "What clients of the `streams` dialect fetch when they have connected: what everybody may read of its streams.",
     &[
         Answer(200, "The state.", Json(object)),
-        DENIED,
         Answer(404, "No endpoint here speaks that dialect: `unknown_path`.", Refusal),
     ],
 );
@@ -218,7 +207,6 @@ pub static LOG: Route = Route {
     answers: &[
         Answer(202, "How many lines were kept, and how many were below a warning.", Json(told)),
         Answer(400, "The body is not as it must be: `invalid_log`; or could not be read: `unreadable_body`.", Refusal),
-        DENIED,
         Answer(408, "The body did not arrive in time: `timeout`.", Refusal),
         Answer(413, "The body is too large: `payload_too_large`.", Refusal),
         Answer(429, "Too many lines; come back after `Retry-After` seconds: `rate_limited`.", Refusal),
@@ -227,12 +215,12 @@ pub static LOG: Route = Route {
 pub static ASYNCAPI: Route = page(
     "/v1/asyncapi.json",
     "The streams that the caller may read and their messages, as an AsyncAPI 3.0 document.",
-    &[Answer(200, "The document.", Json(object)), DENIED, GUESSES],
+    &[Answer(200, "The document.", Json(object))],
 );
 pub static OPENAPI: Route = page(
     "/v1/openapi.json",
     "The routes of this listener, as an OpenAPI 3.1 document.",
-    &[Answer(200, "This document.", Json(object)), DENIED],
+    &[Answer(200, "This document.", Json(object))],
 );
 
 const TOPIC: Parameter = ("topic", "A topic or pattern of the stream; may come several times, missing is all of it.");
@@ -242,30 +230,20 @@ const LIMIT: Parameter = ("limit", "How many a page has, 100 unless it is given,
 const AFTER: Parameter = ("after", "What comes behind this one: `next` of the page before.");
 
 const WRONG: Answer = Answer(400, "A parameter is unknown or wrong: `invalid_params`.", Refusal);
-const DENIED: Answer = Answer(401, "A token is needed: `authentication_required`.", Refusal);
-const GUESSES: Answer = Answer(
-    429,
-    "Too many tokens from the address prove nothing; come back after `Retry-After`: `rate_limited`.",
-    Refusal,
-);
 const FORBIDDEN: Answer = Answer(403, "The caller may not read this: `forbidden`.", Refusal);
 const UNKNOWN: Answer = Answer(404, "There is none of this name: `unknown_stream`.", Refusal);
 const NOBODY: Answer = Answer(404, "There is none of this name: `unknown_connection`.", Refusal);
 const SILENT: Answer = Answer(503, "A shard did not answer in time; ask again: `shard_silent`.", Refusal);
 
-const ONE: &[Answer] =
-    &[Answer(200, "Position, source, counts and history.", Json(object)), WRONG, DENIED, FORBIDDEN, UNKNOWN, GUESSES];
-const RECORDS: &[Answer] =
-    &[Answer(200, "The message `full_update`.", Json(update)), WRONG, DENIED, FORBIDDEN, UNKNOWN, GUESSES];
+const ONE: &[Answer] = &[Answer(200, "Position, source, counts and history.", Json(object)), WRONG, FORBIDDEN, UNKNOWN];
+const RECORDS: &[Answer] = &[Answer(200, "The message `full_update`.", Json(update)), WRONG, FORBIDDEN, UNKNOWN];
 const EVENTS: &[Answer] = &[
     Answer(200, "The events as messages, and `since` for the next page.", Json(history)),
     WRONG,
-    DENIED,
     FORBIDDEN,
     UNKNOWN,
     Answer(409, "`since` is of the future: `future_position`.", Refusal),
     Answer(410, "What is behind `since` is gone: `history_gone`, `other_epoch`; take a snapshot.", Refusal),
-    GUESSES,
 ];
 
 /// A name behind the `?`, and what it means.

@@ -3,7 +3,7 @@
 /** Says who the client is. What it says behind it waits for the answer. */
 export interface Auth {
   type: "auth";
-  id?: Id;
+  id?: Id | null;
   token: string;
 }
 
@@ -11,20 +11,20 @@ export interface Auth {
 export type Id = string | number;
 
 /** Asks for events: answered by `subscribed`, then by a `full_update` or the missed events. */
-export interface Subscribe {
+export type Subscribe = {
   type: "subscribe";
   /** Has events come together as a `batch`, at most once in so many milliseconds. */
-  batch_ms?: number;
-  id?: Id;
+  batch_ms?: number | null;
+  id?: Id | null;
   /** Parameters of the stream's template; a missing one takes its default, and is a wildcard without one. */
-  params?: { [key: string]: Param };
+  params?: { [key: string]: Param | null } | null;
   /** The position of the last message that the client has; what came after it follows if it is still there. */
   since?: Position | null;
   /** A stream by its name. */
-  stream?: string;
+  stream?: string | null;
   /** A full topic, `bars:AAPL:1`, or a pattern, `bars:*:1`; not together with `params`. */
-  topic?: string;
-}
+  topic?: string | null;
+} & ({ params?: null; topic: string } | { stream: string; topic?: null });
 
 /** The value of a parameter, or several, which name several topics. */
 export type Param = Scalar | Scalar[];
@@ -41,52 +41,64 @@ export interface Position {
 export type Scalar = string | number | boolean;
 
 /** Ends exactly the subscriptions that `subscribe` with the same words makes. */
-export interface Unsubscribe {
+export type Unsubscribe = {
   type: "unsubscribe";
-  id?: Id;
+  id?: Id | null;
   /** Parameters of the stream's template; a missing one takes its default, and is a wildcard without one. */
-  params?: { [key: string]: Param };
+  params?: { [key: string]: Param | null } | null;
   /** A stream by its name. */
-  stream?: string;
+  stream?: string | null;
   /** A full topic, `bars:AAPL:1`, or a pattern, `bars:*:1`; not together with `params`. */
-  topic?: string;
-}
+  topic?: string | null;
+} & ({ params?: null; topic: string } | { stream: string; topic?: null });
 
 /** Asks for the records of topics without subscribing to them. */
-export interface Snapshot {
+export type Snapshot = {
   type: "snapshot";
-  id?: Id;
+  id?: Id | null;
   /** Parameters of the stream's template; a missing one takes its default, and is a wildcard without one. */
-  params?: { [key: string]: Param };
+  params?: { [key: string]: Param | null } | null;
   /** A stream by its name. */
-  stream?: string;
+  stream?: string | null;
   /** A full topic, `bars:AAPL:1`, or a pattern, `bars:*:1`; not together with `params`. */
-  topic?: string;
-}
+  topic?: string | null;
+} & ({ params?: null; topic: string } | { stream: string; topic?: null });
 
 /** Asks for the names of the streams that the client may subscribe to. */
 export interface Streams {
   type: "streams";
-  id?: Id;
+  id?: Id | null;
 }
 
 /** Asks for a `pong`. */
 export interface Ping {
   type: "ping";
-  id?: Id;
+  id?: Id | null;
 }
 
 /** Publishes an event to a declared stream, for those whose token may. */
-export interface Publish {
+export type Publish = {
   type: "publish";
-  /** The event's payload. */
-  data: { [key: string]: unknown };
-  id?: Id;
+  /** Private streams: the user it is for. */
+  audience?: string | null;
+  /** The event's payload; none is {}. */
+  data?: { [key: string]: unknown } | null;
+  id?: Id | null;
+  /** Identity inside the topic: the newest event of a key leaves a record. */
+  key?: string | null;
   /** What happened: the `type` of the event. */
   kind: string;
-  /** The event's full topic. */
-  topic: string;
-}
+  /** What a snapshot shows for the key in place of `data`. */
+  record?: { [key: string]: unknown } | null;
+  /** A session of the publisher's own. */
+  session_id?: string | null;
+  /** The stream, where there is no topic; both together have to agree. */
+  stream?: string | null;
+  /** When it happened, RFC 3339; missing is now. */
+  timestamp?: string | null;
+  /** The event's full topic. Without one it is the stream's root topic. */
+  topic?: string | null;
+} & ({ topic: string } | { stream: string }) & ({ record?: null } | { key: string });
 
 /** What every message from the daemon has, and what some have beside it. */
 export interface Message<Kind extends string, Stream extends string, Data> {
@@ -194,12 +206,12 @@ export type StatusData =
       to: number;
     };
 
-/** Why a message was not obeyed. An error does not close the connection. */
+/** Why a message was not obeyed. The connection stays, unless the error is about who the client is: then it may be closed behind it. */
 export interface ErrorData {
   code: ErrorCode;
   /** For people; it may change. */
   message: string;
-  /** When there is room for one more message, in milliseconds. */
+  /** After how many milliseconds the same may be carried out. */
   retry_ms?: number;
 }
 

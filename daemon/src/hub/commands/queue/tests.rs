@@ -11,6 +11,7 @@ use serde_json::json;
 use super::*;
 use crate::hub::Hub;
 use crate::hub::commands::{Shape, Spec};
+use crate::hub::names::Names;
 use crate::hub::settings::Settings;
 use crate::hub::signal::Wakes;
 
@@ -38,7 +39,13 @@ fn commands(hub: &Hub, name: &str) -> Arc<Commands> {
 }
 
 fn ask<'a>(broadcaster: &'a str, command: &'a str, payload: &'static str) -> Ask<'a> {
-    Ask { broadcaster, command, payload: Bytes::from_static(payload.as_bytes()), principal: "alice" }
+    Ask {
+        broadcaster,
+        command,
+        payload: Bytes::from_static(payload.as_bytes()),
+        principal: "alice",
+        names: Names::NONE,
+    }
 }
 
 /// Alice asks `alerts` at this time; what becomes of it is heard later.

@@ -1,0 +1,40 @@
+//! What became of a stream's events on their way to connections of one dialect.
+
+use metrics::{Counter, counter};
+
+/// Deliveries of one stream in one dialect.
+pub struct Deliveries {
+    delivered: Counter,
+    untold: Counter,
+    recovered: Counter,
+    snapshots: Counter,
+}
+
+impl Deliveries {
+    pub fn new(stream: &str, dialect: &'static str) -> Self {
+        let resumes = |outcome: &'static str| counter!("broadcastd_resumes_total", "stream" => stream.to_owned(), "outcome" => outcome);
+        Self {
+            delivered: counter!("broadcastd_deliveries_total", "stream" => stream.to_owned(), "dialect" => dialect),
+            untold: counter!("broadcastd_events_untold_total", "stream" => stream.to_owned(), "dialect" => dialect),
+            recovered: resumes("recovered"),
+            snapshots: resumes("snapshot"),
+        }
+    }
+
+    pub fn delivered(&self, events: u64) {
+        self.delivered.increment(events);
+    }
+
+    /// Nobody of so many was told of an event: their dialect has no word for it.
+    pub fn untold(&self, subscriptions: usize) {
+        self.untold.increment(subscriptions as u64);
+    }
+
+    pub fn resumed_exactly(&self) {
+        self.recovered.increment(1);
+    }
+
+    pub fn resumed_by_snapshot(&self) {
+        self.snapshots.increment(1);
+    }
+}
