@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// What every route may answer beside its own answers.
-const COMMON: &str = "Refused before it was looked at: 400 `invalid_token`, 401 `authentication_required`, 403 `origin_refused`, 405 `method_not_allowed`, 421 `foreign_host`, 429 or 503 `too_many_connections`.";
+const COMMON: &str = "Refused before it was looked at: 400 `invalid_token`, 401 `authentication_required`, 403 `origin_refused`, 405 `method_not_allowed`, 421 `foreign_host`, 429 or 503 `too_many_connections`. Not done before the daemon stopped: 503 `draining`.";
 
 /// A route as it is described; the listener registers it by this.
 #[derive(Debug)]

@@ -153,6 +153,7 @@ pub static PUBLISH: Route = Route {
             "None was accepted: no room, or too many tokens of the address prove nothing; come back after `Retry-After`.",
             Json(outcome_or_refusal),
         ),
+        Answer(503, "The daemon is stopping and reads no more: `draining`.", Json(outcome_or_refusal)),
     ],
 };
 pub static CONNECTIONS: Route = reads(
