@@ -1,0 +1,7 @@
+//! Whatever stands behind the `?` of a request.
+#![no_main]
+
+#[path = "../properties/reads.rs"]
+mod property;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| property::check(input));
