@@ -105,3 +105,59 @@ impl Drop for Asking {
 fn over() -> Denied {
     Denied::draining("the daemon is stopping and waits no longer; come back in a moment and look what became of this")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::{pending, ready};
+
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+    }
+
+    async fn said(drain: &Drain, answer: impl Future<Output = Result<Response, Infallible>>) -> (StatusCode, bool) {
+        let answer = drain.answered(answer).await.unwrap();
+        (answer.status(), answer.headers().get(header::CONNECTION).is_some_and(|said| said == "close"))
+    }
+
+    #[test]
+    fn what_is_not_done_at_the_deadline_is_refused_and_each_answer_is_the_last() {
+        let drain = Drain::default();
+        let done = || ready(Ok("done".into_response()));
+        assert_eq!(now(said(&drain, done())), (StatusCode::OK, false));
+        let deadline = Instant::now() + Duration::from_millis(50);
+        drain.begin(deadline);
+        assert_eq!(now(said(&drain, done())), (StatusCode::OK, true));
+        assert_eq!(now(said(&drain, pending())), (StatusCode::SERVICE_UNAVAILABLE, true));
+        assert!(Instant::now() >= deadline);
+        assert_eq!(now(said(&drain, done())), (StatusCode::OK, true), "what is there is told all the same");
+    }
+
+    #[test]
+    fn who_has_asked_may_do_so_once_more_for_so_long_and_nobody_else_is_waited_for() {
+        let (drain, began) = (Drain::default(), Instant::now());
+        let asking = drain.asking();
+        drain.begin(began + Duration::from_secs(3600));
+        let goes_when_told = async {
+            drain.is_closing().await;
+            assert!(began.elapsed() >= LAST_WORDS);
+            drop(asking);
+        };
+        let (is_whole, ()) = now(async { tokio::join!(drain.finish(), goes_when_told) });
+        assert!(is_whole && now(drain.finish()), "nobody is left");
+    }
+
+    #[test]
+    fn who_does_not_go_is_waited_for_so_long_behind_the_deadline() {
+        let drain = Drain::default();
+        let _stays = drain.asking();
+        let deadline = Instant::now() + 2 * LAST_WORDS;
+        drain.begin(deadline);
+        assert!(!now(drain.finish()));
+        assert!(Instant::now() >= deadline + LAST_WORDS);
+    }
+}

@@ -1,6 +1,7 @@
 //! One HTTP connection until it ends or goes on as something else, and how many of them there may be at once.
 
-use std::future::{Future as _, poll_fn};
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::IntoResponse as _;
+use axum::response::{IntoResponse as _, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -170,21 +171,9 @@ impl Front {
             Err(exhausted) => return send_away(socket, exhausted).await,
         };
         let (has_asked, departure) = (OnceLock::new(), Departure::default());
-        let service = hyper::service::service_fn(|mut request: hyper::Request<Incoming>| {
+        let service = hyper::service::service_fn(|request| {
             has_asked.get_or_init(|| self.drain.asking());
-            let peer = self.proxies().client(arrival.peer, request.headers());
-            request.extensions_mut().insert(Arrival { peer, ..arrival.clone() });
-            request.extensions_mut().insert(departure.clone());
-            request.extensions_mut().insert(self.drain.clone());
-            let misled = self.check_host(&arrival, request.headers()).err();
-            let (mut router, drain) = (self.router.clone(), self.drain.clone());
-            let answer = async move {
-                match misled {
-                    Some(denied) => Ok(denied.into_response()),
-                    None => router.call(request).await,
-                }
-            };
-            async move { drain.answered(answer).await }
+            self.answer(request, &arrival, &departure)
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
@@ -219,6 +208,28 @@ impl Front {
             }
             tracing::debug!(%error, ?arrival, "an HTTP connection ended early");
         }
+    }
+
+    /// The answer to one request, unless it departs.
+    fn answer(
+        &self,
+        mut request: hyper::Request<Incoming>,
+        arrival: &Arrival,
+        departure: &Departure,
+    ) -> impl Future<Output = Result<Response, Infallible>> + use<> {
+        let peer = self.proxies().client(arrival.peer, request.headers());
+        request.extensions_mut().insert(Arrival { peer, ..arrival.clone() });
+        request.extensions_mut().insert(departure.clone());
+        request.extensions_mut().insert(self.drain.clone());
+        let misled = self.check_host(arrival, request.headers()).err();
+        let (mut router, drain) = (self.router.clone(), self.drain.clone());
+        let answer = async move {
+            match misled {
+                Some(denied) => Ok(denied.into_response()),
+                None => router.call(request).await,
+            }
+        };
+        async move { drain.answered(answer).await }
     }
 
     /// Whose connection it is; `None`, and counted, where a proxy should have said so and did not.
