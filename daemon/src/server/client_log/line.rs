@@ -51,6 +51,7 @@ struct Raw {
 /// The lines of a body: one object, or an array of them.
 pub fn read(body: &[u8]) -> Result<Vec<Line>, String> {
     let wrong = |error: serde_json::Error| {
+        let error = tame(&error.to_string(), MAX_FIELD); // it repeats names that the client made up
         format!(
             "{error}; send {{\"level\":\"warn\",\"message\":…}} or an array of such, with context, url, user_agent and timestamp if you like"
         )
