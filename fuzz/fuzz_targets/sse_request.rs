@@ -3,5 +3,7 @@
 
 #[path = "../properties/sse_request.rs"]
 mod property;
+#[path = "../query.rs"]
+mod query;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| property::check(input));

@@ -28,8 +28,7 @@ use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use tower_service::Service as _;
 
-#[path = "../query.rs"]
-mod query;
+use super::query;
 
 const TOKEN: &str = "first";
 /// The topics of the events, the first of which has number 1.

@@ -8,8 +8,7 @@ use broadcastd::dialect::{Command, Target, sse};
 use broadcastd::event::Position;
 use broadcastd::server::sse::wishes;
 
-#[path = "../query.rs"]
-mod query;
+use super::query;
 
 const MAX_STREAMS: usize = 100;
 const MAX_BATCH_MS: u64 = 10_000;

@@ -28,6 +28,8 @@ mod ingest_socket;
 mod made;
 #[path = "../../../fuzz/properties/proxy_protocol.rs"]
 mod proxy_protocol;
+#[path = "../../../fuzz/query.rs"]
+mod query;
 #[path = "../../../fuzz/properties/reads.rs"]
 mod reads;
 #[path = "../../../fuzz/properties/sse_request.rs"]
