@@ -139,13 +139,14 @@ impl Admin {
     }
 
     /// Lets nobody become a connection any more; the pages stay, so that the end can be watched.
-    pub fn drain(&self) {
+    pub fn drain(&self, deadline: Instant) {
         self.gate.close();
+        self.listeners.drain(deadline);
     }
 
-    /// Waits until what was asked so far is answered, at most until the deadline.
-    pub fn finish(&self, deadline: Instant) {
-        self.listeners.finish(deadline);
+    /// Waits until what was asked so far is answered, where a drain has begun, and little longer than until its deadline.
+    pub fn finish(&self) {
+        self.listeners.finish();
     }
 
     /// Ends the listener and its thread; requests under way are cut off.

@@ -236,16 +236,16 @@ impl App {
         self.house.set_phase(Phase::Draining);
         tracing::info!(deadline_s = time.as_secs_f64(), "draining");
         self.diary.draining(time);
-        self.server.drain();
-        self.admin.drain();
         let deadline = began + time.mul_f64(CLIENTS_PART);
+        self.server.drain(deadline);
+        self.admin.drain(deadline);
         for shard in &self.shards {
             shard.drain(deadline);
         }
         self.shards.into_iter().for_each(Handle::wait);
         // Before broadcasters stop: some of it is for them.
-        self.server.finish(deadline);
-        self.admin.finish(deadline);
+        self.server.finish();
+        self.admin.finish();
         self.supervisor.stop();
         self.admin.stop();
         self.runtime.shutdown_timeout(RUNTIME_TIMEOUT);

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod caller;
 pub mod client_log;
 pub mod command;
+pub mod drain;
 pub mod hosts;
 pub mod http;
 pub mod ingest;
@@ -194,21 +195,23 @@ impl Server {
         self.listeners.are_alive()
     }
 
-    /// Lets nobody in any more; the shards end the connections that there are.
-    pub fn drain(&self) {
+    /// Lets nobody in any more; the shards end the connections that there are. What is asked over HTTP is answered until the
+    /// deadline.
+    pub fn drain(&self, deadline: Instant) {
         self.gate.close();
+        self.listeners.drain(deadline);
         self.listeners.close();
         self.ingest.close();
     }
 
-    /// Waits until what was asked over HTTP is answered, at most until the deadline.
-    pub fn finish(&self, deadline: Instant) {
-        self.listeners.finish(deadline);
+    /// Waits until what was asked over HTTP is answered, where a drain has begun, and little longer than until its deadline.
+    pub fn finish(&self) {
+        self.listeners.finish();
     }
 }
 
 fn hosts(config: &Config) -> Hosts {
-    let refusal = "the listener has no such name; ask it by localhost, 127.0.0.1 or [::1], or add the name to server.hosts in the configuration, or its proxy to server.trusted_proxies";
+    let refusal = "the listener has no such name; ask it by localhost, 127.0.0.1 or [::1], or add the name to server.hosts in the configuration, or, while that is empty, its proxy to server.trusted_proxies";
     Hosts { names: config.hosts.clone(), refusal }
 }
 

@@ -16,6 +16,7 @@ use broadcastd::hub::pattern::Pattern;
 use broadcastd::hub::settings::Settings;
 use broadcastd::hub::{Hub, Reader, Wish};
 use broadcastd::identity::Identity;
+use broadcastd::server::drain::Drain;
 use broadcastd::server::hosts::Reach;
 use broadcastd::server::http::Arrival;
 use broadcastd::server::ingest::{Door, routes};
@@ -134,9 +135,9 @@ impl hyper::body::Body for Pieces {
 fn post<'a>(hub: &std::sync::Arc<Hub>, form: &str, pieces: impl Iterator<Item = &'a [u8]>) -> (StatusCode, Vec<u8>) {
     let operator = Some(Identity::of_operator("admin").into());
     let arrival = Arrival { listener: "here".into(), reach: Reach::Machine, peer: None, operator };
-    let request = Request::post("/v1/streams/ticks/publish").header("content-type", form).extension(arrival);
+    let request = Request::post("/v1/streams/ticks/publish").header("content-type", form);
     let body = Body::new(Pieces(pieces.map(Bytes::copy_from_slice).collect()));
-    let request = request.body(body).expect("a proper request");
+    let request = request.extension(arrival).extension(Drain::default()).body(body).expect("a proper request");
     let mut routes = routes(hub.clone(), Door::Operators).into_router();
     RUNTIME.with(|runtime| {
         let runtime = runtime.get_or_init(|| Builder::new_current_thread().enable_time().build().expect("a runtime"));

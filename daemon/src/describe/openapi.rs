@@ -16,7 +16,11 @@ const BEFORE: [Answer; 7] = [
         "Come back after `Retry-After`: too many tokens of the address prove nothing, `rate_limited`; or it has too many connections, `too_many_connections`.",
         Content::Refusal,
     ),
-    Answer(503, "Come back after `Retry-After`: `too_many_connections`, or `draining`.", Content::Refusal),
+    Answer(
+        503,
+        "Come back after `Retry-After`: `too_many_connections`; or not done before the daemon stopped, `draining`.",
+        Content::Refusal,
+    ),
 ];
 
 /// A route as it is described; the listener registers it by this.

@@ -24,6 +24,8 @@ pub const MAX_OPEN: usize = 256;
 pub const MAX_OPEN_OF_ONE: usize = 64;
 /// How long a broadcaster may take: who clicked still waits, and what programs wait for HTTP is longer.
 pub const DEADLINE: Duration = Duration::from_secs(10);
+/// When whoever was sent away for want of room may try again: by then half of those that wait have ended, answered or not.
+pub const AGAIN: Duration = Duration::from_secs(5);
 /// The bytes of a command's payload: a command names things, it does not carry them.
 pub const MAX_PAYLOAD_BYTES: usize = 64 << 10;
 /// The bytes of a command's result: as many as an event's payload may have.
@@ -133,6 +135,11 @@ impl Hub {
 impl Failure {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, pointer: String::new(), message: message.into() }
+    }
+
+    /// When it may be tried again, where only room was missing.
+    pub fn again(&self) -> Option<Duration> {
+        (self.reason == Reason::Full).then_some(AGAIN)
     }
 }
 

@@ -29,6 +29,11 @@ impl Denied {
         Self::new(StatusCode::UNAUTHORIZED, "authentication_required", message).with(header::WWW_AUTHENTICATE, "Bearer")
     }
 
+    /// The daemon is stopping; `message` says what that means for this request.
+    pub fn draining(message: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", message).for_now()
+    }
+
     /// The path is right and the method is not; `allowed` lists those that are.
     pub fn wrong_method(allowed: &'static str) -> Self {
         let message = format!("this path is asked with {allowed}");
@@ -63,6 +68,13 @@ impl Denied {
         json!({"code": self.code, "message": self.message})
     }
 
+    /// Says beside another body what the refusal says beside its own.
+    pub fn add_header(self, answer: &mut Response) {
+        if let Some((name, value)) = self.header {
+            answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+    }
+
     fn body(&self) -> String {
         let usual = || json!({"error": self.error()}).to_string();
         self.body.map_or_else(usual, str::to_owned)
@@ -78,9 +90,7 @@ impl IntoResponse for Denied {
     fn into_response(self) -> Response {
         let json = [(header::CONTENT_TYPE, "application/json")];
         let mut answer = (self.status, json, self.body()).into_response();
-        if let Some((name, value)) = self.header {
-            answer.headers_mut().insert(name, HeaderValue::from_static(value));
-        }
+        self.add_header(&mut answer);
         answer
     }
 }

@@ -11,8 +11,8 @@ use crate::metrics as count;
 /// The names of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hosts {
-    /// Beside those of this machine. Where there are any, they are asked for on every listener, else on those that only this
-    /// machine reaches.
+    /// Beside those of this machine. Where there are any, one of them is asked for on every listener and behind every proxy,
+    /// else on listeners that only this machine reaches.
     pub names: Vec<String>,
     /// What whoever asks by another name is told.
     pub refusal: &'static str,

@@ -1,6 +1,7 @@
 //! One HTTP connection until it ends or goes on as something else, and how many of them there may be at once.
 
-use std::future::{Future as _, poll_fn};
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -11,19 +12,20 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::IntoResponse as _;
+use axum::response::{IntoResponse as _, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower_service::Service as _;
 
 use super::answer::Denied;
+use super::drain::Drain;
 use super::hosts::{Hosts, Reach};
 use super::proxies::Proxies;
 use super::shares::{Exhausted, Shares};
@@ -82,15 +84,12 @@ pub struct Front {
     certificate: RwLock<Option<Arc<Certificate>>>,
     room: Arc<Semaphore>,
     shares: Arc<Shares>,
-    /// As many as there is room for; a connection that has asked something holds one until it ends.
-    asking: Arc<Semaphore>,
-    is_ending: watch::Sender<bool>,
+    drain: Drain,
 }
 
 impl Front {
     pub fn new(router: Router, header_timeout: Duration, hosts: Hosts) -> Arc<Self> {
         let room = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS));
-        let asking = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS));
         let shares = Shares::new(MAX_PER_ADDRESS);
         Arc::new(Self {
             router,
@@ -100,8 +99,7 @@ impl Front {
             certificate: RwLock::default(),
             room,
             shares,
-            asking,
-            is_ending: watch::Sender::default(),
+            drain: Drain::default(),
         })
     }
 
@@ -140,11 +138,8 @@ impl Front {
         self.room.clone().acquire_owned().await.expect("the room is never closed")
     }
 
-    /// From now on each connection ends behind the answer that it waits for. Waits for the answers to what was asked before.
-    pub async fn finish(&self) {
-        self.is_ending.send_replace(true);
-        let all = u32::try_from(MAX_HTTP_CONNECTIONS).expect("there are few connections");
-        _ = self.asking.acquire_many(all).await.expect("nobody closes it");
+    pub fn drain(&self) -> &Drain {
+        &self.drain
     }
 
     /// Serves a connection over TCP, which a proxy may announce, and which is encrypted if there is a certificate.
@@ -176,20 +171,9 @@ impl Front {
             Err(exhausted) => return send_away(socket, exhausted).await,
         };
         let (has_asked, departure) = (OnceLock::new(), Departure::default());
-        let service = hyper::service::service_fn(|mut request: hyper::Request<Incoming>| {
-            // Who asks for the first time while the rest is waited for is not waited for.
-            has_asked.get_or_init(|| self.asking.clone().try_acquire_owned().ok());
-            let peer = self.proxies().client(arrival.peer, request.headers());
-            request.extensions_mut().insert(Arrival { peer, ..arrival.clone() });
-            request.extensions_mut().insert(departure.clone());
-            let misled = self.check_host(&arrival, request.headers()).err();
-            let mut router = self.router.clone();
-            async move {
-                match misled {
-                    Some(denied) => Ok(denied.into_response()),
-                    None => router.call(request).await,
-                }
-            }
+        let service = hyper::service::service_fn(|request| {
+            has_asked.get_or_init(|| self.drain.asking());
+            self.answer(request, &arrival, &departure)
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
@@ -197,14 +181,19 @@ impl Front {
             .max_header_size(MAX_HEAD_BYTES)
             .max_buf_size(MAX_BUFFER_BYTES);
         let mut connection = http.serve_connection(TokioIo::new(socket), service);
-        let mut is_ending = self.is_ending.subscribe();
-        let (mut ending, mut is_told) = (pin!(is_ending.wait_for(|is_ending| *is_ending)), false);
+        let (mut closing, mut is_told) = (pin!(self.drain.is_closing()), false);
         let ended = poll_fn(|context| {
-            if !is_told && ending.as_mut().poll(context).is_ready() {
+            // What has arrived is read before it ends.
+            let mut polled = Pin::new(&mut connection).poll(context);
+            if polled.is_pending() && !is_told && closing.as_mut().poll(context).is_ready() {
                 is_told = true;
-                Pin::new(&mut connection).graceful_shutdown();
+                // Who has not asked yet may do so once: nobody waits for it.
+                if has_asked.get().is_some() {
+                    Pin::new(&mut connection).graceful_shutdown();
+                    polled = Pin::new(&mut connection).poll(context);
+                }
             }
-            match Pin::new(&mut connection).poll(context) {
+            match polled {
                 Poll::Pending if departure.is_due() => Poll::Ready(Ok(())),
                 polled => polled,
             }
@@ -221,6 +210,28 @@ impl Front {
         }
     }
 
+    /// The answer to one request, unless it departs.
+    fn answer(
+        &self,
+        mut request: hyper::Request<Incoming>,
+        arrival: &Arrival,
+        departure: &Departure,
+    ) -> impl Future<Output = Result<Response, Infallible>> + use<> {
+        let peer = self.proxies().client(arrival.peer, request.headers());
+        request.extensions_mut().insert(Arrival { peer, ..arrival.clone() });
+        request.extensions_mut().insert(departure.clone());
+        request.extensions_mut().insert(self.drain.clone());
+        let misled = self.check_host(arrival, request.headers()).err();
+        let (mut router, drain) = (self.router.clone(), self.drain.clone());
+        let answer = async move {
+            match misled {
+                Some(denied) => Ok(denied.into_response()),
+                None => router.call(request).await,
+            }
+        };
+        async move { drain.answered(answer).await }
+    }
+
     /// Whose connection it is; `None`, and counted, where a proxy should have said so and did not.
     async fn announced(&self, arrival: &Arrival, socket: &mut TcpStream) -> Option<Option<IpAddr>> {
         let proxies = self.proxies();
@@ -234,15 +245,14 @@ impl Front {
         None
     }
 
-    /// Whether the request asks by a name of the listener. By which name a proxy was asked is the proxy's matter, and sockets
-    /// that are files no browser reaches.
+    /// Whether the request asks by a name of the listener. A proxy passes on what anybody asked it, by a name that only its
+    /// own configuration knows until `server.hosts` has some; and sockets that are files no browser reaches by itself.
     fn check_host(&self, arrival: &Arrival, headers: &HeaderMap) -> Result<(), Denied> {
         let proxies = self.proxies();
-        if arrival.peer.is_none() || proxies.begin || proxies.are_trusted(arrival.peer) {
-            return Ok(());
-        }
+        let may_be_passed_on = arrival.peer.is_none() || proxies.begin || proxies.are_trusted(arrival.peer);
+        let reach = if may_be_passed_on { Reach::Network } else { arrival.reach };
         let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner).clone();
-        hosts.check(headers, arrival.reach)
+        hosts.check(headers, reach)
     }
 
     fn proxies(&self) -> Arc<Proxies> {

@@ -20,6 +20,7 @@ use http_body_util::BodyExt as _;
 use self::batch::Batch;
 use self::lines::Lines;
 use super::answer::Denied;
+use super::drain::{self, Drain};
 use super::http::Arrival;
 use super::routes::{Routes, only_post, table};
 use super::token::Tokens;
@@ -69,6 +70,7 @@ async fn publish(
     State(ingest): State<Ingest>,
     Path(called): Path<String>,
     Extension(arrival): Extension<Arrival>,
+    Extension(drain): Extension<Drain>,
     request: Request,
 ) -> Result<Response, Denied> {
     let (head, body) = request.into_parts();
@@ -82,7 +84,7 @@ async fn publish(
             batch.take_all(&batch::split(&body, stream.name())?).await;
             Ok(batch.answer())
         }
-        Form::Lines => Ok(publish_lines(batch, body, BODY_TIMEOUT).await),
+        Form::Lines => Ok(publish_lines(batch, body, &drain).await),
     }
 }
 
@@ -135,11 +137,19 @@ fn form(headers: &HeaderMap) -> Result<Form, Denied> {
 }
 
 /// Publishes lines as they arrive. No faster than they are published are they read, so that a client that is too fast
-/// has to wait.
-async fn publish_lines(mut batch: Batch<'_>, mut body: Body, within: Duration) -> Response {
+/// has to wait. They may go on for ever, and so they end where a drain begins.
+async fn publish_lines(mut batch: Batch<'_>, mut body: Body, drain: &Drain) -> Response {
     let mut lines = Lines::default();
     let broken = loop {
-        match tokio::time::timeout(within, body.frame()).await {
+        let frame = tokio::select! {
+            biased;
+            () = drain.begun() => {
+                tokio::spawn(pass_over(body));
+                break Some(drained());
+            }
+            frame = tokio::time::timeout(BODY_TIMEOUT, body.frame()) => frame,
+        };
+        match frame {
             Ok(Some(Ok(frame))) => {
                 if let Ok(piece) = frame.into_data() {
                     lines.push(&piece);
@@ -148,7 +158,7 @@ async fn publish_lines(mut batch: Batch<'_>, mut body: Body, within: Duration) -
             }
             Ok(None) => break None,
             Ok(Some(Err(error))) => break Some(unreadable(&error)),
-            Err(_) => break Some(late(within)),
+            Err(_) => break Some(late(BODY_TIMEOUT)),
         }
     };
     match (broken, lines.rest()) {
@@ -160,9 +170,16 @@ async fn publish_lines(mut batch: Batch<'_>, mut body: Body, within: Duration) -
             if rest.is_some() {
                 batch.take_cut();
             }
-            batch.answer_broken(&denied)
+            batch.answer_broken(denied)
         }
     }
+}
+
+/// Reads what nobody takes any more: the kernel would reset a connection with something unread in it, and a client that
+/// still sends might never see its answer.
+async fn pass_over(mut body: Body) {
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    _ = tokio::time::timeout(drain::LAST_WORDS, rest).await; // long enough to see an answer
 }
 
 /// A whole body of at most so many bytes.
@@ -184,6 +201,10 @@ fn is_too_long(error: &axum::Error) -> bool {
 
 fn unreadable(error: &axum::Error) -> Denied {
     Denied::new(StatusCode::BAD_REQUEST, "unreadable_body", format!("the body could not be read: {error}"))
+}
+
+fn drained() -> Denied {
+    Denied::draining("the daemon is stopping and reads no more of the body; send the rest in a moment")
 }
 
 fn late(within: Duration) -> Denied {

@@ -121,11 +121,15 @@ impl Listeners {
         self.lock().clear();
     }
 
-    /// Waits until what was asked at them is answered, at most until the deadline. Not from a thread of a runtime.
-    pub fn finish(&self, deadline: Instant) {
-        let answered = async { tokio::time::timeout_at(deadline.into(), self.front.finish()).await };
-        if self.runtime.block_on(answered).is_err() {
-            tracing::warn!("{}: requests that were not answered in time are cut off", self.key);
+    /// What is asked at them is answered until the deadline.
+    pub fn drain(&self, deadline: Instant) {
+        self.front.drain().begin(deadline);
+    }
+
+    /// Waits until all who have asked are answered and gone, where a drain has begun. Not from a thread of a runtime.
+    pub fn finish(&self) {
+        if !self.runtime.block_on(self.front.drain().finish()) {
+            tracing::warn!("{}: clients that do not take their answers are cut off", self.key);
         }
     }
 

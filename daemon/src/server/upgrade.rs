@@ -176,8 +176,7 @@ impl Gate {
         let identity = self.identify(arrival, request, &endpoint)?;
         if self.closed.load(Ordering::Relaxed) {
             count::connection_refused("draining");
-            let message = "the daemon is stopping; come back in a moment";
-            return Err(Denied::new(StatusCode::SERVICE_UNAVAILABLE, "draining", message).for_now());
+            return Err(Denied::draining("the daemon is stopping; come back in a moment"));
         }
         let wishes = if endpoint.dialect.is_framed() { Vec::new() } else { sse::wishes(request)? };
         let permit = self.limits.admit(arrival.peer, route.connections.clone());

@@ -101,7 +101,7 @@ fn failed(why: &Failure) -> Refusal {
             Code::CommandFailed
         }
     };
-    Refusal::new(code, placed(&why.pointer, &why.message))
+    Refusal { retry: why.again(), ..Refusal::new(code, placed(&why.pointer, &why.message)) }
 }
 
 /// A message with the place that it is about in front.

@@ -82,6 +82,7 @@ fn what_is_no_line_is_refused_whole() {
         b"",
         b"nonsense",
         b"[1]",
+        b"[[\"warn\",\"m\"]]",
         b"{\"level\":\"warn\"}",
         b"{\"message\":\"m\"}",
         b"{\"level\":\"warn\",\"message\":7}",

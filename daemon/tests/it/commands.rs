@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use broadcastd::hub::commands::MAX_OPEN_OF_ONE;
+use broadcastd::hub::commands::{AGAIN, MAX_OPEN, MAX_OPEN_OF_ONE};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
+use sha2::Digest as _;
 
-use crate::house::until;
+use crate::house::{self, Client, hear_json, until};
 use crate::http::{self, Answer};
 use crate::needs;
 use crate::process::Daemon;
@@ -16,7 +17,8 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(every_outcome_has_its_status),
         needs::nothing(what_is_no_command_is_told_what_would_be_one),
         needs::nothing(one_that_is_in_flight_when_the_broadcaster_ends_is_unavailable),
-        needs::nothing(so_many_wait_and_the_next_is_sent_away_at_once),
+        needs::nothing(so_many_of_one_wait_and_the_next_is_sent_away_at_once),
+        needs::nothing(so_many_of_all_wait_and_the_next_is_told_when_to_try_again),
         needs::nothing(a_command_that_nobody_answers_is_answered_at_its_deadline),
         needs::nothing(a_listener_passes_on_to_whom_it_serves),
         needs::nothing(who_acted_is_told_apart_by_name),
@@ -53,7 +55,8 @@ fn every_outcome_has_its_status() {
         let answer = command(&daemon, name, &Value::Null);
         assert_eq!((answer.status, answer.json()), (200, json!({"result": result})), "{name}");
     }
-    assert_eq!(http::post(&daemon.admin, &path("poke"), JSON, b"").status, 200, "no body is null");
+    let nothing = http::post(&daemon.admin, &path("echo"), JSON, b"");
+    assert_eq!(nothing.json()["result"]["payload"], Value::Null, "no body is null: {nothing:?}");
     for (kind, status, code) in [
         ("failed", 500, "command_failed"),
         ("invalid", 422, "invalid_params"),
@@ -152,7 +155,7 @@ fn one_that_is_in_flight_when_the_broadcaster_ends_is_unavailable() {
     assert_eq!((absent.status, absent.header("retry-after").is_some()), (503, true));
 }
 
-fn so_many_wait_and_the_next_is_sent_away_at_once() {
+fn so_many_of_one_wait_and_the_next_is_sent_away_at_once() {
     let daemon = Daemon::start(FAULTY);
     let line = format!("POST {} HTTP/1.1", path("never"));
     let request = http::request(&daemon.admin, &line, &[("Content-Type", JSON)], b"null");
@@ -169,6 +172,55 @@ fn so_many_wait_and_the_next_is_sent_away_at_once() {
     let sent_away = command(&daemon, "poke", &Value::Null);
     assert_eq!(sent_away.json()["error"]["code"], "rate_limited");
     assert_eq!(sent_away.header("retry-after"), Some("5"));
+}
+
+fn so_many_of_all_wait_and_the_next_is_told_when_to_try_again() {
+    const ALL: usize = MAX_OPEN / MAX_OPEN_OF_ONE;
+    let services: Vec<String> = (0..=ALL).map(|nth| format!("service-{nth}")).collect();
+    let tokens = services.iter().map(|name| {
+        let hash: String = sha2::Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("[[auth.tokens]]\nname = \"{name}\"\nsha256 = \"{hash}\"\ncommands = [\"later\", \"echo\"]\n")
+    });
+    let endpoint = "[[server.endpoints]]\npath = \"/v1/ws\"\nstreams = [\"*\"]\n";
+    let daemon = Daemon::start(&format!("{endpoint}{}{FAULTY}", tokens.collect::<String>()));
+    let connect = |name: &String| {
+        let authorization = format!("Bearer {name}");
+        house::connect(&daemon.clients, &[("Authorization", &authorization)]).unwrap()
+    };
+    let mut clients: Vec<Client> = services.iter().map(connect).collect();
+    let mut last = clients.pop().unwrap();
+    let give = |client: &mut Client, command: &str| {
+        house::say(client, &json!({"type": "command", "stream": "a", "command": command, "id": command}).to_string());
+    };
+    // Each is answered in its order: what was refused would be heard before the pong.
+    let is_quiet = |client: &mut Client| {
+        house::say(client, r#"{"type":"ping"}"#);
+        assert_eq!(hear_json(client)["data"]["status"], "pong");
+    };
+    for client in &mut clients {
+        (1..MAX_OPEN_OF_ONE).for_each(|_| give(client, "never"));
+        is_quiet(client);
+    }
+    for client in &mut clients {
+        give(&mut last, "echo");
+        let done = hear_json(&mut last);
+        assert_eq!(done["data"]["status"], "ok", "there is room for one more: {done}");
+        give(client, "never");
+        is_quiet(client);
+    }
+    give(&mut last, "echo");
+    let refused = hear_json(&mut last);
+    let expected = json!({
+        "code": "rate_limited",
+        "message": format!("{MAX_OPEN} commands wait for the broadcaster already; try again later"),
+        "retry_ms": AGAIN.as_millis() as u64,
+    });
+    assert_eq!((&refused["type"], &refused["data"], &refused["id"]), (&json!("error"), &expected, &json!("echo")));
+    give(&mut clients[0], "never");
+    assert_eq!(hear_json(&mut clients[0])["data"]["retry_ms"], AGAIN.as_millis() as u64);
+    let sent_away = command(&daemon, "echo", &Value::Null);
+    assert_eq!((sent_away.status, &sent_away.json()["error"]["code"]), (503, &json!("rate_limited")));
+    assert_eq!(sent_away.header("retry-after"), Some(&*AGAIN.as_secs().to_string()));
 }
 
 fn a_command_that_nobody_answers_is_answered_at_its_deadline() {

@@ -1,10 +1,6 @@
 //! The fuzz targets for everybody: each property of `fuzz/properties` holds on the seeds, and on inputs made of them. The
 //! inputs are the same every time; `BROADCASTD_TEST_SEED` makes others, and a failure says which it was.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::Path;
-
-use fastrand::Rng;
 use libtest_mimic::Trial;
 
 use crate::needs;
@@ -12,6 +8,8 @@ use crate::tidy::tree;
 
 #[path = "../../../fuzz/properties/abi_input.rs"]
 mod abi_input;
+#[path = "../../../fuzz/properties/client_log.rs"]
+mod client_log;
 #[path = "../../../fuzz/properties/command.rs"]
 mod command;
 #[path = "../../../fuzz/properties/config.rs"]
@@ -26,8 +24,16 @@ mod handshake;
 mod ingest;
 #[path = "../../../fuzz/properties/ingest_socket.rs"]
 mod ingest_socket;
+#[path = "../../../fuzz/made.rs"]
+mod made;
 #[path = "../../../fuzz/properties/proxy_protocol.rs"]
 mod proxy_protocol;
+#[path = "../../../fuzz/query.rs"]
+mod query;
+#[path = "../../../fuzz/properties/reads.rs"]
+mod reads;
+#[path = "../../../fuzz/properties/sse_request.rs"]
+mod sse_request;
 #[path = "../../../fuzz/properties/token.rs"]
 mod token;
 #[path = "../../../fuzz/properties/topic.rs"]
@@ -46,14 +52,12 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(abi_inputs),
         needs::nothing(ingested_bodies),
         needs::nothing(ingested_lines),
+        needs::nothing(lines_for_the_log),
+        needs::nothing(requests_for_events),
+        needs::nothing(requests_that_read),
         needs::nothing(every_property_has_a_target_and_seeds),
     ]
 }
-
-/// The longest input that is made: seeds are shorter, and what is longer finds no more.
-const MAX_BYTES: usize = 4096;
-/// Any number would do; it is the same every time.
-const SEED: u64 = 1;
 
 fn frames() {
     run("frame_decoder", 20_000, frame_decoder::check);
@@ -99,6 +103,18 @@ fn ingested_lines() {
     run("ingest_socket", 20_000, ingest_socket::check);
 }
 
+fn lines_for_the_log() {
+    run("client_log", 20_000, client_log::check);
+}
+
+fn requests_for_events() {
+    run("sse_request", 50_000, sse_request::check);
+}
+
+fn requests_that_read() {
+    run("reads", 20_000, reads::check);
+}
+
 fn every_property_has_a_target_and_seeds() {
     let names = |folder: &str| {
         let files = std::fs::read_dir(tree::root().join("fuzz").join(folder)).unwrap();
@@ -114,52 +130,5 @@ fn every_property_has_a_target_and_seeds() {
 }
 
 fn run(target: &str, cases: usize, property: fn(&[u8])) {
-    let seeds = seeds(&tree::root().join("fuzz/seeds").join(target));
-    seeds.iter().for_each(|input| try_one(input, "a seed", property));
-    let seed = std::env::var("BROADCASTD_TEST_SEED").map_or(SEED, |text| text.parse().unwrap());
-    let mut rng = Rng::with_seed(seed);
-    for case in 0..cases {
-        let input = made_of(&seeds, &mut rng);
-        try_one(&input, &format!("case {case} of BROADCASTD_TEST_SEED={seed}"), property);
-    }
-}
-
-fn try_one(input: &[u8], name: &str, property: fn(&[u8])) {
-    if let Err(failure) = catch_unwind(AssertUnwindSafe(|| property(input))) {
-        eprintln!("{name}: b\"{}\"", input.escape_ascii());
-        resume_unwind(failure);
-    }
-}
-
-/// In the order of their names, so that a case is the same on every machine.
-fn seeds(folder: &Path) -> Vec<Vec<u8>> {
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
-    files.sort();
-    assert!(!files.is_empty(), "{} has no seeds", folder.display());
-    files.iter().map(|file| std::fs::read(file).unwrap()).collect()
-}
-
-/// A seed with a few changes: the kinds of change that find most.
-fn made_of(seeds: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
-    let mut input = rng.choice(seeds).unwrap().clone();
-    for _ in 0..rng.usize(1..=6) {
-        let at = rng.usize(0..=input.len());
-        let end = rng.usize(at..=input.len().min(at + 16));
-        match rng.u8(0..7) {
-            0 => input.insert(at, rng.u8(..)),
-            1 => input.insert(at, *rng.choice(b"\"\\{}[]:,*%=.\n\r\0 -019eE\x7f\xc3\xff").unwrap()),
-            2 => drop(input.drain(at..end)),
-            3 => input.splice(at..at, input[at..end].to_vec()).for_each(drop),
-            4 => input[at..end].iter_mut().for_each(|byte| *byte ^= 1 << rng.u8(0..8)),
-            5 => input[at..end].iter_mut().for_each(|byte| *byte = rng.u8(..)),
-            _ => {
-                let other = rng.choice(seeds).unwrap();
-                let from = rng.usize(0..=other.len());
-                let to = rng.usize(from..=other.len().min(from + 64));
-                input.splice(at..end, other[from..to].iter().copied()).for_each(drop);
-            }
-        }
-    }
-    input.truncate(MAX_BYTES);
-    input
+    made::run(&tree::root().join("fuzz/seeds").join(target), cases, property);
 }

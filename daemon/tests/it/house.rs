@@ -114,7 +114,7 @@ impl House {
 
 impl Drop for House {
     fn drop(&mut self) {
-        self.server.drain();
+        self.server.drain(Instant::now());
         for shard in &self.shards {
             shard.drain(Instant::now());
         }

@@ -26,6 +26,8 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(a_drain_ends_at_its_deadline_also_with_clients_that_stay),
         needs::nothing(what_is_being_published_when_it_drains_is_answered),
         needs::nothing(a_body_that_does_not_end_holds_the_drain_up_no_longer_than_its_deadline),
+        needs::nothing(lines_that_do_not_end_are_told_what_was_accepted_when_it_drains),
+        needs::nothing(who_publishes_again_and_again_is_answered_until_told_to_close),
         needs::nothing(the_second_signal_ends_it_at_once),
         needs::nothing(a_report_is_written_into_the_log),
         needs::nothing(a_broadcaster_goes_on_from_what_the_last_daemon_saved),
@@ -173,16 +175,13 @@ fn a_drain_ends_at_its_deadline_also_with_clients_that_stay() {
     assert_eq!(daemon.wait().0.code(), Some(0));
 }
 
-/// On either listener, however the body comes; who has been answered already and stays does not hold the drain up.
+/// On either listener; who has been answered already and stays does not hold the drain up.
 fn what_is_being_published_when_it_drains_is_answered() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = Daemon::start_in(folder, PUBLISHED, &[("BROADCASTD_SERVER__DRAIN", "10m")]);
 
     let both = [&daemon.clients, &daemon.admin];
-    let begun: Vec<_> = both
-        .into_iter()
-        .flat_map(|address| ["application/json", "application/x-ndjson"].map(|kind| begin_to_publish(address, kind)))
-        .collect();
+    let begun = both.map(|address| begin_to_publish(address, "application/json"));
     let _idle: Vec<_> = both
         .into_iter()
         .map(|address| {
@@ -206,9 +205,83 @@ fn what_is_being_published_when_it_drains_is_answered() {
 fn a_body_that_does_not_end_holds_the_drain_up_no_longer_than_its_deadline() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = Daemon::start_in(folder, PUBLISHED, &[("BROADCASTD_SERVER__DRAIN", "500ms")]);
-    let _socket = begin_to_publish(&daemon.admin, "application/x-ndjson");
+    let begun = [&daemon.clients, &daemon.admin].map(|address| begin_to_publish(address, "application/json"));
     daemon.signal("TERM");
-    daemon.wait_for_log("admin.listen: requests that were not answered in time are cut off");
+    for mut socket in begun {
+        let answer = http::read(&mut socket);
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (503, &json!("draining")), "{answer:?}");
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
+    daemon.wait_for_log("\"stopped\"");
+    assert!(!daemon.log_text().contains("cut off"), "{}", daemon.log_text());
+    assert_eq!(daemon.wait().0.code(), Some(0));
+}
+
+/// Some pause, some never do.
+fn lines_that_do_not_end_are_told_what_was_accepted_when_it_drains() {
+    /// A chunk of a line.
+    const LINE: &[u8] = b"1a\r\n{\"type\":\"tick\",\"data\":{}}\n\r\n";
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start_in(folder, PUBLISHED, &[("BROADCASTD_SERVER__DRAIN", "10m")]);
+    let begin = |address: &String| {
+        let head = "POST /v1/streams/ticks/publish HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer opener\r\n\
+            Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let mut socket = http::connect(address);
+        socket.write_all(&[head.as_bytes(), LINE, LINE].concat()).unwrap();
+        socket
+    };
+    let both = [&daemon.clients, &daemon.admin];
+    let (paused, flooding) = (both.map(begin), both.map(begin));
+    let writers = flooding.each_ref().map(|socket| {
+        let mut socket = socket.try_clone().unwrap();
+        std::thread::spawn(move || while socket.write_all(&LINE.repeat(100)).is_ok() {})
+    });
+    let published = || daemon.metric(r#"broadcastd_events_published_total{stream="ticks"}"#).unwrap_or(0.0);
+    house::until("all are published", || published() > 1000.0);
+    daemon.signal("TERM");
+    let mut told = Vec::new();
+    for mut socket in paused.into_iter().chain(flooding) {
+        let answer = http::read(&mut socket);
+        let said = answer.json();
+        assert_eq!((answer.status, &said["error"]["code"]), (503, &json!("draining")), "{answer:?}");
+        assert_eq!((answer.header("connection"), answer.header("retry-after")), (Some("close"), Some("5")));
+        told.push((said["accepted"].as_u64().unwrap(), said["position"]["seq"].as_u64().unwrap()));
+    }
+    let accepted: u64 = told.iter().map(|(accepted, _)| accepted).sum();
+    assert_eq!(told.iter().map(|(_, seq)| *seq).max(), Some(accepted), "each told its own, and none untold: {told:?}");
+    assert!(told[..2].iter().all(|(accepted, _)| *accepted == 2), "{told:?}");
+    writers.into_iter().for_each(|writer| writer.join().unwrap());
+    assert_eq!(daemon.wait().0.code(), Some(0));
+}
+
+fn who_publishes_again_and_again_is_answered_until_told_to_close() {
+    const PUBLISHERS: usize = 16;
+    let daemon = Daemon::start_in(tempfile::tempdir().unwrap(), PUBLISHED, &[("BROADCASTD_SERVER__DRAIN", "10m")]);
+    let publish = |address: &str| {
+        let headers =
+            [("Content-Type", "application/json"), ("Authorization", "Bearer opener"), ("Connection", "keep-alive")];
+        let request = http::request(address, "POST /v1/streams/ticks/publish HTTP/1.1", &headers, EVENT);
+        let mut socket = http::connect(address);
+        let mut accepted = 0;
+        loop {
+            socket.write_all(&request).unwrap();
+            let answer = http::read(&mut socket);
+            assert_eq!(answer.status, 202, "{answer:?}");
+            accepted += 1;
+            if answer.header("connection") == Some("close") {
+                return accepted;
+            }
+        }
+    };
+    let accepted: Vec<u32> = std::thread::scope(|scope| {
+        let of = |nth: usize| [&daemon.clients, &daemon.admin][nth % 2];
+        let publishers: Vec<_> = (0..PUBLISHERS).map(|nth| scope.spawn(move || publish(of(nth)))).collect();
+        let published = || daemon.metric(r#"broadcastd_events_published_total{stream="ticks"}"#).unwrap_or(0.0);
+        house::until("they publish", || published() > 2000.0);
+        daemon.signal("TERM");
+        publishers.into_iter().map(|publisher| publisher.join().unwrap()).collect()
+    });
+    assert!(accepted.iter().all(|accepted| *accepted > 1), "{accepted:?}");
     assert_eq!(daemon.wait().0.code(), Some(0));
 }
 

@@ -6,6 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(a_head_of_the_proxy_protocol_says_whose_connection_it_is),
         needs::nothing(a_connection_without_a_head_is_refused),
         needs::nothing(only_trusted_proxies_may_begin),
+        needs::nothing(names_are_asked_for_behind_proxies_once_there_are_some),
         needs::program("haproxy", haproxy_forwards),
         needs::program("haproxy", haproxy_begins_connections),
     ]
@@ -191,6 +193,34 @@ fn only_trusted_proxies_may_begin() {
     until(REFUSED, || daemon.metric(REFUSED) == Some(1.0));
     let _client = behind(&daemon, head).unwrap();
     assert_eq!(peers(&daemon), ["203.0.113.7"]);
+}
+
+fn names_are_asked_for_behind_proxies_once_there_are_some() {
+    const HOSTS: (&str, &str) = ("BROADCASTD_SERVER__HOSTS", "push.example");
+    let statuses = |way: &[(&str, &str)], head: &str| {
+        let daemon = Daemon::start_with("", way);
+        ["push.example", "localhost", "evil.example"].map(|host| {
+            let mut socket = http::connect(&daemon.clients);
+            let request = http::request("", "GET /v1/streams HTTP/1.1", &[("Host", host)], b"");
+            socket.write_all(&[head.as_bytes(), &request].concat()).unwrap();
+            http::read(&mut socket).status
+        })
+    };
+    for (way, head) in [((TRUSTED, "127.0.0.1"), ""), ((PROTOCOL, "true"), "PROXY TCP4 203.0.113.7 192.0.2.1 1 2\r\n")]
+    {
+        assert_eq!(statuses(&[way], head), [200, 200, 200], "{way:?}: the proxy alone knows its names");
+        assert_eq!(statuses(&[way, HOSTS], head), [200, 200, 421], "{way:?}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let socket = format!("unix:{}", folder.path().join("clients.sock").display());
+    let daemon = Daemon::start_with("", &[HOSTS, (LISTEN, &format!("127.0.0.1:0,{socket}"))]);
+    let asked = |host| {
+        let mut socket = UnixStream::connect(socket.strip_prefix("unix:").unwrap()).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.write_all(&http::request("", "GET /v1/streams HTTP/1.1", &[("Host", host)], b"")).unwrap();
+        http::read(&mut socket).status
+    };
+    assert_eq!(["push.example", "localhost", "evil.example"].map(asked), [200, 200, 421], "{}", daemon.clients);
 }
 
 /// A real proxy with these sections, each of which listens on its own address in `FD`.

@@ -509,9 +509,10 @@ fn a_drain_ends_connections_and_lets_nobody_in() {
     let mut waiting = http::connect(&address);
     waiting.write_all(&http::request(&address, "GET / HTTP/1.1", &[("Connection", "keep-alive")], b"")).unwrap();
     assert_eq!(http::read(&mut waiting).status, 404);
-    house.server.drain();
+    let deadline = Instant::now() + http::PATIENCE;
+    house.server.drain(deadline);
     for shard in &house.shards {
-        shard.drain(Instant::now() + http::PATIENCE);
+        shard.drain(deadline);
     }
     for client in &mut clients {
         let (code, reason) = hear_close(client);
@@ -520,5 +521,6 @@ fn a_drain_ends_connections_and_lets_nobody_in() {
     waiting.write_all(&http::request(&address, "GET /v1/ws HTTP/1.1", &UPGRADE, b"")).unwrap();
     let refused = http::read(&mut waiting);
     assert_eq!((refused.status, &refused.json()["error"]["code"]), (503, &json!("draining")));
+    assert_eq!(refused.header("connection"), Some("close"));
     house::until("the port is closed", || TcpStream::connect(&address).is_err());
 }

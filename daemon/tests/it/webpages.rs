@@ -157,6 +157,8 @@ fn proxies_and_given_names_are_let_through() {
     let trusted = |network: &str| Proxies { trusted: vec![network.parse().unwrap()], begin: false };
     let behind = |network| Config { proxies: trusted(network), ..config() };
     assert_eq!(status(behind("127.0.0.1"), "push.example"), 200, "what a proxy passes on");
+    let named_behind = |host| status(Config { hosts: named().hosts, ..behind("127.0.0.1") }, host);
+    assert_eq!(["push.example", "localhost", "evil.example"].map(named_behind), [200, 200, 421], "by given names only");
     assert_eq!(status(behind("192.0.2.1"), "push.example"), 421, "another's");
     let everywhere = |config: Config| Config { listen: vec!["0.0.0.0:0".into()], ..config };
     let asked = |config: Config| {

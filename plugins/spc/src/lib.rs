@@ -29,7 +29,7 @@ pub mod stamp;
 mod told;
 mod waiting;
 
-use running::Charts;
+pub use running::Charts;
 
 export_plugin!(Charts);
 

@@ -3,6 +3,7 @@
 mod bounds;
 mod cases;
 mod extremes;
+mod fuzzing;
 mod properties;
 mod run_length;
 mod settings;

@@ -34,8 +34,8 @@ pub struct Server {
         "x-rule": "an origin is scheme and host without a path, like \"https://example.com:8443\"; each is named"
     }))]
     pub cors: Vec<String>,
-    /// Names that clients may ask by beside those of this machine, such as "push.example.com". Default: none on addresses
-    /// that only this machine reaches, any on others. What `trusted_proxies` pass on is not looked at.
+    /// Names that clients may ask by beside those of this machine, such as "push.example.com", also through proxies.
+    /// Default: none on addresses that only this machine reaches; any on others, and through `trusted_proxies`.
     #[schemars(extend("items" = {
         "type": "string",
         "pattern": r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])$",

@@ -130,7 +130,8 @@ impl Commands {
         if self.common.memory.is_full() {
             return Err(Failure::new(Reason::Full, "all of hub.memory is in use; try again later"));
         }
-        let payload = self.common.memory.hold(ask.payload);
+        let payload = if ask.payload.is_empty() { Bytes::from_static(b"null") } else { ask.payload };
+        let payload = self.common.memory.hold(payload);
         let (command, principal) = (ask.command.into(), ask.principal.into());
         inner.enter(Request { command, principal, payload, due: now + DEADLINE, answered })?;
         if inner.open.len() == 1 {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::MAX_LINES;
 
@@ -50,20 +51,31 @@ struct Raw {
 /// The lines of a body: one object, or an array of them.
 pub fn read(body: &[u8]) -> Result<Vec<Line>, String> {
     let wrong = |error: serde_json::Error| {
+        let error = tame(&error.to_string(), MAX_FIELD); // it repeats names that the client made up
         format!(
             "{error}; send {{\"level\":\"warn\",\"message\":…}} or an array of such, with context, url, user_agent and timestamp if you like"
         )
     };
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
-    let raw: Vec<Raw> = if first == Some(&b'[') {
+    let texts: Vec<&RawValue> = if first == Some(&b'[') {
         serde_json::from_slice(body).map_err(wrong)?
     } else {
         vec![serde_json::from_slice(body).map_err(wrong)?]
     };
-    if raw.len() > MAX_LINES {
-        return Err(format!("a request has at most {MAX_LINES} lines; this one has {}", raw.len()));
+    if texts.len() > MAX_LINES {
+        return Err(format!("a request has at most {MAX_LINES} lines; this one has {}", texts.len()));
     }
-    raw.into_iter().map(Line::of).collect()
+    texts.into_iter().map(|text| Line::of(Raw::read(text).map_err(wrong)?)).collect()
+}
+
+impl Raw {
+    /// A list of values in the order of the members is no line, although serde would take it for one.
+    fn read(text: &RawValue) -> serde_json::Result<Self> {
+        match text.get().starts_with('{') {
+            true => serde_json::from_str(text.get()),
+            false => Err(serde::de::Error::custom("a line is an object")),
+        }
+    }
 }
 
 impl Line {

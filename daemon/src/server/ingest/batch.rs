@@ -153,8 +153,10 @@ impl<'s> Batch<'s> {
     }
 
     /// The body could not be read to its end; what became of the events before is told all the same.
-    pub fn answer_broken(self, denied: &Denied) -> Response {
-        self.answer_with(denied.status(), Some(denied.error()))
+    pub fn answer_broken(self, denied: Denied) -> Response {
+        let mut answer = self.answer_with(denied.status(), Some(denied.error()));
+        denied.add_header(&mut answer);
+        answer
     }
 
     fn publish(&mut self, text: &[u8]) -> Result<Accepted, Rejection> {

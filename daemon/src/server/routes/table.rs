@@ -143,6 +143,7 @@ pub static PUBLISH: Route = Route {
         Answer(415, "The content type is neither of the two: `unsupported_media_type`.", Refusal),
         Answer(422, "None was accepted, or the body is not JSON: `invalid_json`.", Either(outcome)),
         Answer(429, "None was accepted for want of room; come back after `Retry-After`.", Json(outcome)),
+        Answer(503, "The daemon is stopping and reads no more of the body: `draining`.", Json(outcome)),
     ],
 };
 pub static CONNECTIONS: Route = reads(

@@ -4,12 +4,13 @@
 //! `BROADCASTD_TEST_SEED=7 cargo test -p broadcastd --lib -- --nocapture server::tests::isolation` repeats one run.
 
 mod client;
+mod desk;
 mod pages;
 mod people;
 mod truth;
 mod world;
 
-use self::world::World;
+use self::world::{Heard, World};
 
 /// Runs that are made every time, and as many with new seeds.
 const RUNS: u64 = 170;
@@ -19,20 +20,21 @@ const STEPS: usize = 3000;
 #[test]
 fn nobody_is_sent_what_is_anothers() {
     match std::env::var("BROADCASTD_TEST_SEED") {
-        Ok(seed) => assert!(run(seed.parse().unwrap()) > 0),
+        Ok(seed) => assert!(run(seed.parse().unwrap()).private > 0),
         Err(_) => {
             let new = fastrand::u64(..);
-            let first = std::thread::spawn(|| (0..RUNS).map(run).sum::<usize>());
-            let second = std::thread::spawn(move || (0..RUNS).map(|number| run(new.wrapping_add(number))).sum());
+            let first = std::thread::spawn(|| (0..RUNS).map(run).collect::<Vec<_>>());
+            let second = std::thread::spawn(move || (0..RUNS).map(|number| run(new.wrapping_add(number))).collect());
             let heard = [first.join(), second.join()].map(|ended| ended.expect("see above for the seed"));
             // Somebody who is told nothing at all is told nothing that is another's.
-            assert!(heard.iter().all(|events| *events > 50 * RUNS as usize), "{heard:?}");
+            let sum = |runs: &[Heard], of: fn(&Heard) -> usize| runs.iter().map(of).sum::<usize>() / RUNS as usize;
+            let heard = heard.map(|runs| [sum(&runs, |heard| heard.private), sum(&runs, |heard| heard.answers)]);
+            assert!(heard.iter().all(|[events, answers]| *events > 50 && *answers > 20), "{heard:?}");
         }
     }
 }
 
-/// How many private events came to those that they are for.
-fn run(seed: u64) -> usize {
+fn run(seed: u64) -> Heard {
     let _told = Seed(seed);
     let mut world = World::new(seed);
     (0..STEPS).for_each(|_| world.step());

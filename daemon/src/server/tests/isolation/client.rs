@@ -22,6 +22,9 @@ const CODES: [u16; 3] = [close::UNAUTHORIZED, close::TRY_AGAIN, close::POLICY];
 /// An answer that waited says no more when exactly the identity was taken up.
 const LATE: Duration = Duration::from_secs(5);
 
+/// The room of a socket whose client takes everything.
+pub const PLENTY: usize = usize::MAX >> 1;
+
 /// Whether its user has logged out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Logout {
@@ -32,6 +35,8 @@ pub enum Logout {
 }
 
 pub struct Client {
+    /// No other client and no request has it.
+    pub number: u64,
     pub socket: Rc<RefCell<Socket>>,
     pub endpoint: Arc<Endpoint>,
     pub person: Person,
@@ -47,11 +52,14 @@ pub struct Client {
     over: Option<u64>,
     unread: Vec<u8>,
     pub heard_private: usize,
+    pub heard_answers: usize,
 }
 
 impl Client {
-    pub fn new(socket: Rc<RefCell<Socket>>, endpoint: Arc<Endpoint>, person: Person, is_roomy: bool) -> Self {
+    pub fn new(number: u64, socket: Rc<RefCell<Socket>>, endpoint: Arc<Endpoint>, person: Person) -> Self {
+        let is_roomy = socket.borrow().room == PLENTY;
         Self {
+            number,
             socket,
             endpoint,
             person,
@@ -63,6 +71,7 @@ impl Client {
             over: None,
             unread: Vec::new(),
             heard_private: 0,
+            heard_answers: 0,
         }
     }
 
@@ -91,7 +100,7 @@ impl Client {
         if self.over.is_none() && (is_revoked || is_expired || self.logout == Logout::Yes) {
             self.over = Some(truth.step);
             if self.is_roomy && !self.socket.borrow().is_dropped {
-                self.socket.borrow_mut().room = usize::MAX >> 1;
+                self.socket.borrow_mut().room = PLENTY;
             }
         }
     }
@@ -129,9 +138,15 @@ impl Client {
     }
 
     fn judge(&mut self, truth: &mut Truth, mark: &str) {
+        let is_answer = truth.desks.judge(mark, self.number, &self.person);
         if let Some(over) = self.over {
-            let is_late = self.is_roomy || truth.published_at(mark) > over;
+            // What was answered before may stand before the end.
+            let is_late = self.is_roomy && !is_answer || truth.published_at(mark) > over;
             assert!(!is_late, "{:?} is sent {mark} although its time is over", self.person);
+        }
+        if is_answer {
+            self.heard_answers += 1;
+            return;
         }
         let endpoints = std::slice::from_ref(&self.endpoint);
         match truth.judge(mark, Viewer { person: &self.person, endpoints, sight: Sight::Sent }) {

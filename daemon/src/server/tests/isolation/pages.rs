@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use axum::http::request::Builder;
 use axum::http::{Request, header};
 use fastrand::Rng;
 use serde_json::Value;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{self, Runtime};
 use tower_service::Service as _;
 
+use super::desk::{COMMAND, DESKS, payload};
 use super::people::{NAMES, People, Person, Who};
 use super::truth::{STREAMS, Sight, Truth, Viewer};
 use crate::hub::Hub;
@@ -19,7 +21,7 @@ use crate::server::hosts::Reach;
 use crate::server::http::Arrival;
 use crate::server::token::Tokens;
 use crate::server::upgrade::Gate;
-use crate::server::{EndpointConfig, reads};
+use crate::server::{EndpointConfig, command, command_caller, reads};
 use crate::shard::inbox::{Endpoint, Inbox};
 use crate::websocket::deflate::Compression;
 
@@ -31,19 +33,23 @@ pub struct Pages {
     doors: Vec<(Router, Vec<Arc<Endpoint>>)>,
     operators: Router,
     pub heard_private: usize,
+    pub heard_answers: usize,
 }
 
 impl Pages {
     pub fn new(hub: &Arc<Hub>, shards: &[Arc<Inbox>], people: &People, doors: Vec<Vec<Arc<Endpoint>>>) -> Self {
         let door = |endpoints: Vec<Arc<Endpoint>>| {
-            let gate = Gate::new(shards.to_vec(), Arc::new(Tokens::new(people.verifier.clone())));
+            let tokens = Arc::new(Tokens::new(people.verifier.clone()));
+            let gate = Gate::new(shards.to_vec(), tokens.clone());
             let config = |endpoint: &Arc<Endpoint>| EndpointConfig { listen: None, endpoint: (**endpoint).clone() };
             gate.set(&endpoints.iter().map(config).collect::<Vec<_>>(), Compression::Off);
-            (reads::for_clients(hub.clone(), gate).into_router(), endpoints)
+            let commands = command::routes(hub.clone(), command_caller(tokens, gate.clone()));
+            (reads::for_clients(hub.clone(), gate).merge(commands).into_router(), endpoints)
         };
         let doors = doors.into_iter().map(door).collect();
-        let runtime = Builder::new_current_thread().build().unwrap();
-        Self { runtime, doors, operators: reads::for_operators(hub.clone()).into_router(), heard_private: 0 }
+        let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let operators = reads::for_operators(hub.clone()).into_router();
+        Self { runtime, doors, operators, heard_private: 0, heard_answers: 0 }
     }
 
     /// Somebody reads something.
@@ -65,6 +71,33 @@ impl Pages {
         }
     }
 
+    /// Somebody gives a command, by the request of this number.
+    pub fn command(&mut self, truth: &mut Truth, people: &People, rng: &mut Rng, number: u64) {
+        let (token, person) = people.any(rng);
+        let (mut router, _) = rng.choice(&self.doors).unwrap().clone();
+        let stream = STREAMS[*rng.choice(&DESKS).unwrap()];
+        let path = format!("/v1/broadcasters/{stream}/commands/{COMMAND}");
+        let request = asked(Request::post(path), token.as_deref()).header(header::CONTENT_TYPE, "application/json");
+        let request = request.body(Body::from(payload(number).to_string())).unwrap();
+        let answer = self.runtime.block_on(async {
+            let answered = async {
+                loop {
+                    truth.answer(usize::MAX);
+                    tokio::task::yield_now().await;
+                }
+            };
+            let answer = tokio::select! {
+                answer = router.call(request) => answer.unwrap(),
+                never = answered => never,
+            };
+            to_bytes(answer.into_body(), usize::MAX).await.unwrap()
+        });
+        for (_, mark) in Truth::marks(&answer).0 {
+            assert!(truth.desks.judge(mark, number, &person), "{person:?} is told {mark}");
+            self.heard_answers += 1;
+        }
+    }
+
     /// An operator reads the log of somebody by name.
     pub fn inspect(&mut self, truth: &mut Truth, rng: &mut Rng) {
         let (stream, user) = (rng.usize(..STREAMS.len()), rng.usize(..NAMES.len()));
@@ -82,17 +115,7 @@ impl Pages {
     }
 
     fn ask(&self, mut router: Router, path: &str, token: Option<&str>) -> Vec<u8> {
-        let arrival = Arrival {
-            listener: "here".into(),
-            reach: Reach::Machine,
-            peer: Some(IpAddr::from([127, 0, 0, 1])),
-            operator: None,
-        };
-        let mut request = Request::get(path).extension(arrival);
-        if let Some(token) = token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let request = request.body(Body::empty()).unwrap();
+        let request = asked(Request::get(path), token).body(Body::empty()).unwrap();
         self.runtime.block_on(async {
             let answer = router.call(request).await.unwrap();
             to_bytes(answer.into_body(), usize::MAX).await.unwrap().to_vec()
@@ -111,6 +134,21 @@ impl Pages {
                 Err(wrong) => panic!("{path} shows {:?} what is {wrong}", viewer.person),
             }
         }
+    }
+}
+
+/// A request as a listener passes it on.
+fn asked(request: Builder, token: Option<&str>) -> Builder {
+    let arrival = Arrival {
+        listener: "here".into(),
+        reach: Reach::Machine,
+        peer: Some(IpAddr::from([127, 0, 0, 1])),
+        operator: None,
+    };
+    let request = request.extension(arrival);
+    match token {
+        Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
+        None => request,
     }
 }
 

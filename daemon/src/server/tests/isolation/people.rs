@@ -10,6 +10,7 @@ use fastrand::Rng;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::json;
 
+use super::desk::PERMISSION;
 use crate::event::unix_now;
 use crate::identity::grants::{Grants, Lists};
 use crate::identity::keys::Key;
@@ -63,6 +64,16 @@ impl Person {
 
     pub fn operator(name: usize) -> Self {
         Self { who: Who::Operator(name), ..Self::nobody() }
+    }
+
+    /// What broadcasters know it by.
+    pub fn principal(&self) -> Option<String> {
+        match self.who {
+            Who::Nobody => None,
+            Who::User(name) => Some(NAMES[name].to_owned()),
+            Who::Service(name, _) => Some(format!("service:{}", NAMES[name])),
+            Who::Operator(name) => Some(format!("operator:{}", NAMES[name])),
+        }
     }
 
     /// Whether what it may read covers a topic; what a stream says to everybody reaches every subscription.
@@ -178,11 +189,11 @@ fn rights(rng: &mut Rng) -> Option<Vec<&'static str>> {
 
 fn lists(person: &Person) -> Lists {
     let streams = person.rights.as_ref().map(|rights| rights.iter().map(|right| (*right).to_owned()).collect());
-    Lists { streams, publish: Vec::new(), commands: Vec::new() }
+    Lists { streams, publish: Vec::new(), commands: vec![PERMISSION.to_owned()] }
 }
 
 fn signed(name: &str, person: &Person, secret: &[u8]) -> String {
-    let mut claims = json!({"sub": name, "exp": person.ends.unwrap() as f64 / NANOS});
+    let mut claims = json!({"sub": name, "exp": person.ends.unwrap() as f64 / NANOS, "commands": [PERMISSION]});
     if let Some(rights) = &person.rights {
         claims["streams"] = json!(rights);
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use super::desk::{DECLARED, DESKS, Desks};
 use super::people::{NAMELESS, NAMES, Person, Who};
 use crate::event::{Draft, Flags};
 use crate::hub::history::Bounds;
@@ -26,6 +27,7 @@ const END: &[u8] = b")~";
 const LONGEST_MARK: usize = 12;
 
 pub struct Truth {
+    pub desks: Desks,
     hub: Arc<Hub>,
     rng: Rng,
     published: Vec<Published>,
@@ -95,7 +97,9 @@ impl Truth {
             counts: [0; NAMES.len()],
         };
         let lines = (0..STREAMS.len()).map(line).collect();
-        let mut truth = Self { hub, rng, published: Vec::new(), lines, step: 0 };
+        let mut rng = rng;
+        let desks = Desks::new(hub.clone(), rng.fork());
+        let mut truth = Self { desks, hub, rng, published: Vec::new(), lines, step: 0 };
         (0..STREAMS.len()).for_each(|stream| truth.declare(stream));
         truth
     }
@@ -109,9 +113,23 @@ impl Truth {
         self.lines[stream].counts[user]
     }
 
+    /// Broadcasters answer so many commands, and publish to its user what follows from each.
+    pub fn answer(&mut self, most: usize) {
+        for principal in self.desks.answer(most, self.step) {
+            let user = NAMES.iter().position(|name| **name == *principal);
+            if let Some(user) = user.filter(|_| self.lines[0].is_private) {
+                self.publish_to(0, user);
+            }
+        }
+    }
+
     pub fn publish(&mut self) {
         let stream = self.rng.usize(..STREAMS.len());
         let to = self.rng.usize(..NAMES.len());
+        self.publish_to(stream, to);
+    }
+
+    fn publish_to(&mut self, stream: usize, to: usize) {
         let kind = KINDS[self.rng.usize(..KINDS.len())];
         let (mark, line) = (format!("~(e{})~", self.published.len()), &self.lines[stream]);
         let part = match PARTS[self.rng.usize(..PARTS.len())] {
@@ -185,8 +203,11 @@ impl Truth {
         (found, bytes.len() - half)
     }
 
-    /// When the event of a mark was published; that of a topic was always there.
+    /// When the event of a mark was published, or the answer given; that of a topic was always there.
     pub fn published_at(&self, mark: &str) -> u64 {
+        if let Some(step) = self.desks.answered_at(mark) {
+            return step;
+        }
         number(mark, "e").map_or(0, |event| self.published[event].step)
     }
 
@@ -262,6 +283,7 @@ impl Truth {
             lag: if rng.u32(..3) == 0 { Lag::Disconnect } else { Lag::Resync },
             limits: Limits { history, ..Limits::default() },
             broadcast: [ALL.to_owned()].into(),
+            commands: if DESKS.contains(&stream) { DECLARED.clone() } else { Arc::default() },
             ..Settings::default()
         };
         self.hub.declare(STREAMS[stream], settings).set_source(Source::Declared);

@@ -8,7 +8,8 @@ use axum::body::Body;
 use axum::http::Request;
 use fastrand::Rng;
 
-use super::client::{Client, Logout};
+use super::client::{Client, Logout, PLENTY};
+use super::desk::{COMMAND, DESKS, payload};
 use super::pages::Pages;
 use super::people::{NAMES, People, Person, Who, some_name};
 use super::truth::{STREAMS, Truth};
@@ -26,8 +27,6 @@ use crate::shard::tests::driven::{Driven, Socket};
 
 const SHARDS: usize = 2;
 const CLIENTS: usize = 10;
-/// The room of a socket whose client takes everything.
-const PLENTY: usize = usize::MAX >> 1;
 const TARGETS: [&str; 9] = ["", ":A:1", ":*:1", ":A:*", ":%2A", ":*", ":user-1", ":user-10", ":own:*"];
 
 pub struct World {
@@ -39,7 +38,16 @@ pub struct World {
     clients: Vec<Client>,
     rng: Rng,
     now: Instant,
-    heard_private: usize,
+    /// Clients and requests so far that could ask something.
+    asking: u64,
+    heard: Heard,
+}
+
+/// What came to those that it is for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Heard {
+    pub private: usize,
+    pub answers: usize,
 }
 
 impl World {
@@ -58,8 +66,8 @@ impl World {
         let doors = vec![at(&[0, 4]), at(&[1, 5]), at(&[2]), at(&[2, 3])];
         let pages = Pages::new(&hub, &inboxes, &people, doors);
         let truth = Truth::new(hub, rng.fork());
-        let (clients, now) = (Vec::new(), Instant::now());
-        let mut world = Self { truth, people, pages, endpoints, shards, clients, rng, now, heard_private: 0 };
+        let (clients, now, heard) = (Vec::new(), Instant::now(), Heard::default());
+        let mut world = Self { truth, people, pages, endpoints, shards, clients, rng, now, asking: 0, heard };
         for number in 0..CLIENTS {
             let client = world.connect(number);
             world.clients.push(client);
@@ -67,16 +75,19 @@ impl World {
         world
     }
 
-    /// How many private events came to those that they are for.
-    pub fn heard(&self) -> usize {
-        self.heard_private + self.pages.heard_private
+    pub fn heard(&self) -> Heard {
+        let Heard { private, answers } = self.heard;
+        Heard { private: private + self.pages.heard_private, answers: answers + self.pages.heard_answers }
     }
 
     pub fn step(&mut self) {
         self.truth.step += 1;
         let client = self.rng.usize(..CLIENTS);
         match self.rng.u32(..200) {
-            0..90 => self.truth.publish(),
+            0..80 => self.truth.publish(),
+            80..86 => self.truth.answer(3),
+            86..89 => self.command_by_page(),
+            89 => self.truth.desks.open(),
             90..130 => self.turn(client % SHARDS),
             130..138 => self.make_room(client),
             138..168 => self.say_something(client),
@@ -104,7 +115,7 @@ impl World {
             (0..SHARDS).for_each(|shard| self.turn(shard));
             self.now += Duration::from_millis(300);
         }
-        self.heard_private += self.clients.iter().map(|client| client.heard_private).sum::<usize>();
+        self.clients.iter().for_each(|client| self.heard.add(client));
     }
 
     fn turn(&mut self, shard: usize) {
@@ -133,8 +144,23 @@ impl World {
         if self.rng.u32(..9) == 0 && self.clients[index].endpoint.dialect == Dialect::Native {
             return self.authenticate(index);
         }
-        let text = self.wish(self.clients[index].endpoint.dialect);
+        let (number, dialect) = (self.clients[index].number, self.clients[index].endpoint.dialect);
+        let text = match dialect == Dialect::Native && self.rng.u32(..5) == 0 {
+            true => self.command(number),
+            false => self.wish(dialect),
+        };
         self.clients[index].say(&text);
+    }
+
+    /// All marks are the same, so that only the daemon can tell whose answer is whose.
+    fn command(&mut self, number: u64) -> String {
+        let (stream, data) = (STREAMS[*self.rng.choice(&DESKS).unwrap()], payload(number));
+        format!(r#"{{"type":"command","stream":"{stream}","command":"{COMMAND}","data":{data},"id":"note"}}"#)
+    }
+
+    fn command_by_page(&mut self) {
+        self.asking += 1;
+        self.pages.command(&mut self.truth, &self.people, &mut self.rng, self.asking);
     }
 
     fn wish(&mut self, dialect: Dialect) -> String {
@@ -208,7 +234,7 @@ impl World {
     /// Somebody hangs up, and somebody comes to the same shard, often to the same place there.
     fn reconnect(&mut self, index: usize) {
         self.clients[index].socket.borrow_mut().is_closed = true;
-        self.heard_private += self.clients[index].heard_private;
+        self.heard.add(&self.clients[index]);
         self.clients[index] = self.connect(index);
     }
 
@@ -238,7 +264,8 @@ impl World {
             newcomer.wishes = sse::wishes(&self.request()).unwrap();
         }
         self.shards[index % SHARDS].inbox.hand(Inbound::Adopt(Box::new(newcomer)));
-        Client::new(socket, endpoint, person, is_roomy)
+        self.asking += 1;
+        Client::new(self.asking, socket, endpoint, person)
     }
 
     /// A request for server-sent events with the position of somebody else.
@@ -252,6 +279,13 @@ impl World {
             .header("last-event-id", places)
             .body(Body::empty())
             .unwrap()
+    }
+}
+
+impl Heard {
+    fn add(&mut self, client: &Client) {
+        self.private += client.heard_private;
+        self.answers += client.heard_answers;
     }
 }
 
