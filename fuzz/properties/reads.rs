@@ -195,7 +195,8 @@ fn house() -> House {
     let endpoint = Endpoint { auth: Auth::Optional, ..Endpoint::open("/v1/ws", Dialect::Native) };
     gate.set(&[EndpointConfig { listen: None, endpoint }], Compression::Off);
     let operators = reads::for_operators(hub.clone()).merge(ingest::routes(others.clone(), ingest::Door::Operators));
-    let clients = reads::for_clients(hub, gate).merge(ingest::routes(others, ingest::Door::Tokens(tokens)));
+    let publishing = ingest::routes(others, ingest::Door::Clients(tokens, gate.clone()));
+    let clients = reads::for_clients(hub, gate).merge(publishing);
     House { runtime, operators: operators.into_router(), clients: clients.into_router() }
 }
 
