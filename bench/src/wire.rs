@@ -61,6 +61,8 @@ pub fn hear_texts(stream: &mut impl Read, count: usize) -> Result<()> {
 }
 
 const FIN_TEXT: u8 = 0x81;
+/// What RFC 7692 sets beside it.
+const DEFLATED: u8 = 0x40;
 
 /// A text as servers send it.
 pub fn text_frame(text: &[u8]) -> Vec<u8> {
@@ -103,6 +105,10 @@ pub fn frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
 
 pub fn is_text(first: u8) -> bool {
     first == FIN_TEXT
+}
+
+pub fn is_deflated_text(first: u8) -> bool {
+    first == FIN_TEXT | DEFLATED
 }
 
 #[cfg(test)]

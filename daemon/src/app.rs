@@ -199,7 +199,10 @@ impl App {
         let admin = self.admin.address();
         // One that is silent until somebody publishes elsewhere would be a poor first impression.
         let speaks = |name: &&str| self.config.broadcasters.get(*name).is_some_and(|one| one.listen.is_empty());
-        let stream = names.iter().copied().find(speaks).or(names.first().copied()).unwrap_or("bars");
+        let is_served =
+            |name: &&str| endpoint.is_none_or(|one| one.streams.iter().any(|all| all == "*" || all == name));
+        let served = || names.iter().copied().filter(is_served);
+        let stream = served().find(speaks).or(served().next()).unwrap_or("bars");
         format!(
             "broadcastd {version} runs with {config}\n  \
              clients   ws://{address}{path}   streams: {names}\n  \

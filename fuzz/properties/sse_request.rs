@@ -6,6 +6,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use broadcastd::dialect::{Command, Target, sse};
 use broadcastd::event::Position;
+use broadcastd::hub::names::Names;
 use broadcastd::server::sse::wishes;
 
 use super::query;
@@ -30,7 +31,7 @@ pub fn check(input: &[u8]) {
     let Ok(request) = request else { return };
     let place = if place.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte)) { place } else { "" };
     let expected = reference(request.uri().query().unwrap_or_default(), place);
-    match wishes(&request) {
+    match wishes(&request, Names::NONE) {
         Ok(wishes) => {
             let wishes: Vec<Wish> = wishes.into_iter().map(plain).collect();
             wishes.iter().for_each(can_come_back);

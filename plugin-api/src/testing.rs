@@ -194,6 +194,11 @@ impl<B: Broadcaster> Harness<B> {
         self.sim.state().room = events;
     }
 
+    /// The daemon no longer knows what followed from inputs up to this number: what names one of them as its cause is refused.
+    pub fn forget_inputs(&mut self, up_to: u64) {
+        self.sim.state().forgotten = Some(up_to);
+    }
+
     /// There is room again: gives all there is and says so.
     pub fn writable(&mut self) -> Result<(), Failed> {
         self.room(None);

@@ -15,6 +15,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use self::allocations::Allocations;
 use self::border::Border;
+use self::shard::Talk;
 
 /// Events before the measure begins: the history is full then, so that one leaves for each that comes.
 const WARM_UP: u64 = 2_000;
@@ -41,8 +42,16 @@ fn main() -> Result<()> {
         "border-publish" => batches.measure(Border::load()?.publish(number)),
         "border-publish-all" => Measured { batch: border::TOGETHER, ..own }.measure(Border::load()?.publish_all()),
         "send" => Measured { whose: Whose::Others, ..turns }.measure(shard::send(number, window)?),
-        "shard" => Measured { whose: Whose::Others, ..turns }.measure(shard::shard(number, window)?),
-        _ => bail!("there is no case {case}"),
+        _ => {
+            let talk = match name {
+                "shard" => Talk::Plain,
+                "shard-tls" => Talk::Encrypted,
+                "shard-deflate" => Talk::Deflated,
+                "shard-batch" => Talk::Batched,
+                _ => bail!("there is no case {case}"),
+            };
+            Measured { whose: Whose::Others, ..turns }.measure(shard::shard(number, window, talk)?);
+        }
     }
     Ok(())
 }

@@ -10,6 +10,9 @@ const CASES: &[Case] = &[
     Case { case: "shard:100:1", label: "the shard, 1 event a turn", thread: Thread::Second },
     Case { case: "send:100:32", label: "a bare send, 32 events joined", thread: Thread::Second },
     Case { case: "shard:100:32", label: "the shard, up to 32 events a turn", thread: Thread::Second },
+    Case { case: "shard-batch:100:32", label: "the same, in batches of 1 ms", thread: Thread::Second },
+    Case { case: "shard-deflate:100:32", label: "the same, deflated once for all", thread: Thread::Second },
+    Case { case: "shard-tls:100:32", label: "the same, encrypted for each", thread: Thread::Second },
 ];
 
 pub fn run(effort: &Effort) -> Result<String> {

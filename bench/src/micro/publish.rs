@@ -17,9 +17,11 @@ use broadcastd::hub::{Hub, Reader, Wish};
 /// Events that the history keeps by default.
 const HISTORY: usize = 1000;
 
-/// A JSON object of 256 bytes.
+/// A JSON object of 256 bytes, of digits as prices have them.
 pub fn payload() -> Arc<[u8]> {
-    let payload = format!("{{\"fill\":\"{}\"}}", "x".repeat(245));
+    let digits = (1_u32..).map(|number| (number * 7919 % 10_007).to_string());
+    let fill: String = digits.flat_map(|digits| digits.into_bytes()).map(char::from).take(245).collect();
+    let payload = format!("{{\"fill\":\"{fill}\"}}");
     assert_eq!(payload.len(), 256);
     payload.into_bytes().into()
 }

@@ -26,7 +26,14 @@ impl Ends {
 
     /// Takes over what the life before left; once, however often it is called.
     pub fn take_over(&self) {
-        self.before.get_or_init(|| self.take().unwrap_or_default());
+        self.before.get_or_init(|| match self.take() {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let file = self.dir.join(FILE).display().to_string();
+                tracing::warn!(file, %error, "how streams ended last cannot be read or taken away; gaps are told; delete it");
+                BTreeMap::new()
+            }
+            taken => taken.unwrap_or_default(),
+        });
     }
 
     /// Where to go on in this life of a stream: at its beginning, if everything of the life before was handled.
@@ -54,9 +61,10 @@ impl Ends {
     /// What cannot be read, or not taken away for good, counts as nothing: then too much is told as lost, not too little.
     fn take(&self) -> io::Result<BTreeMap<String, Position>> {
         let path = self.dir.join(FILE);
-        let text = fs::read(&path)?;
+        let text = fs::read(&path);
         fs::remove_file(&path)?;
         File::open(&self.dir)?.sync_all()?;
+        let text = text?;
         let ends: BTreeMap<String, (String, u64)> = serde_json::from_slice(&text)?;
         Ok(ends.into_iter().map(|(stream, (epoch, seq))| (stream, Position { epoch: epoch.into(), seq })).collect())
     }

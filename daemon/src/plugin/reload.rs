@@ -91,7 +91,6 @@ impl Supervisor {
     /// Exchanges old for new. State is handed over first; if that fails anywhere, everything goes on as it was.
     pub fn commit(&self, mut prepared: Prepared) -> Result<Vec<Change>, Vec<Problem>> {
         let mut running = self.lock();
-        self.ends.take_over();
         if let Err(problem) = self.hand_over(&mut prepared, &running) {
             for change in &prepared.changes {
                 if let (Change::Replace(name) | Change::Reconfigure(name), Some(old)) =
@@ -102,6 +101,7 @@ impl Supervisor {
             }
             return Err(vec![problem]);
         }
+        self.ends.take_over(); // nothing can be refused any more, and nothing listens yet
         let changes = std::mem::take(&mut prepared.changes);
         let mut retired: Vec<Running> = Vec::new();
         for change in &changes {

@@ -66,15 +66,15 @@ impl Params {
     /// The patterns of all `topic=` in the stream, which may have other names there, sorted, each once; the whole stream if
     /// there is none.
     pub fn patterns(&self, stream: &str, names: &Names) -> Result<Vec<Pattern>, Denied> {
-        let topics = self.all("topic").map(|topic| pattern(&names.topic_of(topic)));
-        let mut patterns = topics.collect::<Result<Vec<_>, _>>()?;
-        if let Some(other) = patterns.iter().find(|pattern| pattern.stream() != stream) {
-            let message = format!(
+        let of_stream = |called: &str| match pattern(&names.topic_of(called))? {
+            pattern if pattern.stream() == stream => Ok(pattern),
+            // As it was asked: what it is another name of may be hidden.
+            _ => Err(invalid(format!(
                 "topic \"{}\" is not of stream \"{stream}\"; its topics begin with \"{stream}:\"",
-                other.text()
-            );
-            return Err(invalid(message));
-        }
+                called
+            ))),
+        };
+        let mut patterns = self.all("topic").map(of_stream).collect::<Result<Vec<_>, _>>()?;
         if patterns.len() > MAX_TOPICS {
             let message = format!("a request names at most {MAX_TOPICS} topics; use a pattern, or several requests");
             return Err(invalid(message));

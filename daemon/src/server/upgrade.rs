@@ -178,7 +178,7 @@ impl Gate {
             count::connection_refused("draining");
             return Err(Denied::draining("the daemon is stopping; come back in a moment"));
         }
-        let wishes = if endpoint.dialect.is_framed() { Vec::new() } else { sse::wishes(request)? };
+        let wishes = if endpoint.dialect.is_framed() { Vec::new() } else { sse::wishes(request, &endpoint.aliases)? };
         let permit = self.limits.admit(arrival.peer, route.connections.clone());
         let permit = permit.map_err(|crowded| self.guests.refuse(crowded))?;
         Ok(Entry { peer: arrival.peer, endpoint, identity, wishes, permit, head, compression })

@@ -120,6 +120,7 @@ impl Groups {
         };
         let fits =
             |id: &&usize| self.groups.get(**id).is_some_and(|group| group.form == *form && group.pattern == *pattern);
+        let untold = form.voice.dialect.untold(home.stream.settings().view.as_deref());
         let id = match candidates.iter().find(fits) {
             Some(id) => *id,
             None => {
@@ -128,7 +129,7 @@ impl Groups {
                     log: home.log,
                     pattern: pattern.clone(),
                     form: form.clone(),
-                    untold: form.voice.dialect.untold(home.stream.settings().view.as_deref()),
+                    untold,
                     members: Vec::new(),
                     pending: Vec::new(),
                     weight: 0,
@@ -141,9 +142,10 @@ impl Groups {
                 id
             }
         };
-        let members = &mut self.groups[id].members;
-        members.push(member);
-        (id, members.len() - 1)
+        let group = &mut self.groups[id];
+        group.untold = untold; // a reload may have given the stream another view
+        group.members.push(member);
+        (id, group.members.len() - 1)
     }
 
     /// Frees a seat. The member that moved into it, if any, is returned.

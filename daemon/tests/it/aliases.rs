@@ -69,6 +69,13 @@ fn a_stream_is_called_by_its_other_name_at_every_door() {
     let mut events = Events::open(&daemon.clients, "topic=candles:A", &[]);
     let subscribed = std::iter::repeat_with(|| events.next()).find(|block| block.event != "status").unwrap();
     assert_eq!(subscribed.data["data"]["topic"], "ticks:A", "{subscribed:?}");
+    let place = std::iter::repeat_with(|| events.next()).find_map(|block| block.id).unwrap();
+    drop(events);
+    for query in ["topic=candles:A", "topic=candles:A&topic=ticks:B", "topic=ticks:B&topic=candles:A"] {
+        let mut back = Events::open(&daemon.clients, query, &[("Last-Event-ID", &place)]);
+        let again = std::iter::repeat_with(|| back.next()).find(|block| block.event != "status").unwrap();
+        assert_eq!(again.data["data"]["recovered"], true, "{query}: {again:?}");
+    }
     let events =
         json!([{"type": "tick", "topic": "candles:A"}, {"type": "tick", "topic": "ticks:A", "stream": "candles"}]);
     for (line, body, status, pointer, value) in [
@@ -96,6 +103,7 @@ fn another_name_tells_nothing_of_what_is_hidden() {
         "GET /v1/streams/CALLED",
         "GET /v1/streams/CALLED/snapshot?topic=CALLED:A",
         "POST /v1/broadcasters/CALLED/commands/echo",
+        "GET /v1/streams/ticks/history?topic=CALLED:A",
     ] {
         assert_eq!(told(line, "secret"), told(line, "nobody"), "{line}");
     }

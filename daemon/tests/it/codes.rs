@@ -121,7 +121,7 @@ fn config() -> String {
         "[streams.known]\nvisible = true\nauth = \"required\"\n",
         "[broadcasters.well]\nplugin = \"faulty\"\nsettings = { interval_ms = 3600000 }\n",
         &token("opener", "streams = [\"ticks\", \"well\"]\ncommands = [\"fail\"]"),
-        // One event, and then none for longer than any test lasts.
+        // One event, and the next a second later.
         &token("slow", "rate = { events = 1, burst = 1 }"),
     ]
     .concat()
@@ -166,7 +166,9 @@ fn every_code_is_told_at_every_door_that_has_it() {
         if let Some((line, body, status)) = asked {
             let headers = [&headers[..], &[("Content-Type", "application/json")]].concat();
             let answer = http::ask(&daemon.clients, line, &headers, body.as_bytes());
-            assert_eq!(answer.status, status, "{code}: {line}: {}", answer.body);
+            // Of two events that come together, the second finds no room even where the first does again.
+            let is_partly = code == "rate_limited" && answer.status == 207;
+            assert!(is_partly || answer.status == status, "{code}: {line}: {} {}", answer.status, answer.body);
             assert!(answer.body.contains(&format!("\"{code}\"")), "{code}: {line}: {}", answer.body);
         }
     }

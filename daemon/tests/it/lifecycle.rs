@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use libtest_mimic::Trial;
 use serde_json::json;
@@ -213,7 +214,6 @@ fn a_body_that_does_not_end_holds_the_drain_up_no_longer_than_its_deadline() {
         assert_eq!(answer.header("connection"), Some("close"));
     }
     daemon.wait_for_log("\"stopped\"");
-    assert!(!daemon.log_text().contains("cut off"), "{}", daemon.log_text());
     assert_eq!(daemon.wait().0.code(), Some(0));
 }
 
@@ -231,13 +231,15 @@ fn lines_that_do_not_end_are_told_what_was_accepted_when_it_drains() {
         socket
     };
     let both = [&daemon.clients, &daemon.admin];
-    let (paused, flooding) = (both.map(begin), both.map(begin));
+    let published = || daemon.metric(r#"broadcastd_events_published_total{stream="ticks"}"#).unwrap_or(0.0);
+    let paused = both.map(begin);
+    house::until("what paused is published", || published() == 4.0);
+    let flooding = both.map(begin);
     let writers = flooding.each_ref().map(|socket| {
         let mut socket = socket.try_clone().unwrap();
         std::thread::spawn(move || while socket.write_all(&LINE.repeat(100)).is_ok() {})
     });
-    let published = || daemon.metric(r#"broadcastd_events_published_total{stream="ticks"}"#).unwrap_or(0.0);
-    house::until("all are published", || published() > 1000.0);
+    house::until("more and more are published", || published() > 1000.0);
     daemon.signal("TERM");
     let mut told = Vec::new();
     for mut socket in paused.into_iter().chain(flooding) {
@@ -256,6 +258,7 @@ fn lines_that_do_not_end_are_told_what_was_accepted_when_it_drains() {
 
 fn who_publishes_again_and_again_is_answered_until_told_to_close() {
     const PUBLISHERS: usize = 16;
+    let going_on = AtomicUsize::new(0);
     let daemon = Daemon::start_in(tempfile::tempdir().unwrap(), PUBLISHED, &[("BROADCASTD_SERVER__DRAIN", "10m")]);
     let publish = |address: &str| {
         let headers =
@@ -268,6 +271,9 @@ fn who_publishes_again_and_again_is_answered_until_told_to_close() {
             let answer = http::read(&mut socket);
             assert_eq!(answer.status, 202, "{answer:?}");
             accepted += 1;
+            if accepted == 2 {
+                going_on.fetch_add(1, Ordering::Relaxed);
+            }
             if answer.header("connection") == Some("close") {
                 return accepted;
             }
@@ -277,7 +283,8 @@ fn who_publishes_again_and_again_is_answered_until_told_to_close() {
         let of = |nth: usize| [&daemon.clients, &daemon.admin][nth % 2];
         let publishers: Vec<_> = (0..PUBLISHERS).map(|nth| scope.spawn(move || publish(of(nth)))).collect();
         let published = || daemon.metric(r#"broadcastd_events_published_total{stream="ticks"}"#).unwrap_or(0.0);
-        house::until("they publish", || published() > 2000.0);
+        let all_go_on = || going_on.load(Ordering::Relaxed) == PUBLISHERS;
+        house::until("they publish", || all_go_on() && published() > 2000.0);
         daemon.signal("TERM");
         publishers.into_iter().map(|publisher| publisher.join().unwrap()).collect()
     });

@@ -74,6 +74,8 @@ pub(super) struct State {
     pub(super) timers: BTreeMap<u64, Timer>,
     /// Messages that are taken before `E_AGAIN`; `None` = all.
     pub(super) room: Option<usize>,
+    /// The newest input of which the daemon no longer knows what followed from it.
+    pub(super) forgotten: Option<u64>,
     pub(super) published: Vec<Published>,
     pub(super) replies: Vec<Reply>,
     pub(super) open_requests: Vec<u64>,
@@ -111,7 +113,7 @@ impl State {
         if self.room == Some(0) {
             return Err(abi::E_AGAIN);
         }
-        let published = published(message).map_err(|rule| {
+        let published = published(message).and_then(|published| self.knows_cause(published)).map_err(|rule| {
             let message = format!("refused to publish: {rule}");
             self.logs.push(Logged { level: abi::LOG_ERROR, target: "host".into(), message });
             abi::E_INVALID
@@ -119,6 +121,13 @@ impl State {
         self.room = self.room.map(|room| room - 1);
         self.published.push(published);
         Ok(())
+    }
+
+    fn knows_cause(&self, published: Published) -> Result<Published, String> {
+        match (&published.cause, self.forgotten) {
+            (Some(cause), Some(forgotten)) if cause.seq <= forgotten => Err(format!("input {} is too old", cause.seq)),
+            _ => Ok(published),
+        }
     }
 }
 

@@ -115,7 +115,12 @@ impl Publisher {
     /// Whether it is done with: published, or refused for good.
     fn publish(&self, event: &Waiting, cx: &mut Context<'_>) -> bool {
         let event = event.outgoing();
-        match cx.publish(&event) {
+        let outcome = match cx.publish(&event) {
+            // The daemon may know nothing of so old an input any more; what happened is told all the same.
+            Err(PublishError::Invalid) if event.cause.is_some() => cx.publish(&Outgoing { cause: None, ..event }),
+            outcome => outcome,
+        };
+        match outcome {
             Ok(()) => {
                 self.sent.increment(1);
                 log(self.level, event.kind, || cx.demand(event.topic));

@@ -144,7 +144,7 @@ impl Commands {
         let Some(spec) = declared.get(ask.command) else {
             let names = self.names(may);
             let known: Vec<&str> = names.iter().map(String::as_str).collect();
-            let (broadcaster, command) = (&self.broadcaster, shown(ask.command));
+            let (broadcaster, command) = (shown(ask.broadcaster), shown(ask.command)); // as it was called
             let message = format!("{broadcaster} has no command \"{command}\"; you may give it {}", listed(&known));
             return Err(Failure::new(Reason::UnknownCommand, message));
         };

@@ -28,6 +28,18 @@ fn an_instance_that_stays_too_long_goes_on_by_itself() {
 }
 
 #[test]
+fn what_follows_from_an_input_that_the_daemon_has_forgotten_is_told_all_the_same() {
+    let mut machines = monitoring(declared());
+    moves(&mut machines, json!({"event": "signal"}));
+    machines.published();
+    machines.forget_inputs(1000);
+    machines.advance(300 * SECOND).unwrap();
+    let told = machines.published();
+    let change = told.iter().find(|event| event.kind == "state_change").expect("it is told");
+    assert_eq!((&change.payload["state"], &change.cause), (&json!("O1"), &None));
+}
+
+#[test]
 fn what_was_due_before_an_input_is_done_before_it() {
     let mut machines = monitoring(declared());
     moves(&mut machines, json!({"event": "signal"}));

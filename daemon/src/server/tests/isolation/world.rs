@@ -17,6 +17,7 @@ use crate::dialect::Dialect;
 use crate::dialect::fastws::Revision;
 use crate::event::unix_now;
 use crate::hub::Hub;
+use crate::hub::names::Names;
 use crate::identity::Auth;
 use crate::rate::Rate;
 use crate::server::sse;
@@ -261,7 +262,7 @@ impl World {
             _ => self.people.identity(token.as_deref(), &person),
         };
         if endpoint.dialect == Dialect::Sse {
-            newcomer.wishes = sse::wishes(&self.request()).unwrap();
+            newcomer.wishes = sse::wishes(&self.request(), Names::NONE).unwrap();
         }
         self.shards[index % SHARDS].inbox.hand(Inbound::Adopt(Box::new(newcomer)));
         self.asking += 1;
