@@ -130,7 +130,8 @@ impl Keys {
     fn new() -> Result<Self> {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
         let certificate = made.cert.der().clone();
-        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).map_err(|error| anyhow!(error))?;
+        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der())
+            .map_err(|error| anyhow!(error))?;
         let mut roots = RootCertStore::empty();
         roots.add(certificate.clone())?;
         let server = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key)?;
