@@ -114,7 +114,7 @@ fn a_violation_and_its_acknowledgement_reach_a_broker_a_mailbox_and_a_receiver()
 }
 
 /// The blocks of a page from this heading to the next one, each with its language.
-fn blocks(page: &str, from: &str) -> Vec<(String, String)> {
+pub fn blocks(page: &str, from: &str) -> Vec<(String, String)> {
     let page = fs::read_to_string(tree::root().join(page)).unwrap();
     let section = page.split_once(from).unwrap().1;
     let section = section.split("\n## ").next().unwrap();

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use broadcastd::websocket::deflate;
@@ -14,11 +15,13 @@ use serde_json::{Value, json};
 use socket2::SockRef;
 use tungstenite::{Message, WebSocket};
 
+use crate::alerts::blocks;
 use crate::house::until;
 use crate::http;
 use crate::needs;
 use crate::process::Daemon;
 use crate::raw::{self, UPGRADE};
+use crate::user_events::shipped;
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -32,6 +35,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(a_thousand_hear_what_was_compressed_once_and_encrypted_for_each),
         needs::nothing(a_proxy_speaks_before_encryption_begins),
         needs::nothing(one_that_stops_reading_lags_as_in_clear),
+        needs::programs(&["openssl", "curl", "python3-websockets"], what_the_page_of_operators_shows_works),
     ]
 }
 
@@ -357,4 +361,29 @@ fn one_that_stops_reading_lags_as_in_clear() {
         }
     }
     assert!(losses > 0);
+}
+
+fn what_the_page_of_operators_shows_works() {
+    let blocks = blocks("docs/operating.md", "\n## TLS");
+    let [(_, certify), (_, table), (_, events), (_, socket)] = blocks.try_into().expect("four blocks to paste");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let shell = |script: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).current_dir(&path).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+    };
+    assert!(shell(&certify).status().unwrap().success());
+    let daemon = Daemon::start_in(folder, &format!("{}\n{table}", shipped("")), &[]);
+    let port = daemon.clients.rsplit_once(':').unwrap().1;
+    for (line, said) in [(&events, "event: full_update"), (&socket, "\"status\":\"connected\"")] {
+        let line = format!("exec env {}", line.replace("localhost:8080", &format!("localhost:{port}")));
+        // A program that reads what is typed has to be left in doubt whether there is more.
+        let mut child = shell(&line).stdin(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let is_said = lines.any(|line| line.contains(said));
+        _ = child.kill();
+        _ = child.wait();
+        assert!(is_said, "{line}");
+    }
 }

@@ -46,7 +46,19 @@ dialect = "sse"
 [[server.endpoints]]
 path = "/first"
 auth = "required"
+[[server.endpoints]]
+path = "/first/streams"
+dialect = "streams"
+auth = "required"
+[[server.endpoints]]
+path = "/first/spc"
+dialect = "spc"
+streams = ["known"]
+auth = "required"
 "#;
+/// Where who somebody is can be said behind the handshake, with the words that it is answered by.
+const FIRST: [(&str, &str); 3] =
+    [("/first", "authenticated"), ("/first/streams", "authenticated"), ("/first/spc", "auth_ok")];
 /// How long a client may take to say who it is.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -96,18 +108,31 @@ fn what_is_said_behind_a_token_is_done_in_its_order() {
     assert_eq!(answers, told.collect::<Vec<_>>());
 }
 
+/// Hears until something is answered with this word, wherever a dialect has its words.
+fn until_said(client: &mut Client, word: &str) {
+    let is_it =
+        |message: &Value| [&message["type"], &message["status"], &message["data"]["status"]].contains(&&json!(word));
+    while !is_it(&hear_json(client)) {}
+}
+
 fn who_says_nothing_is_sent_away_after_five_seconds() {
     let daemon = daemon();
     let began = Instant::now();
-    let mut silent = dialogue::open(&daemon.clients, "/first");
-    let mut known = dialogue::open(&daemon.clients, "/first");
-    say(&mut known, &json!({"type": "auth", "token": token_of("user-1"), "id": "auth"}).to_string());
-    assert_eq!(answer_to(&mut known, "auth"), "authenticated");
-    let (code, reason) = hear_close(&mut silent);
-    assert_eq!((code, &*reason), (4001, "nobody has said who this is within 5 seconds"));
-    assert!(began.elapsed() >= PATIENCE);
-    say(&mut known, &subscribe("known"));
-    assert_eq!(answer_to(&mut known, "known"), "subscribed", "whoever has said it stays");
+    let pairs = FIRST.map(|(path, answer)| {
+        let silent = dialogue::open(&daemon.clients, path);
+        let mut known = dialogue::open(&daemon.clients, path);
+        say(&mut known, &json!({"type": "auth", "token": token_of("user-1"), "id": "auth"}).to_string());
+        until_said(&mut known, answer);
+        (path, silent, known)
+    });
+    for (path, mut silent, mut known) in pairs {
+        let (code, reason) = hear_close(&mut silent);
+        assert_eq!((code, &*reason), (4001, "nobody has said who this is within 5 seconds"), "{path}");
+        assert!(began.elapsed() >= PATIENCE);
+        let wish = json!({"type": "subscribe", "stream": "known", "characteristic_ids": [1], "id": "known"});
+        say(&mut known, &wish.to_string());
+        until_said(&mut known, "subscribed"); // whoever has said it stays
+    }
 }
 
 fn a_stream_asks_who_somebody_is_where_its_endpoint_does_not() {

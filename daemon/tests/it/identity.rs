@@ -8,17 +8,20 @@ use broadcastd::event::unix_now;
 use broadcastd::identity::keys::Key;
 use broadcastd::identity::{Config, Verifier};
 use libtest_mimic::Trial;
+use serde_json::json;
 
+use crate::dialogue;
+use crate::house::{hear_close, hear_json, say};
 use crate::needs;
 use crate::process::Daemon;
+use crate::reads::SECRET;
+use crate::signing::{EC, ED, RSA, Signer, claims};
 use crate::tidy::tree;
-
-const OLD: &str = include_str!("../keys/ec-one.public.pem");
-const NEW: &str = include_str!("../keys/ed-one.public.pem");
 
 pub fn tests() -> Vec<Trial> {
     vec![
         needs::nothing(keys_are_taken_when_their_file_changes),
+        needs::nothing(a_token_of_each_algorithm_says_who_somebody_is),
         needs::programs(&["openssl", "python3"], the_tokens_of_the_page_are_good),
     ]
 }
@@ -26,7 +29,7 @@ pub fn tests() -> Vec<Trial> {
 fn keys_are_taken_when_their_file_changes() {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys.pem");
-    fs::write(&keys, OLD).unwrap();
+    fs::write(&keys, EC).unwrap();
     let required = "[[server.endpoints]]\npath = \"/v1/ws\"\nauth = \"required\"\n";
     let daemon = Daemon::start(&format!("{required}[auth]\njwt = {{ keys = {keys:?} }}\n"));
     let said = |text: &str, line: &str| {
@@ -34,10 +37,39 @@ fn keys_are_taken_when_their_file_changes() {
         fs::write(&keys, text).unwrap();
         daemon.wait_for_log_after(skip, line)
     };
-    assert!(said(&[OLD, NEW].concat(), "the keys of [auth] have changed and were taken").contains('2'));
-    assert!(said(&NEW[..40], "the keys that were there before stay").contains("cannot be used"));
-    assert!(said(NEW, "the keys of [auth] have changed and were taken").contains('1'));
+    assert!(said(&[EC, ED].concat(), "the keys of [auth] have changed and were taken").contains('2'));
+    assert!(said(&ED[..40], "the keys that were there before stay").contains("cannot be used"));
+    assert!(said(ED, "the keys of [auth] have changed and were taken").contains('1'));
     assert!(!daemon.log_text().contains("the configuration was reloaded"), "config.toml was not touched");
+}
+
+fn a_token_of_each_algorithm_says_who_somebody_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys.pem");
+    fs::write(&keys, [RSA, EC, ED].concat()).unwrap();
+    let required = "[[server.endpoints]]\npath = \"/v1/ws\"\nauth = \"required\"\n";
+    let trust = format!("[auth]\njwt = {{ keys = {keys:?}, secret = {{ env = \"JWT\" }} }}\n");
+    let daemon = Daemon::start_with(&format!("{required}{trust}"), &[("JWT", SECRET)]);
+    let shown = |signer: Signer| {
+        let mut client = dialogue::open(&daemon.clients, "/v1/ws");
+        let token = signer.sign(&claims("user-1", json!({})));
+        say(&mut client, &json!({"type": "auth", "token": token, "id": "auth"}).to_string());
+        client
+    };
+    let known = [
+        ("HS256", Signer::secret(SECRET.as_bytes())),
+        ("RS256", Signer::rsa()),
+        ("ES256", Signer::ec()),
+        ("EdDSA", Signer::ed()),
+    ];
+    for (algorithm, signer) in known {
+        let mut client = shown(signer);
+        let answer = std::iter::repeat_with(|| hear_json(&mut client)).find(|said| said["id"] == "auth").unwrap();
+        assert_eq!(answer["data"]["status"], "authenticated", "{algorithm}: {answer}");
+    }
+    for foreign in [Signer::foreign(), Signer::foreign_ed()] {
+        assert_eq!(hear_close(&mut shown(foreign)).0, 4001);
+    }
 }
 
 fn the_tokens_of_the_page_are_good() {

@@ -35,6 +35,7 @@ mod documents;
 mod echo;
 mod email;
 mod encrypted;
+mod endpoints;
 mod events;
 mod first_words;
 mod foreign;
@@ -118,6 +119,7 @@ fn main() -> ExitCode {
         documents::tests(),
         email::tests(),
         encrypted::tests(),
+        endpoints::tests(),
         events::tests(),
         identity::tests(),
         first_words::tests(),

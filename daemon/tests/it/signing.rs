@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 pub const RSA: &str = include_str!("../keys/rsa-one.public.pem");
 pub const EC: &str = include_str!("../keys/ec-one.public.pem");
+pub const ED: &str = include_str!("../keys/ed-one.public.pem");
 pub const AUDIENCE: &str = "broadcastd";
 pub const ISSUER: &str = "https://id.example";
 
@@ -38,6 +39,20 @@ impl Signer {
     pub fn ec() -> Self {
         let pem = include_str!("../keys/ec-one.test.pem");
         Self { algorithm: Algorithm::ES256, key: EncodingKey::from_ec_pem(pem.as_bytes()).unwrap() }
+    }
+
+    /// Whose public key is `ED`.
+    pub fn ed() -> Self {
+        Self::of_ed(include_str!("../keys/ed-one.test.pem"))
+    }
+
+    /// The same kind of key, which nobody knows.
+    pub fn foreign_ed() -> Self {
+        Self::of_ed(include_str!("../keys/ed-two.test.pem"))
+    }
+
+    fn of_ed(pem: &str) -> Self {
+        Self { algorithm: Algorithm::EdDSA, key: EncodingKey::from_ed_pem(pem.as_bytes()).unwrap() }
     }
 
     fn of_rsa(pem: &str) -> Self {
