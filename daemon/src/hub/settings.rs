@@ -41,7 +41,7 @@ pub struct Settings {
 impl Settings {
     /// Whether a client may read it without saying who it is.
     pub fn is_for_everybody(&self) -> bool {
-        self.visible && !self.private
+        self.visible && !self.private && !self.needs_identity
     }
 }
 

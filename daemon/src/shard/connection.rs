@@ -1,5 +1,6 @@
 //! One client: its socket, what it has said and not yet been answered, and what waits to be sent to it.
 
+mod blocks;
 mod losses;
 mod sending;
 
@@ -21,7 +22,7 @@ use super::poll::Interest;
 use super::rate::Pace;
 use super::standing::Standing;
 use crate::dialect::{Dialect, Loss, Refusal, Reply, Request, Said, Voice, sse};
-use crate::event::{Event, LogId, Position, unix_now};
+use crate::event::{Event, LogId, unix_now};
 use crate::memory::Memory;
 use crate::metrics;
 use crate::websocket::close;
@@ -252,7 +253,7 @@ impl Connection {
 
     fn say_texts(&mut self, texts: &[Vec<u8>]) {
         if !texts.is_empty() {
-            self.outbox.control(self.end_block(self.bytes_of(texts)));
+            self.outbox.control(self.end_reply(self.bytes_of(texts)));
         }
     }
 
@@ -297,22 +298,6 @@ impl Connection {
         let Some(newest) = events.last() else { return };
         self.places.reach(newest.log, newest.seq);
         self.outbox.joined(self.end_block(bytes.clone()), events);
-    }
-
-    /// From here on the client is at this number of a log, unless it hears no log's numbers.
-    pub fn hold_place(&mut self, log: LogId, stream: &Arc<str>, position: &Position) {
-        if !self.dialect().is_framed() {
-            self.places.hold(log, stream, position);
-        }
-    }
-
-    pub fn give_up_place(&mut self, log: LogId) {
-        self.places.give_up(log);
-    }
-
-    /// A block of server-sent events ends with where the client is after it.
-    fn end_block(&self, block: Bytes) -> Bytes {
-        if self.dialect().is_framed() { block } else { self.memory.hold([&block[..], &self.places.id()].concat()) }
     }
 
     /// Ends the connection for a reason of ours: what waits is dropped, the client gets the code.

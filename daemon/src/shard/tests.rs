@@ -6,6 +6,7 @@ mod edges;
 mod memory;
 mod model;
 mod spc;
+mod sse;
 mod streams;
 mod wordless;
 

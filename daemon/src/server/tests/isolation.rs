@@ -8,6 +8,7 @@ mod desk;
 mod pages;
 mod people;
 mod truth;
+mod wishes;
 mod world;
 
 use self::world::{Heard, World};

@@ -15,6 +15,8 @@ use crate::websocket::close;
 const AUTHENTICATED: &[u8] = br#""status":"authenticated""#;
 /// The end of what answers who somebody says to be, believed or not.
 const ANSWERED: &[u8] = br#","id":"auth"}"#;
+/// Both in one, in the dialect `spc`, which ends the connection of whoever is not believed.
+const AUTH_OK: &[u8] = br#"{"type":"auth_ok"}"#;
 const LOGGED_OUT: [&[u8]; 2] = [b"logged out", b"USER_LOGOUT"];
 /// A close frame, whatever its length: for this or for what came before it in the same turn.
 const CLOSE: u8 = 0x88;
@@ -121,7 +123,8 @@ impl Client {
         self.check_end(&new);
         self.unread.extend_from_slice(&new);
         let bytes = std::mem::take(&mut self.unread);
-        let answers = [AUTHENTICATED, ANSWERED].map(|words| positions(&bytes, words).map(move |at| (at, words)));
+        let answers =
+            [AUTHENTICATED, ANSWERED, AUTH_OK].map(|words| positions(&bytes, words).map(move |at| (at, words)));
         let mut answers: Vec<(usize, &[u8])> = answers.into_iter().flatten().collect();
         answers.sort_unstable();
         let mut answers = answers.into_iter().peekable();
@@ -156,9 +159,10 @@ impl Client {
     }
 
     fn be_answered(&mut self, words: &[u8], now: Instant, unix_ns: i64) {
-        if words == AUTHENTICATED {
+        if words != ANSWERED {
             self.become_known(now, unix_ns);
-        } else {
+        }
+        if words != AUTHENTICATED {
             self.claims.pop_front().expect("nobody asked");
         }
     }
@@ -198,5 +202,5 @@ fn positions<'a>(bytes: &'a [u8], words: &'a [u8]) -> impl Iterator<Item = usize
 /// Where the last bytes could be the beginning of an answer; one that is whole is read already.
 fn partial(bytes: &[u8]) -> usize {
     let begun = |words: &[u8]| (1..words.len()).rev().find(|length| bytes.ends_with(&words[..*length])).unwrap_or(0);
-    bytes.len() - begun(AUTHENTICATED).max(begun(ANSWERED))
+    bytes.len() - [AUTHENTICATED, ANSWERED, AUTH_OK].map(begun).into_iter().max().unwrap_or(0)
 }

@@ -15,17 +15,20 @@ use tower_service::Service as _;
 use super::desk::{COMMAND, DESKS, payload};
 use super::people::{NAMES, People, Person, Who};
 use super::truth::{STREAMS, Sight, Truth, Viewer};
+use crate::dialect::Dialect;
 use crate::hub::Hub;
 use crate::identity::Auth;
 use crate::server::hosts::Reach;
 use crate::server::http::Arrival;
 use crate::server::token::Tokens;
 use crate::server::upgrade::Gate;
-use crate::server::{EndpointConfig, command, command_caller, reads};
+use crate::server::{EndpointConfig, command, command_caller, reads, state};
 use crate::shard::inbox::{Endpoint, Inbox};
 use crate::websocket::deflate::Compression;
 
 const TOPICS: [&str; 7] = ["", ":A:1", ":*:1", ":A:*", ":%2A", ":user-1", ":own:*"];
+/// The page that looks at no token, and shows what an endpoint of the dialect `streams` has for everybody.
+const STATE: &str = "/api/state/snapshot";
 
 pub struct Pages {
     runtime: Runtime,
@@ -44,7 +47,8 @@ impl Pages {
             let config = |endpoint: &Arc<Endpoint>| EndpointConfig { listen: None, endpoint: (**endpoint).clone() };
             gate.set(&endpoints.iter().map(config).collect::<Vec<_>>(), Compression::Off);
             let commands = command::routes(hub.clone(), command_caller(tokens, gate.clone()));
-            (reads::for_clients(hub.clone(), gate).merge(commands).into_router(), endpoints)
+            let state = state::routes(gate.clone(), hub.clone());
+            (reads::for_clients(hub.clone(), gate).merge(commands).merge(state).into_router(), endpoints)
         };
         let doors = doors.into_iter().map(door).collect();
         let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -55,13 +59,17 @@ impl Pages {
     /// Somebody reads something.
     pub fn read(&mut self, truth: &mut Truth, people: &People, rng: &mut Rng) {
         let (token, person) = people.any(rng);
-        let (router, endpoints) = rng.choice(&self.doors).unwrap().clone();
+        let (router, mut endpoints) = rng.choice(&self.doors).unwrap().clone();
         let stream = rng.usize(..STREAMS.len());
         let path = path(stream, rng);
         let answer = self.ask(router, &path, token.as_deref());
         // Where no endpoint takes a token, it makes nobody of whoever shows it.
         let is_known = endpoints.iter().any(|endpoint| endpoint.auth != Auth::None);
-        let person = if is_known { person } else { Person::nobody() };
+        let is_state = path == STATE;
+        if is_state {
+            endpoints.retain(|endpoint| endpoint.dialect == Dialect::Streams);
+        }
+        let person = if is_known && !is_state { person } else { Person::nobody() };
         self.judge(truth, (&answer, &path), Viewer { person: &person, endpoints: &endpoints, sight: Sight::Read });
         if path.split('?').next() == Some(&format!("/v1/streams/{}", STREAMS[stream])) {
             check_counts(truth, stream, &person, &answer);
@@ -184,8 +192,9 @@ fn check_names(truth: &Truth, stream: usize, person: &Person, answer: &[u8]) {
 fn path(stream: usize, rng: &mut Rng) -> String {
     let name = STREAMS[stream];
     let topic = format!("topic={name}{}", rng.choice(&TOPICS).unwrap());
-    match rng.u32(..6) {
+    match rng.u32(..7) {
         0 => "/v1/streams".to_owned(),
+        6 => STATE.to_owned(),
         1 | 2 => format!("/v1/streams/{name}"),
         3 => format!("/v1/streams/{name}/snapshot?{topic}"),
         4 => format!("/v1/streams/{name}/history?{topic}"),

@@ -16,7 +16,7 @@ use crate::hub::{Hub, Refused};
 use crate::shard::inbox::Endpoint;
 
 pub const STREAMS: [&str; 5] = ["mail", "post", "bars", "known", "hidden"];
-const KINDS: [&str; 3] = ["tick", "PNL_UPDATE", ALL];
+const KINDS: [&str; 4] = ["tick", "PNL_UPDATE", "violation", ALL];
 /// The kind that a private stream may say to every user at once.
 const ALL: &str = "all";
 const PARTS: [&str; 8] = ["", "A:1", "A:2", "B:1", "%2A", "user-1", "user-10", "own"];

@@ -13,6 +13,7 @@ use super::desk::{COMMAND, DESKS, payload};
 use super::pages::Pages;
 use super::people::{NAMES, People, Person, Who, some_name};
 use super::truth::{STREAMS, Truth};
+use super::wishes::{TARGETS, wish};
 use crate::dialect::Dialect;
 use crate::dialect::fastws::Revision;
 use crate::event::unix_now;
@@ -28,7 +29,6 @@ use crate::shard::tests::driven::{Driven, Socket};
 
 const SHARDS: usize = 2;
 const CLIENTS: usize = 10;
-const TARGETS: [&str; 9] = ["", ":A:1", ":*:1", ":A:*", ":%2A", ":*", ":user-1", ":user-10", ":own:*"];
 
 pub struct World {
     truth: Truth,
@@ -64,7 +64,7 @@ impl World {
         let endpoints = endpoints();
         let inboxes: Vec<_> = shards.iter().map(|driven| driven.inbox.clone()).collect();
         let at = |places: &[usize]| places.iter().map(|place| endpoints[*place].clone()).collect();
-        let doors = vec![at(&[0, 4]), at(&[1, 5]), at(&[2]), at(&[2, 3])];
+        let doors = vec![at(&[0, 4]), at(&[1, 5]), at(&[2]), at(&[2, 3]), at(&[0, 10]), at(&[12])];
         let pages = Pages::new(&hub, &inboxes, &people, doors);
         let truth = Truth::new(hub, rng.fork());
         let (clients, now, heard) = (Vec::new(), Instant::now(), Heard::default());
@@ -142,13 +142,13 @@ impl World {
         if self.clients[index].is_gone() {
             return self.reconnect(index);
         }
-        if self.rng.u32(..9) == 0 && self.clients[index].endpoint.dialect == Dialect::Native {
+        if self.rng.u32(..9) == 0 && self.clients[index].endpoint.dialect.can_authenticate() {
             return self.authenticate(index);
         }
         let (number, dialect) = (self.clients[index].number, self.clients[index].endpoint.dialect);
         let text = match dialect == Dialect::Native && self.rng.u32(..5) == 0 {
             true => self.command(number),
-            false => self.wish(dialect),
+            false => wish(dialect, &mut self.rng),
         };
         self.clients[index].say(&text);
     }
@@ -162,32 +162,6 @@ impl World {
     fn command_by_page(&mut self) {
         self.asking += 1;
         self.pages.command(&mut self.truth, &self.people, &mut self.rng, self.asking);
-    }
-
-    fn wish(&mut self, dialect: Dialect) -> String {
-        let rng = &mut self.rng;
-        let (stream, target) = (*rng.choice(&STREAMS).unwrap(), rng.choice(&TARGETS).unwrap());
-        let name = NAMES[rng.usize(..NAMES.len())].escape_debug().to_string().replace("\\0", "\\u0000");
-        if dialect != Dialect::Native {
-            let symbol = rng.choice(&["A", "*", "user-1"]).unwrap();
-            let verb = if rng.u32(..4) == 0 { "unsubscribe" } else { "subscribe" };
-            return format!(r#"{{"type":"{stream}.{verb}","payload":{{"symbol":"{symbol}","params":{{}}}}}}"#);
-        }
-        let since = format!(r#""since":{{"epoch":"epoch","seq":{}}}"#, rng.u32(..60));
-        let whose = format!(r#""user":"{name}","user_id":"{name}","audience":"{name}""#);
-        match rng.u32(..16) {
-            0..4 => format!(r#"{{"type":"subscribe","topic":"{stream}{target}",{whose}}}"#),
-            4..8 => format!(r#"{{"type":"subscribe","topic":"{stream}{target}",{since}}}"#),
-            8 => format!(r#"{{"type":"subscribe","stream":"{stream}","params":{{"user":"{name}"}}}}"#),
-            9 => format!(r#"{{"type":"subscribe","stream":"{stream}","params":{{"symbol":["A","B"]}},{since}}}"#),
-            10 => {
-                format!(r#"{{"type":"subscribe","topic":"letters","since":{{"epoch":"epoch","seq":{}}}}}"#, 1_u64 << 40)
-            }
-            11 | 12 => format!(r#"{{"type":"unsubscribe","topic":"{stream}{target}"}}"#),
-            13 => format!(r#"{{"type":"snapshot","topic":"{stream}{target}",{whose}}}"#),
-            14 => r#"{"type":"streams"}"#.to_owned(),
-            _ => r#"{"type":"ping"}"#.to_owned(),
-        }
     }
 
     /// Says who it is: somebody, itself with other rights, or somebody else.
@@ -206,7 +180,7 @@ impl World {
     }
 
     fn show_bad_token(&mut self, index: usize) {
-        if self.clients[index].endpoint.dialect == Dialect::Native && !self.clients[index].is_gone() {
+        if self.clients[index].endpoint.dialect.can_authenticate() && !self.clients[index].is_gone() {
             let token = self.people.bad_token(&mut self.rng);
             self.clients[index].claims.push_back(None);
             self.clients[index].say(&shown(&token));
@@ -303,6 +277,14 @@ fn endpoints() -> Vec<Arc<Endpoint>> {
         aliases: [("letters".to_owned(), "mail".to_owned())].into(),
         ..Endpoint::open("/v1/ws", Dialect::Native)
     };
+    // What `GET /api/state/snapshot` asks for by these names.
+    let called = Endpoint {
+        auth: Auth::None,
+        aliases: [("positions", "mail"), ("signals", "known")]
+            .map(|(own, name)| (own.to_owned(), name.to_owned()))
+            .into(),
+        ..Endpoint::open("/v1/ws", Dialect::Streams)
+    };
     vec![
         open(Auth::Optional, Dialect::Native, &["*"]),
         open(Auth::Required, Dialect::Native, &["*"]),
@@ -314,6 +296,11 @@ fn endpoints() -> Vec<Arc<Endpoint>> {
         open(Auth::Optional, Dialect::Fastws(Revision::A), &["*"]),
         open(Auth::Optional, Dialect::Fastws(Revision::C), &["bars", "mail"]),
         Arc::new(named),
+        open(Auth::Optional, Dialect::Streams, &["*"]),
+        open(Auth::Required, Dialect::Streams, &["mail", "bars"]),
+        Arc::new(called),
+        open(Auth::Optional, Dialect::Spc, &["mail"]),
+        open(Auth::Required, Dialect::Spc, &["bars"]),
     ]
 }
 
