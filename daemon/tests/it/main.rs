@@ -28,6 +28,7 @@ mod codes;
 mod command_line;
 mod commands;
 mod conversation;
+mod crashes;
 mod descriptions;
 mod dialogue;
 mod diary;
@@ -113,6 +114,7 @@ fn main() -> ExitCode {
         command_line::tests(),
         codes::tests(),
         commands::tests(),
+        crashes::tests(),
         conversation::tests(),
         diary::tests(),
         descriptions::tests(),

@@ -86,8 +86,18 @@ impl Mosquitto {
 
     /// A subscriber of everything below `topic`, at the door for everybody; it says what a format of mosquitto_sub says.
     pub fn subscriber(&self, topic: &str, format: &str) -> Program {
+        self.subscribe("2", topic, format)
+    }
+
+    /// A subscriber that says each topic as soon as the broker tells it: behind more than QoS 0 there is more to come, which
+    /// a broker that is killed leaves out.
+    fn listener(&self, topic: &str) -> Program {
+        self.subscribe("0", topic, "%t")
+    }
+
+    fn subscribe(&self, qos: &str, topic: &str, format: &str) -> Program {
         let port = self.open.to_string();
-        let arguments = ["-h", "127.0.0.1", "-p", &port, "-V", "mqttv5", "-q", "2", "-t", topic, "-F", format];
+        let arguments = ["-h", "127.0.0.1", "-p", &port, "-V", "mqttv5", "-q", qos, "-t", topic, "-F", format];
         // Left to itself, mosquitto_sub 2.0.11 gives up when more retained messages come at once than it lets wait.
         let at_once = ["-D", "connect", "receive-maximum", "1000"];
         Program::start(Command::new("mosquitto_sub").args(arguments).args(at_once))
@@ -217,18 +227,22 @@ fn every_alert_arrives_although_the_broker_ends_in_the_middle() {
     }
 }
 
-/// QoS 0 has no acknowledgements: delivered is what the broker had read when it answered a ping behind it. The rest is
-/// sent again, and nothing twice but what was on its way.
+/// QoS 0 has no acknowledgements: delivered is what the broker had read when it answered a ping behind it. Of the others,
+/// it is what was acknowledged. The rest is sent again, and nothing twice but what was on its way.
 fn what_a_killed_broker_had_not_read_is_sent_again_without_acknowledgements_too() {
+    (0..=2).for_each(what_a_killed_broker_had_not_read_is_sent_again);
+}
+
+fn what_a_killed_broker_had_not_read_is_sent_again(qos: u8) {
     const ALERTS_IN_ALL: u64 = 150;
     const BEFORE_THE_END: u64 = 100;
     let mut broker = Mosquitto::start();
     let settings = format!(
-        "{AGAIN_SOON}, qos = 0, retain = true, topic = \"all/{{violation_id}}\", rate = {{ per_minute = 9000, burst = 1 }}"
+        "{AGAIN_SOON}, qos = {qos}, retain = true, topic = \"all/{{violation_id}}\", rate = {{ per_minute = 9000, burst = 1 }}"
     );
     let url = format!("mqtt://127.0.0.1:{}", broker.open);
     let daemon = Daemon::start(&format!("{ALERTS}{}", notifier("ops", &url, &settings)));
-    let mut before = broker.subscriber("all/#", "%t");
+    let mut before = broker.listener("all/#");
     publish(&daemon, (0..BEFORE_THE_END).map(violation));
     until("some arrive", || before.lines().len() > 20);
     broker.kill();
@@ -248,7 +262,7 @@ fn what_a_killed_broker_had_not_read_is_sent_again_without_acknowledgements_too(
     assert!(before.intersection(&behind).count() <= 2, "two at most are on their way at a time");
     assert_eq!(figure(&daemon, "dead_letters_total"), 0.0);
     println!(
-        "{delivered} delivered before the broker was killed, {} of them heard twice",
+        "QoS {qos}: {delivered} delivered before the broker was killed, {} of them heard twice",
         before.intersection(&behind).count()
     );
 }

@@ -96,7 +96,7 @@ impl Receiver {
         format!("http://{}/in", self.address)
     }
 
-    fn requests(&self) -> Vec<Request> {
+    pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }
 
@@ -117,11 +117,11 @@ impl Request {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    fn violation(&self) -> u64 {
+    pub fn violation(&self) -> u64 {
         self.json()["payload"]["violation_id"].as_u64().unwrap()
     }
 
-    fn id(&self) -> String {
+    pub fn id(&self) -> String {
         self.headers["x-broadcastd-id"].clone()
     }
 }

@@ -30,9 +30,9 @@ pub struct Plan {
     /// What people call it; shown with limits and violations; up to 100 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What is plotted. Default: by the first sample, `imr` for a value, `xbar_r` for up to 10 values and `xbar_s` for
-    /// more, `c` for a count and `p` for a count with a size. The other keys beside `rules`, `rule8`, `repeat` and the
-    /// number of samples need it.
+    /// What is plotted. Default: by the first sample, `imr` for a value, `xbar_r` for up to 10 values, those that are
+    /// missing included, `xbar_s` for more, `c` for a count, `p` for one with a size. The other keys need it, but for the
+    /// number of samples, a rule set by name, `rule8`, `repeat` and `exclude`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chart: Option<Chart>,
     /// Values, or units, of a usual sample: those that limits are told for, and the size of a count without one. Limits

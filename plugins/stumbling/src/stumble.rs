@@ -2,7 +2,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use broadcastd_plugin_api::{Broadcaster, Context, Demand, Failure, Gap, Message, StreamSpec, TimerId};
+use broadcastd_plugin_api::{
+    Answer, Broadcaster, Command, Context, Demand, Failure, Gap, Message, StreamSpec, TimerId,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -127,6 +129,14 @@ impl<B: Broadcaster> Broadcaster for Stumbling<B> {
     fn records(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         self.pass(Place::Records);
         self.inner.records(cx)
+    }
+
+    fn on_command(&mut self, command: &Command<'_>, cx: &mut Context<'_>) -> Result<Answer, Failure> {
+        self.inner.on_command(command, cx)
+    }
+
+    fn on_wake(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.inner.on_wake(cx)
     }
 
     fn on_writable(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
