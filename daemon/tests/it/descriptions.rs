@@ -1,5 +1,7 @@
 //! What the daemon says about itself: others' validators read its documents, and the TypeScript compiler its types.
 
+mod shipped;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
@@ -28,6 +30,11 @@ pub fn tests() -> Vec<Trial> {
         needs::program("node-asyncapi", a_wrong_asyncapi_document_is_caught),
         needs::program("python3-openapi", the_routes_are_described_as_openapi_asks),
         needs::program("python3-openapi", a_wrong_openapi_document_is_caught),
+        needs::programs(
+            &["node-asyncapi", "python3-openapi"],
+            shipped::what_is_shipped_is_described_as_asyncapi_and_openapi_ask,
+        ),
+        needs::program("tsc", shipped::the_compiler_takes_the_types_of_what_is_shipped_and_what_is_heard),
         needs::programs(&["node-asyncapi", "tsc"], the_kinds_of_a_schema_file_are_described),
         needs::nothing(private_streams_are_described_to_operators_only),
         needs::nothing(what_is_served_is_described_and_what_is_described_is_served),

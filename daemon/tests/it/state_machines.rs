@@ -12,13 +12,16 @@ use crate::needs;
 use crate::process::Daemon;
 
 mod model;
+mod page;
 
 pub fn tests() -> Vec<Trial> {
     let own = vec![
         needs::nothing(three_doors_tell_one_story_and_a_right_snapshot_to_whoever_joins),
         needs::nothing(everything_that_is_said_to_a_page),
         needs::nothing(the_shipped_configuration_follows_sessions),
-        needs::nothing(what_the_page_shows_is_so),
+        needs::program("curl", page::the_story_of_the_page_is_heard_alike_at_every_door),
+        needs::nothing(page::the_machine_of_the_page_allows_its_story),
+        needs::nothing(page::where_a_machine_leads_nowhere_the_log_says_so_and_check_does_not),
         needs::nothing(since_outlives_a_restart_and_a_kill_is_told_as_a_gap),
         needs::nothing(a_reload_takes_no_state_away_that_is_in_use),
         needs::nothing(everything_wrong_with_a_machine_is_told_at_its_line),
@@ -158,8 +161,13 @@ fn newcomers(daemon: &Daemon) -> [Box<dyn Listener>; 3] {
     [Box::new(native(daemon)), Box::new(page(daemon)), Box::new(sse(daemon))]
 }
 
+/// What events and snapshots both say of an instance.
+fn brief(one: &Value) -> [Value; 7] {
+    ["machine", "instance_id", "strategy_id", "symbol", "state", "since", "version"].map(|name| one[name].clone())
+}
+
 /// What clients make of events: the newest of each instance.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Board(BTreeMap<String, Value>);
 
 impl Board {
@@ -174,8 +182,6 @@ impl Board {
 
     /// A snapshot has what every instance was last told to be, and nothing else.
     fn is_shown_by(&self, instances: &[Value]) {
-        let fields = ["machine", "instance_id", "strategy_id", "symbol", "state", "since", "version"];
-        let brief = |one: &Value| fields.map(|name| one[name].clone());
         let mut shown: Vec<_> = instances.iter().map(brief).collect();
         shown.sort_by_key(|one| one[1].to_string());
         assert_eq!(shown, self.0.values().map(brief).collect::<Vec<_>>());
@@ -257,21 +263,6 @@ fn the_shipped_configuration_follows_sessions() {
     assert_eq!(client.event().0, "instance_added");
     let log = daemon.wait_for_log("state_machine.broadcast");
     assert!(log.contains("instance_added") && log.contains("subscribers"), "{log}");
-}
-
-/// The machine that docs/state-machines.md declares, and the story that it tells.
-fn what_the_page_shows_is_so() {
-    let page = include_str!("../../../docs/state-machines.md");
-    let machine = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
-    let daemon = Daemon::start(&format!("{DOORS}{machine}"));
-    let mut client = native(&daemon);
-    client.shown();
-    let story = page.lines().filter_map(|line| line.strip_prefix("tell '")?.strip_suffix('\''));
-    story.for_each(|input| publish(&daemon, &serde_json::from_str(input).unwrap()));
-    let kinds: Vec<String> = (0..5).map(|_| client.event().0).collect();
-    let (added, moved, gone) = ("instance_added", "state_change", "instance_removed");
-    assert_eq!(kinds, [added, added, moved, gone, gone]);
-    assert!(!daemon.log_text().contains("nothing leads"), "{}", daemon.log_text());
 }
 
 fn since_outlives_a_restart_and_a_kill_is_told_as_a_gap() {

@@ -3,7 +3,7 @@
 
 mod isolation;
 mod life;
-mod page;
+pub mod page;
 
 use libtest_mimic::Trial;
 use serde_json::{Value, json};

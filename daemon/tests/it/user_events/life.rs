@@ -161,6 +161,10 @@ pub fn whoever_publishes_while_it_reloads_or_drains_is_answered() {
     println!("{said:?}");
     for said in &said {
         assert!(!said.answers.is_empty(), "{said:?}");
+        // Who has asked is answered; only a connection that nobody had taken yet ends with the last listener, and whoever
+        // comes after that finds nobody.
+        assert!(said.cut <= 1, "{said:?}");
+        assert_eq!(said.answered_after_a_cut, 0, "{said:?}");
         assert!(said.answers.keys().all(|status| [202, 429, 503].contains(status)), "{said:?}");
     }
     assert!(!daemon.log_text().contains("panicked"), "{}", daemon.log_text());
@@ -174,6 +178,7 @@ struct Said {
     answers: BTreeMap<u16, usize>,
     /// Connections that ended without an answer.
     cut: usize,
+    answered_after_a_cut: usize,
 }
 
 fn publish_to_the_end(address: &str) -> Said {
@@ -188,7 +193,10 @@ fn publish_to_the_end(address: &str) -> Said {
         let done = socket.write_all(&request).and_then(|()| socket.read_to_end(&mut answer));
         let text = String::from_utf8_lossy(&answer);
         match text.split(' ').nth(1).and_then(|status| status.parse().ok()).filter(|_| done.is_ok()) {
-            Some(status) => *said.answers.entry(status).or_default() += 1,
+            Some(status) => {
+                *said.answers.entry(status).or_default() += 1;
+                said.answered_after_a_cut += usize::from(said.cut > 0);
+            }
             None => said.cut += 1,
         }
     }

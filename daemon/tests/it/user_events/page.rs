@@ -63,13 +63,13 @@ pub fn what_the_page_shows_works() {
 }
 
 /// What a program prints, a JSON a line; of server-sent events the data.
-struct Lines {
+pub struct Lines {
     lines: std::sync::mpsc::Receiver<Value>,
     child: std::process::Child,
 }
 
 impl Lines {
-    fn of(command: &mut Command) -> Self {
+    pub fn of(command: &mut Command) -> Self {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let printed = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
@@ -84,7 +84,7 @@ impl Lines {
         Self { lines, child }
     }
 
-    fn next(&self) -> Value {
+    pub fn next(&self) -> Value {
         self.lines.recv_timeout(PATIENCE).expect("the program prints something more")
     }
 }
