@@ -30,6 +30,7 @@ mod id;
 #[path = "../../spc/src/phase.rs"]
 mod phase;
 #[path = "../../spc/src/point.rs"]
+#[expect(clippy::enum_variant_names, reason = "names of the charts, which are public at home")]
 mod point;
 #[path = "../../spc/src/process.rs"]
 mod process;
