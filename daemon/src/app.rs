@@ -8,6 +8,7 @@ pub mod offline;
 mod parts;
 mod plan;
 mod reload;
+mod steering;
 mod trust;
 mod vigil;
 
@@ -25,6 +26,7 @@ use self::deadlines::Deadlines;
 use self::diary::Diary;
 use self::house::{House, Phase};
 use self::plan::Plan;
+use self::steering::Steering;
 use self::trust::Trust;
 use self::vigil::{Vigil, Watched};
 use crate::admin::orders::{Act, Orders, Outcome};
@@ -37,6 +39,7 @@ use crate::folders::{Env, Folders};
 use crate::hub::Hub;
 use crate::identity::Verifier;
 use crate::log::Levels;
+use crate::plugin::files::Files;
 use crate::plugin::timing::{SystemClock, Timing};
 use crate::plugin::{self, Supervisor};
 use crate::server::listen::{self, ListenError};
@@ -86,6 +89,9 @@ pub struct Surroundings {
 pub struct App {
     around: Surroundings,
     config: schema::Config,
+    /// The configuration's text, as it was taken last.
+    text: String,
+    steering: Steering,
     hub: Arc<Hub>,
     /// Whose tokens are trusted.
     trust: Trust,
@@ -119,7 +125,8 @@ impl App {
         let supervised =
             plugin::Config { tell: diary.tell(), ..supervisor_config(&config, &around.source.env, &folders) };
         let supervisor = Arc::new(Supervisor::new(hub.clone(), supervised));
-        let broadcasters = reload::prepare(&supervisor, &loaded).map_err(StartError::Config)?;
+        let broadcasters =
+            reload::prepare(&supervisor, &loaded, &Steering::default(), Files::All).map_err(StartError::Config)?;
         let runtime = runtime()?;
         let inboxes: Vec<_> = shards.iter().map(|shard| shard.inbox.clone()).collect();
         let certificate = reload::certificate(&loaded, &around.source.env).map_err(StartError::Config)?;
@@ -148,6 +155,8 @@ impl App {
         Ok(Self {
             around,
             config,
+            text: loaded.document.text().to_owned(),
+            steering: Steering::default(),
             hub,
             trust,
             shards,
@@ -230,6 +239,7 @@ impl App {
         match act {
             Act::Reload => self.reload_asked(),
             Act::Plan(candidate) => self.plan(candidate),
+            Act::Steer(name, deed) => self.steer(&name, deed),
         }
     }
 

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::admin::orders::Deed;
+
 /// What a process ends with, as sysexits.h names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -66,6 +68,15 @@ pub enum Command {
     },
     /// Has the running daemon take its configuration file, and says what has changed
     Reload(Reach),
+    /// Restarts, stops, starts or replaces one broadcaster of the running daemon
+    Broadcaster {
+        #[arg(value_name = "DEED")]
+        deed: Deed,
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[command(flatten)]
+        reach: Reach,
+    },
     /// Shows the configuration in force, the shipped one, or the schema that editors check it with
     #[command(subcommand)]
     Config(Shown),

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Status(reach) => commands::daemon::status(&reach),
         Command::Plan { file, reach } => commands::daemon::plan(&cli.options, file.as_deref(), &reach),
         Command::Reload(reach) => commands::daemon::reload(&cli.options, &reach),
+        Command::Broadcaster { deed, name, reach } => commands::daemon::steer(&name, deed, &reach),
         Command::Config(shown) => commands::config(&cli.options, shown),
         Command::Explain { code } => commands::explain(code.as_deref()),
         Command::Schema { form } => commands::schema(&cli.options, form),

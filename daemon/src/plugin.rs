@@ -6,6 +6,7 @@ pub mod declared;
 pub mod demand;
 pub mod ends;
 pub mod file;
+pub mod files;
 pub mod find;
 pub mod handles;
 pub mod host;
@@ -17,6 +18,7 @@ pub mod news;
 pub mod note;
 pub mod plan;
 pub mod port;
+pub mod probation;
 pub mod reload;
 pub mod restart;
 pub mod runner;
@@ -39,12 +41,14 @@ use self::broadcaster::{Broadcaster, Inner, Shared};
 use self::declared::Declared;
 use self::ends::Ends;
 use self::file::Image;
+use self::files::Rejected;
 use self::find::Places;
 use self::library::Library;
 use self::news::Tell;
 use self::note::{Note, Unusable};
 use self::plan::Wanted;
 use self::port::{Counts, Desk, Fault};
+use self::probation::Before;
 use self::saved::Saved;
 use self::status::Status;
 use self::timing::{Clock, Timing};
@@ -80,6 +84,8 @@ pub struct Supervisor {
     running: Mutex<BTreeMap<String, Running>>,
     /// What there is to show of each broadcaster, also while a reload takes its time.
     shown: Mutex<BTreeMap<String, Shown>>,
+    /// Files that broadcasters were rolled back from.
+    rejected: Mutex<BTreeMap<String, Rejected>>,
 }
 
 #[derive(Clone)]
@@ -94,6 +100,8 @@ struct Running {
     wanted: Wanted,
     spec: Option<StreamSpec>,
     broadcaster: Broadcaster,
+    /// Another file of its plugin that ran here before.
+    before: Option<Before>,
 }
 
 /// Something that keeps a configuration from being used.
@@ -110,7 +118,16 @@ impl Supervisor {
     pub fn new(hub: Arc<Hub>, config: Config) -> Self {
         let saved = Saved::new(config.state_dir.clone());
         let ends = Ends::new(config.state_dir.clone());
-        Self { hub, config, saved, ends, declared: Arc::default(), running: Mutex::default(), shown: Mutex::default() }
+        Self {
+            hub,
+            config,
+            saved,
+            ends,
+            declared: Arc::default(),
+            running: Mutex::default(),
+            shown: Mutex::default(),
+            rejected: Mutex::default(),
+        }
     }
 
     /// Finds and loads a plugin without running a broadcaster: its schema and its declaration are in the library.
@@ -136,19 +153,31 @@ impl Supervisor {
     /// How every broadcaster is, in order of their names; disabled ones, too.
     pub fn status(&self) -> Vec<Status> {
         let shown: Vec<Shown> = self.shown().values().cloned().collect();
-        shown.iter().map(|one| one.status(&self.declared)).collect()
+        shown.iter().map(|one| self.status_one(one)).collect()
     }
 
     /// How one is, if it is there.
     pub fn status_of(&self, name: &str) -> Option<Status> {
         let shown = self.shown().get(name).cloned();
-        shown.map(|one| one.status(&self.declared))
+        shown.map(|one| self.status_one(&one))
     }
 
-    /// To be called about once a second: tells of calls that do not return.
+    fn status_one(&self, shown: &Shown) -> Status {
+        let rejected = self.rejected().get(&shown.wanted.name).cloned();
+        let rolled_back = rejected.map(|one| format!("rolled back from its plugin's file {}: {}", one.sha256, one.why));
+        Status { rolled_back, ..shown.status(&self.declared) }
+    }
+
+    /// What is wanted and does not run.
+    fn disabled(&self) -> Vec<Wanted> {
+        self.shown().values().filter(|one| one.shared.is_none()).map(|one| one.wanted.clone()).collect()
+    }
+
+    /// To be called about once a second: tells of calls that do not return, and rolls back what fails on probation.
     pub fn watch(&self) {
         let shown: Vec<Shown> = self.shown().values().cloned().collect();
         shown.iter().filter_map(|one| one.shared.as_ref()).for_each(|shared| shared.watch());
+        self.judge();
     }
 
     /// What plugins declared as metrics, in the text format of Prometheus, to stand behind the daemon's own.

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
+use clap::ValueEnum;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::Parts;
+use super::pages::unknown_broadcaster;
+use crate::dialect::echo;
 use crate::server::answer::Denied;
 use crate::server::audit;
 use crate::server::http::Arrival;
@@ -43,6 +46,23 @@ pub enum Act {
     Reload,
     /// Says what that would do, or what another text in its place would.
     Plan(Option<Candidate>),
+    /// Does something to one broadcaster.
+    Steer(String, Deed),
+}
+
+/// What can be done to a broadcaster, by the names that are in paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Deed {
+    /// Starts it anew with the state that it has
+    Restart,
+    /// Stops it until it is enabled or the daemon starts anew; its stream and subscriptions stay
+    Disable,
+    /// Starts it again after `disable`
+    Enable,
+    /// Takes its plugin's file as it is now; one that fails within 10 s is rolled back
+    Swap,
+    /// Goes back to the file that its plugin had before
+    Rollback,
 }
 
 /// A configuration that may take the place of the file.
@@ -56,12 +76,25 @@ pub struct Candidate {
     pub name: String,
 }
 
+impl Deed {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Restart => "restart",
+            Self::Disable => "disable",
+            Self::Enable => "enable",
+            Self::Swap => "swap",
+            Self::Rollback => "rollback",
+        }
+    }
+}
+
 impl Act {
     /// For the audit.
-    fn name(&self) -> &'static str {
+    fn name(&self) -> String {
         match self {
-            Self::Reload => "reload the configuration",
-            Self::Plan(_) => "plan a reload",
+            Self::Reload => "reload the configuration".to_owned(),
+            Self::Plan(_) => "plan a reload".to_owned(),
+            Self::Steer(name, deed) => format!("{} broadcaster {}", deed.name(), name.escape_debug()),
         }
     }
 }
@@ -74,7 +107,11 @@ pub struct Outcome {
 }
 
 pub fn routes() -> Routes<Parts> {
-    let acts = Routes::new().serve(&table::RELOAD, reload).serve(&table::PLAN, plan).otherwise(only_post);
+    let acts = Routes::new()
+        .serve(&table::RELOAD, reload)
+        .serve(&table::PLAN, plan)
+        .serve(&table::STEER, steer)
+        .otherwise(only_post);
     acts.merge(Routes::new().serve(&table::STATUS, status).otherwise(only_get))
 }
 
@@ -104,6 +141,24 @@ async fn plan(
     order(parts, arrival, Act::Plan(Some(candidate))).await
 }
 
+async fn steer(
+    State(parts): State<Parts>,
+    Extension(arrival): Extension<Arrival>,
+    Path((name, deed)): Path<(String, String)>,
+) -> Result<Response, Denied> {
+    arrival.changer()?;
+    if parts.house.broadcaster(&name).is_none() {
+        return Err(unknown_broadcaster(&name));
+    }
+    let deeds = Deed::value_variants();
+    let Some(deed) = deeds.iter().copied().find(|known| known.name() == deed) else {
+        let known: Vec<&str> = deeds.iter().map(|known| known.name()).collect();
+        let message = format!("\"{}\" cannot be done to a broadcaster; one of {} can", echo(&deed), known.join(", "));
+        return Err(Denied::new(StatusCode::NOT_FOUND, "unknown_path", message));
+    };
+    order(parts, arrival, Act::Steer(name, deed)).await
+}
+
 fn unnamed() -> String {
     "the given text".to_owned()
 }
@@ -121,7 +176,7 @@ async fn order(parts: Parts, arrival: Arrival, act: Act) -> Result<Response, Den
             Ok(Err(_)) => "not done: draining",
             Err(_) => "unknown: it takes too long",
         };
-        audit::outcome(&arrival, act.name(), noted);
+        audit::outcome(&arrival, &act.name(), noted);
         outcome
     });
     match ordered.await {

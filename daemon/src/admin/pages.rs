@@ -88,13 +88,12 @@ async fn broadcasters(State(parts): State<Parts>) -> Json<Value> {
 async fn broadcaster(State(parts): State<Parts>, Path(name): Path<String>) -> Result<Json<Value>, Denied> {
     match parts.house.broadcaster(&name) {
         Some(found) => Ok(Json(found)),
-        None => {
-            let message = format!(
-                "no broadcaster is called \"{}\"; {} lists them",
-                name.escape_debug(),
-                table::BROADCASTERS.path
-            );
-            Err(Denied::new(StatusCode::NOT_FOUND, "unknown_broadcaster", message))
-        }
+        None => Err(unknown_broadcaster(&name)),
     }
+}
+
+pub fn unknown_broadcaster(name: &str) -> Denied {
+    let (name, list) = (name.escape_debug(), table::BROADCASTERS.path);
+    let message = format!("no broadcaster is called \"{name}\"; {list} lists them");
+    Denied::new(StatusCode::NOT_FOUND, "unknown_broadcaster", message)
 }

@@ -134,6 +134,9 @@ fn figures(stream: &Stream) -> Value {
 fn trouble(status: &Status) -> Option<String> {
     let state = serde_json::to_value(status.state).ok()?;
     let state = state.as_str().unwrap_or("unknown");
+    if let Some(rolled_back) = &status.rolled_back {
+        return Some(format!("broadcaster {} was {rolled_back}", status.name));
+    }
     let last_error = status.last_error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
     if !status.is_running {
         return Some(format!("broadcaster {} is {state}{last_error}", status.name));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::steering::Steering;
 use super::{StartError, parts, reload, supervisor_config, trust};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::{Loaded, Source, schema};
@@ -13,6 +14,7 @@ use crate::describe::{Catalogue, Declarations};
 use crate::folders::Folders;
 use crate::hub::Hub;
 use crate::plugin::Supervisor;
+use crate::plugin::files::Files;
 use crate::server;
 
 /// Loads every plugin and checks every setting.
@@ -23,7 +25,8 @@ pub fn check(source: &Source, loaded: &Loaded) -> Result<(), StartError> {
 /// What the configured streams and endpoints are.
 pub fn declarations(source: &Source, loaded: &Loaded) -> Result<Declarations, StartError> {
     let idle = Idle::new(source, loaded)?;
-    let broadcasters = reload::prepare(&idle.supervisor, loaded).map_err(StartError::Config)?;
+    let broadcasters =
+        reload::prepare(&idle.supervisor, loaded, &Steering::default(), Files::All).map_err(StartError::Config)?;
     trust::prepare(loaded, &source.env).map_err(StartError::Config)?;
     reload::admin(loaded, &source.env).map_err(StartError::Config)?;
     for (name, settings) in broadcasters.streams(&idle.supervisor) {
@@ -41,7 +44,7 @@ pub fn filled_in(source: &Source, loaded: &Loaded) -> Result<schema::Config, Sta
     let idle = Idle::new(source, loaded)?;
     let (mut config, mut wrong) = (loaded.config.clone(), Vec::new());
     for (name, broadcaster) in &mut config.broadcasters {
-        match reload::settings(&idle.supervisor, &loaded.document, name, broadcaster) {
+        match reload::settings(&idle.supervisor, &loaded.document, (name, broadcaster), Files::All) {
             Ok(Value::Object(settings)) => broadcaster.settings = settings,
             Ok(_) => {} // not even an object: its plugin declares no settings
             Err(mistakes) => wrong.extend(mistakes),

@@ -160,6 +160,7 @@ pub fn wanted(hub: &schema::Hub, name: &str, broadcaster: &schema::Broadcaster, 
         },
         disabled: !broadcaster.enabled,
         file_sha256: String::new(),
+        generation: 0,
     }
 }
 

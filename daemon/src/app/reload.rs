@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::plan::Plan;
+use super::steering::Steering;
 use super::{App, parts, trust};
 use crate::admin;
 use crate::admin::orders::{Candidate, Outcome};
@@ -17,6 +18,7 @@ use crate::folders::Env;
 use crate::hub::Hub;
 use crate::hub::settings::{Settings, Source};
 use crate::metrics;
+use crate::plugin::files::Files;
 use crate::plugin::plan::Change;
 use crate::plugin::reload::Prepared;
 use crate::plugin::{Problem, Supervisor};
@@ -48,7 +50,7 @@ pub struct Done {
     pub changes: Vec<Change>,
     /// Settings that take effect at the next start only.
     pub waiting: Vec<&'static str>,
-    plan: Plan,
+    pub plan: Plan,
 }
 
 /// A whole configuration whose every part is ready. Dropping it lets go of all that is new.
@@ -65,7 +67,7 @@ impl App {
     /// Takes a new text of the configuration file, if it could be read. A mistake anywhere changes nothing.
     pub fn reload(&mut self, read: Result<String, Diagnostics>) -> Outcome {
         self.around.systemd.reloading();
-        let outcome = match read.and_then(|text| self.try_reload(&text)) {
+        let outcome = match read.and_then(|text| self.try_reload(&text, Files::All)) {
             Ok(done) => {
                 let outcome = self.applied(&done);
                 if !done.plan.is_nothing() {
@@ -100,7 +102,7 @@ impl App {
             Some(Candidate { config, name }) => (Ok(config), name),
             None => (self.read_file(), self.file_name()),
         };
-        match read.and_then(|text| self.prepare(&text)) {
+        match read.and_then(|text| self.prepare(&text, Files::All)) {
             Ok(next) => done("planned", &format!("a reload of {name} would change"), &next.plan),
             Err(report) => mistaken(&Diagnostics { file: name, ..report }),
         }
@@ -118,8 +120,9 @@ impl App {
     }
 
     /// Makes ready what is new. Nothing that runs is touched.
-    fn prepare(&self, text: &str) -> Result<Next, Diagnostics> {
-        let loaded = config::Config::from_text(&self.around.source, text)?;
+    fn prepare(&self, text: &str, files: Files<'_>) -> Result<Next, Diagnostics> {
+        let mut loaded = config::Config::from_text(&self.around.source, text)?;
+        self.steering.apply(&mut loaded.config);
         let document = &loaded.document;
         let at_address = |error: ListenError| {
             let pointer = format!("/{}", error.key().replace('.', "/"));
@@ -132,7 +135,7 @@ impl App {
                 vec![Diagnostic::of_value(code::UNUSABLE_ADDRESS, document, "/admin", message)],
             )
         };
-        let broadcasters = prepare(&self.supervisor, &loaded)?;
+        let broadcasters = prepare(&self.supervisor, &loaded, &self.steering, files)?;
         let trust = trust::prepare(&loaded, &self.around.source.env)?;
         let limit = parts::max_connections(&loaded.config.hub);
         let certificate = certificate(&loaded, &self.around.source.env)?;
@@ -145,8 +148,8 @@ impl App {
         Ok(Next { loaded, broadcasters, trust, server, admin, plan })
     }
 
-    fn try_reload(&mut self, text: &str) -> Result<Done, Diagnostics> {
-        let Next { loaded, broadcasters, trust, server, admin, plan } = self.prepare(text)?;
+    pub fn try_reload(&mut self, text: &str, files: Files<'_>) -> Result<Done, Diagnostics> {
+        let Next { loaded, broadcasters, trust, server, admin, plan } = self.prepare(text, files)?;
         let document = &loaded.document;
         let changes = commit(&self.supervisor, &self.hub, broadcasters)
             .map_err(|problems| Diagnostics::about(document, diagnostics(document, problems)))?;
@@ -161,6 +164,7 @@ impl App {
         self.around.levels.set(&loaded.config.log.level);
         let waiting = waiting(&self.config, &loaded.config);
         self.config = loaded.config;
+        self.text = text.to_owned();
         Ok(Done { changes, waiting, plan })
     }
 
@@ -188,12 +192,12 @@ impl App {
     }
 }
 
-fn done(outcome: &str, title: &str, plan: &Plan) -> Outcome {
+pub fn done(outcome: &str, title: &str, plan: &Plan) -> Outcome {
     let text = format!("{title}:\n{}", plan.text());
     Outcome { is_done: true, report: json!({"outcome": outcome, "text": text, "plan": plan}) }
 }
 
-fn mistaken(report: &Diagnostics) -> Outcome {
+pub fn mistaken(report: &Diagnostics) -> Outcome {
     let mut told = report.to_json();
     told["outcome"] = "refused".into();
     told["text"] = report.render(Paint::Plain, STAYS_ACTIVE).into();
@@ -201,7 +205,12 @@ fn mistaken(report: &Diagnostics) -> Outcome {
 }
 
 /// Checks everything about streams and broadcasters and makes ready what is new. All mistakes are found at once.
-pub fn prepare(supervisor: &Supervisor, loaded: &Loaded) -> Result<Broadcasters, Diagnostics> {
+pub fn prepare(
+    supervisor: &Supervisor,
+    loaded: &Loaded,
+    steering: &Steering,
+    files: Files<'_>,
+) -> Result<Broadcasters, Diagnostics> {
     let (config, document) = (&loaded.config, &loaded.document);
     let mut found = Vec::new();
     let mut declared = Vec::new();
@@ -216,8 +225,8 @@ pub fn prepare(supervisor: &Supervisor, loaded: &Loaded) -> Result<Broadcasters,
     }
     let mut wanted = Vec::new();
     for (name, broadcaster) in &config.broadcasters {
-        match settings(supervisor, document, name, broadcaster) {
-            Ok(settings) => wanted.push(parts::wanted(&config.hub, name, broadcaster, settings)),
+        match settings(supervisor, document, (name, broadcaster), files) {
+            Ok(settings) => wanted.push(steering.steered(parts::wanted(&config.hub, name, broadcaster, settings))),
             Err(mistakes) => found.extend(mistakes),
         }
     }
@@ -226,7 +235,7 @@ pub fn prepare(supervisor: &Supervisor, loaded: &Loaded) -> Result<Broadcasters,
     }
     let named = declared.iter().map(|(name, _)| name).chain(config.broadcasters.keys());
     let names = named.cloned().chain([OWN_STREAM.to_owned()]).collect();
-    let prepared = supervisor.prepare(wanted);
+    let prepared = supervisor.prepare(wanted, files);
     let prepared = prepared.map_err(|problems| Diagnostics::about(document, diagnostics(document, problems)))?;
     Ok(Broadcasters { declared, names, prepared })
 }
@@ -285,13 +294,14 @@ pub fn certificate(loaded: &Loaded, env: &Env) -> Result<Option<Arc<Certificate>
 pub fn settings(
     supervisor: &Supervisor,
     document: &Document,
-    name: &str,
-    broadcaster: &schema::Broadcaster,
+    (name, broadcaster): (&str, &schema::Broadcaster),
+    files: Files<'_>,
 ) -> Result<Value, Vec<Diagnostic>> {
     if !broadcaster.enabled {
         return Ok(Value::Object(broadcaster.settings.clone())); // its plugin need not even be there
     }
-    let library = supervisor.library(&broadcaster.plugin, broadcaster.sha256.as_deref()).map_err(|unusable| {
+    let (plugin, pin) = (&broadcaster.plugin, broadcaster.sha256.as_deref());
+    let library = supervisor.library_for(name, plugin, pin, files).map_err(|unusable| {
         let pointer = format!("/broadcasters/{name}/plugin");
         vec![Diagnostic::of_value(code::UNUSABLE_PLUGIN, document, &pointer, unusable.to_string())]
     })?;
@@ -331,7 +341,7 @@ mod tests {
         let hub = Hub::new("epoch");
         let parts = super::super::supervisor_config(&loaded.config, &source.env, &folders);
         let supervisor = Supervisor::new(hub.clone(), parts);
-        let prepared = prepare(&supervisor, &loaded).ok().unwrap();
+        let prepared = prepare(&supervisor, &loaded, &Steering::default(), Files::All).ok().unwrap();
         assert!(hub.stream("ticks").is_none());
         assert_eq!(commit(&supervisor, &hub, prepared).unwrap(), []);
         assert!(hub.stream("ticks").is_some());

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::table::Table;
 use super::{environment, fail, refuse, say};
+use crate::admin::orders::Deed;
 use crate::cli::{Exit, Format, Options, Reach};
 use crate::config::source;
 use crate::control::{self, Answer, Control};
@@ -26,6 +27,15 @@ pub fn plan(options: &Options, file: Option<&Path>, reach: &Reach) -> Exit {
         }
         Err(report) => refuse(&report),
     }
+}
+
+/// Does something to one broadcaster, and prints what came of it.
+pub fn steer(name: &str, deed: Deed, reach: &Reach) -> Exit {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    if name.is_empty() || !name.bytes().all(is_name) {
+        return fail(Exit::Usage, "a broadcaster's name has a-z, 0-9, _ and -; `broadcastd status` lists them");
+    }
+    tell(reach, ask(reach, Method::POST, &format!("/v1/broadcasters/{name}/{}", deed.name()), Vec::new()))
 }
 
 /// Prints how the daemon is.
@@ -48,12 +58,18 @@ fn order(options: &Options, reach: &Reach, path: &str, body: Vec<u8>) -> Exit {
         let message = "the daemon takes the file that it was started with; --config and --set belong to the start, and `broadcastd check` takes them, too";
         return fail(Exit::Usage, message);
     }
-    let answer = match ask(reach, Method::POST, path, body) {
+    tell(reach, ask(reach, Method::POST, path, body))
+}
+
+/// Prints what came of an order.
+fn tell(reach: &Reach, answer: Result<Answer, Exit>) -> Exit {
+    let answer = match answer {
         Ok(answer) => answer,
         Err(exit) => return exit,
     };
     let exit = match answer.status {
         StatusCode::OK => Exit::Done,
+        StatusCode::UNPROCESSABLE_ENTITY if answer.body["diagnostics"].is_null() => Exit::Unavailable,
         StatusCode::UNPROCESSABLE_ENTITY => Exit::Config,
         _ => return fail(Exit::Unavailable, &answer.refusal()),
     };

@@ -25,6 +25,8 @@ pub struct Wanted {
     pub stream: Overrides,
     /// It is shown, but does not run, and its stream has no source.
     pub disabled: bool,
+    /// How often an operator wanted it started anew.
+    pub generation: u64,
     /// What the plugin's file hashes to; filled in by the supervisor when it has read the file.
     pub file_sha256: String,
 }
@@ -37,7 +39,7 @@ pub enum Change {
     Start(String),
     /// It is no longer wanted.
     Stop(String),
-    /// Another library or other inputs: a new instance takes over the state.
+    /// Another library or other inputs, or an operator wants it: a new instance takes over the state.
     Replace(String),
     /// Other settings: the plugin is asked to take them, and replaced if it cannot.
     Reconfigure(String),
@@ -91,9 +93,10 @@ fn change(old: Option<&Wanted>, new: Option<&Wanted>) -> Option<fn(String) -> Ch
         (Some(old), Some(new)) if old == new => Change::Keep,
         (Some(old), Some(new)) => {
             let same_inputs = old.listen == new.listen && old.allow_private == new.allow_private;
+            let same_generation = old.generation == new.generation;
             let same_library = old.plugin == new.plugin && old.file_sha256 == new.file_sha256;
             match old.settings == new.settings {
-                _ if !same_library || !same_inputs => Change::Replace,
+                _ if !same_library || !same_inputs || !same_generation => Change::Replace,
                 true => Change::Adjust,
                 false => Change::Reconfigure,
             }

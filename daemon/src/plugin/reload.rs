@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread;
 
-use broadcastd_plugin_api::{StreamSpec, abi};
+use broadcastd_plugin_api::StreamSpec;
 
 use self::fresh::Fresh;
 use super::broadcaster::{Order, Phase};
+use super::files::Files;
 use super::inputs::Inputs;
 use super::library::Library;
 use super::news::{News, State};
 use super::plan::{Change, Wanted, circle, plan};
 use super::port::Fault;
+use super::probation::Before;
 use super::saved::Checkpoint;
 use super::stream::{declaration, settings};
 use super::{Problem, Running, Shown, Supervisor};
@@ -20,27 +22,40 @@ use crate::hub::settings::{Settings, Source};
 use crate::hub::stream::Stream;
 
 mod fresh;
+mod hand_over;
 
 /// Why the stream of a disabled broadcaster has no source.
-const DISABLED: &str = "the broadcaster is disabled in the configuration";
+const DISABLED: &str = "the broadcaster is disabled";
 
 /// A configuration whose new broadcasters stand ready beside the running ones. Dropping it lets go of them.
+#[derive(Default)]
 pub struct Prepared {
     changes: Vec<Change>,
-    wanted: BTreeMap<String, Loaded>,
+    pub(super) wanted: BTreeMap<String, Loaded>,
     /// Instances that wait for their beginning.
-    fresh: BTreeMap<String, Fresh>,
+    pub(super) fresh: BTreeMap<String, Fresh>,
     disabled: Vec<Wanted>,
+    /// Which ran as they should when this was made ready.
+    pub(super) healthy: BTreeSet<String>,
+    /// What ran before those that begin, where it may come back.
+    before: BTreeMap<String, Before>,
 }
 
 /// A wanted broadcaster with its library.
-struct Loaded {
-    wanted: Wanted,
-    library: Arc<Library>,
-    spec: Option<StreamSpec>,
+pub(super) struct Loaded {
+    pub(super) wanted: Wanted,
+    pub(super) library: Arc<Library>,
+    pub(super) spec: Option<StreamSpec>,
 }
 
 impl Prepared {
+    /// One broadcaster that goes on from what its instance has restored.
+    pub(super) fn of_one(loaded: Loaded, fresh: Fresh) -> Self {
+        let name = loaded.wanted.name.clone();
+        let fresh = BTreeMap::from([(name.clone(), fresh)]);
+        Self { wanted: BTreeMap::from([(name, loaded)]), fresh, ..Self::default() }
+    }
+
     pub fn changes(&self) -> &[Change] {
         &self.changes
     }
@@ -49,7 +64,7 @@ impl Prepared {
 impl Supervisor {
     /// Loads, checks and makes everything that the wanted broadcasters need and that is not there yet. Nothing that runs
     /// is touched. All problems are found at once.
-    pub fn prepare(&self, wanted: Vec<Wanted>) -> Result<Prepared, Vec<Problem>> {
+    pub fn prepare(&self, wanted: Vec<Wanted>, files: Files<'_>) -> Result<Prepared, Vec<Problem>> {
         if let Some(circle) = circle(&wanted) {
             let text = format!("broadcasters listen to each other in a circle: {}", circle.join(" → "));
             return Err(vec![problem(circle[0], "/listen", text)]);
@@ -58,7 +73,7 @@ impl Supervisor {
         let mut problems = Vec::new();
         let mut loaded = BTreeMap::new();
         for wanted in wanted {
-            match self.load(wanted) {
+            match self.load(wanted, files) {
                 Ok(one) => _ = loaded.insert(one.wanted.name.clone(), one),
                 Err(found) => problems.extend(found),
             }
@@ -66,13 +81,15 @@ impl Supervisor {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let changes = {
+        let (changes, healthy) = {
             let running = self.lock();
             let old: Vec<Wanted> = running.values().map(|running| running.wanted.clone()).collect();
             let new: Vec<Wanted> = loaded.values().map(|one: &Loaded| one.wanted.clone()).collect();
-            plan(&old, &new).into_iter().map(|change| try_again(change, &running)).collect()
+            let healthy = running.iter().filter(|(_, one)| one.broadcaster.shared().phase() == Phase::Running);
+            let healthy = healthy.map(|(name, _)| name.clone()).collect();
+            (plan(&old, &new).into_iter().map(|change| try_again(change, &running)).collect(), healthy)
         };
-        let mut prepared = Prepared { changes, wanted: loaded, fresh: BTreeMap::new(), disabled };
+        let mut prepared = Prepared { changes, wanted: loaded, disabled, healthy, ..Prepared::default() };
         for change in prepared.changes.clone() {
             match self.make_ready(&change, &mut prepared) {
                 Err(problem) if matches!(change, Change::Retry(_)) => cannot_try_again(&problem),
@@ -107,7 +124,13 @@ impl Supervisor {
         for change in &changes {
             let name = change.name();
             if matches!(change, Change::Stop(_)) || prepared.fresh.contains_key(name) {
-                retired.extend(running.remove(name));
+                let old = running.remove(name);
+                let before = old.as_ref().and_then(|old| self.before(old, &prepared));
+                if before.is_some() {
+                    self.forgive(name); // another file runs
+                }
+                prepared.before.extend(before.map(|before| (name.to_owned(), before)));
+                retired.extend(old);
             } else if let (Some(old), Some(new)) = (running.get_mut(name), prepared.wanted.remove(name)) {
                 self.adjust(old, new);
             }
@@ -127,7 +150,7 @@ impl Supervisor {
     }
 
     /// Shows what there is from here on, and returns what was shown before.
-    fn show(&self, running: &BTreeMap<String, Running>, disabled: &[Wanted]) -> BTreeMap<String, Shown> {
+    pub(super) fn show(&self, running: &BTreeMap<String, Running>, disabled: &[Wanted]) -> BTreeMap<String, Shown> {
         let runs = running.iter().map(|(name, one)| {
             let shared = Some(one.broadcaster.shared().clone());
             (name.clone(), Shown { wanted: one.wanted.clone(), shared })
@@ -147,9 +170,9 @@ impl Supervisor {
         }
     }
 
-    fn load(&self, mut wanted: Wanted) -> Result<Loaded, Vec<Problem>> {
+    fn load(&self, mut wanted: Wanted, files: Files<'_>) -> Result<Loaded, Vec<Problem>> {
         let unusable = |why: String| vec![problem(&wanted.name, "/plugin", why)];
-        let library = self.library(&wanted.plugin, wanted.sha256.as_deref());
+        let library = self.library_for(&wanted.name, &wanted.plugin, wanted.sha256.as_deref(), files);
         let library = library.map_err(|why| unusable(why.to_string()))?;
         let spec = declaration(library.stream);
         let spec = spec.map_err(|why| unusable(format!("plugin {}: {why}", wanted.plugin)))?;
@@ -176,48 +199,6 @@ impl Supervisor {
             _ => self.fresh(loaded)?,
         };
         prepared.fresh.insert(name.to_owned(), fresh);
-        Ok(())
-    }
-
-    /// Settings are taken and states handed over; the old instances are quiet afterwards.
-    fn hand_over(&self, prepared: &mut Prepared, running: &BTreeMap<String, Running>) -> Result<(), Problem> {
-        self.check_inputs(prepared)?;
-        let mut reconfigured: Vec<&Running> = Vec::new();
-        let changes = prepared.changes.clone();
-        for change in &changes {
-            let (Some(old), Some(loaded)) = (running.get(change.name()), prepared.wanted.get(change.name())) else {
-                continue;
-            };
-            let handed = match change {
-                Change::Reconfigure(name) if !prepared.fresh.contains_key(name) => {
-                    match old.ask(Order::Reconfigure(loaded.wanted.settings.to_string()), "reconfigure") {
-                        Ok(_) => {
-                            reconfigured.push(old);
-                            continue;
-                        }
-                        Err(fault) if !is_to_be_replaced(&fault) => Err(of_settings(name, &fault)),
-                        Err(_) => self.fresh(loaded).and_then(|fresh| old.hand_over_to(fresh)),
-                    }
-                }
-                Change::Replace(name) | Change::Reconfigure(name) | Change::Retry(name) => {
-                    match prepared.fresh.remove(name) {
-                        Some(fresh) => old.hand_over_to(fresh),
-                        None => continue,
-                    }
-                }
-                _ => continue,
-            };
-            match handed {
-                Ok(fresh) => _ = prepared.fresh.insert(change.name().to_owned(), fresh),
-                Err(problem) if matches!(change, Change::Retry(_)) => cannot_try_again(&problem),
-                Err(problem) => {
-                    for old in reconfigured {
-                        let _as_before = old.ask(Order::Reconfigure(old.wanted.settings.to_string()), "reconfigure");
-                    }
-                    return Err(problem);
-                }
-            }
-        }
         Ok(())
     }
 
@@ -261,7 +242,7 @@ impl Supervisor {
     }
 
     /// Streams are declared first, then everybody listens, then everybody begins: nobody misses the first event.
-    fn begin(&self, prepared: &mut Prepared) -> Vec<(String, Running)> {
+    pub(super) fn begin(&self, prepared: &mut Prepared) -> Vec<(String, Running)> {
         let mut fresh = std::mem::take(&mut prepared.fresh);
         for name in fresh.keys() {
             let Some(settings) = prepared.wanted.get(name).and_then(|one| self.settings(one)) else { continue };
@@ -289,7 +270,8 @@ impl Supervisor {
                 shared.desk.stream.get_or_init(|| stream);
             }
             let checkpoint = Checkpoint { positions: inputs.positions(), ..std::mem::take(&mut fresh.checkpoint) };
-            begun.push((inputs, checkpoint, Running { wanted: loaded.wanted, spec: loaded.spec, broadcaster }));
+            let before = prepared.before.remove(name);
+            begun.push((inputs, checkpoint, Running { wanted: loaded.wanted, spec: loaded.spec, broadcaster, before }));
         }
         let begin = |(inputs, checkpoint, running): (Inputs, Checkpoint, Running)| {
             if let Err(fault) = running.ask(Order::Begin(inputs, checkpoint), "start") {
@@ -313,7 +295,7 @@ impl Supervisor {
     }
 
     /// Stops what is replaced or no longer wanted, all at once.
-    fn retire(&self, retired: Vec<Running>, running: &BTreeMap<String, Running>, disabled: &[Wanted]) {
+    pub(super) fn retire(&self, retired: Vec<Running>, running: &BTreeMap<String, Running>, disabled: &[Wanted]) {
         thread::scope(|scope| {
             for old in retired {
                 scope.spawn(move || {
@@ -330,44 +312,6 @@ impl Supervisor {
             }
         });
     }
-}
-
-impl Running {
-    fn ask(&self, order: Order, what: &str) -> super::broadcaster::Answer {
-        self.broadcaster.ask(order, what, self.broadcaster.shared().timing.hand_over)
-    }
-
-    fn resume(&self, name: &str) {
-        if let Err(fault) = self.ask(Order::Resume, "resume") {
-            tracing::warn!(broadcaster = name, message = fault.message, "does not answer");
-        }
-    }
-
-    /// Hands the state to a new instance. An old one that fails or hangs is asked no more: the new one goes on from the
-    /// last checkpoint. Another plugin takes over only the positions of the inputs.
-    fn hand_over_to(&self, mut fresh: Fresh) -> Result<Fresh, Problem> {
-        let name = &self.wanted.name;
-        let checkpoint = match self.ask(Order::HandOver, "save_state") {
-            Ok(checkpoint) => checkpoint.unwrap_or_default(),
-            Err(fault) => {
-                tracing::warn!(broadcaster = name, message = fault.message, "hands over its last checkpoint");
-                self.broadcaster.silence();
-                self.broadcaster.shared().lock().checkpoint.clone()
-            }
-        };
-        let new_id = fresh.broadcaster.as_ref().map(|new| new.shared().library.note.id.clone());
-        let is_same_plugin = new_id.as_deref() == Some(&self.broadcaster.shared().library.note.id);
-        let state = checkpoint.state.filter(|_| is_same_plugin);
-        let restored = fresh.restore(Checkpoint { state, positions: checkpoint.positions });
-        restored
-            .map_err(|fault| problem(name, "/plugin", format!("it does not take over the state: {}", fault.message)))?;
-        Ok(fresh)
-    }
-}
-
-/// The plugin asks for it, or it does not answer at all.
-fn is_to_be_replaced(fault: &Fault) -> bool {
-    fault.status == abi::E_UNSUPPORTED || fault.status == abi::E_CLOSED
 }
 
 /// A reload is also how an operator says that a quarantined broadcaster may try again, though nothing of it changed.
@@ -389,6 +333,6 @@ fn of_settings(name: &str, fault: &Fault) -> Problem {
     problem(name, &format!("/settings{}", fault.pointer), fault.message.clone())
 }
 
-fn problem(name: &str, pointer: &str, message: String) -> Problem {
+pub(super) fn problem(name: &str, pointer: &str, message: String) -> Problem {
     Problem { broadcaster: name.to_owned(), pointer: pointer.to_owned(), message }
 }

@@ -26,6 +26,8 @@ pub struct Status {
     pub last_error: Option<String>,
     /// Why the plugin says that something is wrong, although it works.
     pub degraded: Option<String>,
+    /// The file that it was rolled back from, and why.
+    pub rolled_back: Option<String>,
     pub uptime_seconds: f64,
     /// Events accepted to be delivered; the plugin's own `broadcasts_sent_total`, if it counts that.
     pub broadcasts_sent: u64,
@@ -103,6 +105,7 @@ fn disabled(wanted: &Wanted) -> Status {
         errors: 0,
         last_error: None,
         degraded: None,
+        rolled_back: None,
         uptime_seconds: 0.0,
         broadcasts_sent: 0,
         broadcasts_skipped: 0,

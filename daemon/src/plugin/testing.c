@@ -120,6 +120,9 @@ static bcd_status input(bcd_instance *self, const bcd_event *event) {
         api->fail(self->host, BCD_E_FAILED, TEXT(""), TEXT("poisoned"));
         return BCD_E_FAILED;
     }
+#ifdef BREAKS_AT
+    if (contains(event->payload, BREAKS_AT)) return BCD_E_PANIC;
+#endif
     if (contains(event->payload, "once") && !failed_once) {
         failed_once = 1;
         return BCD_E_PANIC;
@@ -188,6 +191,9 @@ static bcd_status save_state(bcd_instance *self, const bcd_writer *writer) {
 }
 
 static bcd_status restore_state(bcd_instance *self, uint32_t from_version, bcd_bytes state) {
+#ifdef HANGS_IN_RESTORE
+    for (;;) sleep(1);
+#endif
 #ifdef REFUSE_STATE
     api->fail(self->host, BCD_E_INVALID, TEXT(""), TEXT("state of version 1 is too old"));
     return BCD_E_INVALID;

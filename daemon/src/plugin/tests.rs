@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::broadcaster::Phase;
+use super::files::Files;
 use super::plan::{Change, Wanted};
 use super::timing::virtual_clock::VirtualClock;
 use super::*;
@@ -26,6 +27,7 @@ mod faulty;
 mod inputs;
 mod loading;
 mod panics;
+mod probation;
 mod running;
 mod succession;
 
@@ -71,7 +73,7 @@ impl House {
     }
 
     fn reload(&self, wanted: &[Wanted]) -> Result<Vec<Change>, Vec<Problem>> {
-        self.supervisor.prepare(wanted.to_vec()).and_then(|prepared| self.supervisor.commit(prepared))
+        self.supervisor.prepare(wanted.to_vec(), Files::All).and_then(|prepared| self.supervisor.commit(prepared))
     }
 
     /// Publishes into the declared stream.

@@ -65,6 +65,9 @@ pub struct Timing {
     pub create: Duration,
     /// How long a running instance may take to hand over its state, its inputs queueing meanwhile.
     pub hand_over: Duration,
+    /// How long the new file of a plugin is watched: if it fails meanwhile, the one before comes back. Most of what a build
+    /// breaks shows with the first events, and few operators have turned away by then.
+    pub probation: Duration,
     /// How long an instance may take to stop before its thread is abandoned.
     pub stop: Duration,
 }
@@ -80,6 +83,7 @@ impl Default for Timing {
             save_every: Duration::from_secs(10),
             create: Duration::from_secs(10),
             hand_over: Duration::from_secs(2),
+            probation: Duration::from_secs(10),
             stop: Duration::from_secs(5),
         }
     }

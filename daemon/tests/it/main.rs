@@ -78,6 +78,7 @@ mod slow;
 mod spc;
 mod standing;
 mod state_machines;
+mod steering;
 mod strangers;
 mod streams;
 mod stumbling;
@@ -160,6 +161,7 @@ fn main() -> ExitCode {
         standing::tests(),
         strangers::tests(),
         state_machines::tests(),
+        steering::tests(),
         streams::tests(),
         stumbling::tests(),
         supervision::tests(),

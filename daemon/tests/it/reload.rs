@@ -172,7 +172,7 @@ fn a_disabled_broadcaster_starts_and_stops_with_its_setting() {
     };
     let daemon = Daemon::start(&config(false));
     let mut client = daemon.subscriber("hello");
-    let disabled = "the broadcaster is disabled in the configuration";
+    let disabled = "the broadcaster is disabled";
     assert_eq!(reason_for_no_source(&mut client), disabled);
     assert_eq!(daemon.readiness(), (200, vec!["broadcaster hello is stopped".to_owned()]));
     daemon.reload(|| daemon.configure(&config(true)));

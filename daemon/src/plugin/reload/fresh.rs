@@ -16,7 +16,7 @@ pub struct Fresh {
 }
 
 impl Supervisor {
-    pub(super) fn fresh(&self, loaded: &Loaded) -> Result<Fresh, Problem> {
+    pub(in crate::plugin) fn fresh(&self, loaded: &Loaded) -> Result<Fresh, Problem> {
         let name = &loaded.wanted.name;
         let created = self.create(&loaded.wanted, loaded.library.clone());
         let broadcaster = created.map_err(|fault| of_settings(name, &fault))?;

@@ -308,7 +308,7 @@ fn a_file_of_no_use_is_moved_only_when_its_broadcaster_begins() {
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("a.state"), "damaged").unwrap();
     let one = wanted("a", "careful", "");
-    drop(house.supervisor.prepare(vec![one.clone()]).unwrap()); // as a check does
+    drop(house.supervisor.prepare(vec![one.clone()], Files::All).unwrap()); // as a check does
     house.reload(&[one.clone(), wanted("b", "careful", "refused")]).unwrap_err();
     assert!(folder.join("a.state").exists() && !folder.join("a.state.bad").exists());
     house.reload(&[one]).unwrap();
@@ -348,7 +348,7 @@ fn a_disabled_one_is_shown_and_its_stream_has_no_source() {
     house.build("idle", &[]);
     let disabled = Wanted { disabled: true, ..wanted("a", "idle", "tick") };
     assert_eq!(house.reload(std::slice::from_ref(&disabled)), Ok(vec![]));
-    let absent = Source::Absent("the broadcaster is disabled in the configuration".into());
+    let absent = Source::Absent("the broadcaster is disabled".into());
     let is_running = || house.supervisor.status_of("a").unwrap().is_running;
     assert_eq!((house.stream("a").source(), is_running()), (absent.clone(), false));
     house.reload(&[wanted("a", "idle", "tick")]).unwrap();
@@ -371,7 +371,7 @@ fn the_last_words_of_a_disabled_one_come_before_the_news_that_it_is_disabled() {
     let heard = house.subscribe("a");
     house.reload(&[Wanted { disabled: true, ..talker }]).unwrap();
     assert_eq!(heard.said("last_words").len(), 1);
-    let absent = Source::Absent("the broadcaster is disabled in the configuration".into());
+    let absent = Source::Absent("the broadcaster is disabled".into());
     assert_eq!(*heard.sources.lock().unwrap(), [(1, absent)]);
 }
 

@@ -8,13 +8,14 @@ use crate::describe::openapi::Content::{Either, Events, Json, Refusal, Text};
 use crate::describe::openapi::{Answer, Body, Method, Route};
 
 /// All of them, whichever listener they are on.
-pub static TABLE: [&Route; 31] = [
+pub static TABLE: [&Route; 32] = [
     &METRICS,
     &HEALTH,
     &READY,
     &STATUS,
     &RELOAD,
     &PLAN,
+    &STEER,
     &BROADCASTERS,
     &BROADCASTER,
     &COMMAND,
@@ -107,6 +108,19 @@ pub static BROADCASTER: Route = page(
     &[
         Answer(200, "Its state, counts, settings and metrics.", Json(object)),
         Answer(404, "There is none of this name: `unknown_broadcaster`.", Refusal),
+    ],
+);
+pub static STEER: Route = acts(
+    "/v1/broadcasters/{name}/{deed}",
+    "Does one of `restart`, `disable`, `enable`, `swap`, `rollback` to a broadcaster, and waits until it is done.",
+    None,
+    &[
+        Answer(200, "What has changed, and whom it concerns.", Json(object)),
+        UNPROVEN,
+        Answer(404, "`unknown_broadcaster`; or `unknown_path`, where that cannot be done to one.", Refusal),
+        Answer(422, "It stays as it is: `text` says why.", Json(object)),
+        ENDING,
+        SLOW,
     ],
 );
 pub static COMMAND: Route = Route {

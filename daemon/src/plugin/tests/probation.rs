@@ -1,0 +1,153 @@
+//! A plugin's new file is watched for a while: if it fails, the one before comes back, and nobody who listens notices.
+
+use super::*;
+
+const BREAKS: &[&str] = &["VERSION=\"2.0.0\"", "BREAKS_AT=\"break\""];
+
+/// One that counts its inputs runs its first file and has counted to two.
+fn house() -> (House, Arc<Heard>) {
+    let house = House::new();
+    house.build("steady", &[]);
+    house.reload(&[steady()]).unwrap();
+    let heard = house.subscribe("a");
+    house.input("x");
+    house.input("x");
+    until("it has counted", || heard.numbers() == [1, 2]);
+    (house, heard)
+}
+
+fn steady() -> Wanted {
+    listening(wanted("a", "steady", ""), &["in"])
+}
+
+/// Replaces the file and takes it.
+fn swap(house: &House, definitions: &[&str]) -> String {
+    let before = house.supervisor.status_of("a").unwrap();
+    house.build("steady", definitions);
+    assert_eq!(house.reload(&[steady()]).unwrap(), [Change::Replace("a".to_owned())]);
+    until("it runs", || house.phase("a") == Phase::Running);
+    let after = house.supervisor.status_of("a").unwrap().sha256;
+    assert_ne!(after, before.sha256);
+    before.sha256
+}
+
+fn version(house: &House) -> String {
+    house.supervisor.status_of("a").unwrap().version
+}
+
+fn failed(house: &House) -> bool {
+    house.supervisor.status_of("a").unwrap().errors > 0
+}
+
+#[test]
+fn one_that_fails_is_rolled_back_and_nobody_who_listens_notices() {
+    let (house, heard) = house();
+    let first = swap(&house, BREAKS);
+    house.input("x");
+    until("the new one has counted", || heard.numbers() == [1, 2, 3]);
+    house.input("break");
+    until("the new one fails", || failed(&house));
+    house.supervisor.watch();
+    let status = house.supervisor.status_of("a").unwrap();
+    assert_eq!((&*status.version, &status.sha256), ("1.0.0", &first));
+    assert!(status.rolled_back.is_some_and(|why| why.contains("panicked") || why.contains("on_events")), "it says why");
+    house.input("x");
+    until("the old one goes on", || heard.numbers().len() == 5);
+    assert_eq!(heard.numbers(), [1, 2, 3, 4, 5], "what the new one has told is not told again");
+    let seqs: Vec<u64> = heard.events.lock().unwrap().iter().map(|event| event.seq).collect();
+    assert!(seqs.is_sorted_by(|one, next| one < next), "{seqs:?}"); // records that are told anew take numbers, too
+    assert_eq!(house.stream("a").source(), Source::Running);
+}
+
+#[test]
+fn a_file_that_was_rolled_back_from_is_taken_when_an_operator_wants_it_and_another_one_at_once() {
+    let (house, _) = house();
+    let first = swap(&house, BREAKS);
+    house.input("break");
+    until("it fails", || failed(&house));
+    house.supervisor.watch();
+    assert_eq!(version(&house), "1.0.0");
+    assert_eq!(house.reload(&[steady()]).unwrap(), [Change::Keep("a".to_owned())], "it is not tried by itself");
+    let pinned = Wanted { sha256: Some(first), ..steady() };
+    assert!(house.reload(std::slice::from_ref(&pinned)).is_err(), "the file is not the pinned one");
+    house.supervisor.forgive("a");
+    assert_eq!(house.reload(&[steady()]).unwrap(), [Change::Replace("a".to_owned())]);
+    assert_eq!(version(&house), "2.0.0");
+    house.input("break");
+    until("it fails again", || failed(&house));
+    house.supervisor.watch();
+    house.build("steady", &["VERSION=\"3.0.0\""]);
+    assert_eq!(house.reload(&[steady()]).unwrap(), [Change::Replace("a".to_owned())]);
+    assert_eq!(version(&house), "3.0.0");
+    assert_eq!(house.supervisor.status_of("a").unwrap().rolled_back, None);
+}
+
+#[test]
+fn one_that_hangs_is_rolled_back() {
+    let (mut house, heard) = house();
+    house.supervisor.config.timing.stop = Duration::from_millis(50);
+    swap(&house, &["VERSION=\"2.0.0\""]);
+    let release = house.dir.path().join("release");
+    house.input(&format!("hang {}", release.display()));
+    let port = house.supervisor.running.lock().unwrap()["a"].broadcaster.shared().lock().port.clone().unwrap().0;
+    until("it hangs", || port.called_at().is_some());
+    house.clock.advance(Duration::from_secs(6));
+    house.supervisor.watch();
+    assert_eq!(version(&house), "1.0.0");
+    fs::write(release, "").unwrap(); // the input hangs nobody any more
+    until("the old one goes on", || heard.numbers() == [1, 2, 3]);
+    assert_eq!(house.supervisor.status_of("a").unwrap().threads_abandoned, 1);
+}
+
+#[test]
+fn one_that_has_proven_itself_stays_and_can_be_taken_back_with_its_state() {
+    let (house, heard) = house();
+    swap(&house, BREAKS);
+    house.tick(Duration::from_secs(10));
+    house.supervisor.watch();
+    house.input("break");
+    until("it fails", || failed(&house));
+    house.supervisor.watch();
+    assert_eq!(version(&house), "2.0.0", "its time was over");
+    until("it runs again", || {
+        house.tick(Duration::from_millis(100));
+        house.phase("a") == Phase::Quarantined
+    });
+    house.supervisor.roll_back("a", "an operator wanted it").unwrap();
+    assert_eq!(version(&house), "1.0.0");
+    house.input("x");
+    until("the old one goes on", || heard.numbers() == [1, 2, 3]); // what broke it was left out for good
+    let none = house.supervisor.roll_back("a", "again").unwrap_err();
+    assert!(none.message.contains("no other file of its plugin ran before"), "{none:?}");
+    assert_eq!(house.supervisor.roll_back("b", "x").unwrap_err().message, "it does not run");
+}
+
+#[test]
+fn one_that_was_ill_before_is_not_gone_back_to() {
+    let house = House::new();
+    house.build("steady", BREAKS);
+    house.reload(&[steady()]).unwrap();
+    house.input("break");
+    until("it fails", || failed(&house));
+    house.build("steady", &["VERSION=\"3.0.0\"", "BREAKS_AT=\"other\""]);
+    house.reload(&[steady()]).unwrap();
+    assert_eq!(version(&house), "3.0.0");
+    house.input("other");
+    until("it fails, too", || failed(&house));
+    house.supervisor.watch();
+    assert_eq!(version(&house), "3.0.0");
+}
+
+#[test]
+fn other_settings_or_another_start_are_no_reason_to_watch() {
+    let house = House::new();
+    house.build("steady", BREAKS);
+    house.reload(&[steady()]).unwrap();
+    let again = Wanted { generation: 1, ..steady() };
+    assert_eq!(house.reload(&[again]).unwrap(), [Change::Replace("a".to_owned())]);
+    house.input("break");
+    until("it fails", || failed(&house));
+    house.supervisor.watch();
+    assert!(house.supervisor.status_of("a").unwrap().rolled_back.is_none());
+    assert!(house.supervisor.roll_back("a", "x").is_err());
+}
