@@ -56,6 +56,7 @@ pub fn check(input: &[u8]) {
     let asked = uri.query().unwrap_or_default();
     let shown = if is_client { shown(asked) } else { Shown::Ours };
     let is_expected = match (uri.path(), shown) {
+        (path, _) if String::from_utf8(query::spelled_out(path)).is_err() => status == 404,
         (_, Shown::Unclear) => [400, 404, 405].contains(&status), // what is no page is none for anybody
         (_, Shown::Foreign) => [401, 404, 405].contains(&status),
         ("/v1/streams/quotes/history", _) => return is_page(asked, status, &answer),
