@@ -5,5 +5,7 @@
 mod property;
 #[path = "../query.rs"]
 mod query;
+#[path = "../shown.rs"]
+mod shown;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| property::check(input));

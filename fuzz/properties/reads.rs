@@ -28,7 +28,7 @@ use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use tower_service::Service as _;
 
-use super::query;
+use super::{query, shown};
 
 const TOKEN: &str = "first";
 /// The topics of the events, the first of which has number 1.
@@ -56,6 +56,7 @@ pub fn check(input: &[u8]) {
     let asked = uri.query().unwrap_or_default();
     let shown = if is_client { shown(asked) } else { Shown::Ours };
     let is_expected = match (uri.path(), shown) {
+        (path, _) if String::from_utf8(query::spelled_out(path)).is_err() => status == 404,
         (_, Shown::Unclear) => [400, 404, 405].contains(&status), // what is no page is none for anybody
         (_, Shown::Foreign) => [401, 404, 405].contains(&status),
         ("/v1/streams/quotes/history", _) => return is_page(asked, status, &answer),
@@ -157,23 +158,13 @@ fn asks(asked: &str, known: &[&str]) -> Option<Wish> {
     Some(Wish { patterns, since, limit })
 }
 
-/// In a token `+` is itself.
 fn shown(asked: &str) -> Shown {
-    let pairs = asked.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let mut tokens = Vec::new();
-    for (_, value) in pairs.filter(|(name, _)| *name == "token") {
-        let is_spelled = |rest: &str| rest.len() > 1 && rest.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit);
-        let bytes = query::spelled_out(value);
-        match String::from_utf8(bytes).ok().filter(|_| value.split('%').skip(1).all(is_spelled)) {
-            Some(token) if !token.is_empty() => tokens.push(token),
-            _ => return Shown::Unclear,
-        }
-    }
+    let Some(mut tokens) = shown::tokens(asked) else { return Shown::Unclear };
     tokens.dedup();
     match &tokens[..] {
         [] => Shown::Nothing,
         [token] if token == TOKEN => Shown::Ours,
-        [_] => Shown::Foreign,
+        [token] if !token.is_empty() => Shown::Foreign,
         _ => Shown::Unclear,
     }
 }

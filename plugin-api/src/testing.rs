@@ -77,7 +77,7 @@ impl<B: Broadcaster> Harness<B> {
             state.log_level = abi::LOG_TRACE;
         }
         let handle = Handle::new(&sim);
-        let table = Box::leak(Box::new(abi::HostApi { size: setup.host_size, ..TABLE }));
+        let table = abi::HostApi { size: setup.host_size, ..TABLE };
         let loaded = Loaded::of::<B>(table, handle.raw()).ok_or_else(|| {
             let said = sim.state().failed.take();
             said.unwrap_or_else(|| taken(&sim, abi::E_FAILED))

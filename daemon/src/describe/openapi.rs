@@ -23,6 +23,10 @@ const BEFORE: [Answer; 7] = [
     ),
 ];
 
+/// What is answered before to a name in the path that is no text.
+const NAMELESS: Answer =
+    Answer(404, "What is percent-encoded in the path is no UTF-8: `unknown_path`.", Content::Refusal);
+
 /// A route as it is described; the listener registers it by this.
 #[derive(Debug)]
 pub struct Route {
@@ -80,7 +84,11 @@ impl Route {
 
     /// Every status that may be answered.
     pub fn statuses(&self) -> BTreeSet<u16> {
-        self.answers.iter().chain(&BEFORE).map(|answer| answer.0).collect()
+        self.answers.iter().chain(self.before()).map(|answer| answer.0).collect()
+    }
+
+    fn before(&self) -> impl Iterator<Item = &'static Answer> {
+        BEFORE.iter().chain(self.path.contains('{').then_some(&NAMELESS))
     }
 
     fn operation(&self, path: &str) -> Value {
@@ -100,8 +108,8 @@ impl Route {
 
     /// What a status means: here, and before the route.
     fn answer(&self, status: u16) -> Value {
-        let of = |answers: &'static [Answer]| answers.iter().find(|answer| answer.0 == status);
-        match (of(self.answers), of(&BEFORE)) {
+        let is_meant = |answer: &&Answer| answer.0 == status;
+        match (self.answers.iter().find(is_meant), self.before().find(is_meant)) {
             (Some(Answer(_, here, content)), Some(Answer(_, before, _))) => {
                 content.or_refusal().described(&format!("{here} {before}"))
             }

@@ -1,11 +1,10 @@
 //! By which names a listener may be asked. A web page that makes its own name point to this machine gets past every rule
 //! about origins, for its browser takes the listener for the page's own host; but the name that it sends is still its own.
 
-use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, header};
 
 use super::answer::Denied;
-use super::origin::is_loopback_host;
+use super::origin::{is_loopback_host, name};
 use crate::metrics as count;
 
 /// The names of a listener.
@@ -32,9 +31,8 @@ impl Hosts {
     }
 
     fn is_name(&self, host: &str) -> bool {
-        let authority = host.parse::<Authority>().ok().filter(|_| !host.contains('@'));
-        let is_given = |authority: Authority| self.names.iter().any(|name| name.eq_ignore_ascii_case(authority.host()));
-        is_loopback_host(host) || authority.is_some_and(is_given)
+        let is_given = |name: String| self.names.iter().any(|given| given.eq_ignore_ascii_case(&name));
+        is_loopback_host(host) || name(host).is_some_and(is_given)
     }
 }
 
@@ -80,6 +78,8 @@ mod tests {
             "127.0.0.1.evil.example",
             "a.push.example",
             "evil@push.example",
+            "push.example:8080@evil.example",
+            "[2001:db8::1]evil.example",
             "localhost@evil.example",
             "192.0.2.1",
             "0.0.0.0",

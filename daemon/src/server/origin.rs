@@ -31,12 +31,19 @@ pub fn only(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 /// Whether a host, with or without a port, is this machine by a name that nobody else can give away: a page that makes
 /// its own name point to this machine still carries that name.
 pub fn is_loopback_host(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    if host.contains('@') {
-        return false;
-    }
-    let name = authority.host();
-    name.eq_ignore_ascii_case("localhost") || address(name).is_some_and(|address| address.is_loopback())
+    let is_loopback = |name: String| {
+        name.eq_ignore_ascii_case("localhost") || address(&name).is_some_and(|address| address.is_loopback())
+    };
+    name(host).is_some_and(is_loopback)
+}
+
+/// The name in `NAME` or `NAME:PORT`; what says more than that names nobody.
+pub fn name(host: &str) -> Option<String> {
+    let authority = host.parse::<Authority>().ok()?;
+    let behind = host.strip_prefix(authority.host())?;
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_whole = behind.is_empty() || behind.strip_prefix(':').is_some_and(is_port);
+    is_whole.then(|| authority.host().to_owned())
 }
 
 /// The address that a host of a URL is, if it is one and not a name.
@@ -75,6 +82,8 @@ mod tests {
             "http://127.0.0.1.example.com",
             "http://localhost@example.com",
             "http://example.com@localhost",
+            "http://localhost:x@localhost",
+            "http://[::1]example.com",
             "http://128.0.0.1",
             "http://[::2]",
         ] {

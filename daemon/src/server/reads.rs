@@ -127,9 +127,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ExtensionRejection> {
         let Extension(arrival) = Extension::from_request_parts(parts, state).await?;
-        // A path that is no text names nothing.
+        // The page of all streams is about none.
         let name = Path::<String>::from_request_parts(parts, state).await;
-        let name = name.map_or_else(|_| "\u{fffd}".to_owned(), |Path(name)| name);
+        let name = name.map_or_else(|_| String::new(), |Path(name)| name);
         Ok(Self { arrival, name, headers: parts.headers.clone(), uri: parts.uri.clone() })
     }
 }

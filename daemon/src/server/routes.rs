@@ -6,8 +6,12 @@ pub mod table;
 
 use std::sync::Arc;
 
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request};
 use axum::handler::Handler;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, on};
 use axum::{Extension, Json, Router};
 
@@ -95,7 +99,18 @@ impl Routes {
     }
 
     pub fn into_router(self) -> Router {
-        self.router
+        self.router.layer(middleware::from_fn(named))
+    }
+}
+
+/// The answer to who names things in the path by text: nothing has a name that is none.
+async fn named(names: Result<RawPathParams, RawPathParamsRejection>, request: Request, next: Next) -> Response {
+    match names {
+        Err(RawPathParamsRejection::InvalidUtf8InPathParam(_)) => {
+            let message = "nothing is at this path; what is percent-encoded in it has to be UTF-8";
+            Denied::new(StatusCode::NOT_FOUND, "unknown_path", message).into_response()
+        }
+        _ => next.run(request).await,
     }
 }
 

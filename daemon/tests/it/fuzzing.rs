@@ -8,6 +8,8 @@ use crate::tidy::tree;
 
 #[path = "../../../fuzz/properties/abi_input.rs"]
 mod abi_input;
+#[path = "../../../fuzz/properties/caller.rs"]
+mod caller;
 #[path = "../../../fuzz/properties/client_log.rs"]
 mod client_log;
 #[path = "../../../fuzz/properties/command.rs"]
@@ -32,6 +34,8 @@ mod proxy_protocol;
 mod query;
 #[path = "../../../fuzz/properties/reads.rs"]
 mod reads;
+#[path = "../../../fuzz/shown.rs"]
+mod shown;
 #[path = "../../../fuzz/properties/sse_request.rs"]
 mod sse_request;
 #[path = "../../../fuzz/properties/token.rs"]
@@ -48,6 +52,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(configurations),
         needs::nothing(proxy_heads),
         needs::nothing(tokens),
+        needs::nothing(what_callers_say_of_themselves),
         needs::nothing(topics),
         needs::nothing(abi_inputs),
         needs::nothing(ingested_bodies),
@@ -85,6 +90,10 @@ fn proxy_heads() {
 
 fn tokens() {
     run("token", 20_000, token::check);
+}
+
+fn what_callers_say_of_themselves() {
+    run("caller", 20_000, caller::check);
 }
 
 fn topics() {

@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use broadcastd::dialect::Dialect;
 use broadcastd::event::unix_now;
-use broadcastd::identity::Identity;
 use broadcastd::shard::inbox::{Endpoint, Inbound, Inbox, Newcomer};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use crate::admin::Running;
-use crate::house::{self, House};
+use crate::house::{self, Client, House, hear_json};
 use crate::http::{Answer, ask};
 use crate::needs;
 use crate::process::Daemon;
@@ -50,8 +49,8 @@ fn ids(page: &Value) -> Vec<String> {
     page["connections"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// A client of one shard that is this user, with these subscriptions; its socket keeps it there.
-fn arrive(house: &House, shard: usize, user: Option<&str>, topics: &[&str]) -> UnixStream {
+/// A client of the first shard with these subscriptions; its socket keeps it there.
+fn arrive(house: &House, topics: &[&str]) -> UnixStream {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let endpoint = Arc::new(Endpoint::open("/v1/ws", Dialect::Native));
     let wishes = topics.iter().map(|topic| broadcastd::dialect::Command::Subscribe {
@@ -59,9 +58,8 @@ fn arrive(house: &House, shard: usize, user: Option<&str>, topics: &[&str]) -> U
         since: None,
         batch: None,
     });
-    let identity = user.map(|user| Arc::new(Identity::of_user(user)));
-    let newcomer = Newcomer { identity, wishes: wishes.collect(), ..Newcomer::over(ours, endpoint) };
-    house.shards[shard].inbox.hand(Inbound::Adopt(Box::new(newcomer)));
+    let newcomer = Newcomer { wishes: wishes.collect(), ..Newcomer::over(ours, endpoint) };
+    house.shards[0].inbox.hand(Inbound::Adopt(Box::new(newcomer)));
     theirs
 }
 
@@ -113,17 +111,35 @@ fn a_thousand_connections_come_page_by_page_each_once() {
     drop(clients);
 }
 
+/// Two shards, and tokens that name users.
+fn daemon_with_users() -> Daemon {
+    let streams = "[streams.ticks]\nvisible = true\n[broadcasters.bars]\nplugin = \"faulty\"\nenabled = false\n";
+    let auth = "[auth]\njwt = { secret = { env = \"SIGNED_WITH\" } }\n";
+    let env = [("SIGNED_WITH", reads::SECRET), ("BROADCASTD_SERVER__SHARDS", "2")];
+    Daemon::start_with(&format!("{streams}{auth}"), &env)
+}
+
+/// A client that is this user, with these subscriptions.
+fn come(daemon: &Daemon, user: Option<&str>, topics: &[&str]) -> Client {
+    let bearer = user.map(|user| format!("Bearer {}", reads::token(user, unix_now(), &json!({}))));
+    let headers: Vec<_> = bearer.iter().map(|bearer| ("Authorization", &**bearer)).collect();
+    let mut client = house::connect(&daemon.clients, &headers).unwrap();
+    for topic in topics {
+        house::say(&mut client, &json!({"type": "subscribe", "topic": topic}).to_string());
+        house::until("it is subscribed", || hear_json(&mut client)["data"]["status"] == "subscribed");
+    }
+    client
+}
+
 fn connections_are_found_by_stream_topic_and_user() {
-    let house = House::start();
-    let admin = admin_of(&house);
+    let daemon = daemon_with_users();
     let _clients = [
-        arrive(&house, 0, Some("a"), &["ticks:A:1"]),
-        arrive(&house, 1, Some("b"), &["ticks:*:1", "bars"]),
-        arrive(&house, 0, None, &["ticks"]),
-        arrive(&house, 1, Some("a"), &[]),
+        come(&daemon, Some("a"), &["ticks:A:1"]),
+        come(&daemon, Some("b"), &["ticks:*:1", "bars"]),
+        come(&daemon, None, &["ticks"]),
+        come(&daemon, Some("a"), &[]),
     ];
-    let found = |query: &str| ids(&get(&admin.address, &format!("/v1/connections{query}"))).len();
-    house::until("all have come", || found("") == 4);
+    let found = |query: &str| ids(&get(&daemon.admin, &format!("/v1/connections{query}"))).len();
     for (query, count) in [
         ("?stream=ticks", 3),
         ("?stream=bars", 1),
@@ -139,10 +155,10 @@ fn connections_are_found_by_stream_topic_and_user() {
         assert_eq!(found(query), count, "{query}");
     }
     for wrong in ["?stream=ticks:A", "?stream=bars&topic=ticks:A", "?topic=%00", "?user=", "?after=nobody", "?x=1"] {
-        let refused = crate::http::get(&admin.address, &format!("/v1/connections{wrong}"));
+        let refused = crate::http::get(&daemon.admin, &format!("/v1/connections{wrong}"));
         assert!(matches!(refused.status, 400 | 404), "{wrong}: {refused:?}");
     }
-    let subscribers = get(&admin.address, "/v1/streams/ticks/subscribers");
+    let subscribers = get(&daemon.admin, "/v1/streams/ticks/subscribers");
     assert_eq!(
         subscribers,
         json!({"stream": "ticks", "subscriptions": 3, "patterns": 3, "more": false, "next": null, "topics": [
@@ -151,20 +167,17 @@ fn connections_are_found_by_stream_topic_and_user() {
             {"topic": "ticks:A:1", "subscriptions": 1},
         ]})
     );
-    let page = get(&admin.address, "/v1/streams/ticks/subscribers?limit=1&after=ticks");
+    let page = get(&daemon.admin, "/v1/streams/ticks/subscribers?limit=1&after=ticks");
     assert_eq!((&page["topics"][0]["topic"], &page["next"]), (&json!("ticks:*:1"), &json!("ticks:*:1")));
 }
 
 fn users_are_counted_across_shards_and_logged_out() {
-    let house = House::start();
-    let admin = admin_of(&house);
-    let mut clients: Vec<UnixStream> = Vec::new();
-    for (shard, user) in [(0, "user-1"), (1, "user-1"), (0, "user-10"), (1, "zoe"), (1, "über/ä")] {
-        clients.push(arrive(&house, shard, Some(user), &[]));
-    }
-    let _nobody = arrive(&house, 0, None, &[]);
-    let users = |query: &str| get(&admin.address, &format!("/v1/users{query}"));
-    house::until("all have come", || ids(&get(&admin.address, "/v1/connections")).len() == 6);
+    let daemon = daemon_with_users();
+    let users = ["user-1", "user-1", "user-10", "zoe", "über/ä"];
+    let _clients: Vec<Client> =
+        users.map(Some).into_iter().chain([None]).map(|user| come(&daemon, user, &[])).collect();
+    let users = |query: &str| get(&daemon.admin, &format!("/v1/users{query}"));
+    assert_eq!(ids(&get(&daemon.admin, "/v1/connections")).len(), 6);
     assert_eq!(
         users(""),
         json!({"more": false, "next": null, "users": [
@@ -178,9 +191,9 @@ fn users_are_counted_across_shards_and_logged_out() {
     assert_eq!(users("/user-1"), json!({"user": "user-1", "connections": 2}));
     assert_eq!(users("/%C3%BCber%2F%C3%A4")["connections"], 1);
     assert_eq!(users("/user")["connections"], 0);
-    let gone = delete(&admin.address, "/v1/users/user-1/connections");
+    let gone = delete(&daemon.admin, "/v1/users/user-1/connections");
     assert_eq!((gone.status, gone.json()), (200, json!({"closed": 2})));
-    assert_eq!(delete(&admin.address, "/v1/users/user-1/connections").json(), json!({"closed": 0}));
+    assert_eq!(delete(&daemon.admin, "/v1/users/user-1/connections").json(), json!({"closed": 0}));
     assert_eq!(users("/user-1")["connections"], 0);
     assert_eq!(users("/user-10")["connections"], 1, "another user's stay");
 }
@@ -228,7 +241,7 @@ fn who_is_slow_is_seen() {
     shard.outbox = 10_000;
     let house = House::with(house::config(), shard);
     let admin = admin_of(&house);
-    let _slow = arrive(&house, 0, None, &["ticks"]);
+    let _slow = arrive(&house, &["ticks"]);
     house::until("it is there", || house.hub.stream("ticks").unwrap().figures().subscriptions == 1);
     let payload = format!("{{\"x\":\"{}\"}}", "x".repeat(50_000));
     house::until("it lags", || {
@@ -275,7 +288,7 @@ fn bounds_of_pages_hold_at_their_edges() {
     }
     let topics: Vec<String> = (0..25).map(|number| format!("ticks:{number}")).collect();
     let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-    let _client = arrive(&house, 0, None, &topics);
+    let _client = arrive(&house, &topics);
     house::until("it has subscribed", || house.hub.stream("ticks").unwrap().figures().subscriptions == 25);
     let page = get(&admin.address, "/v1/connections");
     let shown = &page["connections"][0];

@@ -35,9 +35,10 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-const TRUSTED: &str = "BROADCASTD_SERVER__TRUSTED_PROXIES";
+pub const TRUSTED: &str = "BROADCASTD_SERVER__TRUSTED_PROXIES";
 const PROTOCOL: &str = "BROADCASTD_SERVER__PROXY_PROTOCOL";
-const LISTEN: &str = "BROADCASTD_SERVER__LISTEN";
+pub const LISTEN: &str = "BROADCASTD_SERVER__LISTEN";
+pub const HOSTS: &str = "BROADCASTD_SERVER__HOSTS";
 const TWO_EACH: &str = "[hub]\nmax_per_ip = 2\nheader_timeout = \"300ms\"\n";
 const REFUSED: &str = r#"broadcastd_connections_refused_total{reason="proxy_protocol"}"#;
 
@@ -196,7 +197,7 @@ fn only_trusted_proxies_may_begin() {
 }
 
 fn names_are_asked_for_behind_proxies_once_there_are_some() {
-    const HOSTS: (&str, &str) = ("BROADCASTD_SERVER__HOSTS", "push.example");
+    let hosts = (HOSTS, "push.example");
     let statuses = |way: &[(&str, &str)], head: &str| {
         let daemon = Daemon::start_with("", way);
         ["push.example", "localhost", "evil.example"].map(|host| {
@@ -209,11 +210,11 @@ fn names_are_asked_for_behind_proxies_once_there_are_some() {
     for (way, head) in [((TRUSTED, "127.0.0.1"), ""), ((PROTOCOL, "true"), "PROXY TCP4 203.0.113.7 192.0.2.1 1 2\r\n")]
     {
         assert_eq!(statuses(&[way], head), [200, 200, 200], "{way:?}: the proxy alone knows its names");
-        assert_eq!(statuses(&[way, HOSTS], head), [200, 200, 421], "{way:?}");
+        assert_eq!(statuses(&[way, hosts], head), [200, 200, 421], "{way:?}");
     }
     let folder = tempfile::tempdir().unwrap();
     let socket = format!("unix:{}", folder.path().join("clients.sock").display());
-    let daemon = Daemon::start_with("", &[HOSTS, (LISTEN, &format!("127.0.0.1:0,{socket}"))]);
+    let daemon = Daemon::start_with("", &[hosts, (LISTEN, &format!("127.0.0.1:0,{socket}"))]);
     let asked = |host| {
         let mut socket = UnixStream::connect(socket.strip_prefix("unix:").unwrap()).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();

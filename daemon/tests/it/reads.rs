@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use broadcastd::event::{Draft, Flags, unix_now};
 use broadcastd::hub::settings::Settings;
 use broadcastd::identity::Auth;
+use broadcastd::server::routes::table::TABLE;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use sha2::Digest as _;
@@ -27,6 +28,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(operators_read_private_logs_by_name_only_and_that_is_noted),
         needs::nothing(a_token_shows_its_own_log_and_what_it_grants_and_no_more),
         needs::nothing(hostile_parameters_are_refused_and_harm_nobody),
+        needs::nothing(a_path_that_is_no_text_is_refused_by_every_route),
         needs::nothing(pages_of_foreign_origins_read_nothing),
         needs::nothing(a_long_list_of_topics_is_cut),
     ]
@@ -379,6 +381,22 @@ fn hostile_parameters_are_refused_and_harm_nobody() {
         }
     }
     assert_eq!(get(&house.address(), "/v1/streams/tick%73").status, 200, "the same name, percent-encoded");
+}
+
+fn a_path_that_is_no_text_is_refused_by_every_route() {
+    let daemon = Daemon::start("");
+    for route in TABLE.into_iter().filter(|route| route.path.contains('{')) {
+        let parts = route.path.split('/').map(|part| if part.starts_with('{') { "quotes:%c3%22" } else { part });
+        let method = format!("{:?}", route.method).to_uppercase();
+        let line = format!("{method} {} HTTP/1.1", parts.collect::<Vec<_>>().join("/"));
+        let messages = [&daemon.admin, &daemon.clients].map(|address| {
+            let refused = ask(address, &line, &[("Content-Type", "application/json")], b"{}");
+            assert_eq!(code(&refused), (404, "unknown_path".to_owned()), "{line}");
+            message(&refused)
+        });
+        // A route of one listener is none of the other.
+        assert!(messages.iter().any(|message| message.ends_with("has to be UTF-8")), "{line}: {messages:?}");
+    }
 }
 
 fn pages_of_foreign_origins_read_nothing() {

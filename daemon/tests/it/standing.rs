@@ -310,10 +310,10 @@ fn all_connections_of_a_user_hear_what_is_theirs() {
     }
 }
 
-/// A service with its token, and with rights to read.
-fn service(name: &str, token: &str, streams: &str) -> String {
+/// A service with its token, and with these rights.
+pub fn service(name: &str, token: &str, rights: &str) -> String {
     let hash: String = sha2::Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("[[auth.tokens]]\nname = {name:?}\nsha256 = \"{hash}\"\nstreams = {streams}\n")
+    format!("[[auth.tokens]]\nname = {name:?}\nsha256 = \"{hash}\"\n{rights}\n")
 }
 
 fn tick(daemon: &Daemon, n: u64) {
@@ -327,7 +327,8 @@ fn status(daemon: &Daemon, token: &str) -> u16 {
 
 fn a_service_that_is_taken_back_is_gone_and_the_others_stay() {
     const WISH: &str = r#"{"type":"subscribe","topic":"ticks"}"#;
-    let (one, other) = (service("one", "opener-1", "[\"ticks\"]"), service("other", "opener-2", "[\"ticks\"]"));
+    let (one, other) =
+        (service("one", "opener-1", "streams = [\"ticks\"]"), service("other", "opener-2", "streams = [\"ticks\"]"));
     let daemon = Daemon::start(&format!("{DOORS}{one}{other}"));
     let ears = |token: &str| ["/v1/ws", SSE].map(|path| Ear::open(&daemon, path, WISH, token));
     let (mut gone, mut stays) = (ears("opener-1"), ears("opener-2"));

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use broadcastd::dialect::Dialect;
 use broadcastd::event::Draft;
-use broadcastd::hub::settings::{Settings, Source};
+use broadcastd::hub::settings::Settings;
 use broadcastd::hub::template::Template;
 use broadcastd::identity::Auth;
 use broadcastd::server::EndpointConfig;
@@ -73,15 +73,21 @@ fn change(house: &House, session_id: &str, state: &str) {
 }
 
 fn everything_that_is_said() {
-    let house = house(endpoint());
-    let mut page = Dialogue::open(&house.address(), PATH);
+    let daemon = Daemon::start(&config(false));
+    let change = |session_id: &str, state: &str| {
+        let topic = format!("state_machines:{session_id}");
+        let data = json!({"strategy_id": "momentum", "symbol": "BTCUSDT", "state": state});
+        let event = json!({"type": "state_change", "topic": topic, "key": "momentum:BTCUSDT", "session_id": session_id, "data": data});
+        assert_eq!(daemon.publish("state_machines", &event).status, 202);
+    };
+    let mut page = Dialogue::open(&daemon.clients, PATH);
     page.hears();
     page.says(SUBSCRIBE);
     page.hears();
     page.hears();
     page.note("another session changes, then this one");
-    change(&house, "exec_2", "S1");
-    change(&house, "exec_1", "S1");
+    change("exec_2", "S1");
+    change("exec_1", "S1");
     page.hears();
     page.says(
         r#"{"type":"subscribe","stream":"session_update","params":{"session_id":"exec_1","unknown":[1]},"id":"req_1"}"#,
@@ -89,7 +95,7 @@ fn everything_that_is_said() {
     page.hears();
     page.hears();
     page.note("one change, by both names");
-    change(&house, "exec_1", "O1");
+    change("exec_1", "O1");
     page.hears();
     page.hears();
     page.says(HEARTBEAT);
@@ -113,8 +119,8 @@ fn everything_that_is_said() {
     page.note("the broadcaster of a stream does not run; then it does");
     page.says(r#"{"type":"subscribe","stream":"bars"}"#);
     (0..3).for_each(|_| drop(page.hears()));
-    house.hub.stream("bars").unwrap().set_source(Source::Running);
-    page.hears();
+    daemon.reload(|| daemon.configure(&config(true)));
+    (0..2).for_each(|_| drop(page.hears()));
     page.says(r#"{"type":"auth","token":"nobody knows it","id":"req_3"}"#);
     page.hears();
     page.hears_close();
@@ -220,9 +226,8 @@ const CONFIG: &str = r#"
 [[server.endpoints]]
 path = "/ws"
 dialect = "streams"
-streams = ["state_machines", "positions"]
+streams = ["state_machines", "positions", "bars", "orders"]
 aliases = { session_update = "state_machines" }
-auth = "none"
 
 [streams.state_machines]
 visible = true
@@ -230,10 +235,20 @@ template = "{session_id}"
 
 [streams.positions]
 visible = true
+
+[streams.orders]
+visible = true
+private = true
 "#;
 
+/// With a broadcaster beside what outside programs publish.
+fn config(is_running: bool) -> String {
+    let settings = "settings = { interval_ms = 3600000 }";
+    format!("{CONFIG}[broadcasters.bars]\nplugin = \"faulty\"\nenabled = {is_running}\n{settings}\n")
+}
+
 fn a_relay_is_heard_and_its_state_is_fetched() {
-    let daemon = Daemon::start(CONFIG);
+    let daemon = Daemon::start(&config(false));
     let mut page = dialogue::open(&daemon.clients, PATH);
     assert_eq!(hear_json(&mut page)["status"], "connected");
     say(&mut page, r#"{"type":"subscribe","stream":"session_update","params":{"session_id":"exec_1"}}"#);

@@ -4,18 +4,13 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 
-use broadcastd::dialect::Dialect;
-use broadcastd::dialect::fastws::Revision;
-use broadcastd::hub::settings::Settings;
-use broadcastd::hub::template::Template;
 use libtest_mimic::Trial;
 use regex_lite::Regex;
 use serde_json::{Value, json};
 
-use crate::dialogue;
-use crate::house::{EPOCH, House, shard_config};
 use crate::http;
 use crate::needs;
+use crate::process::Daemon;
 use crate::raw::{CLOSE, PING, Raw, TEXT, UPGRADE, frame};
 
 pub fn tests() -> Vec<Trial> {
@@ -27,44 +22,74 @@ const MAX_ANSWER: usize = 1500;
 /// How much of a line stands in the golden file.
 const MAX_SHOWN: usize = 400;
 
-/// The doors, with two events published to the topic `A`, which are numbers 1 and 2.
-fn house() -> House {
-    let endpoints = [
-        dialogue::endpoint("/v1/ws", Dialect::Native, &["*"]),
-        dialogue::endpoint("/v1/sse", Dialect::Sse, &["*"]),
-        dialogue::endpoint("/ws", Dialect::Streams, &["quotes"]),
-        dialogue::endpoint("/fastws/a", Dialect::Fastws(Revision::A), &["quotes"]),
-        dialogue::endpoint("/fastws/c", Dialect::Fastws(Revision::C), &["quotes"]),
-        dialogue::endpoint("/ws/samples", Dialect::Spc, &["quotes"]),
-    ];
-    let house = House::with(dialogue::serving(endpoints), shard_config());
-    let template = Template::parse("{symbol}").unwrap();
-    house.hub.declare("quotes", Settings { template, ..Settings::default() });
-    (0..2).for_each(|_| house.publish("quotes", "A", "{}"));
-    house
-}
+/// The epoch as it stands in what is asked and in the golden file, in place of the daemon's own.
+const EPOCH: &str = "e1";
+
+/// The doors, and another stream and a broadcaster that does not run beside the one that they show.
+const CONFIG: &str = r#"
+[streams.quotes]
+visible = true
+template = "{symbol}"
+[streams.ticks]
+visible = true
+[broadcasters.bars]
+plugin = "faulty"
+enabled = false
+
+[[server.endpoints]]
+path = "/v1/ws"
+[[server.endpoints]]
+path = "/v1/sse"
+dialect = "sse"
+[[server.endpoints]]
+path = "/ws"
+dialect = "streams"
+streams = ["quotes"]
+[[server.endpoints]]
+path = "/fastws/a"
+dialect = "fastws"
+revision = "a"
+streams = ["quotes"]
+[[server.endpoints]]
+path = "/fastws/c"
+dialect = "fastws"
+revision = "c"
+streams = ["quotes"]
+[[server.endpoints]]
+path = "/ws/samples"
+dialect = "spc"
+streams = ["quotes"]
+"#;
 
 /// What was asked and what came, a line for each.
 struct Asked {
-    house: House,
+    daemon: Daemon,
+    epoch: String,
     lines: Vec<String>,
 }
 
 impl Asked {
+    /// Two events were published to the topic `A`, which are numbers 1 and 2.
     fn new() -> Self {
-        Self { house: house(), lines: Vec::new() }
+        let daemon = Daemon::start(CONFIG);
+        for _ in 0..2 {
+            assert_eq!(daemon.publish("quotes", &json!({"type": "tick", "topic": "quotes:A"})).status, 202);
+        }
+        let epoch = daemon.get("/v1/streams/quotes").json()["position"]["epoch"].as_str().unwrap().to_owned();
+        Self { daemon, epoch, lines: Vec::new() }
     }
 
     /// A client says this, and hears an answer or the end; it is still answered if it was not closed.
     fn says(&mut self, path: &str, message: &[u8]) {
-        let address = self.house.address();
-        let mut raw = Raw::on(http::connect(&address));
-        raw.send(&http::request(&address, &format!("GET {path} HTTP/1.1"), &UPGRADE, b""));
+        let address = &self.daemon.clients;
+        let mut raw = Raw::on(http::connect(address));
+        raw.send(&http::request(address, &format!("GET {path} HTTP/1.1"), &UPGRADE, b""));
         assert!(raw.head().starts_with("HTTP/1.1 101 "), "{path}");
         if ["/v1/ws", "/ws"].contains(&path) {
             assert!(raw.text().contains("\"connected\""));
         }
-        raw.send(&frame(TEXT, message));
+        let said = std::str::from_utf8(message).map(|text| text.replace(EPOCH, &self.epoch).into_bytes());
+        raw.send(&frame(TEXT, &said.unwrap_or_else(|_| message.to_owned())));
         let answer = answer(&mut raw);
         if !answer.starts_with("close ") {
             raw.say(r#"{"type":"heartbeat"}"#);
@@ -74,9 +99,13 @@ impl Asked {
     }
 
     fn gets(&mut self, target: &str, headers: &[(&str, &str)]) {
-        let address = self.house.address();
-        let mut socket = http::connect(&address);
-        socket.write_all(&http::request(&address, &format!("GET {target} HTTP/1.1"), headers, b"")).unwrap();
+        let address = &self.daemon.clients;
+        let mut socket = http::connect(address);
+        let ours = |text: &str| text.replace(EPOCH, &self.epoch);
+        let values: Vec<String> = headers.iter().map(|(_, value)| ours(value)).collect();
+        let sent: Vec<_> = headers.iter().zip(&values).map(|((name, _), value)| (*name, &**value)).collect();
+        let line = format!("GET {} HTTP/1.1", ours(target));
+        socket.write_all(&http::request(address, &line, &sent, b"")).unwrap();
         let answer = if target.starts_with("/v1/sse") { first_event(socket) } else { plain(http::read(&mut socket)) };
         let headers: String = headers.iter().map(|(name, value)| format!(" {name}: {value}")).collect();
         self.note(&format!("GET {target}{headers}"), &answer);
@@ -84,8 +113,9 @@ impl Asked {
 
     fn note(&mut self, asked: &str, answer: &str) {
         assert!(answer.len() < MAX_ANSWER, "{} bytes for {}", answer.len(), cut(asked));
+        let answer = answer.replace(&self.epoch, EPOCH);
         let time = Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z").unwrap();
-        self.lines.push(format!("→ {}\n← {}\n", cut(asked), cut(&time.replace_all(answer, "TIME"))));
+        self.lines.push(format!("→ {}\n← {}\n", cut(asked), cut(&time.replace_all(&answer, "TIME"))));
     }
 
     /// Everything is as the golden file has it.

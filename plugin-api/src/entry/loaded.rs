@@ -1,7 +1,10 @@
 //! The other side of the border, for tests: calls a plugin through its table as the daemon does.
 #![expect(unsafe_code, reason = "this file calls the C functions of a plugin")]
 
+use std::any::TypeId;
+use std::collections::BTreeMap;
 use std::mem::size_of;
+use std::sync::{Mutex, PoisonError};
 
 use crate::abi::{
     self, Batch, Bytes, Collected, Event, HostApi, HostHandle, InstanceHandle, Msg, PluginApi, Status, Str,
@@ -12,25 +15,37 @@ use crate::entry::{Identity, load};
 /// Saved state in a test may have so many bytes; the daemon's own limit is its config's.
 const STATE_MAX: usize = 64 * 1024 * 1024;
 
+/// What was loaded stays for as long as the process, as a library does: each broadcaster once, however often it is tested.
+static LOADED: Mutex<BTreeMap<TypeId, Loaded>> = Mutex::new(BTreeMap::new());
+
 /// A plugin of this very program, loaded through its C entry.
 #[derive(Clone, Copy)]
 pub(crate) struct Loaded {
-    pub(crate) api: PluginApi,
+    pub(crate) api: &'static PluginApi,
+    /// What it was given when it was loaded.
+    _host: &'static HostApi,
 }
 
 /// One instance; destroyed when dropped.
 pub(crate) struct Running {
-    api: PluginApi,
+    api: &'static PluginApi,
     instance: *mut InstanceHandle,
 }
 
 impl Loaded {
     /// `None` after `fail`.
-    pub(crate) fn of<B: Broadcaster>(host_api: &'static HostApi, loader: *mut HostHandle) -> Option<Loaded> {
+    pub(crate) fn of<B: Broadcaster>(host: HostApi, loader: *mut HostHandle) -> Option<Loaded> {
+        let mut all = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = all.get(&TypeId::of::<B>()) {
+            return Some(*loaded);
+        }
         let identity = Identity { id: "under_test", version: "0.0.0", description: "" };
-        // SAFETY: the table is a whole one and lives as long as the process; what comes back is this crate's own.
-        let api = unsafe { abi::read_table(load::<B>(identity, host_api, loader)) };
-        api.map(|api| Loaded { api })
+        let host: &'static HostApi = Box::leak(Box::new(host));
+        // SAFETY: the table is a whole one and lives as long as the process; what comes back is this crate's own, and does, too.
+        let api = unsafe { load::<B>(identity, host, loader).as_ref() }?;
+        let loaded = Loaded { api, _host: host };
+        all.insert(TypeId::of::<B>(), loaded);
+        Some(loaded)
     }
 
     pub(crate) fn validate(&self, loader: *mut HostHandle, settings: &str) -> Status {
@@ -139,7 +154,7 @@ mod tests {
 
     #[test]
     fn nulls_and_wrong_sizes_are_refused() {
-        let loaded = Loaded::of::<Quiet>(&HOST, null_mut()).unwrap();
+        let loaded = Loaded::of::<Quiet>(HOST, null_mut()).unwrap();
         let api = loaded.api;
         assert!(loaded.create(null_mut(), "{").is_err());
         let running = loaded.create(null_mut(), "{}").unwrap();
@@ -173,7 +188,7 @@ mod tests {
 
     #[test]
     fn events_that_nobody_knows_are_ignored() {
-        let loaded = Loaded::of::<Quiet>(&HOST, null_mut()).unwrap();
+        let loaded = Loaded::of::<Quiet>(HOST, null_mut()).unwrap();
         let mut running = loaded.create(null_mut(), "{}").unwrap();
         let unknown = Event { flags: u32::MAX, ..Event::new(4711) };
         assert_eq!(running.on_events(&[unknown, unknown]), abi::OK);
