@@ -1,5 +1,7 @@
 //! What the commands do that run nothing: check, show, describe and explain.
 
+pub mod plugin;
+
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;

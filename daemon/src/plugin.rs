@@ -10,6 +10,7 @@ pub mod find;
 pub mod handles;
 pub mod host;
 pub mod inputs;
+pub mod inspect;
 pub mod library;
 pub mod loaded;
 pub mod message;

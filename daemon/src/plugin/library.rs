@@ -67,12 +67,8 @@ impl Opened {
         let opened = unsafe { unix::Library::open(Some(path), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) };
         let opened = opened.map_err(not_opened)?;
         // SAFETY: the symbol's name carries the major of the border, and with it the function's type.
-        let entry = unsafe { opened.get::<Entry>(abi::ENTRY_SYMBOL) }.map(|symbol| *symbol).map_err(|_| {
-            Unusable::new(format!(
-                "it does not export {}; export it with export_plugin!(…) or BCD_EXPORT",
-                abi::ENTRY_SYMBOL
-            ))
-        })?;
+        let entry = unsafe { opened.get::<Entry>(abi::ENTRY_SYMBOL) };
+        let entry = entry.map(|symbol| *symbol).map_err(|_| Unusable::without_entry())?;
         let _never_closed = opened.into_raw();
         Ok(Self(entry))
     }

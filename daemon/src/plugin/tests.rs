@@ -24,6 +24,7 @@ use crate::hub::{Reader, Wish};
 mod commands;
 mod faulty;
 mod inputs;
+mod inspecting;
 mod loading;
 mod panics;
 mod running;
