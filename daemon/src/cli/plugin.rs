@@ -2,12 +2,34 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 
 use super::Format;
 
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum PluginCommand {
+    /// Lists the plugins that are found, which broadcasters use them, and which cannot be used
+    #[command(after_help = LIST)]
+    List {
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        format: Format,
+    },
+    /// Writes a plugin to begin with: it compiles, passes its own test and publishes
+    #[command(after_help = NEW)]
+    New {
+        /// What it is called: plugin = "NAME" and libNAME.so
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[arg(long, value_name = "LANGUAGE", default_value = "rust")]
+        lang: Language,
+        /// The folder to write into, which must be empty if it exists [default: ./NAME]
+        #[arg(long, value_name = "DIR")]
+        path: Option<PathBuf>,
+        /// Rust: where the crate broadcastd-plugin-api comes from: a checkout of broadcastd, the URL of its git
+        /// repository, or a version [default: the checkout that this program was built in, else its own version]
+        #[arg(long, value_name = "PATH|URL|VERSION")]
+        api: Option<String>,
+    },
     /// Says who a library is and whether this daemon would load it, without loading it
     #[command(after_help = INSPECT)]
     Inspect {
@@ -19,6 +41,26 @@ pub enum PluginCommand {
     },
 }
 
+/// What a plugin is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Language {
+    /// Safe Rust over the crate broadcastd-plugin-api
+    Rust,
+    /// C99 over the header broadcastd_plugin.h, which is written beside it
+    C,
+}
+
+const NEW: &str = "\
+A name is a letter a-z, then a-z, 0-9 and _, at most 63 in all, and no word of Rust: it becomes a crate, a library and a
+line of config.toml.
+  broadcastd plugin new weather
+  broadcastd plugin new weather --lang c --path plugins/weather";
+
 const INSPECT: &str = "\
 Reads the note and the symbols of the file. Nothing of it is run, so it may come from anywhere.
 Ends with 0 if this daemon would load it, with 78 if not; the last line says why, and what to do.";
+
+const LIST: &str = "\
+Looks where the daemon looks, in this order: the folders of plugins.dirs, those of $BROADCASTD_PLUGIN_PATH, the folder of
+this program, and ../lib/broadcastd/plugins beside it. Of several files with one name the first is used; it shadows the
+others. Nothing is loaded.";

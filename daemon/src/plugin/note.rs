@@ -8,6 +8,8 @@ use object::LittleEndian;
 use object::elf::{EM_AARCH64, EM_X86_64, ET_DYN, FileHeader64, Machine, NoteType};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 
+use super::find;
+
 /// Bytes of the note as ABI 1.0 writes it; a later minor may append.
 const NOTE_BYTES: usize = 12 + abi::NOTE_ID_MAX as usize + abi::NOTE_VERSION_MAX as usize;
 /// The machine that this daemon runs on.
@@ -87,7 +89,7 @@ impl Note {
 impl Note {
     /// Whether the file is called as `plugin = "…"` asks for it.
     pub fn check_name(&self, path: &Path) -> Result<(), Unusable> {
-        let wanted = format!("lib{}.so", self.id);
+        let wanted = find::file_name(&self.id);
         if path.file_name().is_some_and(|name| *name == *wanted) {
             return Ok(());
         }
