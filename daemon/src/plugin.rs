@@ -1,5 +1,6 @@
 //! Broadcasters: plugins found, loaded, run, restarted and replaced as the configuration says.
 
+pub mod alone;
 pub mod bounded;
 pub mod broadcaster;
 pub mod declared;

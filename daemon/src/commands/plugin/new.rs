@@ -145,13 +145,10 @@ const TAKEN: &[&str] = &[
 ];
 
 fn check_name(name: &str) -> Result<(), String> {
-    let rule = "a letter a-z, then a-z, 0-9 and _";
-    let may_be = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    let begins = name.bytes().next().is_some_and(|first| first.is_ascii_lowercase());
-    if !begins || !name.bytes().all(may_be) {
-        let near = near(name);
-        let near = near.map_or(String::new(), |near| format!("; {near} would be one"));
-        return Err(format!("\"{}\" is no name of a plugin ({rule}){near}", name.escape_debug()));
+    if !is_word(name) {
+        let near = near(name).map_or(String::new(), |near| format!("; {near} would be one"));
+        let name = name.escape_debug();
+        return Err(format!("\"{name}\" is no name of a plugin (a letter a-z, then a-z, 0-9 and _){near}"));
     }
     let most = abi::NOTE_ID_MAX as usize - 1;
     if name.len() > most {
@@ -163,12 +160,17 @@ fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
+fn is_word(name: &str) -> bool {
+    let may_be = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    name.bytes().next().is_some_and(|first| first.is_ascii_lowercase()) && name.bytes().all(may_be)
+}
+
 /// The name that was probably meant.
 fn near(name: &str) -> Option<String> {
     let letter = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '_' };
     let near: String = name.chars().map(letter).collect();
-    let near = near.trim_matches('_').to_owned();
-    check_name(&near).is_ok().then_some(near)
+    let near = near.trim_matches('_');
+    (is_word(near) && check_name(near).is_ok()).then(|| near.to_owned())
 }
 
 /// What replaces the words of the template.
