@@ -3,7 +3,6 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use broadcastd_plugin_api::{StreamSpec, abi};
 
@@ -13,7 +12,7 @@ use super::inputs::Inputs;
 use super::library::{Instance, Library};
 use super::port::{Desk, Fault, Gate, Port};
 use super::stream::{Overrides, settings};
-use super::timing::{Clock, nanos};
+use super::timing::Clock;
 use super::told::{Moment, Told};
 use super::voice::Voice;
 use crate::event::{Draft, Event};
@@ -148,10 +147,12 @@ impl Alone {
         Ok(())
     }
 
-    /// An input, which it is told at the next turn. Its stream is made if it is not there.
+    /// An input, which it is told at the next turn. Its stream is made if it is not there: a private one, if this is for
+    /// somebody.
     pub fn publish(&mut self, stream: &str, draft: &Draft<'_>) -> Result<(), Refused> {
         let input = self.hub.stream(stream).unwrap_or_else(|| {
-            let fresh = self.hub.declare(stream, Settings::default());
+            let fresh =
+                self.hub.declare(stream, Settings { private: !draft.audience.is_empty(), ..Settings::default() });
             let inputs = Inputs::listen(std::slice::from_ref(&fresh), &self.signal, &Default::default());
             self.inputs.push(inputs);
             fresh
@@ -327,10 +328,6 @@ pub struct HandClock(AtomicI64);
 const BEGINNING: i64 = 1_767_625_200_000_000_000;
 
 impl HandClock {
-    pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(nanos(by), Ordering::Relaxed);
-    }
-
     /// Goes on to this instant of the monotonic clock, if it is still to come.
     pub fn advance_to(&self, mono_ns: i64) {
         self.0.fetch_max(mono_ns, Ordering::Relaxed);

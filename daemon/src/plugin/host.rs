@@ -235,6 +235,24 @@ mod tests {
     }
 
     #[test]
+    fn a_shortened_table_has_what_lies_before_its_end_and_nothing_of_use_behind() {
+        for (size, before) in sizes() {
+            let table = Table::shortened(size);
+            // SAFETY: the table is there for good, and has as many bytes as it says and more.
+            let (read, behind) = unsafe {
+                let words = table.pointer().cast::<usize>();
+                (abi::read_table(table.pointer()).unwrap(), words.add(size / size_of::<usize>()).read())
+            };
+            let has = [read.log.is_some(), read.publish.is_some(), read.metric_bounds.is_some()];
+            let ends = |name| sizes().iter().find(|(_, named)| *named == name).map(|(at, _)| *at < size);
+            assert_eq!(has.map(Some), ["log", "publish", "metric_bounds"].map(ends), "before {before}");
+            assert_eq!((read.size as usize, behind), (size, 8), "whoever calls it ends there");
+        }
+        // SAFETY: this one is the daemon's own.
+        assert!(unsafe { abi::read_table(Table::whole().pointer()) }.unwrap().metric_bounds.is_some());
+    }
+
+    #[test]
     fn text_that_is_none_is_refused_or_told() {
         let port = Port::detached("bad");
         let handle = handles::open(port.clone());

@@ -21,6 +21,7 @@ use crate::hub::stream::Stream;
 use crate::hub::targets::{Full, Outlet};
 use crate::hub::{Reader, Wish};
 
+mod alone;
 mod commands;
 mod faulty;
 mod inputs;

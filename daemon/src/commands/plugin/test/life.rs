@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::checks::{Checked, Flaw, Plugin, Subject, failed, is_panic, told};
 use crate::commands::plugin::given;
-use crate::json_schema::compiled::Compiled;
+use crate::hub::commands::Shape;
+use crate::json_schema::compiled::Unusable;
 use crate::plugin::alone::{Alone, HandClock};
 use crate::plugin::port::Fault;
 use crate::plugin::timing::{Clock as _, Timing, nanos};
@@ -46,11 +45,10 @@ pub fn events(subject: &Subject) -> Checked {
         let why = "it published nothing; give it --inputs, or --settings with which it does";
         return Err(Flaw::NotApplicable(why.to_owned()));
     }
-    let mut shapes = BTreeMap::new();
-    for (kind, declared) in &spec.kinds {
-        let shape = Compiled::new(&declared.schema, "").map_err(|why| Flaw::Wrong(why.to_string()))?;
-        shapes.insert(kind.as_str(), shape);
-    }
+    let shape = |declared: &broadcastd_plugin_api::KindSpec| Shape::new(&declared.schema);
+    let shapes = spec.kinds.iter().map(|(kind, declared)| Ok((kind.as_str(), shape(declared)?)));
+    let shapes: Result<BTreeMap<&str, Shape>, Unusable> = shapes.collect();
+    let shapes = shapes.map_err(|why| Flaw::Wrong(why.to_string()))?;
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     for event in &published {
         let Some(shape) = shapes.get(&*event.kind) else {
@@ -61,10 +59,9 @@ pub fn events(subject: &Subject) -> Checked {
                 event.kind
             )));
         };
-        let payload: Value = serde_json::from_slice(&event.payload).map_err(|why| Flaw::Wrong(why.to_string()))?;
-        shape.check(&payload).map_err(|misfit| {
+        shape.check(&event.payload).map_err(|misfit| {
             let what = format!("a payload of kind \"{}\" does not fit the schema that is declared for it", event.kind);
-            Flaw::Wrong(given::place(&misfit.pointer, &format!("{what}: it {}", misfit.rule)))
+            Flaw::Wrong(given::place(&misfit.pointer, &format!("{what}: it {}", misfit.message)))
         })?;
         seen.insert(&event.kind);
     }

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use super::checks::{Checked, Flaw, Subject, failed, is_panic};
 use crate::commands::plugin::given;
 use crate::config::document::Document;
+use crate::hub::commands::Shape;
 use crate::json_schema::Schema;
-use crate::json_schema::compiled::Compiled;
 use crate::plugin::host::{self, Table};
 use crate::plugin::inspect::Inspection;
 use crate::plugin::library::{Library, Opened};
@@ -118,7 +118,7 @@ pub fn stream(subject: &Subject) -> Checked {
         return Err(Flaw::NotApplicable("it declares no stream: it only listens".to_owned()));
     };
     for (kind, declared) in &spec.kinds {
-        Compiled::new(&declared.schema, "")
+        Shape::new(&declared.schema)
             .map_err(|unusable| Flaw::Wrong(format!("the schema of kind \"{kind}\" cannot be checked: {unusable}")))?;
     }
     Ok(format!("kinds: {}; commands: {}", names(spec.kinds.keys()), names(spec.commands.keys())))

@@ -1,20 +1,18 @@
 //! Checks of saved state: it says the same again after it was restored, and what is no state does no harm.
 
-use broadcastd_plugin_api::abi;
 use serde_json::Value;
 
 use super::checks::{Checked, Flaw, Plugin, Subject, failed, is_panic};
 use super::life::live;
-use crate::plugin::port::Fault;
+use crate::plugin::timing::Clock as _;
 
 /// What is saved, restored and saved again is the same.
 pub fn same_again(subject: &Subject) -> Checked {
     let plugin = subject.plugin()?;
-    let saved = saved(subject, &plugin)?;
+    let (saved, at) = saved(subject, &plugin)?;
     let (mut alone, clock) = subject.alone(&plugin);
     let version = plugin.library.state_version;
-    // The clock goes on from where a life ends, not back to its beginning.
-    clock.advance(std::time::Duration::from_secs(7200));
+    clock.advance_to(at); // time does not go back for what was saved, nor on
     let again = alone
         .create(&plugin.settings.to_string())
         .and_then(|()| alone.restore(version, &saved))
@@ -30,7 +28,7 @@ pub fn same_again(subject: &Subject) -> Checked {
 /// State that is none is refused, or taken without harm.
 pub fn wrong(subject: &Subject) -> Checked {
     let plugin = subject.plugin()?;
-    let saved = saved(subject, &plugin)?;
+    let (saved, _) = saved(subject, &plugin)?;
     let version = plugin.library.state_version;
     let states: [(&str, u32, &[u8]); 9] = [
         ("nothing", version, b""),
@@ -51,8 +49,8 @@ pub fn wrong(subject: &Subject) -> Checked {
         let restored = created.and_then(|()| alone.restore(version, state));
         refused += usize::from(restored.is_err());
         let lived = restored.and_then(|()| alone.begin()).and_then(|()| alone.stop().map(drop));
-        if let Err(fault) = lived.as_ref().map_err(is_worth_telling)
-            && let Some(fault) = fault
+        if let Err(fault) = &lived
+            && is_panic(fault)
         {
             return Err(failed(&format!("with {what} for a state, {}", alone.last_call()), fault));
         }
@@ -60,21 +58,16 @@ pub fn wrong(subject: &Subject) -> Checked {
     Ok(format!("of {} that are none it refuses {refused}, and nothing panics", states.len()))
 }
 
-fn is_worth_telling(fault: &Fault) -> Option<&Fault> {
-    Some(fault).filter(|fault| is_panic(fault))
-}
-
-/// What it saves at the end of a life.
-fn saved(subject: &Subject, plugin: &Plugin) -> Result<Vec<u8>, Flaw> {
+/// What it saves at the end of a life, and when that is.
+fn saved(subject: &Subject, plugin: &Plugin) -> Result<(Vec<u8>, i64), Flaw> {
     if plugin.library.state_version == 0 {
         return Err(Flaw::NotApplicable("it keeps no state".to_owned()));
     }
     let (mut alone, clock) = subject.alone(plugin);
     live(subject, plugin, &mut alone, &clock)?;
     let saved = alone.stop().map_err(|fault| failed(alone.last_call(), &fault))?;
-    saved.ok_or_else(|| {
-        failed("save_state", &Fault { status: abi::E_FAILED, pointer: String::new(), message: "nothing".to_owned() })
-    })
+    let saved = saved.ok_or_else(|| Flaw::Wrong("it says that it keeps state, and saves none".to_owned()))?;
+    Ok((saved, clock.mono_ns()))
 }
 
 /// Where two states differ: members of JSON may come in any order.
