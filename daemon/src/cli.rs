@@ -1,11 +1,14 @@
 //! The command line: which configuration, and what to do with it.
 
+pub mod plugin;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::admin::orders::Deed;
+use self::plugin::PluginCommand;
 
 /// What a process ends with, as sysexits.h names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +94,9 @@ pub enum Command {
         #[arg(value_name = "FORM")]
         form: Form,
     },
+    /// Looks at plugins, writes a new one, tries one
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// Prints what a shell needs to complete this command line
     Completions {
         #[arg(value_name = "SHELL")]

@@ -3,6 +3,8 @@
 pub mod daemon;
 mod table;
 
+pub mod plugin;
+
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;

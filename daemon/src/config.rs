@@ -114,6 +114,17 @@ pub fn check_settings(document: &Document, broadcaster: &str, schema: &Value) ->
     }
 }
 
+/// The same for settings that are a document by themselves.
+pub fn check_alone(document: &Document, schema: &Value) -> Result<Value, Diagnostics> {
+    let schema = Schema::new(schema);
+    let found = check::check(document, "", schema);
+    if found.is_empty() {
+        Ok(with_defaults(document.tree.clone(), schema))
+    } else {
+        Err(Diagnostics::about(document, found))
+    }
+}
+
 /// The tables at the top of the configuration.
 fn sections() -> Vec<&'static str> {
     Schema::new(&SCHEMA).properties().into_iter().flat_map(Map::keys).map(String::as_str).collect()

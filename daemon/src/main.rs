@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Config(shown) => commands::config(&cli.options, shown),
         Command::Explain { code } => commands::explain(code.as_deref()),
         Command::Schema { form } => commands::schema(&cli.options, form),
+        Command::Plugin(asked) => commands::plugin::run(&cli.options, &asked),
         Command::Completions { shell } => commands::completions(shell),
         Command::Man { folder } => commands::manual(folder.as_deref()),
     })

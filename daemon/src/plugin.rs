@@ -1,5 +1,6 @@
 //! Broadcasters: plugins found, loaded, run, restarted and replaced as the configuration says.
 
+pub mod alone;
 pub mod bounded;
 pub mod broadcaster;
 pub mod declared;
@@ -11,6 +12,7 @@ pub mod find;
 pub mod handles;
 pub mod host;
 pub mod inputs;
+pub mod inspect;
 pub mod library;
 pub mod loaded;
 pub mod message;

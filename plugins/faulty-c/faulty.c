@@ -403,10 +403,11 @@ BCD_EXPORT const bcd_plugin_api *broadcastd_plugin_v1(const bcd_host_api *api, b
         bcd_plugin_api known;
         void *added[4];
     } table = {{sizeof(bcd_plugin_api), BCD_ABI_MINOR, TEXT(ID), TEXT("1.0.0"), TEXT("Breaks the rules"),
-                TEXT("{\"type\":\"object\"}"), TEXT("{\"view\":\"log\",\"kinds\":{\"fault\":{\"schema\":true,\"collection\":\"faults\"}},"
+                TEXT("{\"type\":\"object\",\"additionalProperties\":true}"), TEXT("{\"view\":\"log\",\"kinds\":{\"fault\":{\"schema\":true,\"collection\":\"faults\"}},"
                      "\"commands\":{\"ask\":{\"schema\":true,\"permission\":\"ask\"}}}"),
                 1, 0, NULL, create, start, on_events, save_state, restore_state, NULL, destroy, NULL}, {0}};
     host_api = api;
+    if (api->size < sizeof *api) return NULL; /* one of an earlier minor: no word is left for it */
     while (IS(HANG_IN_ENTRY)) nanosleep(&(struct timespec){1, 0}, NULL);
     if (IS(NULL_TABLE) || IS(NULL_REASON)) {
         host_api->fail(loader, BCD_E_FAILED, text(NULL, 0), IS(NULL_REASON) ? text(NULL, 20) : text("no table, on purpose", 20));

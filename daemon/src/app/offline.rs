@@ -15,6 +15,7 @@ use crate::folders::Folders;
 use crate::hub::Hub;
 use crate::plugin::Supervisor;
 use crate::plugin::files::Files;
+use crate::plugin::find::Places;
 use crate::server;
 
 /// Loads every plugin and checks every setting.
@@ -61,6 +62,11 @@ pub fn settings_schemas(source: &Source, loaded: &Loaded) -> Result<BTreeMap<Str
         Some((name.clone(), serde_json::from_str(library.config_schema).ok()?))
     };
     Ok(loaded.config.broadcasters.iter().filter_map(declared).collect())
+}
+
+/// Where plugins are looked for.
+pub fn places(source: &Source, loaded: &Loaded) -> Places {
+    parts::places(&loaded.config.plugins, &source.env)
 }
 
 /// A hub and a supervisor in which nothing runs.

@@ -75,6 +75,13 @@ impl Document {
     }
 }
 
+impl Document {
+    /// A tree that was not written as TOML, so that its values have pointers and no places.
+    pub fn of_tree(name: &str, tree: Value) -> Self {
+        Self { name: name.to_owned(), text: String::new(), tree, places: BTreeMap::new() }
+    }
+}
+
 /// A value as `--set` and the environment give it: a TOML value, else the bare text.
 pub fn literal(raw: &str) -> Value {
     let mut walk = Walk { places: BTreeMap::new(), refused: Vec::new() };

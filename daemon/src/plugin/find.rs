@@ -22,25 +22,38 @@ pub struct Places {
 
 impl Places {
     pub fn find(&self, plugin: &str) -> Result<PathBuf, Unusable> {
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-        if plugin.is_empty() || !plugin.bytes().all(is_name) {
+        if !is_name(plugin) {
             return Err(Unusable::new(format!(
                 "\"{}\" is no plugin's name (a-z, 0-9, _, -); write plugin = \"bars\" and put its folder into plugins.dirs",
                 plugin.escape_debug()
             )));
         }
-        let file = format!("lib{plugin}.so");
+        let file = file_name(plugin);
         let found = self.all().into_iter().map(|dir| dir.join(&file)).find(|path| path.exists());
         found.ok_or_else(|| self.not_found(plugin))
     }
 
-    /// Names of all plugins that could be found, whatever their files hold.
-    pub fn names(&self) -> BTreeSet<String> {
-        let entries = self.all().into_iter().filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten();
-        entries.filter_map(|entry| plugin_name(&entry.file_name().to_string_lossy())).collect()
+    /// Every file that `find` could answer, whatever it holds: plugin and path, in the order of the search. Of several
+    /// with one name the first is found.
+    pub fn files(&self) -> Vec<(String, PathBuf)> {
+        let mut files = Vec::new();
+        for dir in self.all() {
+            let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+            let names: BTreeSet<String> =
+                entries.filter_map(|entry| plugin_name(&entry.file_name().to_string_lossy())).collect();
+            let paths = names.into_iter().map(|name| (dir.join(file_name(&name)), name));
+            files.extend(paths.filter(|(path, _)| path.exists()).map(|(path, name)| (name, path)));
+        }
+        files
     }
 
-    fn all(&self) -> Vec<PathBuf> {
+    /// Names of all plugins that could be found, whatever their files hold.
+    pub fn names(&self) -> BTreeSet<String> {
+        self.files().into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// The folders, in the order of the search.
+    pub fn all(&self) -> Vec<PathBuf> {
         let beside = self.executable_dir.iter().flat_map(|dir| [dir.clone(), dir.join("../lib/broadcastd/plugins")]);
         self.dirs.iter().chain(&self.path_variable).cloned().chain(beside).collect()
     }
@@ -63,8 +76,20 @@ impl Places {
     }
 }
 
+/// What `plugin = "…"` may say.
+pub fn is_name(plugin: &str) -> bool {
+    let may_be = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    !plugin.is_empty() && plugin.bytes().all(may_be)
+}
+
+/// How the file of a plugin is called.
+pub fn file_name(plugin: &str) -> String {
+    format!("lib{plugin}.so")
+}
+
 fn plugin_name(file: &str) -> Option<String> {
-    file.strip_prefix("lib")?.strip_suffix(".so").map(str::to_owned)
+    let name = file.strip_prefix("lib")?.strip_suffix(".so")?;
+    is_name(name).then(|| name.to_owned())
 }
 
 #[cfg(test)]
@@ -93,6 +118,22 @@ mod tests {
             let found = places.find("a").unwrap().canonicalize().unwrap();
             assert_eq!(found, dir.path().join(all[first]).canonicalize().unwrap());
         }
+    }
+
+    #[test]
+    fn of_the_files_of_a_name_the_first_is_found() {
+        let all = ["var/liba.so", "dirs/libb.so", "dirs/liba.so", "lib/broadcastd/plugins/libb.so", "bin/libc.so.1"];
+        let (dir, places) = places(&all);
+        fs::create_dir_all(dir.path().join("bin")).unwrap();
+        std::os::unix::fs::symlink("gone.so", dir.path().join("dirs/libd.so")).unwrap();
+        let files = places.files();
+        let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "a", "b"]);
+        for name in places.names() {
+            let first = files.iter().find(|(found, _)| *found == name).unwrap();
+            assert_eq!(places.find(&name).as_ref(), Ok(&first.1));
+        }
+        assert!(places.find("d").is_err(), "a link that leads nowhere is none of them");
     }
 
     #[test]

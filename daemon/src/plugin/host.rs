@@ -31,6 +31,49 @@ pub static HOST_API: HostApi = HostApi {
     ..HostApi::EMPTY
 };
 
+/// The table that a plugin is given.
+#[derive(Clone, Copy)]
+pub struct Table(*const HostApi);
+
+impl Table {
+    /// This daemon's.
+    pub fn whole() -> Self {
+        Self(&raw const HOST_API)
+    }
+
+    /// That of an earlier minor, of so many bytes: behind them is nothing that a plugin may use, and whoever calls it ends
+    /// there. Made for good.
+    pub fn shortened(size: usize) -> Self {
+        const POINTER: usize = size_of::<usize>();
+        /// No function is at this address, and it is not NULL, which a careless plugin would take for an absent one.
+        const NOWHERE: usize = 8;
+        let size = size.min(size_of::<HostApi>()) / POINTER * POINTER;
+        let mut words = [NOWHERE; size_of::<HostApi>() / POINTER];
+        // SAFETY: both have at least so many bytes, are apart, and any bytes make words.
+        unsafe {
+            std::ptr::copy_nonoverlapping((&raw const HOST_API).cast::<u8>(), words.as_mut_ptr().cast::<u8>(), size)
+        };
+        let words: &'static mut [usize] = Box::leak(Box::new(words));
+        let table = words.as_mut_ptr().cast::<HostApi>();
+        // SAFETY: the memory is ours, aligned for it and as large as the table; `size` is a plain number in it.
+        unsafe { (&raw mut (*table).size).write(u32::try_from(size).expect("a table is small")) };
+        Self(table)
+    }
+
+    pub fn pointer(self) -> *const HostApi {
+        self.0
+    }
+}
+
+/// The sizes that tables of earlier minors could have had: each ends before the function that is named.
+pub fn sizes() -> [(usize, &'static str); 16] {
+    macro_rules! before {
+        ($($function:ident)*) => { [$((std::mem::offset_of!(HostApi, $function), stringify!($function))),*] };
+    }
+    before!(log log_level fail publish demand reply timer_set timer_clear wake metric_open metric_record health
+        now_mono_ns now_unix_ns extension metric_bounds)
+}
+
 /// A handle as plugins hold it: a pointer that points nowhere and is only ever compared.
 pub fn pointer(handle: Handle) -> *mut HostHandle {
     std::ptr::without_provenance_mut(handle.to_bits())
@@ -189,6 +232,24 @@ mod tests {
         let (answers, _) = call_all(fresh[0]);
         assert!(!answers.contains(&closed), "a good handle is not refused: the calls are real ones: {answers:?}");
         fresh.into_iter().for_each(handles::close);
+    }
+
+    #[test]
+    fn a_shortened_table_has_what_lies_before_its_end_and_nothing_of_use_behind() {
+        for (size, before) in sizes() {
+            let table = Table::shortened(size);
+            // SAFETY: the table is there for good, and has as many bytes as it says and more.
+            let (read, behind) = unsafe {
+                let words = table.pointer().cast::<usize>();
+                (abi::read_table(table.pointer()).unwrap(), words.add(size / size_of::<usize>()).read())
+            };
+            let has = [read.log.is_some(), read.publish.is_some(), read.metric_bounds.is_some()];
+            let ends = |name| sizes().iter().find(|(_, named)| *named == name).map(|(at, _)| *at < size);
+            assert_eq!(has.map(Some), ["log", "publish", "metric_bounds"].map(ends), "before {before}");
+            assert_eq!((read.size as usize, behind), (size, 8), "whoever calls it ends there");
+        }
+        // SAFETY: this one is the daemon's own.
+        assert!(unsafe { abi::read_table(Table::whole().pointer()) }.unwrap().metric_bounds.is_some());
     }
 
     #[test]

@@ -67,22 +67,23 @@ impl Opened {
         let opened = unsafe { unix::Library::open(Some(path), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) };
         let opened = opened.map_err(not_opened)?;
         // SAFETY: the symbol's name carries the major of the border, and with it the function's type.
-        let entry = unsafe { opened.get::<Entry>(abi::ENTRY_SYMBOL) }.map(|symbol| *symbol).map_err(|_| {
-            Unusable::new(format!(
-                "it does not export {}; export it with export_plugin!(…) or BCD_EXPORT",
-                abi::ENTRY_SYMBOL
-            ))
-        })?;
+        let entry = unsafe { opened.get::<Entry>(abi::ENTRY_SYMBOL) };
+        let entry = entry.map(|symbol| *symbol).map_err(|_| Unusable::without_entry())?;
         let _never_closed = opened.into_raw();
         Ok(Self(entry))
     }
 
     /// Calls its entry and checks the table that it answers.
     pub fn start(&self, note: Note, sha256: String) -> Result<Library, Unusable> {
+        self.start_with(host::Table::whole(), note, sha256)
+    }
+
+    /// The same with another table of the host.
+    pub fn start_with(&self, host: host::Table, note: Note, sha256: String) -> Result<Library, Unusable> {
         let port = Port::detached(&note.id);
         let loader = handles::open(port.clone());
-        // SAFETY: the entry obeys the header; the host's table lives for good, the handle is only ever looked up.
-        let table = unsafe { (self.0)(&raw const host::HOST_API, host::pointer(loader)) };
+        // SAFETY: the entry obeys the header; a table of the host lives for good, the handle is only ever looked up.
+        let table = unsafe { (self.0)(host.pointer(), host::pointer(loader)) };
         handles::close(loader);
         if table.is_null() {
             let why = port.take_fault(abi::E_FAILED, "its entry").message;
@@ -125,6 +126,23 @@ impl Instance {
         let Some(on_events) = self.library.api.on_events else { return abi::OK };
         // SAFETY: as above; the slice lives for the call and is laid out by its own stride.
         unsafe { on_events(self.raw.as_ptr(), events.as_ptr(), events.len(), size_of::<Event<'_>>()) }
+    }
+
+    /// As a host of a later minor tells it: its events have more at their end, and say so.
+    pub fn on_larger_events(&mut self, events: &[Event<'_>]) -> Status {
+        #[repr(C)]
+        struct Larger<'a> {
+            known: Event<'a>,
+            _added: [u64; 4],
+        }
+        const SIZE: u32 = size_of::<Larger<'_>>() as u32;
+        let Some(on_events) = self.library.api.on_events else { return abi::OK };
+        let larger: Vec<Larger<'_>> = events
+            .iter()
+            .map(|event| Larger { known: Event { size: SIZE, ..*event }, _added: [u64::MAX; 4] })
+            .collect();
+        // SAFETY: as above; the list lives for the call and is laid out by its own stride.
+        unsafe { on_events(self.raw.as_ptr(), larger.as_ptr().cast(), larger.len(), size_of::<Larger<'_>>()) }
     }
 
     /// The state, or `None` when the plugin keeps none.

@@ -1,16 +1,22 @@
 //! The ELF note of a plugin file: who it is and for which border it was built, read from bytes before anything runs.
 
 use std::fmt;
+use std::path::Path;
 
 use broadcastd_plugin_api::abi;
 use object::LittleEndian;
 use object::elf::{EM_AARCH64, EM_X86_64, ET_DYN, FileHeader64, Machine, NoteType};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 
+use super::find;
+
 /// Bytes of the note as ABI 1.0 writes it; a later minor may append.
 const NOTE_BYTES: usize = 12 + abi::NOTE_ID_MAX as usize + abi::NOTE_VERSION_MAX as usize;
 /// The machine that this daemon runs on.
 const MACHINE: Machine = if cfg!(target_arch = "aarch64") { EM_AARCH64 } else { EM_X86_64 };
+
+/// Notes of all owners that are looked through for ours: a library has a handful, and this bounds what a hostile file costs.
+const MAX_NOTES: usize = 4096;
 
 /// What a plugin file says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +26,16 @@ pub struct Note {
     pub abi_minor: u32,
 }
 
+/// What can be read of a note that may be refused: to be shown, never to be trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stated {
+    /// Major and minor.
+    pub abi: (u32, u32),
+    /// Where the note's layout is known, which is the major's.
+    pub id: Option<String>,
+    pub version: Option<String>,
+}
+
 /// Why a file cannot be used as a plugin. The text says the rule and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unusable(String);
@@ -27,6 +43,10 @@ pub struct Unusable(String);
 impl Unusable {
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
+    }
+
+    pub fn without_entry() -> Self {
+        Self(format!("it does not export {}; export it with export_plugin!(…) or BCD_EXPORT", abi::ENTRY_SYMBOL))
     }
 }
 
@@ -40,9 +60,7 @@ impl Note {
     /// Reads the note of a whole plugin file and refuses what this daemon must not load.
     pub fn read(file: &[u8]) -> Result<Self, Unusable> {
         let descriptor = descriptor(file)?;
-        let number = |at: usize| {
-            descriptor.get(at..at + 4).map_or(0, |bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-        };
+        let number = |at| number(descriptor, at);
         let major = number(0);
         if major != abi::ABI_MAJOR {
             return Err(Unusable(format!(
@@ -68,6 +86,37 @@ impl Note {
     }
 }
 
+impl Note {
+    /// Whether the file is called as `plugin = "…"` asks for it.
+    pub fn check_name(&self, path: &Path) -> Result<(), Unusable> {
+        let wanted = find::file_name(&self.id);
+        if path.file_name().is_some_and(|name| *name == *wanted) {
+            return Ok(());
+        }
+        Err(Unusable(format!(
+            "its note says it is plugin \"{}\", which is looked for in {wanted}; rename the file",
+            self.id
+        )))
+    }
+}
+
+impl Stated {
+    /// `None`: there is no note, or no library to have one.
+    pub fn read(file: &[u8]) -> Option<Self> {
+        let descriptor = descriptor(file).ok()?;
+        let abi = (number(descriptor, 0), number(descriptor, 4));
+        let names = descriptor.get(12..NOTE_BYTES).filter(|_| abi.0 == abi::ABI_MAJOR);
+        let (id, version) = names.map(|names| names.split_at(abi::NOTE_ID_MAX as usize)).unzip();
+        let text = |bytes: Option<&[u8]>, what| padded(bytes?, what).ok();
+        Some(Self { abi, id: text(id, "id"), version: text(version, "version") })
+    }
+}
+
+fn number(descriptor: &[u8], at: usize) -> u32 {
+    let bytes = descriptor.get(at..).and_then(|rest| rest.first_chunk());
+    bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes))
+}
+
 /// The note's bytes, after making sure that the file is a whole dynamic library for this machine: the dynamic loader maps
 /// a truncated one without complaint, and the first touch of what is missing would end the daemon.
 fn descriptor(file: &[u8]) -> Result<&[u8], Unusable> {
@@ -90,9 +139,14 @@ fn descriptor(file: &[u8]) -> Result<&[u8], Unusable> {
     if !whole {
         return Err(Unusable::new(DAMAGED));
     }
+    let mut seen = 0;
     for segment in segments {
         let Some(mut notes) = segment.notes(endian, file).map_err(damaged)? else { continue };
         while let Some(note) = notes.next().map_err(damaged)? {
+            seen += 1;
+            if seen > MAX_NOTES {
+                return Err(Unusable::new(DAMAGED));
+            }
             if note.name() == abi::NOTE_OWNER.as_bytes() && note.n_type(endian) == NoteType(abi::NOTE_TYPE) {
                 return Ok(note.desc());
             }

@@ -96,6 +96,8 @@ pub struct Port {
     health: Mutex<Health>,
     metrics: RwLock<Vec<Arc<Cell>>>,
     has_told_beyond: AtomicBool,
+    /// Why an event was not taken last.
+    refusal: Mutex<Option<String>>,
     /// Where it answers commands, once it has begun.
     seat: OnceLock<Seat>,
 }
@@ -116,6 +118,7 @@ impl Port {
             health: Mutex::new(Health::Ok),
             metrics: RwLock::default(),
             has_told_beyond: AtomicBool::new(false),
+            refusal: Mutex::default(),
             seat: OnceLock::new(),
         })
     }
@@ -211,7 +214,13 @@ impl Port {
     pub fn refuse(&self, status: Status, reason: &str) -> Status {
         self.desk.counts.refused.fetch_add(1, Ordering::Relaxed);
         self.log(abi::LOG_ERROR, "publish", &format!("an event was not taken: {reason}"));
+        *lock(&self.refusal) = Some(reason.to_owned());
         status
+    }
+
+    /// Why an event was not taken last, if one was not.
+    pub fn last_refusal(&self) -> Option<String> {
+        lock(&self.refusal).clone()
     }
 
     pub fn demand(&self, topic: &str) -> i64 {

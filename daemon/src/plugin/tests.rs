@@ -22,9 +22,11 @@ use crate::hub::stream::Stream;
 use crate::hub::targets::{Full, Outlet};
 use crate::hub::{Reader, Wish};
 
+mod alone;
 mod commands;
 mod faulty;
 mod inputs;
+mod inspecting;
 mod loading;
 mod panics;
 mod probation;

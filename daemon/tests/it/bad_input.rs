@@ -221,7 +221,7 @@ fn a_state_folder_belongs_to_one_daemon() {
 }
 
 /// Where the note's owner stands in a library, behind the three numbers that every ELF note begins with.
-fn note_of(library: &[u8]) -> usize {
+pub fn note_of(library: &[u8]) -> usize {
     let owner = [NOTE_OWNER.as_bytes(), b"\0"].concat();
     let length = u32::try_from(owner.len()).unwrap().to_le_bytes();
     let is_note = |at: &usize| library[*at..].starts_with(&owner) && library[at - 12..].starts_with(&length);
@@ -229,7 +229,7 @@ fn note_of(library: &[u8]) -> usize {
 }
 
 /// Compares with `golden/process/NAME.txt`; `UPDATE_GOLDEN=1` writes it.
-fn golden(name: &str, text: &str) {
+pub fn golden(name: &str, text: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/process/{name}.txt"));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -63,6 +63,7 @@ mod needs;
 mod notifiers;
 mod own_events;
 mod payloads;
+mod plugin_commands;
 mod process;
 mod programs;
 mod proxies;
@@ -148,6 +149,7 @@ fn main() -> ExitCode {
         notifiers::tests(),
         own_events::tests(),
         payloads::tests(),
+        plugin_commands::tests(),
         process::tests(),
         proxies::tests(),
         publishing::tests(),
