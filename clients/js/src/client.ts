@@ -71,8 +71,15 @@ export class Client<S = AnyStreams, P = {}> {
   /** Listens to a stream, a topic or a pattern. Who asks for the same shares one subscription on the wire. */
   subscribe<T extends Target<S>>(target: T, params?: ParamsOf<P, StreamOf<T>>, options: SubscribeOptions = {}): Subscription<Heard<S, T>> {
     const words: Words = target.includes(":") ? { topic: target } : params ? { stream: target, params: params as {} } : { stream: target };
-    const { batchMs, since } = options;
-    const key = JSON.stringify([target, Object.entries(params ?? {}).sort(([a], [b]) => (a < b ? -1 : 1)), batchMs]);
+    const subscription = new Subscription<Heard<S, T>>(this.feed(words, options), this.#settings.log);
+    this.open();
+    return subscription;
+  }
+
+  /** What subscriptions to the same share; for those who pass it on. */
+  feed(words: Words, { batchMs, since }: SubscribeOptions = {}): Feed {
+    const params = Object.entries("stream" in words ? (words.params ?? {}) : {});
+    const key = JSON.stringify([{ ...words, params: params.sort(([a], [b]) => (a < b ? -1 : 1)) }, batchMs]);
     let feed = this.#feeds.get(key);
     if (!feed) {
       feed = new Feed(words, batchMs, { renew: (renewed) => this.#renew(renewed), emptied: (emptied) => this.#emptied(key, emptied) });
@@ -81,25 +88,29 @@ export class Client<S = AnyStreams, P = {}> {
       this.#ask(feed);
     }
     this.#leaving.delete(feed);
-    const subscription = new Subscription<Heard<S, T>>(feed, this.#settings.log);
-    this.#connection.open();
-    return subscription;
+    return feed;
   }
 
   /** Asks a broadcaster for something; what it says is the result. */
   async command(stream: keyof S & string, command: string, data?: unknown): Promise<unknown> {
-    return (await this.#request({ type: "command", stream, command, data })).data.result;
+    return (await this.request({ type: "command", stream, command, data })).data.result;
   }
 
   /** Publishes an event, where the token may; its position, which events of private streams do not have. */
   async publish(topic: string, kind: string, data: object, options: PublishOptions = {}): Promise<Position | undefined> {
-    const { seq, data: said } = await this.#request({ type: "publish", topic, kind, data, ...options });
+    const { seq, data: said } = await this.request({ type: "publish", topic, kind, data, ...options });
     return said.epoch && { epoch: said.epoch, seq: seq! };
   }
 
   /** Says who this client is from now on, without a new connection. */
   async authenticate(token: string): Promise<{ user: string; expires?: string }> {
-    return (await this.#request({ type: "auth", token })).data;
+    return (await this.request({ type: "auth", token })).data;
+  }
+
+  /** Says anything and gives the daemon's answer as it is; for those who pass it on. */
+  request(message: object): Promise<Message> {
+    this.open();
+    return this.#requests.ask(message);
   }
 
   /** Opens the connection before anything needs it, or again after it was closed for good. */
@@ -112,14 +123,9 @@ export class Client<S = AnyStreams, P = {}> {
     this.#connection.close();
   }
 
-  #request(message: object): Promise<Message> {
-    this.#connection.open();
-    return this.#requests.ask(message);
-  }
-
   #opened(): void {
+    this.#requests.opened(); // first, because one of them may say who this is
     for (const feed of this.#feeds.values()) this.#ask(feed);
-    this.#requests.opened();
   }
 
   #lost(): void {

@@ -1,10 +1,25 @@
 // One (stream, params) of the page: what the daemon said about it, and everybody who listens.
 
-import type { Subscription } from "./subscription.js";
 import { matches, type Gap, type Message, type Position, streamOf, type Words } from "./wire.js";
 
 /** `asked` waits for the answer; `live` hears what happens; `refused` is told why in an `error`. */
 export type FeedState = "idle" | "asked" | "live" | "refused";
+
+/** Who listens to a feed. */
+export interface Listener {
+  /** It has yet to be shown what there is. */
+  readonly isWaiting: boolean;
+  /** What happens now. */
+  hear(message: Message): void;
+  /** What there is, and what has happened since. */
+  begin(messages: readonly Message[]): void;
+  /** All that was shown is void. */
+  unseat(): void;
+  /** About the subscription itself. */
+  notify(message: Message): void;
+  /** Whether it goes on from a place of its own. */
+  resume?(feed: Feed): boolean;
+}
 
 /** What a feed wants from outside. */
 export interface Source {
@@ -24,9 +39,12 @@ export class Feed {
   patterns: string[] = [];
   /** What is wrong with it, for those who come later. */
   status: Message | undefined;
-  readonly listeners = new Set<Subscription<any>>();
-  /** The last snapshot and all that happened since; empty where that is not known. */
+  readonly listeners = new Set<Listener>();
+  /** The last snapshot, as long as all that happened since is known. */
+  #snapshot: Message | undefined;
+  /** All that happened behind the number `#from`, where there is one. */
   #tape: Message[] = [];
+  #from: number | undefined;
   #isRenewing = false;
   /** The answer promised a snapshot; an endpoint may have none to give. */
   #isPromised = false;
@@ -37,19 +55,20 @@ export class Feed {
     private readonly source: Source,
   ) {}
 
-  join(listener: Subscription<any>): void {
+  join(listener: Listener): void {
     this.listeners.add(listener);
   }
 
-  leave(listener: Subscription<any>): void {
+  leave(listener: Listener): void {
     this.listeners.delete(listener);
     if (!this.listeners.size) this.source.emptied(this);
   }
 
   /** Shows what there is to those of the subscription who have not seen it, or asks for it. */
-  show(listener: Subscription<any>): void {
+  show(listener: Listener): void {
     if (this.state !== "live" || this.#isPromised || !listener.isWaiting) return; // else the snapshot comes by itself
-    if (this.#tape.length) return listener.begin(this.#tape);
+    if (listener.resume?.(this)) return;
+    if (this.#snapshot) return listener.begin([this.#snapshot, ...this.#tape]);
     if (!this.#isRenewing) this.source.renew(this);
     this.#isRenewing = true;
   }
@@ -70,18 +89,27 @@ export class Feed {
     this.#isRenewing = this.#isPromised = false;
   }
 
+  /** What happened behind a number of the same numbering, if all of it is known. */
+  missed({ epoch, seq }: Position): Message[] | undefined {
+    const isKnown = this.#from !== undefined && seq >= this.#from && this.position?.epoch === epoch;
+    return isKnown ? this.#tape.filter((message) => message.seq! > seq) : undefined;
+  }
+
   subscribed(message: Message): void {
     const { topic, topics, epoch, recovered } = message.data;
     const from = this.position;
     this.patterns = topics ?? [topic];
     this.state = "live";
     this.status = undefined;
-    if (recovered) return this.#catchUp();
+    if (recovered) {
+      this.#from ??= from?.seq;
+      for (const listener of [...this.listeners]) this.show(listener);
+      return;
+    }
     this.position = { epoch, seq: message.seq! };
-    this.#tape = [];
     this.#isPromised = true;
     if (from) this.#tellGap(message, { reason: "resume", from });
-    for (const listener of this.listeners) listener.unseat();
+    this.outdate();
   }
 
   happened(message: Message): void {
@@ -92,8 +120,8 @@ export class Feed {
     }
     if (this.#isPromised) for (const listener of this.listeners) listener.begin([]);
     this.#isPromised = false;
-    if (this.#tape.length > TAPE_LENGTH) this.#tape = [];
-    if (this.#tape.length) this.#tape.push(message);
+    if (this.#tape.length >= TAPE_LENGTH) this.#erase();
+    if (this.#from !== undefined) this.#tape.push(message);
     for (const listener of [...this.listeners]) listener.hear(message);
   }
 
@@ -102,13 +130,14 @@ export class Feed {
     this.state = "live";
     this.#isRenewing = this.#isPromised = false;
     this.position = { epoch: message.epoch!, seq: message.seq! };
-    this.#tape = [message];
-    for (const listener of [...this.listeners]) listener.begin(this.#tape);
+    this.#erase();
+    [this.#snapshot, this.#from] = [message, message.seq];
+    for (const listener of [...this.listeners]) listener.begin([message]);
   }
 
   /** What everybody was shown is void; another snapshot replaces it. */
   outdate(): void {
-    this.#tape = [];
+    this.#erase();
     for (const listener of this.listeners) listener.unseat();
   }
 
@@ -130,8 +159,8 @@ export class Feed {
     this.#notify(message);
   }
 
-  #catchUp(): void {
-    for (const listener of [...this.listeners]) this.show(listener);
+  #erase(): void {
+    [this.#snapshot, this.#from, this.#tape] = [undefined, undefined, []];
   }
 
   #tellGap(message: Message, data: Gap["data"]): void {

@@ -1,6 +1,6 @@
 // What one component holds: its own listeners on a feed that others may listen to as well.
 
-import type { Feed } from "./feed.js";
+import type { Feed, Listener as FeedListener } from "./feed.js";
 import type { Logger } from "./options.js";
 import type { DataOf, KindOf, OfKind } from "./types.js";
 import type { Message } from "./wire.js";
@@ -17,7 +17,7 @@ interface Seat {
 const SYMBOL_DISPOSE: typeof Symbol.dispose = Symbol.dispose ?? (Symbol.for("Symbol.dispose") as any);
 const MOST_QUEUED = 10_000; // messages of a loop that does not come back: minutes of a busy stream, some megabytes
 
-export class Subscription<M = Message> {
+export class Subscription<M = Message> implements FeedListener {
   #seats: Seat[] = [];
   #isSettling = false;
   #isClosed = false;

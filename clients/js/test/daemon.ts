@@ -143,7 +143,13 @@ export class Daemon {
   }
 }
 
-/** Waits until something is so; what never becomes so ends the test by its own time limit. */
+const UNTIL_MS = 15_000; // on a machine that does other things, too
+
+/** Waits until something is so, and says what it waited for where that does not happen. */
 export async function until(holds: () => unknown): Promise<void> {
-  while (!(await holds())) await new Promise((again) => setTimeout(again, 5));
+  const end = Date.now() + UNTIL_MS;
+  while (!(await holds())) {
+    if (Date.now() > end) throw new Error(`it never came to this: ${holds}`);
+    await new Promise((again) => setTimeout(again, 5));
+  }
 }
