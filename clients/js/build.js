@@ -19,7 +19,7 @@ const core = {
 export async function entries(minify = true) {
   rmSync("dist", { recursive: true, force: true });
   const entryPoints = ENTRIES.map((name) => `src/${name}.ts`);
-  await build({ ...ours, entryPoints, outdir: "dist", minify, sourcemap: true, external: ["react"], plugins: [core] });
+  await build({ ...ours, entryPoints, outdir: "dist", minify, sourcemap: "external", external: ["react"], plugins: [core] });
 }
 
 export function types() {

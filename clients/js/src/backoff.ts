@@ -3,18 +3,7 @@
 const FIRST_MS = 500; // long enough for a process to be started again
 const MOST_MS = 20_000; // short enough for a person who waits in front of a page
 
-export class Backoff {
-  #tries = 0;
-
-  constructor(private readonly random: () => number) {}
-
-  /** Milliseconds until the next try: anything up to a bound that doubles with each. */
-  next(): number {
-    return this.random() * Math.min(MOST_MS, FIRST_MS * 2 ** this.#tries++);
-  }
-
-  /** The connection has held. */
-  reset(): void {
-    this.#tries = 0;
-  }
+/** Milliseconds until the next try after so many failures in a row: anything up to a bound that doubles with each. */
+export function delay(failures: number, random: () => number): number {
+  return random() * Math.min(MOST_MS, FIRST_MS * 2 ** failures);
 }

@@ -36,7 +36,7 @@ export class Client<S = AnyStreams, P = {}> {
   /** Feeds without listeners whose time is over; they leave when nobody's answer is on its way. */
   readonly #leaving = new Set<Feed>();
   /** Whose snapshot comes next: it follows its answer directly. */
-  #promised: ((message: Message) => void) | undefined;
+  #promised: Feed | undefined;
 
   constructor(options: Options = {}) {
     this.#settings = settle(options);
@@ -136,23 +136,34 @@ export class Client<S = AnyStreams, P = {}> {
   }
 
   #changed(): void {
-    for (const watcher of [...this.#watchers]) this.#guarded("a watcher", watcher);
+    for (const watcher of this.#watchers) {
+      try {
+        watcher();
+      } catch (error) {
+        this.#settings.log.error("a watcher failed", error);
+      }
+    }
     if (this.state === "closed") this.#requests.close(this.reason);
   }
 
   #ask(feed: Feed): void {
     if (!this.#connection.isOpen) return;
     feed.state = "asked";
-    const { words, batchMs, position } = feed;
-    const answered = (message: Message) => {
+    this.#say("subscribe", feed, { since: feed.position, batch_ms: feed.batchMs });
+  }
+
+  #renew(feed: Feed): void {
+    this.#say("snapshot", feed);
+  }
+
+  #say(type: string, feed: Feed, more?: object): void {
+    this.#requests.say({ type, ...feed.words, ...more }, (message) => {
+      const { status, recovered } = message.data;
       if (message.type === "error") this.#refused(feed, message);
-      else {
-        feed.subscribed(message);
-        if (!message.data.recovered) this.#promised = (shown) => feed.shown(shown);
-      }
+      else if (status === "subscribed") feed.subscribed(message);
+      if (message.type !== "error" && !recovered) this.#promised = feed;
       this.#sweep();
-    };
-    this.#requests.say({ type: "subscribe", ...words, since: position, batch_ms: batchMs }, answered);
+    });
   }
 
   #refused(feed: Feed, message: Message): void {
@@ -162,13 +173,6 @@ export class Client<S = AnyStreams, P = {}> {
     if (code !== "rate_limited") return;
     const again = () => feed.state === "refused" && this.#ask(feed);
     this.#settings.clock.setTimeout(again, retry_ms ?? RETRY_MS);
-  }
-
-  #renew(feed: Feed): void {
-    this.#requests.say({ type: "snapshot", ...feed.words }, (message) => {
-      if (message.type === "error") this.#refused(feed, message);
-      else this.#promised = (shown) => feed.shown(shown);
-    });
   }
 
   #emptied(key: string, feed: Feed): void {
@@ -215,14 +219,14 @@ export class Client<S = AnyStreams, P = {}> {
 
   #shown(message: Message): void {
     if (!message.resync) {
-      this.#promised?.(message);
+      this.#promised?.shown(message);
       this.#promised = undefined;
       return;
     }
     // It shows all that this connection hears of the stream; whose topics are fewer asks for its own.
     const shown = String(message.topics ?? message.topic);
-    for (const feed of this.#feeds.values()) {
-      if (feed.state !== "live" || !feed.isOf(message.stream)) continue;
+    for (const feed of this.#feedsOf(message)) {
+      if (feed.state !== "live") continue;
       feed.outdate();
       if (String(feed.patterns) === shown) feed.shown(message);
       else {
@@ -233,8 +237,7 @@ export class Client<S = AnyStreams, P = {}> {
   }
 
   #told(message: Message): void {
-    for (const feed of this.#feeds.values()) {
-      if (!feed.isOf(message.stream)) continue;
+    for (const feed of this.#feedsOf(message)) {
       if (message.data.status === "lagged") feed.lagged(message);
       else feed.sourced(message);
     }
@@ -244,14 +247,10 @@ export class Client<S = AnyStreams, P = {}> {
   #complained(message: Message): void {
     this.#settings.log.warn(`${message.data.code}: ${message.data.message}`);
     if (message.data.code !== "forbidden") return;
-    for (const feed of this.#feeds.values()) if (feed.isOf(message.stream)) feed.refused(message);
+    for (const feed of this.#feedsOf(message)) feed.refused(message);
   }
 
-  #guarded(who: string, run: () => void): void {
-    try {
-      run();
-    } catch (error) {
-      this.#settings.log.error(`${who} failed`, error);
-    }
+  #feedsOf({ stream }: Message): Feed[] {
+    return [...this.#feeds.values()].filter((feed) => feed.isOf(stream));
   }
 }

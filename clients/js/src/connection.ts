@@ -1,6 +1,6 @@
 // The life of the one connection: it opens, says who it is, stays awake, and comes back when it breaks.
 
-import { Backoff } from "./backoff.js";
+import { delay } from "./backoff.js";
 import { judge } from "./closing.js";
 import type { Settings, Socket, SocketClass } from "./options.js";
 import { type Message, read } from "./wire.js";
@@ -37,19 +37,21 @@ export class Connection {
   #socket: Socket | undefined;
   #isOpen = false;
   #life = 0;
+  /** Tries that never led to a welcome. */
   #failures = 0;
+  /** Connections in a row that did not hold. */
+  #breaks = 0;
   #isHeard = false;
   #heartbeat = HEARTBEAT_MS;
   #unsaid: string[] = [];
   readonly #timers = new Map<Timer, unknown>();
-  readonly #backoff: Backoff;
   readonly #wake = () => this.#nudge();
+  readonly #settings: Settings;
+  readonly #ear: Ear;
 
-  constructor(
-    private readonly settings: Settings,
-    private readonly ear: Ear,
-  ) {
-    this.#backoff = new Backoff(settings.clock.random);
+  constructor(settings: Settings, ear: Ear) {
+    this.#settings = settings;
+    this.#ear = ear;
   }
 
   get isOpen(): boolean {
@@ -84,21 +86,21 @@ export class Connection {
     try {
       const token = await this.#token();
       if (life !== this.#life) return;
-      this.#listen(new (this.#transport())(this.settings.url, PROTOCOL), token);
+      this.#listen(new (this.#transport())(this.#settings.url, PROTOCOL), token);
     } catch (error) {
       if (life === this.#life) this.#lost(0, String(error));
     }
   }
 
   async #token(): Promise<string | null | undefined> {
-    const { token } = this.settings;
+    const { token } = this.#settings;
     return typeof token === "function" ? token() : token;
   }
 
   #transport(): SocketClass {
-    const { sockets } = this.settings;
+    const { sockets } = this.#settings;
     const transport = sockets[Math.floor(this.#failures / FALL_BACK_AFTER) % sockets.length] ?? globalThis.WebSocket;
-    if (!transport) throw new Error("there is no WebSocket on this platform: give one as the option `socket`");
+    if (!transport) throw new Error("no WebSocket here: give one as the option `socket`");
     return transport;
   }
 
@@ -107,14 +109,14 @@ export class Connection {
     socket.onopen = () => {
       this.#isOpen = true;
       if (token) this.say({ type: "auth", token });
-      this.ear.opened();
+      this.#ear.opened();
     };
     socket.onmessage = ({ data }) => {
       this.#isHeard = true;
       const message = read(data);
       if (message?.type === "status" && message.data.status === "connected") this.#welcomed(message);
       if (message?.type === "response" && message.data.status === "authenticated") this.#authenticated(message);
-      this.ear.heard(message);
+      this.#ear.heard(message);
     };
     socket.onclose = ({ code, reason }) => this.#lost(code, reason);
     socket.onerror = () => {}; // the close that follows says more
@@ -123,7 +125,7 @@ export class Connection {
   #welcomed({ data }: Message): void {
     this.#cancel("connect");
     this.#failures = 0;
-    this.#after("health", HEALTHY_AFTER_MS, () => this.#backoff.reset());
+    this.#after("health", HEALTHY_AFTER_MS, () => (this.#breaks = 0));
     this.#heartbeat = data.heartbeat_s * 1000 || HEARTBEAT_MS;
     this.#watch();
     this.#become("connected", "");
@@ -150,7 +152,7 @@ export class Connection {
 
   /** Both times are the daemon's, so that this clock may be wrong. */
   #authenticated({ data, timestamp }: Message): void {
-    if (!data.expires || typeof this.settings.token !== "function") return;
+    if (!data.expires || typeof this.#settings.token !== "function") return;
     const life = Date.parse(data.expires) - Date.parse(timestamp);
     this.#after("refresh", Math.max(life - REFRESH_BEFORE_MS, life / 2), () => this.#refresh());
   }
@@ -162,7 +164,7 @@ export class Connection {
       if (life === this.#life && token) this.say({ type: "auth", token });
     } catch (error) {
       if (life !== this.#life) return;
-      this.settings.log.warn("no new token yet", error);
+      this.#settings.log.warn("no new token yet", error);
       this.#after("refresh", REFRESH_AGAIN_MS, () => this.#refresh());
     }
   }
@@ -170,22 +172,22 @@ export class Connection {
   #lost(code: number, reason: string): void {
     if (this.state === "connecting") this.#failures++;
     this.#end();
-    const verdict = judge(code, reason, typeof this.settings.token === "function" ? "fetched" : "fixed");
+    const verdict = judge(code, reason, this.#settings.token);
     const why = `${reason || "the connection broke"} (${code})`;
     if (!verdict.retry) {
-      this.settings.log.error(`the connection is closed for good: ${why}`);
+      this.#settings.log.error(`closed for good: ${why}`);
       return this.close(why);
     }
-    const delay = this.#backoff.next();
-    this.#after("retry", verdict.after ?? delay, () => this.#dial());
-    this.settings.log.info(`will connect again: ${why}`);
+    const wait = delay(this.#breaks++, this.#settings.clock.random);
+    this.#after("retry", verdict.after ?? wait, () => this.#dial());
+    this.#settings.log.info(`will connect again: ${why}`);
     this.#become("waiting", why);
   }
 
   /** Ends the connection of the moment and every timer of its own. */
   #end(): void {
     this.#life++;
-    for (const name of [...this.#timers.keys()]) this.#cancel(name);
+    for (const name of this.#timers.keys()) this.#cancel(name);
     const [socket, wasOpen] = [this.#socket, this.#isOpen];
     this.#socket = undefined;
     this.#isOpen = false;
@@ -194,7 +196,7 @@ export class Connection {
       socket.onopen = socket.onmessage = socket.onclose = null;
       socket.close();
     }
-    if (wasOpen) this.ear.lost();
+    if (wasOpen) this.#ear.lost();
   }
 
   #flush(): void {
@@ -213,17 +215,17 @@ export class Connection {
   #become(state: State, reason: string): void {
     if (state === this.state && reason === this.reason) return;
     [this.state, this.reason] = [state, reason];
-    this.settings.log.debug(`${state} ${reason}`);
-    this.ear.changed();
+    this.#settings.log.debug(`${state} ${reason}`);
+    this.#ear.changed();
   }
 
   #after(name: Timer, ms: number, run: () => void): void {
     this.#cancel(name);
-    this.#timers.set(name, this.settings.clock.setTimeout(run, Math.min(ms, LONGEST_TIMER_MS)));
+    this.#timers.set(name, this.#settings.clock.setTimeout(run, Math.min(ms, LONGEST_TIMER_MS)));
   }
 
   #cancel(name: Timer): void {
-    if (this.#timers.has(name)) this.settings.clock.clearTimeout(this.#timers.get(name));
+    if (this.#timers.has(name)) this.#settings.clock.clearTimeout(this.#timers.get(name));
     this.#timers.delete(name);
   }
 }

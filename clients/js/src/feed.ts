@@ -40,6 +40,7 @@ export class Feed {
   /** What is wrong with it, for those who come later. */
   status: Message | undefined;
   readonly listeners = new Set<Listener>();
+  readonly #source: Source;
   /** The last snapshot, as long as all that happened since is known. */
   #snapshot: Message | undefined;
   /** All that happened behind the number `#from`, where there is one. */
@@ -52,8 +53,10 @@ export class Feed {
   constructor(
     readonly words: Words,
     readonly batchMs: number | undefined,
-    private readonly source: Source,
-  ) {}
+    source: Source,
+  ) {
+    this.#source = source;
+  }
 
   join(listener: Listener): void {
     this.listeners.add(listener);
@@ -61,7 +64,7 @@ export class Feed {
 
   leave(listener: Listener): void {
     this.listeners.delete(listener);
-    if (!this.listeners.size) this.source.emptied(this);
+    if (!this.listeners.size) this.#source.emptied(this);
   }
 
   /** Shows what there is to those of the subscription who have not seen it, or asks for it. */
@@ -69,18 +72,18 @@ export class Feed {
     if (this.state !== "live" || this.#isPromised || !listener.isWaiting) return; // else the snapshot comes by itself
     if (listener.resume?.(this)) return;
     if (this.#snapshot) return listener.begin([this.#snapshot, ...this.#tape]);
-    if (!this.#isRenewing) this.source.renew(this);
+    if (!this.#isRenewing) this.#source.renew(this);
     this.#isRenewing = true;
   }
 
   /** Whether an event of this topic is for it. */
   hears(topic: string): boolean {
-    return this.state === "live" && this.patterns.some((pattern) => streamOf(pattern) === streamOf(topic) && matches(pattern, topic));
+    return this.state === "live" && this.patterns.some((pattern) => matches(pattern, topic));
   }
 
   isOf(stream: string): boolean {
     const { words } = this;
-    return ("topic" in words ? streamOf(words.topic) : words.stream) === stream || this.patterns.some((pattern) => streamOf(pattern) === stream);
+    return [...this.patterns, "topic" in words ? words.topic : words.stream].some((pattern) => streamOf(pattern) === stream);
   }
 
   /** The connection is gone: what happens meanwhile is asked for by position. */
@@ -103,7 +106,7 @@ export class Feed {
     this.status = undefined;
     if (recovered) {
       this.#from ??= from?.seq;
-      for (const listener of [...this.listeners]) this.show(listener);
+      for (const listener of this.listeners) this.show(listener);
       return;
     }
     this.position = { epoch, seq: message.seq! };
@@ -122,7 +125,7 @@ export class Feed {
     this.#isPromised = false;
     if (this.#tape.length >= TAPE_LENGTH) this.#erase();
     if (this.#from !== undefined) this.#tape.push(message);
-    for (const listener of [...this.listeners]) listener.hear(message);
+    for (const listener of this.listeners) listener.hear(message);
   }
 
   /** A snapshot: of what has begun, or for those who came late. */
@@ -132,7 +135,7 @@ export class Feed {
     this.position = { epoch: message.epoch!, seq: message.seq! };
     this.#erase();
     [this.#snapshot, this.#from] = [message, message.seq];
-    for (const listener of [...this.listeners]) listener.begin([message]);
+    for (const listener of this.listeners) listener.begin([message]);
   }
 
   /** What everybody was shown is void; another snapshot replaces it. */
@@ -166,10 +169,10 @@ export class Feed {
   #tellGap(message: Message, data: Gap["data"]): void {
     const { stream, timestamp } = message;
     const gap: Gap = { type: "gap", stream, session_id: null, data, timestamp };
-    for (const listener of [...this.listeners]) listener.hear(gap);
+    for (const listener of this.listeners) listener.hear(gap);
   }
 
   #notify(message: Message): void {
-    for (const listener of [...this.listeners]) listener.notify(message);
+    for (const listener of this.listeners) listener.notify(message);
   }
 }

@@ -18,6 +18,7 @@ export class RequestError extends Error {
 
 interface Asked {
   message: object;
+  isSent: boolean;
   resolve(message: Message): void;
   reject(error: RequestError): void;
 }
@@ -25,36 +26,37 @@ interface Asked {
 const ANSWER_WITHIN_MS = 15_000; // the daemon gives a broadcaster 10 s for a command
 
 export class Requests {
+  readonly #connection: Connection;
+  readonly #clock: Clock;
   #last = 0;
   readonly #answers = new Map<string, (message: Message) => void>();
   readonly #asked = new Map<string, Asked>();
-  readonly #unsent = new Set<string>();
 
-  constructor(
-    private readonly connection: Connection,
-    private readonly clock: Clock,
-  ) {}
+  constructor(connection: Connection, clock: Clock) {
+    this.#connection = connection;
+    this.#clock = clock;
+  }
 
   /** Says something on the connection of the moment; who answers a lost one is never called. */
   say(message: object, answered: (message: Message) => void): void {
     const id = String(++this.#last);
     this.#answers.set(id, answered);
-    this.connection.say({ ...message, id });
+    this.#connection.say({ ...message, id });
   }
 
   /** Says it now or as soon as there is a connection. */
   ask(message: object): Promise<Message> {
     const id = String(++this.#last);
     return new Promise<Message>((resolve, reject) => {
-      const timer = this.clock.setTimeout(() => this.#fail(id, "timeout", "no answer came"), ANSWER_WITHIN_MS);
-      const settled = () => this.clock.clearTimeout(timer);
+      const timer = this.#clock.setTimeout(() => this.#fail(id, "timeout", "no answer came"), ANSWER_WITHIN_MS);
+      const settled = () => this.#clock.clearTimeout(timer);
       this.#asked.set(id, {
         message: { ...message, id },
+        isSent: false,
         resolve: (answer) => (settled(), resolve(answer)),
         reject: (error) => (settled(), reject(error)),
       });
-      this.#unsent.add(id);
-      if (this.connection.isOpen) this.opened();
+      if (this.#connection.isOpen) this.opened();
     });
   }
 
@@ -73,23 +75,24 @@ export class Requests {
   }
 
   opened(): void {
-    for (const id of this.#unsent) this.connection.say(this.#asked.get(id)!.message);
-    this.#unsent.clear();
+    for (const asked of this.#asked.values()) {
+      if (!asked.isSent) this.#connection.say(asked.message);
+      asked.isSent = true;
+    }
   }
 
   lost(): void {
     this.#answers.clear();
-    for (const id of [...this.#asked.keys()]) if (!this.#unsent.has(id)) this.#fail(id, "connection_lost", "the connection broke before the answer");
+    for (const [id, { isSent }] of this.#asked) if (isSent) this.#fail(id, "connection_lost", "the connection broke");
   }
 
   close(reason: string): void {
-    for (const id of [...this.#asked.keys()]) this.#fail(id, "closed", reason);
+    for (const id of this.#asked.keys()) this.#fail(id, "closed", reason);
   }
 
   #fail(id: string, code: string, message: string): void {
     const asked = this.#asked.get(id);
     this.#asked.delete(id);
-    this.#unsent.delete(id);
     asked?.reject(new RequestError(code, message));
   }
 }

@@ -18,21 +18,22 @@ const SYMBOL_DISPOSE: typeof Symbol.dispose = Symbol.dispose ?? (Symbol.for("Sym
 const MOST_QUEUED = 10_000; // messages of a loop that does not come back: minutes of a busy stream, some megabytes
 
 export class Subscription<M = Message> implements FeedListener {
+  readonly #feed: Feed;
+  readonly #log: Logger;
   #seats: Seat[] = [];
   #isSettling = false;
   #isClosed = false;
   readonly #ends = new Set<() => void>();
 
-  constructor(
-    private readonly feed: Feed,
-    private readonly log: Logger,
-  ) {
+  constructor(feed: Feed, log: Logger) {
+    this.#feed = feed;
+    this.#log = log;
     feed.join(this);
   }
 
   /** What the daemon has answered so far. */
   get state(): Feed["state"] {
-    return this.feed.state;
+    return this.#feed.state;
   }
 
   /**
@@ -60,7 +61,7 @@ export class Subscription<M = Message> implements FeedListener {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#seats = [];
-    this.feed.leave(this);
+    this.#feed.leave(this);
     for (const end of this.#ends) end();
   }
 
@@ -127,9 +128,9 @@ export class Subscription<M = Message> implements FeedListener {
   #settle(): void {
     this.#isSettling = false;
     const fresh = this.#seats.filter((seat) => !seat.isSeated);
-    const status = this.feed.status;
+    const status = this.#feed.status;
     if (status) for (const seat of fresh) this.#tell(seat, status);
-    if (this.#keepsState) this.feed.show(this);
+    if (this.#keepsState) this.#feed.show(this);
     else this.begin([]);
   }
 
@@ -139,7 +140,7 @@ export class Subscription<M = Message> implements FeedListener {
     try {
       seat.listener(message.data, message);
     } catch (error) {
-      this.log.error(`a listener of ${message.stream} ${message.type} failed`, error);
+      this.#log.error(`a listener of ${message.stream} ${message.type} failed`, error);
     }
   }
 }

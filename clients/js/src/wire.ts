@@ -46,11 +46,11 @@ export function read(text: unknown): Message | undefined {
   }
 }
 
-/** Whether an event of this topic reaches who subscribed to this pattern; both are canonical and of one stream. */
+/** Whether an event of this topic reaches who subscribed to this pattern; both are canonical. */
 export function matches(pattern: string, topic: string): boolean {
-  if (pattern === topic || !pattern.includes(":") || !topic.includes(":")) return true;
-  if (!pattern.includes("*")) return false;
+  if (pattern === topic) return true;
   const [wanted, parts] = [pattern.split(":"), topic.split(":")];
+  if (!wanted[1] || !parts[1]) return wanted[0] === parts[0];
   return wanted.length === parts.length && wanted.every((part, index) => part === "*" || part === parts[index]);
 }
 

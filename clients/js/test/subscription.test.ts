@@ -47,6 +47,9 @@ test("a pattern matches whole parts, and what is said to the whole stream", () =
     ["bars:*:1", "bars:A:5", false],
     ["bars:*:1", "bars:A:1:x", false],
     ["bars:*", "bars:A:1", false],
+    ["bars", "alerts:A", false],
+    ["bars:A:1", "alerts:A:1", false],
+    ["bars:A:1", "alerts", false],
   ];
   for (const [pattern, topic, expected] of cases) assert.equal(matches(pattern, topic), expected, `${pattern} ${topic}`);
 });
