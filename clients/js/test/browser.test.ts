@@ -34,6 +34,7 @@ function mistakes(page: Page): string[] {
   return said;
 }
 
+const attached = { state: "attached", timeout: 10_000 } as const; // what is empty cannot be seen
 const heard = (page: Page): Promise<string[]> => page.evaluate("heard");
 const text = (page: Page, selector: string) => page.locator(selector).textContent();
 
@@ -42,21 +43,21 @@ real("four components on one page have one connection, and show what happens", a
   const page = await chromium.newPage();
   const [opened, wrong] = [sockets(page), mistakes(page)];
   const session_id = "exec_20251229_155227_b7f11eaa";
-  const happens = (type: string, data: object) => stage.daemon.publish("sessions", { type, session_id, data: { strategy_id: "pump", symbol: "BTC", ...data } });
+  const happens = (type: string, data: object) => stage.daemon.publish("sessions", { type, session_id, data });
   await page.goto(`${pages.address}/panels?daemon=${stage.daemon.clients}`);
-  await page.waitForSelector("main[data-connected=true] #states[data-status=live]");
+  await page.waitForSelector("main[data-connected=true] #states[data-status=live]", attached);
 
-  await happens("session.started", { state: "MONITORING" });
-  await happens("transition", { to: "S1" });
+  await happens("session.started", { strategies: ["pump"], symbols: ["BTC"] });
+  await happens("instance.transition", { strategy_id: "pump", symbol: "BTC", to: "S1" });
   await stage.daemon.tick("PUMP", 7);
   await stage.daemon.publish("samples", { type: "sample", data: { characteristic_id: 7, value: 99 } });
   await until(async () => (await text(page, "#states")) === "pump BTC S1" && (await text(page, "#progress")) === "1");
   await until(async () => (await text(page, "#ticks")) === '{"symbol":"PUMP","price":7}' && Number(await text(page, "#alerts")) >= 2);
-  await page.waitForSelector("#ticks[data-refused=unknown_stream]");
+  await page.waitForSelector("#ticks[data-refused=unknown_stream]", attached);
 
   await page.click("button");
   await until(async () => (await page.locator("#states").count()) === 0);
-  await happens("transition", { to: "O1" });
+  await happens("instance.transition", { strategy_id: "pump", symbol: "BTC", to: "O1" });
   await page.click("button");
   await until(async () => (await text(page, "#states")) === "pump BTC O1");
   await happens("session.stopped", {});
