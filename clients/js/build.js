@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { readdirSync, rmSync } from "node:fs";
 import { build } from "esbuild";
 
-export const ENTRIES = ["index", "react", "sse", "tabs", "tradingview"];
+export const ENTRIES = ["index", "react", "sse", "tabs", "tradingview", "user_events"];
 
 const ours = { bundle: true, format: "esm", target: "es2022", logLevel: "warning" };
 
