@@ -1,0 +1,12 @@
+// As much of the packages as the tests use.
+declare module "ws" {
+  export class WebSocket {
+    constructor(url: string, protocol: string);
+    terminate(): void;
+  }
+}
+
+// As much of `react-dom` as the pages use.
+declare module "react-dom/client" {
+  export function createRoot(element: Element): { render(node: unknown): void };
+}

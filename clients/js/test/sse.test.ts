@@ -1,0 +1,116 @@
+// Server-sent events in the place of a WebSocket: the same client, the same story.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { blocks } from "../src/blocks.js";
+import { sse } from "../src/sse.js";
+import { topicsOf } from "../src/templates.js";
+import { SERVICE_TOKEN, until } from "./daemon.js";
+import { open, real, short, shown, stage, tick } from "./stage.js";
+import { diary } from "./virtual.js";
+
+test("blocks are read however the network cuts them", async () => {
+  const text = ': hello\n\nevent: bar\ndata: {"a":\ndata: "é"}\nid: 1\n\ndata: 2\r\n\r\n:\n\ndata:3\n\ndata: cut';
+  const bytes = new TextEncoder().encode(text);
+  for (const size of [1, 2, 3, 7, bytes.length]) {
+    const told: string[] = [];
+    let signs = 0;
+    const body = new ReadableStream({
+      start(stream) {
+        for (let at = 0; at < bytes.length; at += size) stream.enqueue(bytes.slice(at, at + size));
+        stream.close();
+      },
+    });
+    await blocks(body, () => signs++, (data) => told.push(data));
+    assert.deepEqual(told, ['{"a":\n"é"}', "2", "3"], `cut at ${size}`);
+    assert.equal(signs, Math.ceil(bytes.length / size));
+  }
+});
+
+test("parameters become the topics that the daemon makes of them", () => {
+  const template = { address: "bars:{symbol}:{resolution}", parameters: { symbol: {}, resolution: { default: "1" } } };
+  const cases: [object | undefined, string[]][] = [
+    [{ symbol: "AAPL", resolution: "5" }, ["bars:AAPL:5"]],
+    [{ symbol: "AAPL" }, ["bars:AAPL:1"]],
+    [{ resolution: 5 }, ["bars:*:5"]],
+    [{ symbol: ["AAPL", "MSFT"], resolution: null }, ["bars:AAPL:1", "bars:MSFT:1"]],
+    [undefined, ["bars:*:1"]],
+    [{ symbol: "BINANCE:BTC*%" }, ["bars:BINANCE%3ABTC%2A%25:1"]],
+  ];
+  for (const [params, topics] of cases) assert.deepEqual(topicsOf({ stream: "bars", params: params as any }, template), topics);
+  assert.deepEqual(topicsOf({ stream: "alerts" }, { address: "alerts:{id}" }), ["alerts"]);
+  assert.deepEqual(topicsOf({ stream: "plain" }, undefined), ["plain"]);
+  assert.deepEqual(topicsOf({ topic: "bars:A%3AB:1" }, template), ["bars:A%3AB:1"]);
+  assert.throws(() => topicsOf({ stream: "bars", params: { sybmol: 1 } }, template), /bars has no parameter "sybmol"; it has: symbol, resolution/);
+});
+
+real("everybody hears all of their own once, also without a WebSocket", async () => {
+  const client = open({ socket: sse() });
+  await stage.daemon.tick("A", 1);
+  const heard = [client.subscribe("ticks", { symbol: "A" }), client.subscribe("ticks:A:X"), client.subscribe("ticks")].map(diary);
+  await until(() => heard.every(({ length }) => length));
+  await stage.daemon.tick("A", 2);
+  await stage.daemon.tick("B", 3);
+  await stage.daemon.publish("ticks", { type: "note", data: {} });
+  await until(() => heard.every((lines) => lines.at(-1)!.startsWith("note")));
+  for (const lines of [heard[0]!, heard[1]!]) assert.deepEqual(short(lines), [shown({ symbol: "A", price: 1 }), tick("A", 2), "note {}"]);
+  assert.deepEqual(short(heard[2]!).slice(1), [tick("A", 2), tick("B", 3), "note {}"]);
+  assert.equal(client.isConnected, true);
+  assert.equal((await stage.daemon.connections()).length, 1);
+});
+
+real("subscriptions come and go while events happen, and nothing is lost", async () => {
+  const client = open({ socket: sse() });
+  const heard = diary(client.subscribe("ticks", { symbol: "C" }));
+  await until(() => heard.length);
+  const others: { close(): void }[] = [];
+  for (let price = 0; price < 40; price++) {
+    await stage.daemon.tick("C", price);
+    if (price % 4 === 0) others.push(client.subscribe("ticks", { symbol: `O${price}` }));
+    if (price % 8 === 7) others.shift()!.close();
+  }
+  await until(() => heard.at(-1)!.endsWith('"price":39}'));
+  assert.deepEqual(short(heard.slice(1)), Array.from({ length: 40 }, (_, price) => tick("C", price)));
+});
+
+real("a line that was closed goes on where it was", async () => {
+  const client = open({ socket: sse() });
+  const heard = diary(client.subscribe("ticks", { symbol: "D" }));
+  await until(async () => heard.length && (await stage.daemon.connections()).length);
+  heard.length = 0;
+  await stage.daemon.closeConnections();
+  await until(() => !client.isConnected);
+  for (let price = 0; price < 5; price++) await stage.daemon.tick("D", price);
+  await until(() => client.isConnected);
+  await stage.daemon.tick("D", 5);
+  await until(() => heard.length === 6);
+  assert.deepEqual(short(heard), [0, 1, 2, 3, 4, 5].map((price) => tick("D", price)));
+});
+
+real("a daemon that was killed is a gap and a snapshot, also without a WebSocket", async () => {
+  const client = open({ socket: sse() });
+  const heard = diary(client.subscribe("ticks", { symbol: "K" }));
+  await until(async () => heard.length && (await stage.daemon.connections()).length);
+  await stage.daemon.kill();
+  await until(() => !client.isConnected);
+  await stage.daemon.start();
+  await until(() => heard.length === 3);
+  await stage.daemon.tick("K", 2);
+  await until(() => heard.length === 4);
+  assert.match(heard[1]!, /^gap \{"reason":"resume"/);
+  assert.deepEqual(short(heard.slice(2)), ["full_update {}", tick("K", 2)]);
+});
+
+real("commands, events and mistakes are answered, also without a WebSocket", async () => {
+  const client = open({ socket: sse(), token: SERVICE_TOKEN });
+  assert.equal(typeof (await client.publish("ticks:P:X", "tick", { price: 1 }))!.seq, "number");
+  await assert.rejects(client.command("alerts", "acknowledge", { violation_id: 999, reason: "Tool Change" }), { code: "not_found" });
+  const heard = [client.subscribe("nope"), client.subscribe("ticks", { sybmol: 1 })].map(diary);
+  await until(() => heard.every(({ length }) => length));
+  assert.match(heard[0]![0]!, /"code":"unknown_stream"/);
+  assert.match(heard[1]![0]!, /"code":"invalid_params"/);
+  const stranger = open({ socket: sse(), token: "wrong" });
+  stranger.subscribe("ticks");
+  await until(() => stranger.state === "closed");
+  assert.match(stranger.reason, /\(4001\)/);
+});
