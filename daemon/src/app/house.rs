@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 
 use crate::admin::{self, Readiness};
+use crate::metrics;
 use crate::plugin::Supervisor;
 use crate::plugin::status::Status;
 
@@ -69,17 +70,24 @@ impl admin::House for House {
     }
 
     fn extra_metrics(&self) -> String {
-        self.supervisor.render_metrics()
+        let all = self.supervisor.status();
+        let states = all.iter().map(|one| (&*one.name, state(one), one.degraded.is_some()));
+        metrics::states(states) + &self.supervisor.render_metrics()
     }
 }
 
 /// What is wrong with a broadcaster, if anything is.
 fn trouble(status: &Status) -> Option<String> {
-    let state = serde_json::to_value(status.state).ok()?;
-    let state = state.as_str().unwrap_or("unknown");
+    let state = state(status);
     let last_error = status.last_error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
     if !status.is_running {
         return Some(format!("broadcaster {} is {state}{last_error}", status.name));
     }
     status.degraded.as_ref().map(|why| format!("broadcaster {} is degraded: {why}", status.name))
+}
+
+/// Its state as every page has it.
+fn state(status: &Status) -> String {
+    let state = serde_json::to_value(status.state).ok();
+    state.as_ref().and_then(Value::as_str).unwrap_or("unknown").to_owned()
 }

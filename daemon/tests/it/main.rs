@@ -57,6 +57,7 @@ mod introspection;
 mod lifecycle;
 mod limits;
 mod main_job;
+mod monitoring;
 mod mqtt;
 mod needs;
 mod notifiers;
@@ -140,6 +141,7 @@ fn main() -> ExitCode {
         lifecycle::tests(),
         limits::tests(),
         main_job::tests(),
+        monitoring::tests(),
         mqtt::tests(),
         needs::tests(),
         notifiers::tests(),
