@@ -41,7 +41,11 @@ fn write_pages(built: &Path) -> Result<(), String> {
         let text = output(Command::new(&program).args(["completions", shell]))?;
         write(&folder.join(format!("broadcastd.{shell}")), &text)?;
     }
-    write(&folder.join("third-party-notices"), &notices()?)
+    let third = folder.join("third-party-notices");
+    write(&third, &notices()?)?;
+    let pages = fs::read_dir(&man).map_err(|error| format!("{} cannot be read: {error}", man.display()))?;
+    let pages = pages.filter_map(Result::ok).map(|page| page.path());
+    run(Command::new("gzip").args(["-9", "--no-name"]).arg(third).args(pages))
 }
 
 /// The licences of all packages that daemon and plugins are made of, each text once with whom it is of.
@@ -120,4 +124,30 @@ fn cargo() -> std::ffi::OsString {
 /// Where cargo builds.
 pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_plugin_is_in_the_package() {
+        let metadata =
+            output(Command::new(cargo()).current_dir(root()).args(["metadata", "--format-version=1", "--no-deps"]));
+        let metadata: Value = serde_json::from_str(&metadata.unwrap()).unwrap();
+        let packages = list(&metadata["packages"]);
+        let daemon = packages.iter().find(|package| package["name"] == "broadcastd").unwrap();
+        let packed: BTreeSet<&str> =
+            list(&daemon["metadata"]["deb"]["assets"]).iter().filter_map(|asset| asset[0].as_str()).collect();
+        let shipped = list(&metadata["workspace_default_members"]);
+        let targets =
+            packages.iter().filter(|package| shipped.contains(&package["id"])).flat_map(|it| list(&it["targets"]));
+        let plugins: Vec<String> = targets
+            .filter(|target| target["kind"][0] == "cdylib")
+            .filter_map(|target| Some(format!("target/release/lib{}.so", target["name"].as_str()?)))
+            .collect();
+        assert!(plugins.len() >= 7, "{plugins:?}");
+        let missing: Vec<&String> = plugins.iter().filter(|plugin| !packed.contains(plugin.as_str())).collect();
+        assert!(missing.is_empty(), "not in package.metadata.deb of daemon/Cargo.toml: {missing:?}");
+    }
 }
