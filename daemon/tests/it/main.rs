@@ -86,6 +86,7 @@ mod tidy;
 mod transcripts;
 mod unit;
 mod user_events;
+mod vigil;
 mod webhook;
 mod webpages;
 mod wishes;
@@ -167,6 +168,7 @@ fn main() -> ExitCode {
         transcripts::tests(),
         unit::tests(),
         user_events::tests(),
+        vigil::tests(),
         webhook::tests(),
         webpages::tests(),
         wishes::tests(),
