@@ -26,6 +26,10 @@ impl Memory {
         self.bound.store(bound, Ordering::Relaxed);
     }
 
+    pub fn bound(&self) -> usize {
+        self.bound.load(Ordering::Relaxed)
+    }
+
     /// Bytes held now.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
@@ -33,13 +37,13 @@ impl Memory {
 
     /// Whether somebody has to let go: a sixteenth of the bound is left, so that publishing goes on meanwhile.
     pub fn is_short(&self) -> bool {
-        let bound = self.bound.load(Ordering::Relaxed);
+        let bound = self.bound();
         self.used() > bound - bound / 16
     }
 
     /// Whether nothing more may be taken in.
     pub fn is_full(&self) -> bool {
-        self.used() > self.bound.load(Ordering::Relaxed)
+        self.used() > self.bound()
     }
 
     /// Somebody was refused and wants to be told when there is room again.

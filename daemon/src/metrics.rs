@@ -13,7 +13,7 @@ use metrics::{
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub use self::broadcaster::{
-    Broadcaster, lines_left_out, plugin_generations, reply_refused, series_folded, thread_abandoned,
+    Broadcaster, gap_told, lines_left_out, plugin_generations, reply_refused, series_folded, states, thread_abandoned,
 };
 pub use self::deliveries::Deliveries;
 
@@ -80,6 +80,11 @@ pub const COUNTERS: &[(&str, &str)] = &[
         "broadcastd_plugin_threads_abandoned_total",
         "Threads in a call into a plugin that did not return in time; they were left behind.",
     ),
+    (
+        "broadcastd_gaps_told_total",
+        "Times that a broadcaster was told of inputs that it cannot have any more, by stream.",
+    ),
+    ("broadcastd_shard_turns_total", "Turns of a shard; one that makes none serves nobody."),
     ("broadcastd_config_reloads_total", "Reloads, by outcome."),
 ];
 pub const GAUGES: &[(&str, &str)] = &[
@@ -88,10 +93,16 @@ pub const GAUGES: &[(&str, &str)] = &[
     ("broadcastd_connections", "Connections now, by endpoint and dialect."),
     ("broadcastd_outbox_bytes", "Bytes that wait in outboxes, by shard."),
     ("broadcastd_memory_bytes", "Bytes of events, records and outboxes, shared ones once; what hub.memory bounds."),
+    ("broadcastd_memory_bound_bytes", "What hub.memory says."),
     ("broadcastd_stream_history_events", "Events in the history, by stream."),
     ("broadcastd_stream_records", "Records, by stream."),
     ("broadcastd_broadcaster_info", "What runs as a broadcaster; always 1."),
     ("broadcastd_broadcaster_up", "1 while the broadcaster runs, else 0."),
+    (
+        "broadcastd_broadcaster_state",
+        "1 for the state that each configured broadcaster is in; disabled ones are stopped.",
+    ),
+    ("broadcastd_broadcaster_degraded", "1 while the plugin says that something is wrong although it works, else 0."),
     ("broadcastd_plugin_generations_resident", "Plugin libraries loaded since the start; none is ever unloaded."),
     ("broadcastd_config_last_reload_successful", "1 if the last reload took effect, 0 if it was refused."),
     ("broadcastd_config_last_reload_success_timestamp_seconds", "When a configuration last took effect."),
@@ -101,6 +112,16 @@ pub const HISTOGRAMS: &[(&str, &str)] = &[
     ("broadcastd_plugin_call_duration_seconds", "Time in a call into a plugin, by broadcaster and call."),
 ];
 
+/// What the kernel says about the process, under the names that Prometheus' own libraries use.
+pub const PROCESS: &[(&str, &str)] = &[
+    ("process_cpu_seconds_total", "Time of all threads on a processor."),
+    ("process_resident_memory_bytes", "Memory in use."),
+    ("process_threads", "Threads."),
+    ("process_open_fds", "Open file descriptors."),
+    ("process_max_fds", "File descriptors that may be open at once."),
+    ("process_start_time_seconds", "When the process started, since 1970."),
+];
+
 const INTRODUCTION: &str = "\
 # Metrics
 
@@ -108,12 +129,12 @@ This page is written by `cargo xtask docs` from the daemon's one list of metrics
 answers in the text format of Prometheus. No topic, user, connection or client is ever a label.
 
 Metrics that a plugin declares are shown under the prefix `broadcastd_plugin_`, with the label `broadcaster`; they end
-with their broadcaster. Figures of the process itself (`process_…`) have the usual names.
+with their broadcaster. What to do about them, with alert rules and a dashboard: [monitoring.md](monitoring.md).
 ";
 
 /// The reference of all metrics in Markdown.
 pub fn reference() -> String {
-    let sections = [("Counters", COUNTERS), ("Gauges", GAUGES), ("Histograms", HISTOGRAMS)];
+    let sections = [("Counters", COUNTERS), ("Gauges", GAUGES), ("The process", PROCESS), ("Histograms", HISTOGRAMS)];
     let mut page = INTRODUCTION.to_owned();
     for (title, metrics) in sections {
         page.push_str(&format!("\n## {title}\n\n| Name | Meaning |\n|---|---|\n"));
@@ -250,6 +271,16 @@ pub fn memory_relieved(what: &'static str) {
 
 pub fn memory_bytes(bytes: usize) {
     gauge!("broadcastd_memory_bytes").set(bytes as f64);
+}
+
+/// Read when somebody scrapes.
+pub fn memory_bound(bytes: usize) {
+    gauge!("broadcastd_memory_bound_bytes").set(bytes as f64);
+}
+
+/// How many turns a shard has made since the start, read when somebody scrapes: a shard that is stuck counts nothing.
+pub fn shard_turns(shard: usize, turns: u64) {
+    counter!("broadcastd_shard_turns_total", "shard" => shard.to_string()).absolute(turns);
 }
 
 pub fn connection_ended(code: u16) {

@@ -29,6 +29,7 @@ pub mod upgrade;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -104,6 +105,10 @@ impl Config {
         self.endpoints.iter().map(door).collect()
     }
 }
+
+/// New work waits this long for a thread at most: a busy machine lets it wait for milliseconds, and a sign of life that
+/// waited for it still comes in time.
+const TURN: Duration = Duration::from_secs(1);
 
 /// The running listeners.
 pub struct Server {
@@ -190,9 +195,11 @@ impl Server {
         self.ingest.path()
     }
 
-    /// Whether every accept loop still runs.
+    /// Whether every accept loop still runs, and the threads that run them take up work.
     pub fn is_alive(&self) -> bool {
-        self.listeners.are_alive()
+        let (taken, takes) = channel();
+        self.runtime.spawn(async move { taken.send(()) });
+        self.listeners.are_alive() && takes.recv_timeout(TURN).is_ok()
     }
 
     /// Lets nobody in any more; the shards end the connections that there are. What is asked over HTTP is answered until the

@@ -1,8 +1,8 @@
 //! Programs that run the daemon as it is built: each is built with it into one folder, then run.
 
-use std::path::PathBuf;
 use std::process::Command;
 
+use super::package::target;
 use super::{root, run};
 
 /// What a run that must only work is asked for; it is built as tests are, because its figures mean nothing.
@@ -25,7 +25,7 @@ pub fn soak(arguments: &[&str]) -> Result<(), String> {
 fn build_and_run(program: &str, builds: &[&[&str]], arguments: &[&str]) -> Result<(), String> {
     let (profile, folder): (&[&str], _) =
         if arguments.contains(&SMOKE) { (&[], "debug") } else { (&["--release"], "release") };
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let target = target();
     for what in builds {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         run(cargo.current_dir(root()).arg("build").args(profile).args(*what).arg("--target-dir").arg(&target))?;

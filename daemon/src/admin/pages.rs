@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::guard::{Guard, check};
 use super::{Parts, Readiness, connections, figures, orders, process, streams, users};
 use crate::hub::names::Names;
+use crate::metrics;
 use crate::server::answer::Denied;
 use crate::server::routes::{Routes, only_get, table};
 use crate::server::upgrade::{self, Entrance, Gate};
@@ -44,7 +45,7 @@ pub fn router(parts: Parts, doors: Doors) -> Router {
 fn routes(parts: Parts) -> Routes {
     let hub = parts.hub.clone();
     let pages = Routes::new()
-        .serve(&table::METRICS, metrics)
+        .serve(&table::METRICS, scrape)
         .serve(&table::HEALTH, health)
         .serve(&table::READY, ready)
         .serve(&table::BROADCASTERS, broadcasters)
@@ -63,10 +64,14 @@ fn routes(parts: Parts) -> Routes {
         .merge(client_log::routes())
 }
 
-async fn metrics(State(parts): State<Parts>) -> Response {
+async fn scrape(State(parts): State<Parts>) -> Response {
     for stream in parts.hub.streams() {
         stream.figures(); // what is kept is looked at when somebody asks
     }
+    for (index, inbox) in parts.shards.0.iter().enumerate() {
+        metrics::shard_turns(index, inbox.turns());
+    }
+    metrics::memory_bound(parts.hub.memory().bound());
     let text = [parts.metrics.render(), process::metrics(), parts.house.extra_metrics()].concat();
     ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response()
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::event::unix_now;
+use crate::metrics::PROCESS;
 
 /// Ticks per second in `/proc/PID/stat`: the kernel fixes it for programs on every machine that Rust's Linux targets run on.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -15,20 +16,22 @@ pub fn metrics() -> String {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let mut out = String::new();
-    let mut write = |name: &str, kind: &str, help: &str, value: Option<f64>| {
+    let mut write = |name: &str, value: Option<f64>| {
         if let Some(value) = value {
+            let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
+            let help = PROCESS.iter().find(|(listed, _)| *listed == name).map_or("", |(_, help)| help);
             // Writing into memory cannot fail.
             _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
         }
     };
-    write("process_cpu_seconds_total", "counter", "Time of all threads on a processor.", Some(cpu_seconds()));
+    write("process_cpu_seconds_total", Some(cpu_seconds()));
     let resident = number_after(&status, "VmRSS:").map(|kib| kib * 1024.0);
-    write("process_resident_memory_bytes", "gauge", "Memory in use.", resident);
-    write("process_threads", "gauge", "Threads.", number_after(&status, "Threads:"));
-    write("process_open_fds", "gauge", "Open file descriptors.", open_descriptors());
+    write("process_resident_memory_bytes", resident);
+    write("process_threads", number_after(&status, "Threads:"));
+    write("process_open_fds", open_descriptors());
     let most = number_after(&limits, "Max open files");
-    write("process_max_fds", "gauge", "File descriptors that may be open at once.", most);
-    write("process_start_time_seconds", "gauge", "When the process started, since 1970.", started_at(&stat));
+    write("process_max_fds", most);
+    write("process_start_time_seconds", started_at(&stat));
     out
 }
 
@@ -74,6 +77,7 @@ mod tests {
     #[test]
     fn the_kernel_tells_all_of_them() {
         let now = unix_now() as f64 / 1e9;
+        assert!(PROCESS.iter().all(|(name, _)| value(name).is_finite()));
         assert!(value("process_cpu_seconds_total") > 0.0);
         assert!(value("process_resident_memory_bytes") > 100_000.0);
         assert!(value("process_threads") >= 1.0);

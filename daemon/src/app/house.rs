@@ -11,7 +11,7 @@ use super::Surroundings;
 use crate::admin::{self, Readiness};
 use crate::hub::Hub;
 use crate::hub::stream::Stream;
-use crate::metrics::totals::total;
+use crate::metrics::{self, totals::total};
 use crate::plugin::Supervisor;
 use crate::plugin::status::Status;
 use crate::server::Server;
@@ -115,7 +115,9 @@ impl admin::House for House {
     }
 
     fn extra_metrics(&self) -> String {
-        self.supervisor.render_metrics()
+        let all = self.supervisor.status();
+        let states = all.iter().map(|one| (&*one.name, state(one), one.degraded.is_some()));
+        metrics::states(states) + &self.supervisor.render_metrics()
     }
 }
 
@@ -132,8 +134,7 @@ fn figures(stream: &Stream) -> Value {
 
 /// What is wrong with a broadcaster, if anything is.
 fn trouble(status: &Status) -> Option<String> {
-    let state = serde_json::to_value(status.state).ok()?;
-    let state = state.as_str().unwrap_or("unknown");
+    let state = state(status);
     if let Some(rolled_back) = &status.rolled_back {
         return Some(format!("broadcaster {} was {rolled_back}", status.name));
     }
@@ -142,4 +143,10 @@ fn trouble(status: &Status) -> Option<String> {
         return Some(format!("broadcaster {} is {state}{last_error}", status.name));
     }
     status.degraded.as_ref().map(|why| format!("broadcaster {} is degraded: {why}", status.name))
+}
+
+/// Its state as every page has it.
+fn state(status: &Status) -> String {
+    let state = serde_json::to_value(status.state).ok();
+    state.as_ref().and_then(Value::as_str).unwrap_or("unknown").to_owned()
 }

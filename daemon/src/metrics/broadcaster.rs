@@ -70,6 +70,29 @@ impl Broadcaster {
     }
 }
 
+/// The states of all configured broadcasters in the text of a scrape, each with its name and whether it is degraded. They
+/// are written out when somebody asks, so that a broadcaster that the configuration no longer names has none.
+pub fn states<'a>(all: impl Iterator<Item = (&'a str, String, bool)>) -> String {
+    let [mut state, mut degraded] = ["broadcastd_broadcaster_state", "broadcastd_broadcaster_degraded"].map(head);
+    for (name, now, is_degraded) in all {
+        state.push_str(&format!("broadcastd_broadcaster_state{{broadcaster=\"{name}\",state=\"{now}\"}} 1\n"));
+        let is_degraded = u8::from(is_degraded);
+        degraded.push_str(&format!("broadcastd_broadcaster_degraded{{broadcaster=\"{name}\"}} {is_degraded}\n"));
+    }
+    state + &degraded
+}
+
+/// The lines of a scrape that go before the series of a gauge.
+fn head(gauge: &str) -> String {
+    let help = super::GAUGES.iter().find(|(name, _)| *name == gauge).map_or("", |(_, help)| help);
+    format!("# HELP {gauge} {help}\n# TYPE {gauge} gauge\n")
+}
+
+/// A broadcaster that listens to the stream was told that it cannot have some inputs. Rare, so the handle is looked up.
+pub fn gap_told(stream: &str) {
+    counter!("broadcastd_gaps_told_total", "stream" => stream.to_owned()).increment(1);
+}
+
 /// A call into a plugin did not return; `broadcaster` is the plugin's id while it is loaded.
 pub fn thread_abandoned(broadcaster: &str) {
     counter!("broadcastd_plugin_threads_abandoned_total", "broadcaster" => broadcaster.to_owned()).increment(1);
@@ -93,4 +116,26 @@ pub fn lines_left_out(broadcaster: &str, level: &'static str) -> Counter {
 /// A series beyond those that are shown of a broadcaster. Rare, so the handle is looked up.
 pub fn series_folded(broadcaster: &str) {
     counter!("broadcastd_plugin_series_folded_total", "broadcaster" => broadcaster.to_owned()).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_broadcaster_is_in_one_state() {
+        let all = [("bars", "running".to_owned(), false), ("alerts", "quarantined".to_owned(), true)];
+        let text = states(all.into_iter());
+        let series: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(
+            series,
+            [
+                r#"broadcastd_broadcaster_state{broadcaster="bars",state="running"} 1"#,
+                r#"broadcastd_broadcaster_state{broadcaster="alerts",state="quarantined"} 1"#,
+                r#"broadcastd_broadcaster_degraded{broadcaster="bars"} 0"#,
+                r#"broadcastd_broadcaster_degraded{broadcaster="alerts"} 1"#,
+            ]
+        );
+        assert!(text.lines().filter(|line| line.starts_with("# HELP")).all(|line| line.len() > 60), "{text}");
+    }
 }

@@ -8,6 +8,7 @@ use crate::event::Position;
 use crate::hub::inputs::ListenerId;
 use crate::hub::signal::Signal;
 use crate::hub::stream::Stream;
+use crate::metrics;
 
 /// The streams of one broadcaster. Dropping it ends the listening.
 #[derive(Default)]
@@ -50,7 +51,10 @@ impl Inputs {
         for input in &self.0 {
             let mut batch = input.stream.read_inputs(input.listener, share);
             let from = || input.stream.clone();
-            told.extend(batch.gap.map(|(first, last)| Told::Gap { from: from(), first, last }));
+            told.extend(batch.gap.map(|(first, last)| {
+                metrics::gap_told(input.stream.name());
+                Told::Gap { from: from(), first, last }
+            }));
             more |= batch.events.len() == share;
             batch.events.retain(|event| event.number <= input.last);
             told.extend(batch.events.into_iter().map(|input| Told::Message { from: from(), input }));

@@ -1,12 +1,13 @@
 //! The life of the process: what systemd hears, how it drains, what signals do, and what the next one goes on from.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use libtest_mimic::Trial;
 use serde_json::json;
@@ -43,19 +44,23 @@ const EVENT: &[u8] = br#"{"type":"tick","data":{}}"#;
 const HELLO: &str = "[broadcasters.hello]\nplugin = \"faulty\"\nsettings = { interval_ms = 10 }\n";
 
 /// A daemon that was started by a service manager, whose socket the test holds.
-struct Service {
+pub struct Service {
     child: Child,
     socket: UnixDatagram,
     folder: TempDir,
 }
 
 impl Service {
-    fn start(env: &[(&str, &str)]) -> Self {
+    pub fn start(env: &[(&str, &str)]) -> Self {
+        Self::start_with("", env)
+    }
+
+    /// Starts with this behind the usual configuration.
+    pub fn start_with(more: &str, env: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let notify = folder.path().join("notify");
         let socket = UnixDatagram::bind(&notify).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        configure(folder.path(), "");
+        configure(folder.path(), more);
         let child = process::command(folder.path(), &[env, &[("NOTIFY_SOCKET", notify.to_str().unwrap())]].concat())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -69,10 +74,27 @@ impl Service {
         std::iter::repeat_with(|| self.heard()).find(|word| word != "WATCHDOG=1\n").unwrap()
     }
 
-    fn heard(&self) -> String {
+    pub fn heard(&self) -> String {
+        self.heard_within(PATIENCE).expect("silence")
+    }
+
+    /// The next word, if one comes in time.
+    pub fn heard_within(&self, patience: Duration) -> Option<String> {
+        self.socket.set_read_timeout(Some(patience)).unwrap();
         let mut buffer = [0; 1024];
-        let length = self.socket.recv(&mut buffer).unwrap();
-        String::from_utf8(buffer[..length].to_vec()).unwrap()
+        match self.socket.recv(&mut buffer) {
+            Ok(length) => Some(String::from_utf8(buffer[..length].to_vec()).unwrap()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 }
 

@@ -58,6 +58,7 @@ mod introspection;
 mod lifecycle;
 mod limits;
 mod main_job;
+mod monitoring;
 mod mqtt;
 mod needs;
 mod notifiers;
@@ -88,6 +89,7 @@ mod tidy;
 mod transcripts;
 mod unit;
 mod user_events;
+mod vigil;
 mod webhook;
 mod webpages;
 mod wishes;
@@ -144,6 +146,7 @@ fn main() -> ExitCode {
         lifecycle::tests(),
         limits::tests(),
         main_job::tests(),
+        monitoring::tests(),
         mqtt::tests(),
         needs::tests(),
         notifiers::tests(),
@@ -171,6 +174,7 @@ fn main() -> ExitCode {
         transcripts::tests(),
         unit::tests(),
         user_events::tests(),
+        vigil::tests(),
         webhook::tests(),
         webpages::tests(),
         wishes::tests(),

@@ -23,6 +23,7 @@ const LIBRARIES: &[(&str, &str, &[&str])] = &[
     ("curl-mqtt", "sh", &["-c", "curl --version | grep -qw mqtt"]),
     ("node-asyncapi", "node", &["-e", "require('@asyncapi/parser')"]),
     ("node-ws", "node", &["-e", "require('ws')"]),
+    ("ptrace", "sh", &["-c", "test $(id -u) = 0 || ! grep -qs '[1-9]' /proc/sys/kernel/yama/ptrace_scope"]),
     ("python3-aiosmtpd", "python3", &["-c", "import aiosmtpd"]),
     ("python3-kosoku", "python3", &["-c", "import kosoku"]),
     ("python3-openapi", "python3", &["-c", "import openapi_spec_validator"]),
