@@ -1,9 +1,15 @@
 //! The command line: which configuration, and what to do with it.
 
+mod publish;
+mod tap;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+pub use self::publish::{Event, Publish};
+pub use self::tap::Tap;
 
 /// What a process ends with, as sysexits.h names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +17,8 @@ use clap_complete::Shell;
 pub enum Exit {
     Done = 0,
     Usage = 64,
+    /// Something that was given was not taken.
+    Data = 65,
     /// What is needed is taken, or not there.
     Unavailable = 69,
     Internal = 70,
@@ -66,6 +74,10 @@ pub enum Command {
     },
     /// Has the running daemon take its configuration file, and says what has changed
     Reload(Reach),
+    /// Publishes one event, or one for each line of standard input, and says of each whether it was accepted
+    Publish(Publish),
+    /// Prints the events of topics as they are delivered, each as a line of JSON
+    Tap(Tap),
     /// Shows the configuration in force, the shipped one, or the schema that editors check it with
     #[command(subcommand)]
     Config(Shown),

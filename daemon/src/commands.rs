@@ -1,7 +1,9 @@
 //! What the commands do that run nothing: check, show, describe and explain; and below, those that ask a daemon.
 
 pub mod daemon;
+pub mod publish;
 mod table;
+pub mod tap;
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write as _};

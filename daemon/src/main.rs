@@ -24,6 +24,8 @@ fn main() -> ExitCode {
         Command::Status(reach) => commands::daemon::status(&reach),
         Command::Plan { file, reach } => commands::daemon::plan(&cli.options, file.as_deref(), &reach),
         Command::Reload(reach) => commands::daemon::reload(&cli.options, &reach),
+        Command::Publish(publish) => commands::publish::publish(&publish),
+        Command::Tap(tap) => commands::tap::tap(&tap),
         Command::Config(shown) => commands::config(&cli.options, shown),
         Command::Explain { code } => commands::explain(code.as_deref()),
         Command::Schema { form } => commands::schema(&cli.options, form),

@@ -61,6 +61,7 @@ mod main_job;
 mod mqtt;
 mod needs;
 mod notifiers;
+mod operator;
 mod own_events;
 mod payloads;
 mod process;
@@ -145,6 +146,7 @@ fn main() -> ExitCode {
         mqtt::tests(),
         needs::tests(),
         notifiers::tests(),
+        operator::tests(),
         own_events::tests(),
         payloads::tests(),
         process::tests(),

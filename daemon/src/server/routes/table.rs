@@ -51,10 +51,12 @@ pub static STREAMED: Route = reads(
         ("topic", "A topic or a pattern, as often as there are some."),
         ("batch_ms", "Gathers events for so many milliseconds."),
         ("token", "The token, where a browser has no other place for it."),
+        ("audience", "On the admin listener: the user whose logs of private streams are shown, which is noted."),
     ],
     &[
         Answer(200, "The events.", Events),
         Answer(400, "Nothing to hear is named, or a parameter is out of its bounds: `invalid_params`.", Refusal),
+        Answer(403, "`audience` by who has shown neither the control socket nor the admin token: `forbidden`.", Refusal),
     ],
 );
 pub static METRICS: Route =
