@@ -117,7 +117,7 @@ fn last_reload(reload: &Value) -> String {
 }
 
 /// A time as people say it, in its two largest units.
-fn lasted(seconds: f64) -> String {
+pub fn lasted(seconds: f64) -> String {
     const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)];
     let mut left = seconds.max(0.0) as u64;
     let mut parts = Vec::new();

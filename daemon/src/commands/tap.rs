@@ -70,9 +70,7 @@ impl Listener<'_> {
     fn hear(&mut self, block: &Block) -> Option<Exit> {
         let shown = match block.event.as_str() {
             "status" | "response" | "refused" | "full_update" => match serde_json::from_str::<Said>(&block.data) {
-                Ok(said) if said.seq.is_some() && said.topic.is_some() && said.epoch.is_none() => {
-                    self.event(block)
-                }
+                Ok(said) if said.seq.is_some() && said.topic.is_some() && said.epoch.is_none() => self.event(block),
                 Ok(said) => self.said(block, &said),
                 Err(error) => Err(fail(Exit::Internal, &format!("the daemon says what is not JSON: {error}"))),
             },

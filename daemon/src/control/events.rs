@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn blocks_are_the_same_however_they_are_cut() {
-        let said = ":\n\nevent: tick\ndata: {\"a\":\ndata: 1}\nid: ticks=e:1\n\nid: ticks=e:2\n\ndata:x\r\n\r\nevent: half\n";
+        let said =
+            ":\n\nevent: tick\ndata: {\"a\":\ndata: 1}\nid: ticks=e:1\n\nid: ticks=e:2\n\ndata:x\r\n\r\nevent: half\n";
         let block = |event: &str, id: Option<&str>, data: &str| Block {
             event: event.to_owned(),
             id: id.map(str::to_owned),

@@ -1,6 +1,11 @@
 //! What operators do with the running daemon from a terminal, by the built binary on both ends.
 
+mod doctor;
+mod log_level;
 mod publish;
+mod state;
+mod tap;
+mod token;
 
 use std::fs::File;
 use std::io::Write as _;
@@ -12,7 +17,8 @@ use serde_json::Value;
 use crate::process::{self, Daemon, Ended};
 
 pub fn tests() -> Vec<Trial> {
-    publish::tests()
+    let all = [publish::tests(), tap::tests(), log_level::tests(), token::tests(), state::tests(), doctor::tests()];
+    all.into_iter().flatten().collect()
 }
 
 fn run(daemon: &Daemon, arguments: &[&str]) -> Ended {
