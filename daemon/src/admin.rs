@@ -5,6 +5,7 @@ mod ask;
 pub mod connections;
 pub mod figures;
 pub mod guard;
+pub mod levels;
 pub mod orders;
 mod pages;
 mod process;
@@ -64,6 +65,10 @@ pub trait House: Send + Sync {
     fn readiness(&self) -> Readiness;
     /// The daemon as a whole, for `GET /v1/status`.
     fn status(&self) -> Value;
+    /// The level of the log for each broadcaster and for the rest, for `GET /v1/log-levels`.
+    fn log_levels(&self) -> Value;
+    /// Changes one of them until the next start, or until a reload brings other levels.
+    fn set_log_level(&self, name: &str, level: &str) -> Result<Value, levels::Unknown>;
     /// Metrics of other registries, such as those that plugins declare, in Prometheus' text format.
     fn extra_metrics(&self) -> String;
 }

@@ -5,7 +5,7 @@ mod declared;
 mod diary;
 mod house;
 pub mod offline;
-mod parts;
+pub mod parts;
 mod plan;
 mod reload;
 mod steering;

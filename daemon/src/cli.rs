@@ -1,14 +1,25 @@
 //! The command line: which configuration, and what to do with it.
 
+mod log_level;
 pub mod plugin;
+mod publish;
+mod state;
+mod tap;
+mod token;
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::admin::orders::Deed;
+pub use self::log_level::LogLevel;
+pub use self::publish::{Event, Publish};
+pub use self::state::{Place, State};
+pub use self::tap::Tap;
+pub use self::token::{Token, TokenAct};
+
 use self::plugin::PluginCommand;
+use crate::admin::orders::Deed;
 
 /// What a process ends with, as sysexits.h names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +27,8 @@ use self::plugin::PluginCommand;
 pub enum Exit {
     Done = 0,
     Usage = 64,
+    /// Something that was given was not taken.
+    Data = 65,
     /// What is needed is taken, or not there.
     Unavailable = 69,
     Internal = 70,
@@ -80,6 +93,19 @@ pub enum Command {
         #[command(flatten)]
         reach: Reach,
     },
+    /// Publishes one event, or one for each line of standard input, and says of each whether it was accepted
+    Publish(Publish),
+    /// Prints the events of topics as they are delivered, each as a line of JSON
+    Tap(Tap),
+    /// Shows how much is logged of each broadcaster, or changes it while the daemon runs
+    LogLevel(LogLevel),
+    /// Makes a token for a program, and the lines of config.toml that let it in
+    Token(Token),
+    /// Lists what broadcasters have saved, or has one begin anew
+    #[command(subcommand)]
+    State(State),
+    /// Finds what commonly is wrong on this machine, and says what to do about it
+    Doctor(Reach),
     /// Shows the configuration in force, the shipped one, or the schema that editors check it with
     #[command(subcommand)]
     Config(Shown),

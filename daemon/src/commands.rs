@@ -1,7 +1,13 @@
 //! What the commands do that run nothing: check, show, describe and explain; and below, those that ask a daemon.
 
 pub mod daemon;
+pub mod doctor;
+pub mod log_level;
+pub mod publish;
+pub mod state;
 mod table;
+pub mod tap;
+pub mod token;
 
 pub mod plugin;
 

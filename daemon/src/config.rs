@@ -26,7 +26,7 @@ use serde_json::{Map, Value};
 
 pub use diagnostic::{Diagnostic, Diagnostics, Paint};
 pub use document::{Document, Origin};
-pub use rules::OWN_STREAM;
+pub use rules::{LEVELS, OWN_STREAM};
 pub use schema::Config;
 
 use crate::json_schema::Schema;

@@ -1,5 +1,7 @@
 //! The way from a command to the running daemon: its control socket, and HTTP on it.
 
+mod events;
+
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -7,11 +9,14 @@ use std::path::{Path, PathBuf};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
+use hyper::http::request;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
+
+pub use self::events::{Block, Events};
 
 use crate::folders::{Env, Folders};
 
@@ -29,10 +34,11 @@ pub struct Answer {
     pub body: Value,
 }
 
-/// A body that comes piece by piece, for as long as the daemon sends it.
-pub struct Pieces {
-    runtime: Runtime,
-    body: Incoming,
+/// What is sent along.
+pub enum Body {
+    Json(Vec<u8>),
+    /// A JSON text on each line.
+    Lines(Vec<u8>),
 }
 
 /// Why there is no answer; the text says what to do.
@@ -44,6 +50,8 @@ pub enum Error {
     Denied(PathBuf),
     /// It was there, and is gone or does not speak as it should.
     Lost(PathBuf, String),
+    /// It does not show what it was asked for.
+    Refused(Answer),
 }
 
 impl Control {
@@ -63,25 +71,26 @@ impl Control {
     }
 
     /// Asks, and waits for the whole answer.
-    pub fn ask(&mut self, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, Error> {
-        let response = self.send(method, path, body)?;
-        let status = response.status();
-        let whole = self.runtime.block_on(response.into_body().collect());
-        let whole = whole.map_err(|error| self.lost(&error))?.to_bytes();
-        let text = || Value::String(String::from_utf8_lossy(&whole).into_owned());
-        Ok(Answer { status, body: serde_json::from_slice(&whole).unwrap_or_else(|_| text()) })
+    pub fn ask(&mut self, method: Method, path: &str, body: impl Into<Body>) -> Result<Answer, Error> {
+        let (form, body) = match body.into() {
+            Body::Json(text) => ("application/json", text),
+            Body::Lines(text) => ("application/x-ndjson", text),
+        };
+        let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, form);
+        let response = self.send(request, body)?;
+        Ok(Answer { status: response.status(), body: self.whole(response)? })
     }
 
-    /// Asks for what comes piece by piece.
-    pub fn listen(mut self, path: &str) -> Result<Result<Pieces, Answer>, Error> {
-        let response = self.send(Method::GET, path, Vec::new())?;
+    /// Asks for server-sent events, from behind the place of the last one that was heard.
+    pub fn listen(mut self, path: &str, last: Option<&str>) -> Result<Events, Error> {
+        let request = Request::get(path).header("last-event-id", last.unwrap_or_default());
+        let response = self.send(request, Vec::new())?;
         let status = response.status();
         if status == StatusCode::OK {
-            return Ok(Ok(Pieces { body: response.into_body(), runtime: self.runtime }));
+            return Ok(Events::new(self.runtime, response.into_body()));
         }
-        let whole = self.runtime.block_on(response.into_body().collect());
-        let whole = whole.map_err(|error| self.lost(&error))?.to_bytes();
-        Ok(Err(Answer { status, body: serde_json::from_slice(&whole).unwrap_or_default() }))
+        let body = self.whole(response)?;
+        Err(Error::Refused(Answer { status, body }))
     }
 
     fn open(path: &Path) -> io::Result<Self> {
@@ -95,10 +104,9 @@ impl Control {
         Ok(Self { path: path.to_owned(), runtime, sender })
     }
 
-    fn send(&mut self, method: Method, path: &str, body: Vec<u8>) -> Result<Response<Incoming>, Error> {
-        let request = Request::builder().method(method).uri(path);
-        let request = request.header(header::HOST, "localhost").header(header::CONTENT_TYPE, "application/json");
-        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| self.lost(&error))?;
+    fn send(&mut self, request: request::Builder, body: Vec<u8>) -> Result<Response<Incoming>, Error> {
+        let request = request.header(header::HOST, "localhost").body(Full::new(Bytes::from(body)));
+        let request = request.map_err(|error| self.lost(&error))?;
         let sender = &mut self.sender;
         let sent = self.runtime.block_on(async {
             sender.ready().await?;
@@ -107,23 +115,28 @@ impl Control {
         sent.map_err(|error| self.lost(&error))
     }
 
+    fn whole(&self, response: Response<Incoming>) -> Result<Value, Error> {
+        let whole = self.runtime.block_on(response.into_body().collect());
+        let whole = whole.map_err(|error| self.lost(&error))?.to_bytes();
+        let text = || Value::String(String::from_utf8_lossy(&whole).into_owned());
+        Ok(serde_json::from_slice(&whole).unwrap_or_else(|_| text()))
+    }
+
     fn lost(&self, error: &dyn fmt::Display) -> Error {
         Error::Lost(self.path.clone(), error.to_string())
     }
 }
 
-/// Ends when the daemon does.
-impl Iterator for Pieces {
-    type Item = Bytes;
-
-    fn next(&mut self) -> Option<Bytes> {
-        loop {
-            let frame = self.runtime.block_on(self.body.frame())?.ok()?;
-            if let Ok(piece) = frame.into_data() {
-                return Some(piece);
-            }
-        }
+impl From<Vec<u8>> for Body {
+    fn from(json: Vec<u8>) -> Self {
+        Self::Json(json)
     }
+}
+
+/// One part of a path or a query, percent-encoded, so that it stands for itself there.
+pub fn encoded(part: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    part.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 impl Answer {
@@ -152,6 +165,7 @@ impl fmt::Display for Error {
                 "{} does not let you in; be of the group that the file has, or ask as root or as the daemon's user",
                 path.display()
             ),
+            Self::Refused(answer) => out.write_str(&answer.refusal()),
             Self::Lost(path, error) => write!(out, "the daemon at {} gave no answer: {error}", path.display()),
         }
     }

@@ -3,15 +3,21 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 /// The file of the control socket.
 const CONTROL: &str = "control.sock";
+/// The file that a daemon holds locked.
+const LOCK: &str = "lock";
 /// The folder that systemd makes for the service (RuntimeDirectory= of the unit).
 const SYSTEM_RUNTIME: &str = "/run/broadcastd";
+/// All that it makes: StateDirectory=, CacheDirectory= and that one.
+const SYSTEM: [&str; 3] = ["/var/lib/broadcastd", "/var/cache/broadcastd", SYSTEM_RUNTIME];
 
 /// The environment, handed in.
 pub type Env = BTreeMap<String, String>;
@@ -36,13 +42,36 @@ impl Folders {
 
     /// The same folders for somebody who runs nothing: a daemon may use them meanwhile.
     pub fn shared(env: &Env) -> Result<Self, String> {
-        let state = choose(env, "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state");
-        let cache = choose(env, "CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache");
+        let [state, cache, runtime] = Self::places(env);
         make(&state)?;
         make(&cache)?;
-        let control =
-            given(env, "RUNTIME_DIRECTORY").map_or_else(|| state.clone(), |folders| first(folders)).join(CONTROL);
+        let control = runtime.join(CONTROL);
         Ok(Self { state, cache, control, _lock: None })
+    }
+
+    /// The folders of state, cache and control socket, whether they are there or not.
+    pub fn places(env: &Env) -> [PathBuf; 3] {
+        let state = choose(env, "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state");
+        let cache = choose(env, "CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache");
+        let runtime = given(env, "RUNTIME_DIRECTORY").map_or_else(|| state.clone(), |folders| first(folders));
+        [state, cache, runtime]
+    }
+
+    /// Those of a daemon in the same surroundings, if it has any, else those of the service of the system.
+    pub fn in_use(env: &Env) -> [PathBuf; 3] {
+        let own = Self::places(env);
+        let system = SYSTEM.map(PathBuf::from);
+        if !own[0].exists() && system[0].exists() { system } else { own }
+    }
+
+    /// Keeps daemons away from a folder of state for as long as the file is open; `None` where one uses it already.
+    pub fn hold(state: &Path) -> io::Result<Option<File>> {
+        let file = fs::OpenOptions::new().create(true).append(true).open(state.join(LOCK))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(file)),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Where a daemon may be listening to commands: one in the same surroundings first, then the service of the system.
@@ -88,16 +117,13 @@ fn make(folder: &Path) -> Result<(), String> {
 }
 
 fn lock(state: &Path) -> Result<File, String> {
-    let path = state.join("lock");
-    let said = |error: &dyn std::fmt::Display| format!("cannot lock {}: {error}", path.display());
-    let file = fs::OpenOptions::new().create(true).append(true).open(&path).map_err(|error| said(&error))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(format!(
+    match Folders::hold(state) {
+        Ok(Some(file)) => Ok(file),
+        Ok(None) => Err(format!(
             "another broadcastd uses {}; stop it, or give this one a folder of its own by STATE_DIRECTORY",
             state.display()
         )),
-        Err(error) => Err(said(&error)),
+        Err(error) => Err(format!("cannot lock {}: {error}", state.join(LOCK).display())),
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Identity {
     grants: Grants,
     expires_unix_ns: Option<i64>,
     allowance: Option<Arc<Allowance>>,
+    /// Whose private events an operator looks at.
+    watched: Option<Arc<str>>,
     recall: Recall,
 }
 
@@ -116,6 +118,7 @@ impl Identity {
             grants,
             expires_unix_ns: None,
             allowance: None,
+            watched: None,
             recall: Recall::default(),
         }
     }
@@ -137,9 +140,19 @@ impl Identity {
         &self.name
     }
 
-    /// Whose private events are for this client. Services and operators have none, whatever they are named.
-    pub fn audience(&self) -> Option<&Arc<str>> {
+    /// The user who this is. Services and operators are none, whatever they are named.
+    pub fn user(&self) -> Option<&Arc<str>> {
         (self.role == Role::User).then_some(&self.name)
+    }
+
+    /// Whose private events are shown to this client: its own to a user, those of whom it watches to an operator.
+    pub fn audience(&self) -> Option<&Arc<str>> {
+        self.user().or(self.watched.as_ref())
+    }
+
+    /// The same operator, who is shown the private events of this user. It ends when the operator is taken back.
+    pub fn watching(&self, user: &str) -> Self {
+        Self { watched: self.is_operator().then(|| user.into()), ..self.clone() }
     }
 
     /// Whether both are the same user, the same service or the same operator, whatever their rights.

@@ -1,6 +1,8 @@
 //! Where log lines go and which of them: journald, text or JSON, with levels that a reload can change.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -25,8 +27,24 @@ impl Format {
     }
 }
 
-/// The levels in force, to be changed while the process runs.
-pub struct Levels(reload::Handle<EnvFilter, Registry>);
+/// The level of what nothing is said about, as tracing has it.
+const UNSAID: &str = "error";
+
+/// The levels in force, to be read and changed while the process runs.
+#[derive(Clone)]
+pub struct Levels {
+    filter: reload::Handle<EnvFilter, Registry>,
+    said: Arc<Mutex<Said>>,
+}
+
+/// What was said about levels, and by whom.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Said {
+    /// `log.level` of the configuration.
+    configured: String,
+    /// What operators said since, by target; `""` is everything that has no level of its own.
+    changed: BTreeMap<String, String>,
+}
 
 /// Begins to log. `levels` is a level, and further ones by target: `info,bars=debug`.
 pub fn start(format: Format, levels: &str) -> Levels {
@@ -41,13 +59,118 @@ pub fn start(format: Format, levels: &str) -> Levels {
     };
     // A second start in one process keeps the first.
     _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
-    Levels(handle)
+    let said = Said { configured: levels.to_owned(), ..Said::default() };
+    Levels { filter: handle, said: Arc::new(Mutex::new(said)) }
 }
 
 impl Levels {
-    pub fn set(&self, levels: &str) {
-        if let Err(error) = self.0.reload(EnvFilter::new(levels)) {
+    /// Takes what the configuration says. Where it says something new, that holds instead of what operators said.
+    pub fn configure(&self, levels: &str) {
+        let mut said = self.lock();
+        if said.configured != levels {
+            *said = Said { configured: levels.to_owned(), ..Said::default() };
+            self.apply(&said);
+        }
+    }
+
+    /// Gives a target, or with `None` everything that has none of its own, this level, a word of `log.level`. Targets are
+    /// known by how they begin; the others keep theirs all the same.
+    pub fn change(&self, target: Option<&str>, level: &str, others: &[String]) {
+        let mut said = self.lock();
+        *said = said.with(target.unwrap_or_default(), level, others);
+        self.apply(&said);
+    }
+
+    /// The level of a target, or with `None` of everything that has none of its own.
+    pub fn of(&self, target: Option<&str>) -> String {
+        self.lock().of(target.unwrap_or_default())
+    }
+
+    /// `log.level` of the configuration.
+    pub fn configured(&self) -> String {
+        self.lock().configured.clone()
+    }
+
+    fn apply(&self, said: &Said) {
+        if let Err(error) = self.filter.reload(EnvFilter::new(said.text())) {
             tracing::warn!(%error, "the log levels could not be changed");
         }
+    }
+
+    /// A panic while the lock was held leaves words that are still sound: go on with them.
+    fn lock(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Said {
+    /// Each target with its level.
+    fn all(&self) -> BTreeMap<&str, &str> {
+        let configured = self.configured.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let configured = configured.map(|part| part.split_once('=').unwrap_or(("", part)));
+        configured.chain(self.changed.iter().map(|(target, level)| (target.as_str(), level.as_str()))).collect()
+    }
+
+    /// As tracing decides: by the longest target that the name begins with.
+    fn of(&self, name: &str) -> String {
+        let all = self.all();
+        let near = all.iter().filter(|(target, _)| name.starts_with(**target)).max_by_key(|(target, _)| target.len());
+        near.map_or(UNSAID, |(_, level)| level).to_owned()
+    }
+
+    fn with(&self, target: &str, level: &str, others: &[String]) -> Self {
+        let mut next = self.clone();
+        if !target.is_empty() {
+            let alike = others.iter().filter(|other| *other != target && other.starts_with(target));
+            next.changed.extend(alike.map(|other| (other.clone(), self.of(other))));
+        }
+        next.changed.insert(target.to_owned(), level.to_owned());
+        next
+    }
+
+    fn text(&self) -> String {
+        let directive = |(target, level): (&&str, &&str)| match *target {
+            "" => (*level).to_owned(),
+            target => format!("{target}={level}"),
+        };
+        self.all().iter().map(directive).collect::<Vec<_>>().join(",")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(configured: &str) -> Said {
+        Said { configured: configured.to_owned(), ..Said::default() }
+    }
+
+    #[test]
+    fn the_level_of_a_name_is_that_of_the_longest_target_it_begins_with() {
+        let said = said("info, bars=debug,bars2=off");
+        let levels = ["", "ticks", "bars", "bars2", "bars3"].map(|name| said.of(name));
+        assert_eq!(levels, ["info", "info", "debug", "off", "debug"]);
+        assert_eq!(Said::default().of("bars"), UNSAID);
+    }
+
+    #[test]
+    fn a_change_concerns_one_broadcaster_and_nobody_whose_name_begins_alike() {
+        let others = ["bars", "bars2", "ticks"].map(str::to_owned);
+        let changed = said("info").with("bars", "debug", &others);
+        assert_eq!(["bars", "bars2", "ticks"].map(|name| changed.of(name)), ["debug", "info", "info"]);
+        assert_eq!(changed.text(), "info,bars=debug,bars2=info");
+        let again = changed.with("", "warn", &others).with("bars", "info", &others);
+        assert_eq!(again.text(), "warn,bars=info,bars2=info");
+    }
+
+    #[test]
+    fn what_the_configuration_says_anew_holds_instead_of_what_was_said_before() {
+        let (_layer, filter) = reload::Layer::<EnvFilter, Registry>::new(EnvFilter::new("info"));
+        let levels = Levels { filter, said: Arc::new(Mutex::new(said("info"))) };
+        levels.change(Some("bars"), "debug", &[]);
+        levels.configure("info");
+        assert_eq!(levels.of(Some("bars")), "debug", "a reload that changes nothing here");
+        levels.configure("warn");
+        assert_eq!((levels.of(Some("bars")), levels.of(None)), ("warn".to_owned(), "warn".to_owned()));
     }
 }

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::guard::{Guard, check};
-use super::{Parts, Readiness, connections, figures, orders, process, streams, users};
+use super::{Parts, Readiness, connections, figures, levels, orders, process, streams, users};
 use crate::hub::names::Names;
 use crate::metrics;
 use crate::server::answer::Denied;
@@ -55,6 +55,7 @@ fn routes(parts: Parts) -> Routes {
         .merge(connections::routes())
         .merge(users::routes())
         .merge(figures::routes())
+        .merge(levels::routes())
         .merge(orders::routes());
     pages
         .with_state(parts)

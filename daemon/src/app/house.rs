@@ -5,12 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Surroundings;
+use crate::admin::levels::Unknown;
 use crate::admin::{self, Readiness};
+use crate::config::{LEVELS, OWN_STREAM};
 use crate::hub::Hub;
 use crate::hub::stream::Stream;
+use crate::log::Levels;
 use crate::metrics::{self, totals::total};
 use crate::plugin::Supervisor;
 use crate::plugin::status::Status;
@@ -28,6 +31,7 @@ pub struct House {
     hub: Arc<Hub>,
     server: Arc<Server>,
     metrics: PrometheusHandle,
+    levels: Levels,
     /// The configuration file, where there is one.
     file: Option<PathBuf>,
     since: Instant,
@@ -49,8 +53,8 @@ struct Reload {
 impl House {
     pub fn new(supervisor: Arc<Supervisor>, hub: Arc<Hub>, server: Arc<Server>, around: &Surroundings) -> Arc<Self> {
         let inner = Mutex::new(Inner { phase: Phase::Starting, last_reload: None });
-        let (metrics, file) = (around.metrics.clone(), around.file.clone());
-        Arc::new(Self { supervisor, hub, server, metrics, file, since: Instant::now(), inner })
+        let (metrics, levels, file) = (around.metrics.clone(), around.levels.clone(), around.file.clone());
+        Arc::new(Self { supervisor, hub, server, metrics, levels, file, since: Instant::now(), inner })
     }
 
     pub fn set_phase(&self, phase: Phase) {
@@ -60,6 +64,10 @@ impl House {
     /// A reload was applied, or refused for this reason.
     pub fn set_last_reload(&self, refused: Option<String>) {
         self.lock().last_reload = Some(Reload { at: Instant::now(), refused });
+    }
+
+    fn broadcaster_names(&self) -> Vec<String> {
+        self.supervisor.status().into_iter().map(|status| status.name).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -112,6 +120,33 @@ impl admin::House for House {
             "broadcasters": self.broadcasters(),
             "streams": self.hub.streams().iter().map(|stream| figures(stream)).collect::<Vec<_>>(),
         })
+    }
+
+    fn log_levels(&self) -> Value {
+        let names = self.broadcaster_names();
+        let levels: Map<String, Value> =
+            names.into_iter().map(|name| (name.clone(), self.levels.of(Some(&name)).into())).collect();
+        json!({"daemon": self.levels.of(None), "broadcasters": levels, "configured": self.levels.configured()})
+    }
+
+    fn set_log_level(&self, name: &str, level: &str) -> Result<Value, Unknown> {
+        if !LEVELS.contains(&level) {
+            return Err(Unknown::Level(format!(
+                "\"{}\" is no level; levels: {}",
+                level.escape_debug(),
+                LEVELS.join(", ")
+            )));
+        }
+        let names = self.broadcaster_names();
+        let target = if name == OWN_STREAM { None } else { Some(name) };
+        if target.is_some_and(|name| !names.iter().any(|known| known == name)) {
+            let names = names.iter().map(|known| format!(", {known}")).collect::<String>();
+            let name = name.escape_debug();
+            return Err(Unknown::Name(format!("no broadcaster is called \"{name}\"; names: {OWN_STREAM}{names}")));
+        }
+        let before = self.levels.of(target);
+        self.levels.change(target, level, &names);
+        Ok(json!({"name": name, "level": self.levels.of(target), "before": before}))
     }
 
     fn extra_metrics(&self) -> String {

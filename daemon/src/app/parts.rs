@@ -24,7 +24,7 @@ use crate::websocket::deflate::Compression;
 use crate::{log, server, shard};
 
 /// Descriptors that are not connections: files, listeners, libraries, the admin listener's clients.
-const SPARE_DESCRIPTORS: u64 = 256;
+pub const SPARE_DESCRIPTORS: u64 = 256;
 
 pub fn shard(hub: &schema::Hub) -> shard::Config {
     shard::Config {

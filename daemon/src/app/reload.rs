@@ -161,7 +161,7 @@ impl App {
         for shard in &self.shards {
             shard.configure(parts::shard(&loaded.config.hub));
         }
-        self.around.levels.set(&loaded.config.log.level);
+        self.around.levels.configure(&loaded.config.log.level);
         let waiting = waiting(&self.config, &loaded.config);
         self.config = loaded.config;
         self.text = text.to_owned();

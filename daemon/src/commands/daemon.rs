@@ -10,7 +10,7 @@ use super::{environment, fail, refuse, say};
 use crate::admin::orders::Deed;
 use crate::cli::{Exit, Format, Options, Reach};
 use crate::config::source;
-use crate::control::{self, Answer, Control};
+use crate::control::{self, Answer, Body, Control};
 
 /// Has the daemon take its configuration file, and prints what came of it.
 pub fn reload(options: &Options, reach: &Reach) -> Exit {
@@ -82,14 +82,16 @@ fn tell(reach: &Reach, answer: Result<Answer, Exit>) -> Exit {
 }
 
 /// Asks the daemon; where there is none, says so and gives the code to end with.
-fn ask(reach: &Reach, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, Exit> {
+pub fn ask(reach: &Reach, method: Method, path: &str, body: impl Into<Body>) -> Result<Answer, Exit> {
     let control = Control::find(reach.socket.as_deref(), &environment());
     control.and_then(|mut control| control.ask(method, path, body)).map_err(|error| unreachable(&error))
 }
 
-fn unreachable(error: &control::Error) -> Exit {
+/// Says why there is no answer, and gives the code to end with.
+pub fn unreachable(error: &control::Error) -> Exit {
     let exit = match error {
         control::Error::Denied(_) => Exit::Permission,
+        control::Error::Refused(_) => Exit::Data,
         control::Error::Nobody(_) | control::Error::Lost(..) => Exit::Unavailable,
     };
     fail(exit, &error.to_string())
@@ -131,7 +133,7 @@ fn last_reload(reload: &Value) -> String {
 }
 
 /// A time as people say it, in its two largest units.
-fn lasted(seconds: f64) -> String {
+pub fn lasted(seconds: f64) -> String {
     const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)];
     let mut left = seconds.max(0.0) as u64;
     let mut parts = Vec::new();

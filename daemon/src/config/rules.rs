@@ -26,7 +26,7 @@ const RESERVED: [&str; 2] = [OWN_STREAM, "system"];
 const LONGEST_NAME: usize = 64;
 
 /// The words `log.level` is made of.
-const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+pub const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// All that is wrong between settings that are each fine for themselves.
 ///

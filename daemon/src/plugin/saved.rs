@@ -1,5 +1,7 @@
 //! State files: what a broadcaster saved, and up to which inputs, written so that a crash leaves the old or the new.
 
+pub mod summary;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};

@@ -289,9 +289,16 @@ impl Arrival {
 
     /// The operator who changes the daemon, where it has shown that it is one.
     pub fn changer(&self) -> Result<Arc<Identity>, Denied> {
+        self.proven("this changes the daemon")
+    }
+
+    /// The operator who asks for `what`, where it has shown that it is one.
+    pub fn proven(&self, what: &str) -> Result<Arc<Identity>, Denied> {
         let operator = self.operator()?;
         let unproven = || {
-            let message = "this changes the daemon: ask it by the control socket, as the commands of broadcastd do, or set admin.token and show it";
+            let message = format!(
+                "{what}: ask it by the control socket, as the commands of broadcastd do, or set admin.token and show it"
+            );
             Denied::new(StatusCode::FORBIDDEN, "forbidden", message)
         };
         self.is_proven.then_some(operator).ok_or_else(unproven)

@@ -2,7 +2,7 @@
 //! accepted or rejected alone.
 
 mod batch;
-mod lines;
+pub mod lines;
 pub mod socket;
 pub mod talk;
 

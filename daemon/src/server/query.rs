@@ -11,6 +11,8 @@ use crate::hub::pattern::Pattern;
 
 /// The parameter that may bear the caller's token; it is looked at elsewhere, and never repeated in an answer.
 const TOKEN: &str = "token";
+/// The parameter by which an operator says whose log of a private stream is meant.
+pub const AUDIENCE: &str = "audience";
 /// The most topics and patterns that one request names: a page shows a handful, and every kept event is tried against
 /// each of them.
 pub const MAX_TOPICS: usize = 100;

@@ -17,7 +17,7 @@ use super::answer::Denied;
 use super::audit;
 use super::caller::{Caller, Granted, unknown_stream};
 use super::http::Arrival;
-use super::query::{Params, invalid};
+use super::query::{AUDIENCE, Params, invalid};
 use super::routes::{Routes, only_get, table};
 use super::upgrade::Gate;
 use crate::hub::Hub;
@@ -29,9 +29,6 @@ use crate::hub::stream::reads::{Outline, Reader, Sight};
 
 /// The most topics that the page of a stream names: beyond it a list is no more read by anybody.
 pub const MAX_TOPIC_NAMES: usize = 1000;
-
-/// Whose log of a private stream an operator wants to see.
-const AUDIENCE: &str = "audience";
 
 /// Who may read on a listener.
 #[derive(Clone)]

@@ -33,7 +33,7 @@ impl Standing {
 
     /// The user who the client is; services and operators are none.
     pub fn user(&self) -> Option<&Arc<str>> {
-        self.identity.as_ref().and_then(|identity| identity.audience())
+        self.identity.as_ref().and_then(|identity| identity.user())
     }
 
     /// Whether nothing is to be done for the client before it has said who it is.

@@ -56,6 +56,14 @@ impl admin::House for Told {
         (name == "bars").then(|| json!({"name": "bars", "enabled": true}))
     }
 
+    fn log_levels(&self) -> Value {
+        json!({"daemon": "info"})
+    }
+
+    fn set_log_level(&self, _: &str, _: &str) -> Result<Value, admin::levels::Unknown> {
+        Ok(json!({"level": "debug"}))
+    }
+
     fn readiness(&self) -> Readiness {
         self.0.lock().unwrap().clone()
     }

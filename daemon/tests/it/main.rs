@@ -62,6 +62,7 @@ mod monitoring;
 mod mqtt;
 mod needs;
 mod notifiers;
+mod operator;
 mod own_events;
 mod payloads;
 mod plugin_commands;
@@ -150,6 +151,7 @@ fn main() -> ExitCode {
         mqtt::tests(),
         needs::tests(),
         notifiers::tests(),
+        operator::tests(),
         own_events::tests(),
         payloads::tests(),
         plugin_commands::tests(),

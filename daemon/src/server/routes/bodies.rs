@@ -59,6 +59,11 @@ pub fn candidate() -> Value {
     json!({"type": "object", "required": ["config"], "properties": properties})
 }
 
+pub fn level() -> Value {
+    let level = json!({"type": "string", "description": "off, error, warn, info, debug or trace."});
+    json!({"type": "object", "required": ["level"], "additionalProperties": false, "properties": {"level": level}})
+}
+
 pub fn command_result() -> Value {
     json!({"type": "object", "required": ["result"], "properties": {"result": {"description": "What the broadcaster says."}}})
 }

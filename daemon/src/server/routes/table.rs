@@ -1,14 +1,14 @@
 //! Every HTTP route of the daemon, with what it is for and what it answers.
 
 use super::bodies::{
-    candidate, command_result, connections, event, events, history, list, log_lines, object, outcome, paged, readiness,
-    streams, told, update,
+    candidate, command_result, connections, event, events, history, level, list, log_lines, object, outcome, paged,
+    readiness, streams, told, update,
 };
 use crate::describe::openapi::Content::{Either, Events, Json, Refusal, Text};
 use crate::describe::openapi::{Answer, Body, Method, Route};
 
 /// All of them, whichever listener they are on.
-pub static TABLE: [&Route; 32] = [
+pub static TABLE: [&Route; 34] = [
     &METRICS,
     &HEALTH,
     &READY,
@@ -16,6 +16,8 @@ pub static TABLE: [&Route; 32] = [
     &RELOAD,
     &PLAN,
     &STEER,
+    &LOG_LEVELS,
+    &LOG_LEVEL,
     &BROADCASTERS,
     &BROADCASTER,
     &COMMAND,
@@ -52,10 +54,16 @@ pub static STREAMED: Route = reads(
         ("topic", "A topic or a pattern, as often as there are some."),
         ("batch_ms", "Gathers events for so many milliseconds."),
         ("token", "The token, where a browser has no other place for it."),
+        ("audience", "On the admin listener: the user whose logs of private streams are shown, which is noted."),
     ],
     &[
         Answer(200, "The events.", Events),
         Answer(400, "Nothing to hear is named, or a parameter is out of its bounds: `invalid_params`.", Refusal),
+        Answer(
+            403,
+            "`audience` by who has shown neither the control socket nor the admin token: `forbidden`.",
+            Refusal,
+        ),
     ],
 );
 pub static METRICS: Route =
@@ -98,6 +106,28 @@ pub static PLAN: Route = acts(
         MISTAKES,
         ENDING,
         SLOW,
+    ],
+);
+pub static LOG_LEVELS: Route = page(
+    "/v1/log-levels",
+    "How much is logged of each broadcaster, and of the rest.",
+    &[Answer(200, "`daemon`, `broadcasters` by name, and what is `configured`.", Json(object))],
+);
+pub static LOG_LEVEL: Route = acts(
+    "/v1/log-levels/{name}",
+    "Changes how much is logged of a broadcaster, or with `daemon` of all that has no level of its own, until the next start or until a reload brings other levels.",
+    Some(Body(&[("application/json", level)])),
+    &[
+        Answer(200, "`level`, and the one `before`.", Json(object)),
+        Answer(
+            400,
+            "There is no such level, or the body is not as it must be: `invalid_params`; or could not be read: `unreadable_body`.",
+            Refusal,
+        ),
+        UNPROVEN,
+        Answer(404, "There is none of this name: `unknown_broadcaster`.", Refusal),
+        Answer(408, "The body did not arrive in time: `timeout`.", Refusal),
+        Answer(413, "The body is too large: `payload_too_large`.", Refusal),
     ],
 );
 pub static BROADCASTERS: Route =

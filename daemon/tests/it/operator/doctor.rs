@@ -1,0 +1,72 @@
+//! `broadcastd doctor`: one line for each thing, and what to do about those that are not well.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+
+use super::printed;
+use crate::needs;
+use crate::process::{self, Daemon};
+
+pub fn tests() -> Vec<Trial> {
+    vec![needs::nothing(what_is_well_is_said_to_be), needs::nothing(what_is_wrong_is_named_with_a_next_step)]
+}
+
+/// The lines about one thing.
+fn about<'a>(told: &'a str, check: &str) -> Vec<&'a str> {
+    told.lines().filter(|line| line.split_whitespace().nth(1) == Some(check)).collect()
+}
+
+fn what_is_well_is_said_to_be() {
+    let daemon = Daemon::start("[hub]\nmax_connections = 10\n");
+    let told = printed(&daemon, &["doctor"]);
+    let runs =
+        format!("ok       daemon         {}, process {} runs and is ready", env!("CARGO_PKG_VERSION"), daemon.pid());
+    assert_eq!(about(&told, "daemon"), [runs]);
+    assert_eq!(about(&told, "configuration"), ["ok       configuration  config.toml: no mistakes"]);
+    assert!(about(&told, "descriptors")[0].starts_with("ok       descriptors    the daemon may open "), "{told}");
+    assert!(told.lines().all(|line| line.starts_with("ok ")), "{told}");
+    // The address as it was bound, which a configuration may name.
+    let named = format!("server.listen=[\"{}\"]", daemon.clients);
+    let told = printed(&daemon, &["doctor", "--set", &named]);
+    assert_eq!(
+        about(&told, "port")[0],
+        format!("ok       port           server.listen {} is the daemon's", daemon.clients)
+    );
+    let told: Value = serde_json::from_str(&printed(&daemon, &["doctor", "--format", "json"])).unwrap();
+    assert_eq!((&told["healthy"], &told["checks"][0]["verdict"]), (&json!(true), &json!("ok")), "{told:#}");
+}
+
+fn what_is_wrong_is_named_with_a_next_step() {
+    let home = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let state = home.path().join(".local/state/broadcastd");
+    fs::create_dir_all(&state).unwrap();
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o777)).unwrap();
+    let config = format!(
+        "[server]\nlisten = [\"{address}\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n[hub]\nmax_connections = 1_000_000\n"
+    );
+    fs::write(home.path().join("config.toml"), config).unwrap();
+    let ended = process::run(home.path(), &["doctor"], &[]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(69), ""));
+    let told = ended.stdout;
+    let port = format!(
+        "fault    port           server.listen {address} is taken by another program; stop it or choose another port; to see by whom: ss -ltnp 'sport = {}'",
+        address.port()
+    );
+    assert_eq!(about(&told, "port")[0], port);
+    assert!(about(&told, "state")[0].contains("(mode 777), and what lies there is trusted; chmod o-w "), "{told}");
+    assert!(about(&told, "descriptors")[0].starts_with("warning  descriptors    this shell may open "), "{told}");
+    assert!(about(&told, "daemon")[0].starts_with("warning  daemon         no daemon listens at "), "{told}");
+    assert_eq!(about(&told, "clock"), ["ok       clock          plausible"]);
+    fs::write(home.path().join("config.toml"), "[hub]\nmax_topic = 7\nx = 1\n").unwrap();
+    let ended = process::run(home.path(), &["doctor"], &[]);
+    assert_eq!(ended.code, Some(69));
+    let expected =
+        "fault    configuration  unknown key `hub.max_topic`, and 1 more mistakes; `broadcastd check` shows all";
+    assert_eq!(about(&ended.stdout, "configuration"), [expected]);
+}
