@@ -26,6 +26,8 @@ pub struct Broadcasters {
     /// All names that have a stream from now on.
     names: Vec<String>,
     prepared: Prepared,
+    /// What plugins find odd about their settings.
+    pub odd: Vec<Diagnostic>,
 }
 
 impl Broadcasters {
@@ -78,7 +80,8 @@ impl App {
                 vec![Diagnostic::of_value(code::UNUSABLE_ADDRESS, document, "/admin", message)],
             )
         };
-        let broadcasters = prepare(&self.supervisor, &loaded)?;
+        let mut broadcasters = prepare(&self.supervisor, &loaded)?;
+        let warnings = loaded.warnings.clone().and(std::mem::take(&mut broadcasters.odd));
         let trust = trust::prepare(&loaded, &self.around.source.env)?;
         let limit = parts::max_connections(&loaded.config.hub);
         let certificate = certificate(&loaded, &self.around.source.env)?;
@@ -97,6 +100,7 @@ impl App {
             shard.configure(parts::shard(&loaded.config.hub));
         }
         self.around.levels.set(&loaded.config.log.level);
+        warn(&warnings, "the configuration is taken all the same");
         let waiting = waiting(&self.config, &loaded.config);
         self.config = loaded.config;
         Ok(Done { changes, waiting })
@@ -117,6 +121,13 @@ impl App {
             tracing::warn!(setting, "this change takes effect at the next start only");
         }
         self.around.systemd.status("running; the last reload was applied");
+    }
+}
+
+/// Says in the log what of a configuration is odd or has no effect, as `check` shows it.
+pub fn warn(warnings: &Diagnostics, active: &str) {
+    if !warnings.is_empty() {
+        tracing::warn!("{}", warnings.render(Paint::Plain, active));
     }
 }
 
@@ -148,7 +159,11 @@ pub fn prepare(supervisor: &Supervisor, loaded: &Loaded) -> Result<Broadcasters,
     let names = named.cloned().chain([OWN_STREAM.to_owned()]).collect();
     let prepared = supervisor.prepare(wanted);
     let prepared = prepared.map_err(|problems| Diagnostics::about(document, diagnostics(document, problems)))?;
-    Ok(Broadcasters { declared, names, prepared })
+    let odd = prepared.warnings().iter().map(|said| {
+        let relative = said.pointer.strip_prefix("/settings").unwrap_or_default();
+        Diagnostic::odd(document, &said.broadcaster, relative, &said.message)
+    });
+    Ok(Broadcasters { declared, names, odd: odd.collect(), prepared })
 }
 
 /// Exchanges the old for the new; what is gone tells its subscribers.

@@ -31,6 +31,7 @@ pub struct Prepared {
     /// Instances that wait for their beginning.
     fresh: BTreeMap<String, Fresh>,
     disabled: Vec<Wanted>,
+    warnings: Vec<Problem>,
 }
 
 /// A wanted broadcaster with its library.
@@ -38,9 +39,16 @@ struct Loaded {
     wanted: Wanted,
     library: Arc<Library>,
     spec: Option<StreamSpec>,
+    /// What its plugin finds odd about its settings.
+    warnings: Vec<Problem>,
 }
 
 impl Prepared {
+    /// What plugins find odd about settings, which keeps nothing from running.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+
     pub fn changes(&self) -> &[Change] {
         &self.changes
     }
@@ -72,7 +80,8 @@ impl Supervisor {
             let new: Vec<Wanted> = loaded.values().map(|one: &Loaded| one.wanted.clone()).collect();
             plan(&old, &new).into_iter().map(|change| try_again(change, &running)).collect()
         };
-        let mut prepared = Prepared { changes, wanted: loaded, fresh: BTreeMap::new(), disabled };
+        let warnings = loaded.values_mut().flat_map(|one| std::mem::take(&mut one.warnings)).collect();
+        let mut prepared = Prepared { changes, wanted: loaded, fresh: BTreeMap::new(), disabled, warnings };
         for change in prepared.changes.clone() {
             match self.make_ready(&change, &mut prepared) {
                 Err(problem) if matches!(change, Change::Retry(_)) => cannot_try_again(&problem),
@@ -154,10 +163,11 @@ impl Supervisor {
         let spec = declaration(library.stream);
         let spec = spec.map_err(|why| unusable(format!("plugin {}: {why}", wanted.plugin)))?;
         let validated = library.validate(&wanted.name, wanted.settings.to_string(), self.config.timing.create);
-        let at_its_place = |fault: &Fault| of_settings(&wanted.name, fault);
-        validated.map_err(|faults| faults.iter().map(at_its_place).collect::<Vec<Problem>>())?;
+        let at_their_places =
+            |faults: Vec<Fault>| faults.iter().map(|fault| of_settings(&wanted.name, fault)).collect();
+        let warnings = validated.map(at_their_places).map_err(at_their_places)?;
         wanted.file_sha256.clone_from(&library.sha256);
-        Ok(Loaded { wanted, library, spec })
+        Ok(Loaded { wanted, library, spec, warnings })
     }
 
     fn make_ready(&self, change: &Change, prepared: &mut Prepared) -> Result<(), Problem> {

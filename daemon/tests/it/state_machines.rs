@@ -21,7 +21,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(the_shipped_configuration_follows_sessions),
         needs::program("curl", page::the_story_of_the_page_is_heard_alike_at_every_door),
         needs::nothing(page::the_machine_of_the_page_allows_its_story),
-        needs::nothing(page::where_a_machine_leads_nowhere_the_log_says_so_and_check_does_not),
+        needs::nothing(page::where_a_machine_leads_nowhere_check_and_the_log_say_so_at_its_line),
         needs::nothing(since_outlives_a_restart_and_a_kill_is_told_as_a_gap),
         needs::nothing(a_reload_takes_no_state_away_that_is_in_use),
         needs::nothing(everything_wrong_with_a_machine_is_told_at_its_line),
