@@ -125,8 +125,10 @@ impl App {
         let supervised =
             plugin::Config { tell: diary.tell(), ..supervisor_config(&config, &around.source.env, &folders) };
         let supervisor = Arc::new(Supervisor::new(hub.clone(), supervised));
-        let broadcasters =
+        let mut broadcasters =
             reload::prepare(&supervisor, &loaded, &Steering::default(), Files::All).map_err(StartError::Config)?;
+        let odd = Diagnostics::about(&loaded.document, std::mem::take(&mut broadcasters.odd));
+        reload::warn(&odd, "the daemon starts all the same");
         let runtime = runtime()?;
         let inboxes: Vec<_> = shards.iter().map(|shard| shard.inbox.clone()).collect();
         let certificate = reload::certificate(&loaded, &around.source.env).map_err(StartError::Config)?;

@@ -41,18 +41,18 @@ pub enum Depth {
 /// Says whether the configuration and every plugin's settings are right.
 pub fn check(options: &Options, depth: Depth, format: Format) -> Exit {
     let outcome = load(options).map_err(StartError::Config).and_then(|(source, loaded)| {
-        match depth {
-            Depth::Text => {}
+        let warnings = match depth {
+            Depth::Text => loaded.warnings,
             Depth::Files => offline::check(&source, &loaded)?,
-        }
-        Ok(loaded)
+        };
+        Ok(warnings)
     });
     match (outcome, format) {
-        (Ok(loaded), Format::Text) => {
-            let warnings = loaded.warnings.render(Paint::Plain, "the daemon would start all the same");
-            say(&format!("{warnings}{}: no mistakes", loaded.document.name()));
+        (Ok(warnings), Format::Text) => {
+            let shown = warnings.render(Paint::Plain, "the daemon would start all the same");
+            say(&format!("{shown}{}: no mistakes", warnings.file));
         }
-        (Ok(loaded), Format::Json) => say(&format!("{:#}", loaded.warnings.to_json())),
+        (Ok(warnings), Format::Json) => say(&format!("{:#}", warnings.to_json())),
         (Err(StartError::Config(report)), Format::Json) => {
             say(&format!("{:#}", report.to_json()));
             return Exit::Config;

@@ -53,6 +53,10 @@ pub const COUNTERS: &[(&str, &str)] = &[
     ),
     ("broadcastd_resumes_total", "Subscriptions that gave a position, by stream and outcome."),
     ("broadcastd_snapshots_sent_total", "Snapshots handed to connections, by stream."),
+    (
+        "broadcastd_snapshots_made_total",
+        "Snapshots put into bytes, each for all who are shown the same at once, by stream.",
+    ),
     ("broadcastd_commands_total", "Commands of clients, by kind and outcome."),
     ("broadcastd_replies_refused_total", "Answers of a broadcaster to commands that were not taken, by reason."),
     ("broadcastd_ingest_rejected_total", "Events from outside that were not accepted, by stream and reason."),
@@ -252,6 +256,11 @@ impl Shard {
 /// A connection was shown the records of a stream. Rare beside events, so the handle is looked up.
 pub fn snapshot_sent(stream: &str) {
     counter!("broadcastd_snapshots_sent_total", "stream" => stream.to_owned()).increment(1);
+}
+
+/// Records were put into the bytes of one dialect, for all who are shown the same.
+pub fn snapshot_made(stream: &str) {
+    counter!("broadcastd_snapshots_made_total", "stream" => stream.to_owned()).increment(1);
 }
 
 /// A connection could not take everything. Rare, so the handle is looked up.

@@ -21,6 +21,7 @@ pub mod rate;
 pub mod requests;
 pub mod rights;
 pub mod seats;
+pub mod snapshots;
 pub mod standing;
 pub mod target;
 #[cfg(test)]
@@ -41,6 +42,7 @@ use self::groups::Groups;
 pub use self::handle::Handle;
 use self::inbox::{Inbound, Inbox};
 use self::poll::{Backend, Ready, Sink, WAKE_TOKEN};
+use self::snapshots::Snapshots;
 use crate::dialect::Loss;
 use crate::event::LogId;
 use crate::hub::Hub;
@@ -91,6 +93,7 @@ pub struct Shard<B> {
     /// When connections end for want of a valid identity.
     endings: BTreeSet<(Instant, usize)>,
     groups: Groups,
+    snapshots: Snapshots,
     dirty: Dirty,
     /// Memory was short at the last tick already.
     was_short: bool,
@@ -132,6 +135,7 @@ impl<B: Backend> Shard<B> {
             connections: Slab::new(),
             endings: BTreeSet::new(),
             groups: Groups::default(),
+            snapshots: Snapshots::default(),
             dirty: Dirty::default(),
             was_short: false,
             talking: Vec::new(),

@@ -177,7 +177,8 @@ typedef struct bcd_host_api {
 
     /* Says why the call that is about to return failed. `pointer` is a JSON pointer into the settings ("/symbols/3"),
      * or empty; the operator reads it as file:line:column. Of `validate` everything that is said is shown, up to 100
-     * places; of any other call what is said first. */
+     * places; of any other call what is said first. Said by `validate` with BCD_OK it is a warning: something in the
+     * settings is odd, which keeps nobody from using them. */
     void (*fail)(bcd_host *host, bcd_status status, bcd_str pointer, bcd_str message);
 
     /* Publishes `count` messages laid out `stride` bytes apart and returns how many were accepted, from the first on;

@@ -38,6 +38,13 @@ pub trait Broadcaster: Sized + 'static {
         Ok(())
     }
 
+    /// What is odd about settings that are right, and need not be meant so: pairs of a JSON pointer and a message, as in
+    /// [`Failure::at`]. `broadcastd check` shows each at its place, and the log at the start and at a reload.
+    fn warnings(config: &Self::Config) -> Vec<(String, String)> {
+        let _ = config;
+        Vec::new()
+    }
+
     /// Makes an instance. During a replacement it stands beside the old one: take nothing exclusive before `start`.
     fn new(config: Self::Config, cx: &mut Context<'_>) -> Result<Self, Failure>;
 

@@ -129,7 +129,12 @@ struct Instance<B> {
 }
 
 unsafe extern "C" fn validate<B: Broadcaster>(loader: *mut HostHandle, settings: Str<'_>) -> Status {
-    guard(Host::new(loader), || parse::<B>(settings).map(|_| abi::OK))
+    let host = Host::new(loader);
+    guard(host, || {
+        let warnings = B::warnings(&parse::<B>(settings)?);
+        warnings.iter().for_each(|(pointer, message)| host.fail(abi::OK, pointer, message));
+        Ok(abi::OK)
+    })
 }
 
 unsafe extern "C" fn create<B: Broadcaster>(

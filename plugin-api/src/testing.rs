@@ -94,6 +94,13 @@ impl<B: Broadcaster> Harness<B> {
         self.result(self.loaded.validate(self.handle.raw(), &settings.to_string()))
     }
 
+    /// What the broadcaster warns of in settings, which are right: pairs of a pointer and a message.
+    pub fn warnings(&self, settings: &Value) -> Result<Vec<(String, String)>, Failed> {
+        self.sim.state().warned.clear();
+        self.validate(settings)?;
+        Ok(std::mem::take(&mut self.sim.state().warned))
+    }
+
     /// Lets time pass: timers fire in the order in which they are due, each at its own instant.
     ///
     /// # Panics

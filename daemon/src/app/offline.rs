@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::steering::Steering;
 use super::{StartError, parts, reload, supervisor_config, trust};
-use crate::config::diagnostic::Diagnostics;
+use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::{Loaded, Source, schema};
 use crate::describe::{Catalogue, Declarations};
 use crate::folders::Folders;
@@ -18,26 +18,15 @@ use crate::plugin::files::Files;
 use crate::plugin::find::Places;
 use crate::server;
 
-/// Loads every plugin and checks every setting.
-pub fn check(source: &Source, loaded: &Loaded) -> Result<(), StartError> {
-    declarations(source, loaded).map(drop)
+/// Loads every plugin and checks every setting; what is odd is no mistake.
+pub fn check(source: &Source, loaded: &Loaded) -> Result<Diagnostics, StartError> {
+    let (_, odd) = found(source, loaded)?;
+    Ok(loaded.warnings.clone().and(odd))
 }
 
 /// What the configured streams and endpoints are.
 pub fn declarations(source: &Source, loaded: &Loaded) -> Result<Declarations, StartError> {
-    let idle = Idle::new(source, loaded)?;
-    let broadcasters =
-        reload::prepare(&idle.supervisor, loaded, &Steering::default(), Files::All).map_err(StartError::Config)?;
-    trust::prepare(loaded, &source.env).map_err(StartError::Config)?;
-    reload::admin(loaded, &source.env).map_err(StartError::Config)?;
-    for (name, settings) in broadcasters.streams(&idle.supervisor) {
-        idle.hub.declare(&name, settings);
-    }
-    let certificate = reload::certificate(loaded, &source.env).map_err(StartError::Config)?;
-    let server = server::Config { certificate, ..parts::server(&loaded.config, 0, &idle.folders.state) };
-    let catalogue = Catalogue::new(idle.hub);
-    catalogue.set_doors(server.doors(|listener| listener.to_owned()));
-    Ok(catalogue.for_operators())
+    found(source, loaded).map(|(declarations, _)| declarations)
 }
 
 /// The configuration with the defaults that plugins declare for their settings.
@@ -67,6 +56,22 @@ pub fn settings_schemas(source: &Source, loaded: &Loaded) -> Result<BTreeMap<Str
 /// Where plugins are looked for.
 pub fn places(source: &Source, loaded: &Loaded) -> Places {
     parts::places(&loaded.config.plugins, &source.env)
+}
+
+fn found(source: &Source, loaded: &Loaded) -> Result<(Declarations, Vec<Diagnostic>), StartError> {
+    let idle = Idle::new(source, loaded)?;
+    let broadcasters =
+        reload::prepare(&idle.supervisor, loaded, &Steering::default(), Files::All).map_err(StartError::Config)?;
+    trust::prepare(loaded, &source.env).map_err(StartError::Config)?;
+    reload::admin(loaded, &source.env).map_err(StartError::Config)?;
+    for (name, settings) in broadcasters.streams(&idle.supervisor) {
+        idle.hub.declare(&name, settings);
+    }
+    let certificate = reload::certificate(loaded, &source.env).map_err(StartError::Config)?;
+    let server = server::Config { certificate, ..parts::server(&loaded.config, 0, &idle.folders.state) };
+    let catalogue = Catalogue::new(idle.hub);
+    catalogue.set_doors(server.doors(|listener| listener.to_owned()));
+    Ok((catalogue.for_operators(), broadcasters.odd))
 }
 
 /// A hub and a supervisor in which nothing runs.

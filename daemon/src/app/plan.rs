@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::config::Paint;
+use crate::config::diagnostic::Diagnostics;
 use crate::config::document::{dotted, pointer_to};
 use crate::config::schema::Config;
 use crate::config::words::is_secret;
@@ -24,6 +26,10 @@ pub struct Plan {
     settings: Vec<Setting>,
     /// Settings that take effect at the next start only.
     waiting: Vec<&'static str>,
+    /// What is odd about the configuration and keeps nothing from running.
+    warnings: Value,
+    #[serde(skip)]
+    warned: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -80,11 +86,17 @@ impl Plan {
         }
         let kept = changes.len() - broadcasters.len();
         let settings = take_below(&mut settings, "");
-        Self { broadcasters, kept, streams, settings, waiting }
+        Self { broadcasters, kept, streams, settings, waiting, ..Self::default() }
+    }
+
+    pub fn with_warnings(self, odd: &Diagnostics) -> Self {
+        let warned =
+            if odd.is_empty() { String::new() } else { odd.render(Paint::Plain, "it can be taken all the same") };
+        Self { warnings: odd.to_json()["diagnostics"].take(), warned, ..self }
     }
 
     pub fn is_nothing(&self) -> bool {
-        let Self { broadcasters, kept: _, streams, settings, waiting } = self;
+        let Self { broadcasters, streams, settings, waiting, .. } = self;
         broadcasters.is_empty() && streams.is_empty() && settings.is_empty() && waiting.is_empty()
     }
 
@@ -111,7 +123,7 @@ impl Plan {
         }
         let kept = count(self.kept as u64, "broadcaster");
         line(&mut out, &format!("{kept} unchanged; connections stay open"));
-        out
+        out + &self.warned
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Broadcasters {
     /// All names that have a stream from now on.
     names: Vec<String>,
     prepared: Prepared,
+    /// What plugins find odd about their settings.
+    pub odd: Vec<Diagnostic>,
 }
 
 impl Broadcasters {
@@ -61,6 +63,7 @@ struct Next {
     server: server::Prepared,
     admin: admin::Prepared,
     plan: Plan,
+    warnings: Diagnostics,
 }
 
 impl App {
@@ -135,7 +138,8 @@ impl App {
                 vec![Diagnostic::of_value(code::UNUSABLE_ADDRESS, document, "/admin", message)],
             )
         };
-        let broadcasters = prepare(&self.supervisor, &loaded, &self.steering, files)?;
+        let mut broadcasters = prepare(&self.supervisor, &loaded, &self.steering, files)?;
+        let warnings = loaded.warnings.clone().and(std::mem::take(&mut broadcasters.odd));
         let trust = trust::prepare(&loaded, &self.around.source.env)?;
         let limit = parts::max_connections(&loaded.config.hub);
         let certificate = certificate(&loaded, &self.around.source.env)?;
@@ -145,11 +149,12 @@ impl App {
         let admin = self.admin.prepare(admin).map_err(|error| at_admin(error.to_string()))?;
         let waiting = waiting(&self.config, &loaded.config);
         let plan = Plan::new(&self.hub, (&self.config, &loaded.config), broadcasters.prepared.changes(), waiting);
-        Ok(Next { loaded, broadcasters, trust, server, admin, plan })
+        let plan = plan.with_warnings(&warnings);
+        Ok(Next { loaded, broadcasters, trust, server, admin, plan, warnings })
     }
 
     pub fn try_reload(&mut self, text: &str, files: Files<'_>) -> Result<Done, Diagnostics> {
-        let Next { loaded, broadcasters, trust, server, admin, plan } = self.prepare(text, files)?;
+        let Next { loaded, broadcasters, trust, server, admin, plan, warnings } = self.prepare(text, files)?;
         let document = &loaded.document;
         let changes = commit(&self.supervisor, &self.hub, broadcasters)
             .map_err(|problems| Diagnostics::about(document, diagnostics(document, problems)))?;
@@ -162,6 +167,7 @@ impl App {
             shard.configure(parts::shard(&loaded.config.hub));
         }
         self.around.levels.configure(&loaded.config.log.level);
+        warn(&warnings, "the configuration is taken all the same");
         let waiting = waiting(&self.config, &loaded.config);
         self.config = loaded.config;
         self.text = text.to_owned();
@@ -204,6 +210,13 @@ pub fn mistaken(report: &Diagnostics) -> Outcome {
     Outcome { is_done: false, report: told }
 }
 
+/// Says in the log what of a configuration is odd or has no effect, as `check` shows it.
+pub fn warn(warnings: &Diagnostics, active: &str) {
+    if !warnings.is_empty() {
+        tracing::warn!("{}", warnings.render(Paint::Plain, active));
+    }
+}
+
 /// Checks everything about streams and broadcasters and makes ready what is new. All mistakes are found at once.
 pub fn prepare(
     supervisor: &Supervisor,
@@ -237,7 +250,11 @@ pub fn prepare(
     let names = named.cloned().chain([OWN_STREAM.to_owned()]).collect();
     let prepared = supervisor.prepare(wanted, files);
     let prepared = prepared.map_err(|problems| Diagnostics::about(document, diagnostics(document, problems)))?;
-    Ok(Broadcasters { declared, names, prepared })
+    let odd = prepared.warnings().iter().map(|said| {
+        let relative = said.pointer.strip_prefix("/settings").unwrap_or_default();
+        Diagnostic::odd(document, &said.broadcaster, relative, &said.message)
+    });
+    Ok(Broadcasters { declared, names, odd: odd.collect(), prepared })
 }
 
 /// Exchanges the old for the new; what is gone tells its subscribers.

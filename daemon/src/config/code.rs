@@ -46,6 +46,7 @@ codes! {
     IGNORED = "C040", "Something that looks like configuration has no effect.";
     UNFIT = "C041", "A setting of an endpoint does not fit the dialect that is spoken there.";
     OPEN_TO_PAGES = "C042", "A cookie bears the token while every web page is let in: any of them could act as the user.";
+    ODD = "C043", "A plugin takes its settings and finds something odd in them.";
 }
 
 #[cfg(test)]

@@ -82,6 +82,15 @@ impl Diagnostic {
             .note(format!("the plugin of broadcaster `{broadcaster}` says so"))
     }
 
+    /// What a plugin finds odd about its settings, and takes all the same.
+    pub fn odd(document: &Document, broadcaster: &str, relative: &str, message: &str) -> Self {
+        Self {
+            code: super::code::ODD,
+            label: String::new(),
+            ..Self::of_plugin(document, broadcaster, relative, message)
+        }
+    }
+
     pub fn at(self, at: At) -> Self {
         Self { at, ..self }
     }
@@ -120,9 +129,9 @@ impl Diagnostic {
         Self { suggestion: Some(suggestion), ..self }
     }
 
-    /// Whether it only says that something has no effect.
+    /// Whether everything runs all the same.
     pub fn is_warning(&self) -> bool {
-        self.code == super::code::IGNORED
+        [super::code::IGNORED, super::code::ODD].contains(&self.code)
     }
 }
 
@@ -142,6 +151,11 @@ impl Diagnostics {
 
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// These findings and more about the same file.
+    pub fn and(self, more: Vec<Diagnostic>) -> Self {
+        Self::new(&self.file, &self.text, [self.items, more].concat())
     }
 
     /// The same as data: a list in the order of the file, byte spans and one-based lines and columns.

@@ -108,7 +108,7 @@ pub enum Begins {
 }
 
 /// Why a client gets a `FullUpdate`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
     Asked,
     Resync,

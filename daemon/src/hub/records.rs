@@ -129,6 +129,13 @@ impl Snapshot {
         Self { patterns: patterns.to_vec(), ..self.clone() }
     }
 
+    /// Whether it is of the very same records, seen alike: equal ones would take a look at each.
+    pub fn is(&self, other: &Self) -> bool {
+        self.records.topics.ptr_eq(&other.records.topics)
+            && self.patterns == other.patterns
+            && self.declared == other.declared
+    }
+
     /// Each collection with its records as JSON, commas between, in order of topic and key.
     pub fn collections(&self) -> Vec<(Arc<str>, Bytes)> {
         let mut merged: BTreeMap<Arc<str>, Vec<Bytes>> =

@@ -38,9 +38,10 @@ pub struct Library {
 }
 
 impl Library {
-    /// Asks the plugin about settings, beyond what the schema says. Nobody waits for the answer beyond the deadline.
-    pub fn validate(&self, broadcaster: &str, settings: String, deadline: Duration) -> Result<(), Vec<Fault>> {
-        let Some(validate) = self.api.validate else { return Ok(()) };
+    /// Asks the plugin about settings, beyond what the schema says: what is odd about them, or wrong. Nobody waits for
+    /// the answer beyond the deadline.
+    pub fn validate(&self, broadcaster: &str, settings: String, deadline: Duration) -> Result<Vec<Fault>, Vec<Fault>> {
+        let Some(validate) = self.api.validate else { return Ok(Vec::new()) };
         let port = Port::detached(broadcaster);
         let handle = handles::open(port.clone());
         let status = bounded::call((broadcaster, "validate"), deadline, move || {
@@ -49,7 +50,7 @@ impl Library {
         });
         handles::close(handle);
         match status {
-            Ok(abi::OK) => Ok(()),
+            Ok(abi::OK) => Ok(port.take_warnings()),
             Ok(status) => Err(port.take_faults(status, "validate")),
             Err(fault) => Err(vec![fault]),
         }

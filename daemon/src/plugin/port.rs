@@ -247,9 +247,16 @@ impl Port {
         }
     }
 
-    /// Every reason of the call that returned `status`, at least one.
+    /// What was said to be odd in a call that went well.
+    pub fn take_warnings(&self) -> Vec<Fault> {
+        lock(&self.faults).drain(..).filter(|said| said.status == abi::OK).collect()
+    }
+
+    /// Every reason of the call that returned `status`, at least one. What is odd beside it waits until that is mended.
     pub fn take_faults(&self, status: Status, call: &str) -> Vec<Fault> {
-        let said: Vec<Fault> = lock(&self.faults).drain(..).map(|fault| Fault { status, ..fault }).collect();
+        let mut said = std::mem::take(&mut *lock(&self.faults));
+        said.retain(|fault| fault.status != abi::OK);
+        said.iter_mut().for_each(|fault| fault.status = status);
         if !said.is_empty() {
             return said;
         }

@@ -32,7 +32,12 @@ impl Supervisor {
         if !is_swap || !prepared.healthy.contains(name) {
             return None;
         }
-        let loaded = Loaded { wanted: old.wanted.clone(), library: old_library.clone(), spec: old.spec.clone() };
+        let loaded = Loaded {
+            wanted: old.wanted.clone(),
+            library: old_library.clone(),
+            spec: old.spec.clone(),
+            warnings: Vec::new(),
+        };
         let until = self.config.clock.mono_ns() + nanos(self.config.timing.probation);
         Some(Before { loaded, standing: Standing::Probation { until, handed: fresh.checkpoint.clone() } })
     }

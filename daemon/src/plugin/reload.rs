@@ -35,6 +35,7 @@ pub struct Prepared {
     /// Instances that wait for their beginning.
     pub(super) fresh: BTreeMap<String, Fresh>,
     disabled: Vec<Wanted>,
+    warnings: Vec<Problem>,
     /// Which ran as they should when this was made ready.
     pub(super) healthy: BTreeSet<String>,
     /// What ran before those that begin, where it may come back.
@@ -46,6 +47,8 @@ pub(super) struct Loaded {
     pub(super) wanted: Wanted,
     pub(super) library: Arc<Library>,
     pub(super) spec: Option<StreamSpec>,
+    /// What its plugin finds odd about its settings.
+    pub(super) warnings: Vec<Problem>,
 }
 
 impl Prepared {
@@ -54,6 +57,11 @@ impl Prepared {
         let name = loaded.wanted.name.clone();
         let fresh = BTreeMap::from([(name.clone(), fresh)]);
         Self { wanted: BTreeMap::from([(name, loaded)]), fresh, ..Self::default() }
+    }
+
+    /// What plugins find odd about settings, which keeps nothing from running.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
     }
 
     pub fn changes(&self) -> &[Change] {
@@ -89,7 +97,8 @@ impl Supervisor {
             let healthy = healthy.map(|(name, _)| name.clone()).collect();
             (plan(&old, &new).into_iter().map(|change| try_again(change, &running)).collect(), healthy)
         };
-        let mut prepared = Prepared { changes, wanted: loaded, disabled, healthy, ..Prepared::default() };
+        let warnings = loaded.values_mut().flat_map(|one| std::mem::take(&mut one.warnings)).collect();
+        let mut prepared = Prepared { changes, wanted: loaded, disabled, warnings, healthy, ..Prepared::default() };
         for change in prepared.changes.clone() {
             match self.make_ready(&change, &mut prepared) {
                 Err(problem) if matches!(change, Change::Retry(_)) => cannot_try_again(&problem),
@@ -177,10 +186,11 @@ impl Supervisor {
         let spec = declaration(library.stream);
         let spec = spec.map_err(|why| unusable(format!("plugin {}: {why}", wanted.plugin)))?;
         let validated = library.validate(&wanted.name, wanted.settings.to_string(), self.config.timing.create);
-        let at_its_place = |fault: &Fault| of_settings(&wanted.name, fault);
-        validated.map_err(|faults| faults.iter().map(at_its_place).collect::<Vec<Problem>>())?;
+        let at_their_places =
+            |faults: Vec<Fault>| faults.iter().map(|fault| of_settings(&wanted.name, fault)).collect();
+        let warnings = validated.map(at_their_places).map_err(at_their_places)?;
         wanted.file_sha256.clone_from(&library.sha256);
-        Ok(Loaded { wanted, library, spec })
+        Ok(Loaded { wanted, library, spec, warnings })
     }
 
     fn make_ready(&self, change: &Change, prepared: &mut Prepared) -> Result<(), Problem> {

@@ -81,7 +81,9 @@ static bcd_status create(bcd_host *host, bcd_str settings, bcd_instance **out) {
 }
 
 static bcd_status validate(bcd_host *host, bcd_str settings) {
-    if (!contains((bcd_bytes){(const uint8_t *)settings.ptr, settings.len}, "unwise")) return BCD_OK;
+    bcd_bytes text = {(const uint8_t *)settings.ptr, settings.len};
+    if (contains(text, "odd")) api->fail(host, BCD_OK, TEXT("/mode"), TEXT("\"odd\" is odd"));
+    if (!contains(text, "unwise")) return BCD_OK;
     api->fail(host, BCD_E_INVALID, TEXT("/mode"), TEXT("\"unwise\" is not wise"));
     return BCD_E_INVALID;
 }

@@ -40,7 +40,7 @@ impl<B: Backend> Shard<B> {
         self.watch_standing(token);
         self.take_back_rights(token);
         if has_nothing {
-            self.open(token);
+            self.open(token, Vec::new());
         }
         Ok(())
     }

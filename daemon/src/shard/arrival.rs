@@ -6,13 +6,13 @@ use super::Shard;
 use super::connection::Connection;
 use super::inbox::Newcomer;
 use super::poll::{Backend, Sink as _};
-use crate::dialect::{Reply, Request};
+use crate::dialect::{Command, Reply, Request};
 
 impl<B: Backend> Shard<B> {
-    /// Watches the newcomer's socket, greets, and does what it asked for by coming.
+    /// Watches the newcomer's socket and greets. What it asked for by coming has its turn with what others ask: there it
+    /// may be that more newcomers are taken in, and theirs would be done inside of it, one in the other.
     pub(super) fn adopt(&mut self, mut newcomer: Newcomer) {
         let mut read_ahead = std::mem::take(&mut newcomer.read_ahead);
-        let wishes = std::mem::take(&mut newcomer.wishes);
         let number = self.adopted;
         self.adopted += 1;
         let connection = Connection::new(newcomer, number, &self.config, self.hub.memory(), self.now);
@@ -26,10 +26,6 @@ impl<B: Backend> Shard<B> {
         // Between the door and here the token may have ended, or a reload may have taken it back.
         if !self.end_if_over(token) {
             self.greet(token, self.config.ping_every);
-            self.open(token);
-            for command in wishes {
-                self.handle(token, Ok(Request { id: None, command }));
-            }
         }
         let connection = &mut self.connections[token];
         connection.hear(&mut read_ahead, self.now);
@@ -37,13 +33,15 @@ impl<B: Backend> Shard<B> {
         self.talking.push(token);
     }
 
-    /// Carries out what the connection asks for by being opened, as soon as it is clear whether that is its right.
-    pub(super) fn open(&mut self, token: usize) {
+    /// Carries out what the connection asks for by being opened, as soon as it is clear whether that is its right, and
+    /// what it asked for with its request.
+    pub(super) fn open(&mut self, token: usize, wishes: Vec<Command>) {
         let connection = &self.connections[token];
-        if connection.standing.must_say_who() {
-            return;
-        }
-        for command in connection.dialect().opening(&connection.endpoint.streams) {
+        let opening = match connection.standing.must_say_who() {
+            true => Vec::new(),
+            false => connection.dialect().opening(&connection.endpoint.streams),
+        };
+        for command in opening.into_iter().chain(wishes) {
             self.handle(token, Ok(Request { id: None, command }));
         }
     }

@@ -38,6 +38,7 @@ impl<B: Backend> Shard<B> {
             }
         }
         self.counters.outbox_bytes(waiting);
+        self.snapshots.sweep();
         self.look_after_memory();
     }
 
@@ -79,6 +80,7 @@ impl<B: Backend> Shard<B> {
         if !self.hub.memory().is_short() {
             return;
         }
+        self.snapshots.clear();
         // Who has been given something since the last sending may take it all.
         let open = self.connections.iter().filter(|(_, connection)| connection.is_open() && !connection.is_dirty);
         let droppable = open.map(|(token, connection)| (connection.outbox.droppable_bytes(), token));

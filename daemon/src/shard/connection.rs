@@ -21,7 +21,7 @@ use super::places::Places;
 use super::poll::Interest;
 use super::rate::Pace;
 use super::standing::Standing;
-use crate::dialect::{Dialect, Loss, Refusal, Reply, Request, Said, Voice, sse};
+use crate::dialect::{Command, Dialect, Loss, Refusal, Reply, Request, Said, Voice, sse};
 use crate::event::{Event, LogId, unix_now};
 use crate::memory::Memory;
 use crate::metrics;
@@ -76,6 +76,8 @@ pub struct Connection {
     places: Places,
     pub outbox: Outbox,
     pub subscriptions: Vec<Subscription>,
+    /// What it asked for by coming, until that has been done.
+    pub wishes: Option<Vec<Command>>,
     /// Requests that are answered when enough of the earlier answers has been sent. Nothing is read while some wait, so
     /// there are no more than one read can bring.
     pub waiting: VecDeque<Result<Request, Refusal>>,
@@ -112,6 +114,7 @@ impl Connection {
             endpoint: newcomer.endpoint,
             outbox,
             subscriptions: Vec::new(),
+            wishes: Some(newcomer.wishes),
             waiting: VecDeque::new(),
             pace: Pace::new(now),
             lost: Vec::new(),

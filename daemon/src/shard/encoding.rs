@@ -21,7 +21,7 @@ pub enum Told {
 }
 
 /// How messages are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Deflation {
     /// Bytes of the smallest message for which it is tried.
     pub min_size: usize,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::poll::Backend;
 use super::rate::Excess;
+use super::snapshots::Scene;
 use super::target::{Meant, refusal};
-use super::unasked::Show;
 use super::{Inbound, Shard, encoding};
 use crate::dialect::{About, Begins, Cause, Code, Command, Refusal, Reply, Request, RequestId, Target, Voice};
 use crate::event::Position;
@@ -29,6 +29,10 @@ impl<B: Backend> Shard<B> {
     /// Handles the requests that wait, as long as the client takes the answers and keeps to its rate.
     pub(super) fn answer_waiting(&mut self) {
         for token in std::mem::take(&mut self.talking) {
+            let newcomer = self.connections.get_mut(token).filter(|connection| connection.is_open());
+            if let Some(wishes) = newcomer.and_then(|connection| connection.wishes.take()) {
+                self.open(token, wishes);
+            }
             for _ in 0..MAX_ANSWERED_PER_TURN {
                 let Some(connection) = self.connections.get_mut(token) else { break };
                 self.dirty.mark(connection, token);
@@ -180,7 +184,7 @@ impl<B: Backend> Shard<B> {
         let held = since.filter(|_| begins == Begins::Recovered).unwrap_or(&subscribed.position);
         connection.hold_place(subscribed.log, meant.stream.name(), held);
         self.count_resume(&subscribed, token, since);
-        self.begin(token, (&About { id: &None, ..about }, &meant.voice), &subscribed, Cause::Asked);
+        self.begin(token, (&About { id: &None, ..about }, &meant.voice), &subscribed);
         Ok(())
     }
 
@@ -209,7 +213,7 @@ impl<B: Backend> Shard<B> {
         let topics = meant.topics();
         let about = meant.about(target, &topics, id);
         self.connections[token].say(&Reply::Snapshot { about, position: &answered.position });
-        self.begin(token, (&About { id: &None, ..about }, &meant.voice), &answered, Cause::Asked);
+        self.begin(token, (&About { id: &None, ..about }, &meant.voice), &answered);
         Ok(())
     }
 
@@ -253,29 +257,23 @@ impl<B: Backend> Shard<B> {
     }
 
     /// The missed events, or the snapshot; and whether the stream has a source at all.
-    pub(super) fn begin(
-        &mut self,
-        token: usize,
-        (about, voice): (&About<'_>, &Voice),
-        subscribed: &Subscribed,
-        cause: Cause,
-    ) {
+    fn begin(&mut self, token: usize, (about, voice): (&About<'_>, &Voice), subscribed: &Subscribed) {
+        let Subscribed { stream, log, position, answer, source } = subscribed;
         let connection = &mut self.connections[token];
-        match &subscribed.answer {
+        match answer {
             Answer::Recovered(events) => {
                 let form = connection.form(voice, None);
                 for event in events {
                     connection.recover(event, &encoding::event(event, &form, self.config.deflation));
                 }
             }
-            Answer::Snapshot(_) if cause == Cause::Asked && !connection.endpoint.snapshot => {}
-            Answer::Snapshot(snapshot) => {
-                let (position, shown) = (&subscribed.position, &Show(snapshot));
-                let update = Reply::FullUpdate { about: *about, position, shown, cause };
-                connection.show(connection.encode(&update), subscribed.log, &subscribed.stream, position.seq);
+            Answer::Snapshot(_) if !connection.endpoint.snapshot => {}
+            Answer::Snapshot(records) => {
+                self.show(token, about, &Scene { log: *log, stream, position, records }, Cause::Asked);
             }
         }
-        if let (Source::Absent(reason), Cause::Asked) = (&subscribed.source, cause) {
+        let connection = &mut self.connections[token];
+        if let Source::Absent(reason) = source {
             connection.say(&Reply::NoSource { stream: about.stream, reason });
         }
         self.dirty.mark(connection, token);

@@ -97,8 +97,12 @@ impl<B: Backend> Shard<B> {
         alias.filter(|_| voices.all(|voice| voice.alias.is_some()))
     }
 
+    /// The patterns of a log that the connection is subscribed to, in an order that says nothing of when.
     pub(super) fn patterns_of(&self, token: usize, log: LogId) -> Vec<Pattern> {
         let subscriptions = self.connections[token].subscriptions.iter().filter(|subscription| subscription.log == log);
-        subscriptions.filter_map(|subscription| Some(self.groups.get(subscription.group)?.pattern.clone())).collect()
+        let pattern_of = |subscription: &Subscription| Some(self.groups.get(subscription.group)?.pattern.clone());
+        let mut patterns: Vec<Pattern> = subscriptions.filter_map(pattern_of).collect();
+        patterns.sort();
+        patterns
     }
 }

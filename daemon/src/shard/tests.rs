@@ -5,6 +5,7 @@ pub mod driven;
 mod edges;
 mod memory;
 mod model;
+mod sharing;
 mod spc;
 mod sse;
 mod streams;

@@ -1,7 +1,6 @@
 //! What a client is told although it did not ask: whether a stream has a source, records in place of what it lost, or of
 //! others that were replaced, and what newer events have replaced.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,13 +8,13 @@ use bytes::Bytes;
 use super::Shard;
 use super::encoding::Told;
 use super::poll::Backend;
-use crate::dialect::{About, Cause, Dialect, Loss, Record, Reply, Shown, Voice};
+use super::snapshots::Scene;
+use crate::dialect::{About, Cause, Loss, Record, Reply, Shown};
 use crate::event::{LogId, Position};
-use crate::hub::pattern::Pattern;
+use crate::hub::Wish;
+use crate::hub::log::Answer;
 use crate::hub::records::Snapshot;
 use crate::hub::settings::Source;
-use crate::hub::stream::Stream;
-use crate::hub::{Subscribed, Wish};
 use crate::metrics;
 use crate::websocket::close;
 
@@ -33,15 +32,6 @@ impl Shown for Show<'_> {
             show(Record { kind: &record.kind, unix_ns: record.unix_ns, json: &record.json });
         }
     }
-}
-
-/// What a snapshot's text depends on, beside the moment: made once for all who are shown the same.
-#[derive(PartialEq, Eq, Hash)]
-struct Sight {
-    patterns: Vec<Pattern>,
-    dialect: Dialect,
-    alias: Option<Arc<str>>,
-    is_deflated: bool,
 }
 
 impl<B: Backend> Shard<B> {
@@ -98,12 +88,14 @@ impl<B: Backend> Shard<B> {
             let (patterns, reader) = (self.patterns_of(token, log), self.visitor(token).reader());
             let wish = Wish { patterns: &patterns, audience: &audience, reader, since: None };
             let Ok(answered) = stream.answer(&wish) else { continue }; // its end is on its way here
+            let Answer::Snapshot(records) = &answered.answer else { continue }; // nothing was asked to be gone on from
             self.catch_up_to(token, &answered);
             let Some(loss) = self.connections[token].take_loss(log) else { continue }; // told with the stream's end
             let loss = Loss { to: answered.position.seq, ..loss };
             let called = self.called(token, log).unwrap_or_else(|| stream.name().clone());
             self.connections[token].say(&Reply::Lagged { stream: &called, loss: &loss });
-            self.show_anew(token, &stream, &answered);
+            self.set_start(token, log, answered.position.seq);
+            self.show_in_place(token, &Scene { log, stream: stream.name(), position: &answered.position, records });
         }
     }
 
@@ -114,40 +106,27 @@ impl<B: Backend> Shard<B> {
         self.read_history(log, seq);
         let Some(routes) = self.groups.log(log) else { return };
         let (stream, position) = (routes.stream.clone(), Position { epoch: routes.stream.epoch().clone(), seq });
-        let mut made: HashMap<Sight, Bytes> = HashMap::new();
         for token in self.members_of(log, |member| member.start < seq) {
             self.deliver_pending(token, log);
             self.set_start(token, log, seq);
-            let mut patterns = self.patterns_of(token, log);
-            patterns.sort();
-            let alias = self.called(token, log);
-            let connection = &mut self.connections[token];
+            let connection = &self.connections[token];
             if !connection.endpoint.snapshot && !connection.dialect().can_resync() {
                 continue; // it never saw what these replace
             }
-            let (dialect, is_deflated) = (connection.dialect(), connection.deflation.is_some());
-            let sight = Sight { patterns, dialect, alias, is_deflated };
-            let frame = made.entry(sight).or_insert_with_key(|Sight { patterns, alias, .. }| {
-                let shown = &Show(&records.of(patterns));
-                let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
-                let called = alias.as_deref().unwrap_or(stream.name());
-                let about = About { stream: called, topics: &topics, target: None, session_id: None, id: &None };
-                connection.encode(&Reply::FullUpdate { about, position: &position, shown, cause: Cause::Resync })
-            });
-            connection.show(frame.clone(), log, stream.name(), seq);
-            self.dirty.mark(connection, token);
+            let records = &records.of(&self.patterns_of(token, log));
+            let scene = Scene { log, stream: stream.name(), position: &position, records };
+            self.show_in_place(token, &scene);
         }
     }
 
     /// Shows a connection the records of all its patterns of a log, in place of what it knows.
-    fn show_anew(&mut self, token: usize, stream: &Stream, shown: &Subscribed) {
-        self.set_start(token, shown.log, shown.position.seq);
-        let patterns = self.patterns_of(token, shown.log);
+    fn show_in_place(&mut self, token: usize, scene: &Scene<'_>) {
+        let called = self.called(token, scene.log);
+        let stream = called.as_deref().unwrap_or(scene.stream);
+        let patterns = self.patterns_of(token, scene.log);
         let topics: Vec<Arc<str>> = patterns.iter().map(|pattern| pattern.text().clone()).collect();
-        let called = self.called(token, shown.log).unwrap_or_else(|| stream.name().clone());
-        let about = About { stream: &called, topics: &topics, target: None, session_id: None, id: &None };
-        let voice = Voice::of(self.connections[token].dialect());
-        self.begin(token, (&about, &voice), shown, Cause::Resync);
+        let about = About { stream, topics: &topics, target: None, session_id: None, id: &None };
+        self.show(token, &about, scene, Cause::Resync);
     }
 
     /// Tells the clients that asked for it about what newer events have replaced while they waited.

@@ -123,7 +123,7 @@ fn an_error_is_explained_by_its_code() {
         );
     }
     let list = ask(&place(""), &["explain"]);
-    assert!(list.starts_with("C001  ") && list.lines().any(|line| line.starts_with("C042  ")), "{list}");
+    assert!(list.starts_with("C001  ") && list.lines().any(|line| line.starts_with("C043  ")), "{list}");
     let unknown = run("", &["explain", "E17"]);
     assert_eq!(unknown.code, Some(64));
     assert_eq!(unknown.stderr, "no error has the code \"E17\"; `broadcastd explain` lists those that there are\n");

@@ -21,11 +21,12 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(the_shipped_configuration_follows_sessions),
         needs::program("curl", page::the_story_of_the_page_is_heard_alike_at_every_door),
         needs::nothing(page::the_machine_of_the_page_allows_its_story),
-        needs::nothing(page::where_a_machine_leads_nowhere_the_log_says_so_and_check_does_not),
+        needs::nothing(page::where_a_machine_leads_nowhere_check_and_the_log_say_so_at_its_line),
         needs::nothing(since_outlives_a_restart_and_a_kill_is_told_as_a_gap),
         needs::nothing(a_reload_takes_no_state_away_that_is_in_use),
         needs::nothing(everything_wrong_with_a_machine_is_told_at_its_line),
         needs::nothing(figures_name_states_and_fold_those_that_nobody_declared),
+        needs::nothing(who_comes_at_once_is_shown_the_same_bytes),
     ];
     own.into_iter().chain(model::tests()).collect()
 }
@@ -399,4 +400,32 @@ fn figures_name_states_and_fold_those_that_nobody_declared() {
     for name in ["STRANGE", "WEIRD", "momentum", SESSION] {
         assert!(!page.contains(name), "{name} is no label");
     }
+}
+
+fn who_comes_at_once_is_shown_the_same_bytes() {
+    const CROWD: usize = 400;
+    let daemon = Daemon::start(&config());
+    let count = |what: &str| {
+        daemon.metric(&format!("broadcastd_snapshots_{what}_total{{stream=\"state_machines\"}}")).unwrap_or_default()
+    };
+    let mut first = daemon.subscriber("state_machines");
+    publish(&daemon, &started());
+    for _ in 0..2 {
+        assert_eq!(hear_json(&mut first)["type"], "instance_added");
+    }
+    let mut crowd: Vec<Client> = (0..CROWD).map(|_| daemon.connect()).collect();
+    let (sent, made) = (count("sent"), count("made"));
+    let subscribe = json!({"type": "subscribe", "stream": "state_machines"}).to_string();
+    crowd.iter_mut().for_each(|client| say(client, &subscribe));
+    for client in &mut crowd {
+        assert_eq!(hear_json(client)["data"]["status"], "subscribed");
+        let shown = hear_json(client);
+        assert_eq!(shown["data"]["instances"].as_array().map(Vec::len), Some(2), "{shown}");
+    }
+    assert_eq!(count("sent") - sent, CROWD as f64);
+    let made = count("made") - made;
+    assert!(
+        made * 20.0 <= CROWD as f64,
+        "made {made} times: once by each shard, and again where a slow machine paused"
+    );
 }

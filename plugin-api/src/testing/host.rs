@@ -82,6 +82,7 @@ pub(super) struct State {
     pub(super) logs: Vec<Logged>,
     pub(super) log_level: u32,
     pub(super) failed: Option<Failed>,
+    pub(super) warned: Vec<(String, String)>,
     pub(super) degraded: Option<String>,
     pub(super) subscriptions: BTreeMap<String, u64>,
     pub(super) metrics: Vec<Metric>,
@@ -199,6 +200,7 @@ extern "C" fn log_level(host: *mut HostHandle) -> u32 {
 extern "C" fn fail(host: *mut HostHandle, status: Status, pointer: Str<'_>, message: Str<'_>) {
     let (pointer, message) = (owned(pointer), owned(message));
     with(host, (), |state| match &mut state.failed {
+        _ if status == abi::OK => state.warned.push((pointer, message)),
         Some(failed) => failed.others.push((pointer, message)),
         None => state.failed = Some(Failed { status, pointer, message, others: Vec::new() }),
     });

@@ -33,6 +33,10 @@ impl Broadcaster for StateMachines {
         Failure::all(check::check(settings).wrong)
     }
 
+    fn warnings(settings: &Settings) -> Vec<(String, String)> {
+        check::oddities(settings)
+    }
+
     fn new(settings: Settings, _: &mut Context<'_>) -> Result<Self, Failure> {
         Self::open(&settings)
     }

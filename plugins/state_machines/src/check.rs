@@ -53,17 +53,27 @@ pub fn reread(declared: &MachineSettings, stale_after: Duration) -> Option<Machi
     wrong.wrong.is_empty().then_some(machine)
 }
 
-/// Where an instance of a machine gets stuck or never comes, in the order of its states.
-pub fn oddities(machine: &Machine) -> Vec<String> {
+/// Where instances of the machines get stuck or never come, in the order of their states.
+pub fn oddities(settings: &Settings) -> Vec<Wrong> {
+    let machines = check(settings).machines;
+    let declared = settings.machines.iter().enumerate();
+    let pairs = declared.filter_map(|(index, declared)| {
+        machines.iter().find(|machine| machine.id == declared.id).map(|machine| (index, declared, machine))
+    });
+    pairs.flat_map(|(index, declared, machine)| odd_states(index, declared, machine)).collect()
+}
+
+fn odd_states(index: usize, declared: &MachineSettings, machine: &Machine) -> Vec<Wrong> {
     let reached = reached(machine);
     let mut odd = Vec::new();
-    for (name, state) in &machine.states {
-        if !reached.contains(name.as_str()) {
-            odd.push(format!("machine {:?}: nothing leads to state {name:?}", machine.id));
+    for (place, StateSettings { id, .. }) in declared.states.iter().enumerate() {
+        let mut say = |what: String| odd.push((format!("/machines/{index}/states/{place}/id"), what));
+        if !reached.contains(id.as_str()) {
+            say(format!("nothing leads to state {id:?}"));
         }
-        let leaves = state.timeout.is_some() || machine.transitions.iter().any(|one| one.leaves(name));
-        if !state.is_final && !leaves {
-            odd.push(format!("machine {:?}: nothing leads out of state {name:?}, which is not final", machine.id));
+        let leaves = machine.timeout(id).is_some() || machine.transitions.iter().any(|one| one.leaves(id));
+        if !machine.is_final(id) && !leaves {
+            say(format!("nothing leads out of state {id:?}, which is not final"));
         }
     }
     odd

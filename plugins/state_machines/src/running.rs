@@ -57,9 +57,6 @@ struct State {
 pub fn checked(settings: &Settings) -> Result<Wanted, Failure> {
     let Checked { machines, wrong } = check::check(settings);
     Failure::all(wrong)?;
-    for oddity in machines.iter().flat_map(check::oddities) {
-        tracing::warn!("{oddity}");
-    }
     Ok(Wanted::new(settings, machines))
 }
 

@@ -227,6 +227,25 @@ fn settings_are_taken_in_place_or_refused_at_their_line() {
 }
 
 #[test]
+fn what_is_odd_about_settings_is_told_at_its_place_and_refuses_nothing() {
+    let house = House::new();
+    house.build("plastic", &[]);
+    let told = |mode: &str| {
+        let prepared =
+            house.supervisor.prepare(vec![wanted("a", "plastic", ""), wanted("b", "plastic", mode)], Files::All);
+        prepared.map(|prepared| prepared.warnings().to_vec()).map_err(|problems| problems)
+    };
+    let problem = |message: &str| Problem {
+        broadcaster: "b".to_owned(),
+        pointer: "/settings/mode".to_owned(),
+        message: message.to_owned(),
+    };
+    assert_eq!(told("fine"), Ok(vec![]));
+    assert_eq!(told("odd"), Ok(vec![problem("\"odd\" is odd")]));
+    assert_eq!(told("odd and unwise"), Err(vec![problem("\"unwise\" is not wise")]), "first what is wrong");
+}
+
+#[test]
 fn state_survives_the_daemon_and_a_gap_is_told_unless_it_ended_in_order() {
     let house = House::new();
     house.build("keeper", &[]);

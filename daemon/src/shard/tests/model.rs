@@ -12,6 +12,7 @@ mod world;
 
 use std::cell::Cell;
 
+pub use self::client::next_frame;
 use self::world::World;
 
 /// Runs that are made every time, and as many with new seeds.

@@ -40,6 +40,7 @@ fn standing(endpoint: Endpoint, identity: Option<Arc<Identity>>) -> (Standing, C
     let (newcomer, client) = newcomer_at(endpoint);
     shard.inbox.hand(Inbound::Adopt(Box::new(Newcomer { identity, ..newcomer })));
     shard.take_all_in();
+    shard.answer_waiting();
     (shard, client)
 }
 

@@ -7,7 +7,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use super::{Board, DOORS, Listener, MACHINE, config, native, publish};
+use super::{Board, DOORS, Listener, config, native, publish};
 use crate::dialogue;
 use crate::house::{Client, say};
 use crate::process::{self, Daemon};
@@ -163,30 +163,45 @@ pub fn the_machine_of_the_page_allows_its_story() {
     assert!(!daemon.log_text().contains("nothing leads"), "{}", daemon.log_text());
 }
 
-/// To the letter as the page shows it, at the start and at a reload.
-pub fn where_a_machine_leads_nowhere_the_log_says_so_and_check_does_not() {
+/// To the letter as the page shows it: by `check`, and in the log at the start and at a reload.
+pub fn where_a_machine_leads_nowhere_check_and_the_log_say_so_at_its_line() {
     let page = text();
     let shown = page.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
-    let odd = MACHINE
-        .replace(
-            "{ id = \"ERROR\" }]",
-            "{ id = \"ERROR\" }, { id = \"ISLAND\", max_time = \"1s\", on_timeout = \"ERROR\" }]",
-        )
-        .replace("  { from = \"ERROR\", to = \"MONITORING\", event = \"reset\" },\n", "");
-    let odd = config().replace(MACHINE, &odd);
+    let machine = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let island = "  { id = \"ERROR\" },\n  { id = \"ISLAND\", max_time = \"1s\", on_timeout = \"ERROR\" },\n";
+    let lines = machine.lines().filter(|line| !line.contains("event = \"reset\""));
+    let odd = lines.fold(DOORS.to_owned(), |text, line| text + line + "\n");
+    let odd = odd.replace("  { id = \"ERROR\" },\n", island);
     let daemon = Daemon::start(&odd);
-    let warned = |skip: usize, text: &str| {
-        let line: Value = serde_json::from_str(&daemon.wait_for_log_after(skip, &format!("{text:?}"))).unwrap();
-        assert_eq!((&line["level"], &line["message"]), (&Value::from("WARN"), &Value::from(text)), "{line}");
+    let warned = |skip: usize| -> String {
+        let line: Value = serde_json::from_str(&daemon.wait_for_log_after(skip, "nothing leads")).unwrap();
+        assert_eq!(line["level"], "WARN", "{line}");
+        line["message"].as_str().unwrap().to_owned()
     };
-    assert_eq!(shown.lines().count(), 2, "{shown}");
-    shown.lines().for_each(|line| warned(0, line));
+    let without_numbers = |text: &str| text.replace(|letter: char| letter.is_ascii_digit(), "");
+    let is_shown = |told: &str| {
+        let (told, shown) = (without_numbers(told), without_numbers(shown));
+        assert!(told.contains(shown.trim_end()), "{shown} in\n{told}");
+    };
+    is_shown(&warned(0));
     daemon.reload(|| daemon.configure(&config()));
     let skip = daemon.log_lines();
     daemon.reload(|| daemon.configure(&odd));
-    shown.lines().for_each(|line| warned(skip, line));
+    is_shown(&warned(skip));
+    assert_eq!(daemon.log_text().matches("which is not final").count(), 2, "once at the start, once at the reload");
 
     let checked = process::run(daemon.folder.path(), &["check"], &[]);
     assert_eq!(checked.code, Some(0), "{}", checked.stderr);
-    assert!(!format!("{}{}", checked.stdout, checked.stderr).contains("nothing leads"), "{}", checked.stderr);
+    is_shown(&checked.stdout);
+    let json = process::run(daemon.folder.path(), &["check", "--format", "json"], &[]).stdout;
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let told = report["diagnostics"].as_array().unwrap();
+    let whole = std::fs::read_to_string(daemon.folder.path().join("config.toml")).unwrap();
+    let line = |id: &str| 1 + whole.lines().position(|line| line.contains(&format!("{{ id = {id:?}"))).unwrap();
+    let each = |name: &str| told.iter().map(|one| one[name].clone()).collect::<Vec<Value>>();
+    assert_eq!((&report["errors"], each("severity")), (&0.into(), vec!["warning".into(); 2]), "{report:#}");
+    assert_eq!(
+        (each("code"), each("line")),
+        (vec!["C043".into(); 2], vec![line("ERROR").into(), line("ISLAND").into()])
+    );
 }

@@ -78,7 +78,7 @@ pub fn reconfigure(subject: &Subject) -> Checked {
 fn validate(subject: &Subject, plugin: &Plugin, settings: &Value) -> Result<(), Fault> {
     subject.report.doing("validate");
     let validated = plugin.library.validate(&plugin.library.note.id, settings.to_string(), Timing::default().create);
-    validated.map_err(|mut faults| faults.swap_remove(0))
+    validated.map(drop).map_err(|mut faults| faults.swap_remove(0))
 }
 
 /// Its schema or the plugin itself refuses it, and says where.

@@ -244,7 +244,7 @@ fn line_of(lines: &[Line], said: &Said<'_>) -> usize {
 }
 
 /// Opcode and payload of the first frame of a server, and what follows it; `None` while it is not whole.
-fn next_frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub fn next_frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     assert!(first & 0xf0 == 0x80 && second & 0x80 == 0, "{first:x} {second:x}");
     let (length, header) = match second {
