@@ -84,7 +84,7 @@ fn lines(report: &mut Report<'_>) -> Result<(), Exit> {
         };
         lines.push(&piece[..count]);
         let mut entries = Vec::new();
-        while let Some(line) = lines.next() {
+        while let Some(line) = lines.next_line() {
             entries.push(entry(line));
         }
         if count == 0 {

@@ -30,7 +30,7 @@ fn run_with(daemon: &Daemon, arguments: &[&str], input: &str) -> Ended {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(input.as_bytes()).unwrap();
     std::io::Seek::rewind(&mut file).unwrap();
-    let output = command(daemon, arguments).stdin(Stdio::from(File::from(file))).output().unwrap();
+    let output = command(daemon, arguments).stdin(Stdio::from(file)).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }

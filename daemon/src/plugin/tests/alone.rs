@@ -5,7 +5,6 @@ use broadcastd_plugin_api::abi;
 use super::*;
 use crate::plugin::alone::{Alone, HandClock};
 use crate::plugin::stream::declaration;
-use crate::plugin::timing::Clock as _;
 
 /// The test plugin, not made yet.
 fn alone(house: &House, definitions: &[&str]) -> (Alone, Arc<HandClock>) {

@@ -112,7 +112,7 @@ impl<'s> Batch<'s> {
 
     /// Takes the lines that are there whole.
     pub async fn take_lines(&mut self, lines: &mut Lines) {
-        while let Some(line) = lines.next() {
+        while let Some(line) = lines.next_line() {
             self.take(line);
             self.give_way().await;
         }

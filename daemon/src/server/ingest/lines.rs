@@ -31,7 +31,7 @@ impl Lines {
     }
 
     /// The next whole line.
-    pub fn next(&mut self) -> Option<Line<'_>> {
+    pub fn next_line(&mut self) -> Option<Line<'_>> {
         loop {
             let Some(found) = self.waiting[self.searched..].iter().position(|byte| *byte == b'\n') else {
                 self.wait();
@@ -86,7 +86,7 @@ mod tests {
         let mut found = Vec::new();
         for piece in pieces {
             lines.push(piece);
-            while let Some(line) = lines.next() {
+            while let Some(line) = lines.next_line() {
                 found.push(told(line));
             }
         }
@@ -114,7 +114,7 @@ mod tests {
         let mut lines = Lines::default();
         for _ in 0..100 {
             lines.push(&longer);
-            assert_eq!(lines.next(), None);
+            assert_eq!(lines.next_line(), None);
             assert!(lines.waiting.is_empty(), "what is too long is not kept");
         }
     }

@@ -58,7 +58,7 @@ impl Talk {
 
     /// Answers the next whole line; `false` when there is none.
     pub fn answer_next(&mut self) -> bool {
-        let Some(line) = self.lines.next() else { return false };
+        let Some(line) = self.lines.next_line() else { return false };
         answer(&self.hub, &line, &mut self.answers);
         true
     }
