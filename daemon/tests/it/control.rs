@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Command;
 
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
+use crate::alerts::blocks;
 use crate::http::ask;
 use crate::needs;
 use crate::process::{self, Daemon, Ended, PORTS};
@@ -22,6 +24,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(only_who_has_proven_to_be_an_operator_changes_the_daemon),
         needs::program("curl", no_web_page_uses_the_control_socket),
         needs::nothing(what_is_asked_is_noted_with_who_and_what_came_of_it),
+        needs::nothing(the_way_to_another_configuration_is_as_the_page_shows),
         needs::nothing(a_socket_left_by_a_killed_daemon_is_taken_over),
     ]
 }
@@ -216,6 +219,30 @@ fn what_is_asked_is_noted_with_who_and_what_came_of_it() {
     assert_eq!(audit.iter().map(told).collect::<Vec<_>>(), expected, "{log}");
     let uid = fs::metadata(daemon.folder.path()).map(|folder| std::os::unix::fs::MetadataExt::uid(&folder)).unwrap();
     assert!(audit[0]["peer"].as_str().unwrap().starts_with(&format!("uid {uid}, process ")), "{}", audit[0]);
+}
+
+fn the_way_to_another_configuration_is_as_the_page_shows() {
+    let blocks = blocks("docs/operating.md", "\n## Reload");
+    let [(_, lines)] = blocks.try_into().expect("one block to paste");
+    let daemon = Daemon::start(BARS);
+    let change = "sed -i s/60s/90s/ next.toml";
+    let script = lines.replace("# and change it", &format!("\n{change}"));
+    assert_ne!(script, lines);
+    let (folder, path) =
+        (Path::new(env!("CARGO_BIN_EXE_broadcastd")).parent().unwrap(), std::env::var("PATH").unwrap());
+    let mut shell = Command::new("sh");
+    shell.args(["-ec", &script]).current_dir(daemon.folder.path()).env("HOME", daemon.folder.path());
+    shell
+        .env("PATH", format!("{}:{path}", folder.display()))
+        .env_remove("STATE_DIRECTORY")
+        .env_remove("RUNTIME_DIRECTORY");
+    let said = shell.output().unwrap();
+    let told = String::from_utf8(said.stdout).unwrap();
+    assert!(said.status.success(), "{told}{}", String::from_utf8_lossy(&said.stderr));
+    let change =
+        "  ~ broadcaster bars: takes new settings; 0 subscriptions go on\n      settings.interval: \"60s\" → \"90s\"\n";
+    assert!(told.starts_with(&format!("a reload of next.toml would change:\n{change}")), "{told}");
+    assert_eq!(told.matches(change).count(), 2, "{told}");
 }
 
 fn a_socket_left_by_a_killed_daemon_is_taken_over() {

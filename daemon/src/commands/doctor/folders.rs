@@ -17,7 +17,7 @@ const OTHERS_WRITE: u32 = 0o002;
 /// State, cache and control socket.
 pub fn all(env: &Env) -> Vec<Finding> {
     let [state, cache, runtime] = Folders::in_use(env);
-    vec![own("state", &state), executable(own("cache", &cache), &cache), own("runtime", &runtime)]
+    vec![own("state", &state), executable(own("cache", &cache), &cache, mounted(&cache)), own("runtime", &runtime)]
 }
 
 /// Where plugins are looked for.
@@ -67,15 +67,19 @@ fn own(check: &'static str, folder: &Path) -> Finding {
 }
 
 /// Plugins are copied into the cache and run from there.
-fn executable(finding: Finding, folder: &Path) -> Finding {
-    let there = folder.ancestors().find(|folder| folder.exists());
-    let is_noexec = there.and_then(|folder| statvfs(folder).ok());
-    if is_noexec.is_some_and(|mount| mount.f_flag.contains(StatVfsMountFlags::NOEXEC)) {
+fn executable(finding: Finding, folder: &Path, mounted: StatVfsMountFlags) -> Finding {
+    if mounted.contains(StatVfsMountFlags::NOEXEC) {
         let advice = "mount it without noexec, or set CACHE_DIRECTORY to another folder";
         let why = "plugins cannot be loaded from a file system that is mounted noexec";
         return Finding::fault("cache", format!("{}: {why}; {advice}", folder.display()));
     }
     finding
+}
+
+/// How the file system is mounted that a folder is on or would be made on.
+fn mounted(folder: &Path) -> StatVfsMountFlags {
+    let there = folder.ancestors().find(|folder| folder.exists());
+    there.and_then(|folder| statvfs(folder).ok()).map_or(StatVfsMountFlags::empty(), |mount| mount.f_flag)
 }
 
 #[cfg(test)]
@@ -99,10 +103,9 @@ mod tests {
 
     #[test]
     fn a_cache_where_nothing_runs_is_a_fault() {
-        let proc = Path::new("/proc/sys/none"); // mounted noexec everywhere
-        let told = executable(Finding::ok("cache", ""), proc);
-        assert_eq!(told.verdict, Verdict::Fault, "{told:?}");
         let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
-        assert_eq!(executable(Finding::ok("cache", ""), dir.path()).verdict, Verdict::Ok);
+        let told = |flags| executable(Finding::ok("cache", ""), dir.path(), flags).verdict;
+        assert_eq!(told(StatVfsMountFlags::NOEXEC | StatVfsMountFlags::NOSUID), Verdict::Fault);
+        assert_eq!(told(mounted(&dir.path().join("not/there/yet"))), Verdict::Ok);
     }
 }
