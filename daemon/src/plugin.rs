@@ -57,8 +57,9 @@ use self::timing::{Clock, Timing};
 use self::voice::Voice;
 use crate::event::Position;
 use crate::hub::Hub;
-use crate::hub::settings::Settings;
+use crate::hub::settings::{Settings, Source};
 use crate::hub::signal::Signal;
+use crate::hub::stream::Stream;
 
 /// Where things are, and how long they may take.
 pub struct Config {
@@ -189,10 +190,16 @@ impl Supervisor {
 
     /// Stops every broadcaster, each with its deadline. Who listens to another stops after it, so that it hears its last
     /// events; all others at once. There is no circle among them. Their streams stay, without source, and what they
-    /// listened to takes no more events: nobody would hear them.
+    /// listened to takes no more events: nobody would hear them. Declared streams end before anybody stops, so that what
+    /// was accepted is handled.
     pub fn stop(&self) {
         let mut running = self.lock();
         let heard: BTreeSet<String> = running.values().flat_map(|one| one.wanted.listen.clone()).collect();
+        let is_declared = |stream: &Arc<Stream>| stream.source() == Source::Declared;
+        let heard: Vec<Arc<Stream>> = heard.iter().filter_map(|name| self.hub.stream(name)).collect();
+        for declared in heard.iter().filter(|stream| is_declared(stream)) {
+            declared.end();
+        }
         while !running.is_empty() {
             let names: BTreeSet<String> = running.keys().cloned().collect();
             let hears_none = |one: &Running| one.wanted.listen.iter().all(|name| !names.contains(name));
@@ -206,8 +213,8 @@ impl Supervisor {
                 }
             });
         }
-        let heard = heard.iter().filter_map(|name| self.hub.stream(name));
-        let ends: BTreeMap<String, Position> = heard.map(|stream| (stream.name().to_string(), stream.end())).collect();
+        let end = |stream: &Arc<Stream>| (stream.name().to_string(), stream.end());
+        let ends: BTreeMap<String, Position> = heard.iter().map(end).collect();
         if let Err(error) = self.ends.write(&ends) {
             tracing::warn!(%error, "where streams ended cannot be written; the next start will tell of a gap");
         }
@@ -245,7 +252,7 @@ impl Supervisor {
 
     fn set_absent(&self, name: &str, why: &str) {
         if let Some(stream) = self.hub.stream(name) {
-            stream.set_source(crate::hub::settings::Source::Absent(why.into()));
+            stream.set_source(Source::Absent(why.into()));
         }
     }
 

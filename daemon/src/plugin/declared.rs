@@ -45,8 +45,13 @@ struct All {
 struct Family {
     kind: u32,
     help: String,
-    series: BTreeMap<Place, Arc<Cell>>,
+    series: BTreeMap<Place, Series>,
 }
+
+/// What one series is recorded into: one cell, and others where an instance that stands ready beside the present one wants
+/// other bounds. Each is known by its holders; nobody is told which of the instances goes.
+#[derive(Default)]
+struct Series(Vec<Arc<Cell>>);
 
 /// A broadcaster, and what its series says of itself.
 type Place = (Arc<str>, Labels);
@@ -192,17 +197,12 @@ impl All {
 impl Family {
     /// The cell of this place. With other bounds than it had it begins anew.
     fn cell(&mut self, key: Place, make: impl FnOnce() -> Cell) -> Arc<Cell> {
-        let cell = Arc::new(make());
-        let known = self.series.entry(key).or_insert_with(|| cell.clone());
-        if known.bounds() != cell.bounds() {
-            *known = cell;
-        }
-        known.clone()
+        self.series.entry(key).or_default().open(make())
     }
 
-    fn of(&self, broadcaster: &str) -> impl Iterator<Item = (&Labels, &Arc<Cell>)> {
+    fn of(&self, broadcaster: &str) -> impl Iterator<Item = (&Labels, &Cell)> {
         let series = self.series.iter().filter(move |((owner, _), _)| **owner == *broadcaster);
-        series.map(|((_, labels), cell)| (labels, cell))
+        series.filter_map(|((_, labels), series)| Some((labels, series.shown()?)))
     }
 
     fn render(&self, name: &str, out: &mut String) {
@@ -214,7 +214,8 @@ impl Family {
         };
         let help = help.replace('\\', "\\\\").replace('\n', "\\n");
         out.push_str(&format!("# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}\n"));
-        for ((broadcaster, labels), cell) in &self.series {
+        for ((broadcaster, labels), series) in &self.series {
+            let Some(cell) = series.shown() else { continue };
             let mut text = format!("broadcaster=\"{broadcaster}\"");
             for (label, value) in labels {
                 let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
@@ -223,6 +224,30 @@ impl Family {
             cell.render(&format!("{PREFIX}{name}"), &text, out);
         }
     }
+}
+
+impl Series {
+    /// The cell with the bounds that are wanted. Those that nobody has any more are given up, except for the only one,
+    /// where an instance that is started again goes on.
+    fn open(&mut self, wanted: Cell) -> Arc<Cell> {
+        let has_holders = self.0.iter().any(is_held);
+        self.0.retain(|cell| is_held(cell) || (!has_holders && cell.bounds() == wanted.bounds()));
+        if let Some(known) = self.0.iter().find(|cell| cell.bounds() == wanted.bounds()) {
+            return known.clone();
+        }
+        let cell = Arc::new(wanted);
+        self.0.push(cell.clone());
+        cell
+    }
+
+    /// The oldest that somebody records into: who stands ready beside it may never begin.
+    fn shown(&self) -> Option<&Cell> {
+        self.0.iter().find(|cell| is_held(cell)).or(self.0.first()).map(|cell| &**cell)
+    }
+}
+
+fn is_held(cell: &Arc<Cell>) -> bool {
+    Arc::strong_count(cell) > 1
 }
 
 fn check(opening: &Opening<'_>) -> Result<Labels, BadMetric> {
@@ -373,6 +398,31 @@ mod tests {
         assert!(declared.bound(&"a".into(), "one_more", "[1]").unwrap_err().0.contains("at most 64 histograms"));
         assert!(declared.bound(&"a".into(), "h1", "[2]").is_ok() && declared.bound(&"b".into(), "h", "[1]").is_ok());
         assert!(declared.bound(&"b".into(), "H", "[1]").unwrap_err().0.starts_with("\"H\" is no name"));
+    }
+
+    #[test]
+    fn a_histogram_that_is_recorded_stays_in_sight_while_another_stands_ready_beside_it() {
+        let declared = Declared::default();
+        let waits = Opening { kind: abi::METRIC_HISTOGRAM, name: "wait_seconds", help: "", labels: "" };
+        let shown = |line: &str| declared.render().contains(&format!("wait_seconds{line}\n"));
+        let running = open(&declared, "a", &waits).unwrap();
+        running.record(3.0);
+        for (round, bounds) in ["[7]", "[8]"].iter().enumerate() {
+            declared.bound(&"a".into(), "wait_seconds", bounds).unwrap();
+            let fresh = open(&declared, "a", &waits).unwrap();
+            fresh.record(100.0);
+            drop(fresh); // the reload is refused
+            running.record(2.0);
+            assert!(shown(&format!("_count{{broadcaster=\"a\"}} {}", round + 2)), "{}", declared.render());
+        }
+        let fresh = open(&declared, "a", &waits).unwrap();
+        fresh.record(8.5);
+        assert!(shown("_sum{broadcaster=\"a\"} 7"), "the present one, until it has gone");
+        drop(running);
+        assert!(shown("_sum{broadcaster=\"a\"} 8.5") && shown("_bucket{broadcaster=\"a\",le=\"8\"} 0"));
+        drop(fresh);
+        open(&declared, "a", &waits).unwrap().record(1.5);
+        assert!(shown("_sum{broadcaster=\"a\"} 10"), "opened again it goes on");
     }
 
     #[test]

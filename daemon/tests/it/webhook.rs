@@ -292,8 +292,12 @@ fn what_was_saved_arrives_after_a_kill_of_the_daemon() {
     assert_eq!(status.code(), Some(0));
     let daemon = Daemon::start_in(folder, &config, &[]);
     until("all wait again", || figure(&daemon, "queued") == 9.0);
+    assert_eq!(figure(&daemon, "input_gaps_total"), 0.0, "nothing is lost by a stop in order");
     daemon.signal("KILL");
     let daemon = Daemon::start_in(daemon.wait().1, &config, &[]);
+    until("the kill is told", || figure(&daemon, "input_gaps_total") == 1.0);
+    let is_told = || daemon.readiness().1.iter().any(|reason| reason.contains("gone before they were read"));
+    until("the operator sees it", is_told);
     is_open.store(true, Ordering::SeqCst);
     until("all arrive", || receiver.taken().len() == 9);
     let taken: Vec<u64> = receiver.taken().iter().map(Request::violation).collect();

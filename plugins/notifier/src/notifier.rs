@@ -129,14 +129,13 @@ impl<C: Carrier> Broadcaster for Notifier<C> {
 
     fn on_gap(&mut self, gap: &Gap<'_>, cx: &mut Context<'_>) -> Result<(), Failure> {
         let Gap { stream, from, to } = *gap;
-        if to == 0 {
-            // After each start of the daemon: of this life nothing is gone, and of the one before nobody can say.
-            tracing::info!(stream, "the stream counts anew; what was not heard of it before is unknown");
-            return Ok(());
-        }
         self.figures.gaps.increment(1);
         self.trouble.gaps += 1;
-        tracing::warn!(stream, from, to, "events are gone that nobody was notified of");
+        match to {
+            // After a daemon that did not end in order: nobody can say how much it was.
+            0 => tracing::warn!(stream, "the daemon was killed; events since the last save are gone without a notice"),
+            _ => tracing::warn!(stream, from, to, "events are gone that nobody was notified of"),
+        }
         self.tell(cx);
         Ok(())
     }

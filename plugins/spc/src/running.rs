@@ -71,17 +71,15 @@ impl Charts {
         self.publisher.tell(out, cx)
     }
 
-    /// Inputs are gone, or the daemon has begun a new life: of that nothing is gone up to 0, and of the one before nobody
-    /// can say.
+    /// Inputs are gone, or the daemon did not end in order: then nobody can say how many.
     pub fn miss(&mut self, gap: &Gap<'_>) {
         let Gap { stream, from, to } = *gap;
-        if to == 0 {
-            tracing::info!(stream, "the stream counts anew; what was not read of it before is unknown");
-            return;
-        }
         self.counters.gaps.increment(1);
         self.book.interrupt();
-        tracing::warn!(stream, from, to, "samples are gone before they were read; runs begin anew");
+        match to {
+            0 => tracing::warn!(stream, "the daemon was killed; samples since the last save are gone; runs begin anew"),
+            _ => tracing::warn!(stream, from, to, "samples are gone before they were read; runs begin anew"),
+        }
     }
 
     pub fn obey(&mut self, command: &Command<'_>, cx: &mut Context<'_>) -> Result<Answer, Failure> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::hub::Refused;
 use crate::hub::repeats::MAX_INPUTS;
 use crate::hub::signal::Signal;
 use crate::plugin::inputs::Inputs;
@@ -220,11 +221,27 @@ fn a_stream_that_was_heard_takes_nothing_more_once_the_daemon_ends() {
         let draft = Draft { kind: "do", payload: b"{}", ..Draft::default() };
         house.stream(name).publish(&draft, None).map(|_| ())
     };
-    assert_eq!((publish("in"), publish("unheard")), (Err(crate::hub::Refused::Ended), Ok(())));
+    assert_eq!((publish("in"), publish("unheard")), (Err(Refused::Ended), Ok(())));
 }
 
-/// Publishes one input more for each number that it hears.
-struct Echo(Arc<Stream>);
+/// Publishes one input more for each event of a kind that it hears.
+struct Echo {
+    into: Arc<Stream>,
+    kind: &'static str,
+    accepted: Mutex<Vec<Result<(), Refused>>>,
+}
+
+impl Echo {
+    /// Hears the stream `a`, and answers on the stream `in`.
+    fn new(house: &House, kind: &'static str) -> Arc<Self> {
+        let echo = Arc::new(Self { into: house.stream("in"), kind, accepted: Mutex::default() });
+        let outlet: Arc<dyn Outlet> = echo.clone();
+        let patterns = &[Pattern::parse("a").unwrap()];
+        let wish = Wish { patterns, audience: "", reader: Reader::Client, since: None };
+        house.stream("a").subscribe(&wish, &outlet).unwrap();
+        echo
+    }
+}
 
 impl Outlet for Echo {
     fn id(&self) -> u64 {
@@ -232,8 +249,9 @@ impl Outlet for Echo {
     }
 
     fn offer(&self, event: &Arc<Event>) -> Result<(), Full> {
-        if *event.kind == *"n" {
-            self.0.publish(&Draft { kind: "do", payload: b"{}", ..Draft::default() }, None).unwrap();
+        if *event.kind == *self.kind {
+            let accepted = self.into.publish(&Draft { kind: "do", payload: b"{}", ..Draft::default() }, None);
+            self.accepted.lock().unwrap().push(accepted.map(|_| ()));
         }
         Ok(())
     }
@@ -249,9 +267,7 @@ fn one_that_stops_takes_what_was_published_before_and_not_what_never_ends() {
     house.build("busy", &[]);
     house.reload(&[listening(wanted("a", "busy", ""), &["in"])]).unwrap();
     let heard = house.subscribe("a");
-    let echo: Arc<dyn Outlet> = Arc::new(Echo(house.stream("in")));
-    let wish = Wish { patterns: &[Pattern::parse("a").unwrap()], audience: "", reader: Reader::Client, since: None };
-    house.stream("a").subscribe(&wish, &echo).unwrap();
+    let echo = Echo::new(&house, "n");
     let release = house.dir.path().join("release");
     house.input(&format!("hang {}", release.display()));
     let shared = house.supervisor.shown()["a"].shared.clone().unwrap();
@@ -266,4 +282,23 @@ fn one_that_stops_takes_what_was_published_before_and_not_what_never_ends() {
     // Ten were published before, and the first led to one more; each of those leads to another, which nobody takes.
     assert_eq!(heard.numbers(), (1..=11).collect::<Vec<u64>>());
     assert_eq!(house.stream("in").figures().seq, 21);
+    assert_eq!(*echo.accepted.lock().unwrap(), vec![Ok(()); 11]);
+}
+
+#[test]
+fn nothing_is_accepted_for_a_listener_that_stops_with_the_daemon() {
+    let house = House::new();
+    house.build("speaker", &[]);
+    let one = listening(wanted("a", "speaker", "last words"), &["in"]);
+    house.reload(std::slice::from_ref(&one)).unwrap();
+    let heard = house.subscribe("a");
+    let echo = Echo::new(&house, "last_words");
+    house.input("x");
+    until("one is handled", || heard.numbers() == [1]);
+    let house = house.again();
+    assert_eq!(*echo.accepted.lock().unwrap(), [Err(Refused::Ended)], "it came when the last input had been handled");
+    house.reload(&[one]).unwrap();
+    house.input("x");
+    until("it goes on", || house.numbers("a") == [2]);
+    assert_eq!(house.said("a", "gap"), [json!(null); 0]);
 }

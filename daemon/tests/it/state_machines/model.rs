@@ -128,17 +128,36 @@ fn stay(mut listener: impl Listener) -> Heard {
     heard
 }
 
-/// One that comes and goes, with its position or without.
+/// One that comes and goes, with its position or without; sometimes it only unsubscribes.
 fn come_and_go(daemon: &Daemon, producer: usize, (seed, epoch): (u64, &str)) -> Heard {
     let (mut heard, mut rng) = (Heard::default(), Rng::with_seed(seed));
+    let (topic, mut client) = (format!("state_machines:{}", session(producer)), daemon.connect());
     loop {
-        let mut client = daemon.connect();
         let position = heard.position().filter(|_| rng.u8(0..4) > 0);
         let since = position.map_or(Value::Null, |seq| json!({"epoch": epoch, "seq": seq}));
-        subscribe(&mut client, &format!("state_machines:{}", session(producer)), &since);
-        heard.connections.push(Vec::new());
+        subscribe(&mut client, &topic, &since);
+        let answer = client.next();
+        assert_eq!(answer["data"]["status"], "subscribed", "nothing comes of what was left: {answer}");
+        heard.connections.push(vec![answer]);
         if heard.hear(&mut client, rng.usize(2..600), 1) {
             return heard;
+        }
+        if rng.bool() {
+            client = daemon.connect();
+        } else if unsubscribe(&mut client, &topic, &mut heard) {
+            return heard;
+        }
+    }
+}
+
+/// Leaves, and hears what is still to come until that is answered. Whether that was all.
+fn unsubscribe(client: &mut Client, topic: &str, heard: &mut Heard) -> bool {
+    say(client, &json!({"type": "unsubscribe", "topic": topic}).to_string());
+    loop {
+        let message = client.next();
+        let has_left = message["data"]["status"] == "unsubscribed";
+        if heard.note(message, 1) || has_left {
+            return !has_left;
         }
     }
 }

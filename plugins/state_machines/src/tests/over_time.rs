@@ -123,6 +123,53 @@ fn the_state_goes_on_after_a_crash_and_a_restart() {
     assert_eq!(brief(&mut machines)[0], "O1 v3", "time has gone on meanwhile");
 }
 
+/// What is told of changes, with its cause.
+fn changes(machines: &mut Machines) -> Vec<Published> {
+    machines.published().into_iter().filter(|event| event.kind == "state_change").collect()
+}
+
+#[test]
+fn no_timeout_is_taken_for_one_of_the_life_before() {
+    let mut machines = monitoring(declared());
+    moves(&mut machines, json!({"event": "signal"}));
+    let state = machines.save().unwrap();
+    changes(&mut machines);
+    machines.advance(300 * SECOND).unwrap();
+    let before = changes(&mut machines);
+    assert_eq!(before.iter().map(line).collect::<Vec<_>>(), ["O1 v3"]);
+    // It failed, and began again with other settings: what has timed out before has not this time.
+    let mut patient = declared();
+    let states = patient["machines"][0]["states"].as_array_mut().unwrap();
+    states.iter_mut().find(|state| state["id"] == "S1").unwrap()["max_time"] = json!("10m");
+    let unix_ns = (START + 301_000) * 1_000_000;
+    let mut after =
+        Machines::set_up(Setup { unix_ns, state: Some((STATE_VERSION, state)), ..Setup::new(patient) }).unwrap();
+    assert_eq!(after.records().unwrap()[0].payload["state"], "S1");
+    after.advance(300 * SECOND).unwrap();
+    let told = changes(&mut after);
+    assert_eq!(told.iter().map(line).collect::<Vec<_>>(), ["O1 v3"]);
+    assert!(before[0].cause.is_some() && told[0].cause.is_none(), "the daemon would take it for told: {told:?}");
+}
+
+#[test]
+fn between_two_failures_without_a_save_a_timeout_is_told_again_as_it_was() {
+    let mut machines = monitoring(declared());
+    moves(&mut machines, json!({"event": "signal"}));
+    let saved = machines.save().unwrap();
+    machines.advance(200 * SECOND).unwrap();
+    machines.restart_from(Some(saved.clone())).unwrap();
+    machines.records().unwrap();
+    changes(&mut machines);
+    machines.advance(100 * SECOND).unwrap();
+    let once = changes(&mut machines);
+    machines.restart_from(Some(saved)).unwrap();
+    machines.records().unwrap();
+    machines.advance(100 * SECOND).unwrap();
+    let again = changes(&mut machines);
+    assert_eq!((once.len(), once[0].cause.is_none()), (1, true));
+    assert_eq!((&again[0].payload, again.len()), (&once[0].payload, 1), "`since` and `version`, too");
+}
+
 #[test]
 fn after_a_restart_programs_are_heard_before_they_are_called_stale() {
     let mut machines = monitoring(json!({"stale_after": "10s"}));
