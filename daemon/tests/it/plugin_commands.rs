@@ -172,7 +172,8 @@ fn what_is_found_is_what_the_daemon_would_find() {
     let mut is_own = true;
     let own = |line: &&str| {
         let is_row = !line.starts_with(' ');
-        is_own = if is_row { !line.contains(&beside) && !line.contains(&PLUGINS.display().to_string()) } else { is_own };
+        is_own =
+            if is_row { !line.contains(&beside) && !line.contains(&PLUGINS.display().to_string()) } else { is_own };
         is_own
     };
     let narrow: Vec<String> = told.stdout.lines().filter(own).map(squeezed).collect();
