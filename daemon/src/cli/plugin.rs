@@ -14,6 +14,15 @@ pub enum PluginCommand {
         #[arg(long, value_name = "FORMAT", default_value = "text")]
         format: Format,
     },
+    /// Says who a library is and whether this daemon would load it, without loading it
+    #[command(after_help = INSPECT)]
+    Inspect {
+        /// The library, such as target/release/libbars.so
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        format: Format,
+    },
     /// Writes a plugin to begin with: it compiles, passes its own test and publishes
     #[command(after_help = NEW)]
     New {
@@ -29,6 +38,14 @@ pub enum PluginCommand {
         /// repository, or a version [default: the checkout that this program was built in, else its own version]
         #[arg(long, value_name = "PATH|URL|VERSION")]
         api: Option<String>,
+    },
+    /// Holds a plugin to the rules of the border, and says which it breaks
+    #[command(after_help = TEST)]
+    Test {
+        #[command(flatten)]
+        tried: Tried,
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        format: Format,
     },
     /// Runs one plugin by itself: its events on standard output, its inputs from standard input
     #[command(after_help = RUN)]
@@ -46,14 +63,6 @@ pub enum PluginCommand {
         #[arg(long, value_name = "LEVEL", default_value = "info")]
         log: String,
     },
-    /// Holds a plugin to the rules of the border, and says which it breaks
-    #[command(after_help = TEST)]
-    Test {
-        #[command(flatten)]
-        tried: Tried,
-        #[arg(long, value_name = "FORMAT", default_value = "text")]
-        format: Format,
-    },
     /// One check of `plugin test`, in a process of its own
     #[command(hide = true)]
     Check {
@@ -62,15 +71,6 @@ pub enum PluginCommand {
         tried: Tried,
         #[arg(long)]
         scratch: PathBuf,
-    },
-    /// Says who a library is and whether this daemon would load it, without loading it
-    #[command(after_help = INSPECT)]
-    Inspect {
-        /// The library, such as target/release/libbars.so
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-        #[arg(long, value_name = "FORMAT", default_value = "text")]
-        format: Format,
     },
 }
 

@@ -208,17 +208,15 @@ impl Alone {
     pub fn tell(&mut self, told: &[Told]) -> Result<(), Fault> {
         let clock = self.desk.clock.clone();
         let at = Moment { mono_ns: clock.mono_ns(), unix_ns: clock.unix_ns() };
-        for batch in told.chunks(MAX_BATCH) {
-            let events: Vec<abi::Event<'_>> = batch.iter().map(|one| one.event(at)).collect();
-            self.tell_as_is(&events)?;
-        }
-        Ok(())
+        let events: Vec<abi::Event<'_>> = told.iter().map(|one| one.event(at)).collect();
+        // Of one kind at a time, so that a failure is that kind's.
+        let batches = events.chunk_by(|one, next| one.kind == next.kind).flat_map(|same| same.chunks(MAX_BATCH));
+        batches.into_iter().try_for_each(|batch| self.tell_as_is(batch))
     }
 
     /// Events as whoever tries it makes them, right or wrong.
     pub fn tell_as_is(&mut self, events: &[abi::Event<'_>]) -> Result<(), Fault> {
-        let kinds: Vec<&str> = events.iter().take(1).map(|event| kind_name(event.kind)).collect();
-        let name = format!("on_events ({})", if kinds.is_empty() { "none" } else { kinds[0] });
+        let name = format!("on_events ({})", events.first().map_or("none", |event| kind_name(event.kind)));
         self.call(&name, |instance| instance.on_events(events))
     }
 

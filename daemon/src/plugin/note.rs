@@ -5,7 +5,7 @@ use std::path::Path;
 
 use broadcastd_plugin_api::abi;
 use object::LittleEndian;
-use object::elf::{EM_AARCH64, EM_X86_64, ET_DYN, FileHeader64, Machine, NoteType};
+use object::elf::{ELFCLASS64, EM_AARCH64, EM_X86_64, ET_DYN, FileHeader64, Machine, NoteType};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 
 use super::find;
@@ -125,10 +125,13 @@ fn descriptor(file: &[u8]) -> Result<&[u8], Unusable> {
             "it is no dynamic library (no ELF header); give the .so that `cargo build` made, not its source or an archive",
         ));
     }
+    if file.get(4) != Some(&ELFCLASS64.0) && file.len() > 4 {
+        return Err(Unusable::new(OF_ANOTHER_MACHINE));
+    }
     let header = FileHeader64::<LittleEndian>::parse(file).map_err(|_| Unusable::new(DAMAGED))?;
     let endian = header.endian().map_err(|_| Unusable::new("it was built for a machine of the other byte order"))?;
     if header.e_type(endian) != ET_DYN || header.e_machine(endian) != MACHINE {
-        return Err(Unusable::new("it is no dynamic library for this machine; build it as a cdylib for this target"));
+        return Err(Unusable::new(OF_ANOTHER_MACHINE));
     }
     let damaged = |_| Unusable::new(DAMAGED);
     let within = |offset: u64, size: u64| offset.checked_add(size).is_some_and(|end| end <= file.len() as u64);
@@ -157,6 +160,7 @@ fn descriptor(file: &[u8]) -> Result<&[u8], Unusable> {
     ))
 }
 
+const OF_ANOTHER_MACHINE: &str = "it is no dynamic library for this machine; build it as a cdylib for this target";
 const DAMAGED: &str =
     "it is damaged or cut short; build or copy it again (replace a plugin by `mv`, never by writing into it)";
 

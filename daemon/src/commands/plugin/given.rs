@@ -98,3 +98,41 @@ pub fn inputs(alone: &mut Alone, file: &Path) -> Result<(), String> {
 pub fn place(pointer: &str, message: &str) -> String {
     if pointer.is_empty() { message.to_owned() } else { format!("{message} (at {pointer})") }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    #[test]
+    fn lines_are_read_up_to_their_bound() {
+        let most = vec![b'x'; MAX_LINE as usize];
+        let mut lines = Cursor::new([&most[..MAX_LINE as usize - 1], b"\n\nlast"].concat());
+        assert_eq!(next_line(&mut lines).unwrap().unwrap().len() as u64, MAX_LINE);
+        assert_eq!(next_line(&mut lines).unwrap().unwrap(), b"\n");
+        assert_eq!(next_line(&mut lines).unwrap().unwrap(), b"last");
+        assert_eq!(next_line(&mut lines), Ok(None));
+        let mut longer = Cursor::new([&most[..], b"x"].concat());
+        assert_eq!(next_line(&mut longer), Err(format!("is longer than {MAX_LINE} bytes")));
+    }
+
+    #[test]
+    fn settings_are_json_or_a_file_of_either_form() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let tree = |given: &str| settings(Some(given)).map(|document| document.tree().clone());
+        let wanted = Ok(serde_json::json!({ "a": [1] }));
+        assert_eq!(tree(r#" {"a": [1]}"#), wanted);
+        assert_eq!(tree(&file("settings.toml", "a = [1]\n")), wanted);
+        assert_eq!(tree(&file("settings.json", "{\"a\": [1]}\n")), wanted);
+        assert_eq!(settings(None).unwrap().tree(), &serde_json::json!({}));
+        assert!(tree("nowhere.toml").unwrap_err().ends_with("give a file, or JSON that begins with {"));
+        assert!(tree("{\"a\"").unwrap_err().starts_with("--settings is no JSON"));
+        assert!(tree(&file("wrong.toml", "a = \n")).unwrap_err().contains("wrong.toml:1"));
+    }
+}

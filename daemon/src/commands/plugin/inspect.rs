@@ -13,7 +13,10 @@ use crate::plugin::note::Note;
 pub fn inspect(file: &Path, format: Format) -> Exit {
     let inspection = match Inspection::read(file) {
         Ok(inspection) => inspection,
-        Err(why) => return fail(Exit::Usage, &format!("{}: {why}", file.display())),
+        Err(why) => {
+            let hint = "name the library of a plugin, such as target/release/libbars.so";
+            return fail(Exit::Usage, &format!("{}: {why}; {hint}", file.display()));
+        }
     };
     match format {
         Format::Text => say(&text(file, &inspection)),

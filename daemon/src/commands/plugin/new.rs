@@ -242,6 +242,9 @@ fn write(folder: &Path, files: &[Template], words: &Words<'_>) -> io::Result<()>
             }
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            return Err(io::Error::new(error.kind(), "it is a file; name a new folder by --path"));
+        }
         Err(error) => return Err(error),
     }
     for (name, text) in files {

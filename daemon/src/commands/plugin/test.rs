@@ -143,7 +143,7 @@ fn run(check: &Check, asked: &Asked, scratch: &Path) -> io::Result<Outcome> {
             Ok(Line::Done(outcome)) => break outcome,
             Err(RecvTimeoutError::Timeout) => {
                 child.kill()?;
-                break Outcome::Fail(format!("the plugin did not return from {doing} within {within:?}"));
+                break Outcome::Fail(format!("the plugin did not return within {within:?} from {doing}"));
             }
             Err(RecvTimeoutError::Disconnected) => {
                 let status = child.wait()?;

@@ -44,8 +44,8 @@ fn it_is_told_of_demand_timers_and_inputs_and_says_what_follows() {
     input(&mut alone, "");
     input(&mut alone, "");
     turns(&mut alone);
-    assert_eq!(said(&mut alone), [r#"{"n":2}"#, r#"{"n":3}"#]);
     assert_eq!(alone.last_call(), "on_events (MESSAGE)");
+    assert_eq!(said(&mut alone), [r#"{"n":2}"#, r#"{"n":3}"#]);
     assert_eq!(alone.stop().unwrap(), Some(3_u64.to_ne_bytes().to_vec()));
     assert_eq!(alone.last_call(), "destroy");
 }

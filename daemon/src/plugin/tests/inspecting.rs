@@ -1,5 +1,6 @@
 //! What a library says of itself is shown whatever it is, and nothing that a file can hold ends the one who looks.
 
+use broadcastd_plugin_api::abi;
 use proptest::prelude::*;
 
 use super::*;
@@ -55,6 +56,34 @@ fn without_a_table_of_symbols_the_entry_is_unknown_and_the_note_is_not() {
     bytes[0x3c..0x40].fill(0); // how many there are, and which one names them
     let found = Inspection::of(&image(bytes));
     assert_eq!((found.entry, found.verdict.map(|note| note.id)), (Entry::Unknown, Ok("stripped".to_owned())));
+}
+
+/// A library that has nothing but notes: so many of somebody else's, then a plugin's.
+fn of_notes(others: usize) -> Vec<u8> {
+    let mut notes = [&[4, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0][..], b"abc\0"].concat().repeat(others);
+    notes.extend([11_u32, 108, abi::NOTE_TYPE].map(u32::to_le_bytes).concat());
+    notes.extend(b"broadcastd\0\0");
+    notes.extend([abi::ABI_MAJOR, 0, 1].map(u32::to_le_bytes).concat());
+    notes.extend([&b"many"[..], &[0; 60], b"1.0", &[0; 29]].concat());
+    let machine = if cfg!(target_arch = "aarch64") { 183_u16 } else { 62 };
+    let mut file = b"\x7fELF\x02\x01\x01".to_vec();
+    file.resize(16, 0);
+    file.extend([3_u16.to_le_bytes(), machine.to_le_bytes()].concat());
+    file.extend(1_u32.to_le_bytes());
+    file.extend([0, 64, 0].map(u64::to_le_bytes).concat()); // the segments follow the header
+    file.extend(0_u32.to_le_bytes());
+    file.extend([64_u16, 56, 1, 0, 0, 0].map(u16::to_le_bytes).concat());
+    file.extend([4_u32, 4].map(u32::to_le_bytes).concat()); // one, of notes
+    file.extend([120, 0, 0, notes.len() as u64, notes.len() as u64, 4].map(u64::to_le_bytes).concat());
+    file.extend(notes);
+    file
+}
+
+#[test]
+fn so_many_notes_of_others_are_passed_over_and_no_more() {
+    let read = |others| Note::read(&of_notes(others)).map(|note| note.id).map_err(|why| why.to_string());
+    assert_eq!(read(4095), Ok("many".to_owned()));
+    assert!(read(4096).unwrap_err().starts_with("it is damaged or cut short"));
 }
 
 #[test]

@@ -76,7 +76,15 @@ fn beside_passes(cases: &[Case]) -> String {
         told.map(|line| format!("{line}\n")).collect::<String>()
     };
     let told = cases.iter().zip(tried(cases));
-    told.map(|(case, (code, text))| format!("── {}: {code}\n{}", case.title, lines(&text))).collect()
+    told.map(|(case, (code, text))| format!("── {}: {code}\n{}", case.title, without_lines(&lines(&text)))).collect()
+}
+
+/// A panic says at which line it was, which is not what is tested.
+fn without_lines(text: &str) -> String {
+    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let shortened =
+        text.split('\n').map(|line| line.split(':').filter(|part| !is_number(part)).collect::<Vec<_>>().join(":"));
+    shortened.collect::<Vec<_>>().join("\n")
 }
 
 pub fn shipped_plugins_keep_the_rules() {
@@ -96,15 +104,15 @@ pub fn shipped_plugins_keep_the_rules() {
                 json!({ "smtp": "smtp://127.0.0.1:9", "plaintext": "loopback", "from": "a@example.com", "to": ["b@example.com"] }),
             ),
         ),
-        Case::of("mqtt", Some(json!({ "broker": "mqtt://127.0.0.1:9", "plaintext": "loopback" }))),
+        Case::of("mqtt", Some(json!({ "broker": "mqtt://127.0.0.1:9" }))),
     ];
     let told = beside_passes(&cases);
     assert!(!told.contains("fail "), "{told}");
     golden("plugin-test-shipped", &told);
 }
 
-const TICKS: &str = r#"{"stream":"ticks","topic":"ticks:AAPL","type":"tick","timestamp":"2026-01-05T15:00:00Z","data":{"symbol":"AAPL","price":150.5,"size":1}}
-{"stream":"ticks","topic":"ticks:AAPL","type":"tick","timestamp":"2026-01-05T15:00:00Z","data":{"symbol":"AAPL","price":151.5,"size":1}}
+const TICKS: &str = r#"{"stream":"ticks","topic":"ticks:AAPL","type":"tick","data":{"symbol":"AAPL","price":150.5,"size":1,"time":1767625200000}}
+{"stream":"ticks","topic":"ticks:AAPL","type":"tick","data":{"symbol":"AAPL","price":151.5,"size":1,"time":1767625200001}}
 "#;
 
 const SAMPLES: &str = r#"{"stream":"samples","type":"sample","data":{"characteristic_id":7,"value":150}}
@@ -134,7 +142,7 @@ pub fn one_that_misbehaves_fails_where_it_does() {
         cases.push(at("error", moment));
     }
     cases.extend([at("panic_twice", "timer"), at("hang", "save"), at("hang", "stop"), at("slow", "timer")]);
-    for mode in ["invalid_settings", "garbage", "huge", "flood", "talk", "timers", "metrics", "degraded"] {
+    for mode in ["invalid_settings", "garbage", "huge", "talk", "timers", "degraded"] {
         cases.push(at(mode, "timer"));
     }
     golden("plugin-test-faulty", &beside_passes(&cases));
@@ -153,8 +161,6 @@ pub fn each_broken_rule_of_the_border_is_named() {
         "NULL_OPTIONAL",
         "MESSAGE_SIZE_LARGER",
         "MESSAGE_SIZE_OLDER",
-        "FOREIGN_THREADS",
-        "AFTER_DESTROY",
         "NOTE_OTHER_MAJOR",
         "NOTE_ABORTS",
         "NOTE_OTHER_OWNER",
@@ -182,6 +188,10 @@ pub fn each_broken_rule_of_the_border_is_named() {
     ];
     let cases: Vec<Case> = faults.into_iter().map(case).collect();
     golden("plugin-test-faulty-c", &beside_passes(&cases));
+    // What threads of its own do meanwhile is another thing each time; it ends no check.
+    for (_, told) in tried(&["FOREIGN_THREADS", "AFTER_DESTROY"].map(case)) {
+        assert!(told.contains("  pass life ") && !told.contains("ended the process"), "{told}");
+    }
 }
 
 pub fn shipped_ones_that_panic_are_caught_at_their_first_input() {

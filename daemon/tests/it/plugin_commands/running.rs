@@ -47,8 +47,8 @@ impl Alone {
 }
 
 fn tick(price: f64) -> Value {
-    let data = json!({ "symbol": "AAPL", "price": price, "size": 1 });
-    json!({ "stream": "ticks", "topic": "ticks:AAPL", "type": "tick", "timestamp": "2026-01-05T15:00:00Z", "data": data })
+    let data = json!({ "symbol": "AAPL", "price": price, "size": 1, "time": 1_767_625_200_000_i64 });
+    json!({ "stream": "ticks", "topic": "ticks:AAPL", "type": "tick", "data": data })
 }
 
 pub fn events_come_out_as_they_would_go_in() {

@@ -35,27 +35,34 @@ pub enum Flaw {
 }
 
 const LOADED: &[&str] = &["file", "load"];
+const READ: &[&str] = &["file", "load", "settings schema", "stream"];
 const MADE: &[&str] = &["file", "load", "settings schema", "stream", "settings"];
 const ALIVE: &[&str] = &["file", "load", "settings schema", "stream", "settings", "life"];
+const SAVED: &[&str] = &["file", "load", "settings schema", "stream", "settings", "life", "save"];
+const STOPPED: &[&str] = &["file", "load", "settings schema", "stream", "settings", "life", "save", "stop"];
+const RESTORED: &[&str] = &["file", "load", "settings schema", "stream", "settings", "life", "save", "stop", "state"];
+const WHOLE: &[&str] =
+    &["file", "load", "settings schema", "stream", "settings", "life", "reconfigure", "save", "stop", "state"];
 
-/// In the order in which they are run and told.
+/// In the order in which they are run and told: first what others stand on, so that each flaw is told once.
 pub const ALL: &[Check] = &[
     Check { name: "file", needs: &[], run: loading::file },
     Check { name: "load", needs: &["file"], run: loading::load },
-    Check { name: "older host", needs: LOADED, run: loading::older_host },
     Check { name: "settings schema", needs: LOADED, run: loading::settings_schema },
     Check { name: "stream", needs: LOADED, run: loading::stream },
-    Check { name: "settings", needs: LOADED, run: settings::right },
+    Check { name: "settings", needs: READ, run: settings::right },
     Check { name: "wrong settings", needs: MADE, run: settings::wrong },
     Check { name: "life", needs: MADE, run: life::life },
     Check { name: "panics", needs: MADE, run: life::panics },
     Check { name: "events", needs: ALIVE, run: life::events },
-    Check { name: "state", needs: ALIVE, run: state::same_again },
-    Check { name: "wrong state", needs: ALIVE, run: state::wrong },
     Check { name: "wrong inputs", needs: ALIVE, run: hostile::wrong_inputs },
-    Check { name: "odd order", needs: ALIVE, run: hostile::odd_order },
     Check { name: "reconfigure", needs: ALIVE, run: settings::reconfigure },
-    Check { name: "stop", needs: ALIVE, run: life::stop },
+    Check { name: "save", needs: ALIVE, run: state::save },
+    Check { name: "stop", needs: SAVED, run: life::stop },
+    Check { name: "state", needs: STOPPED, run: state::same_again },
+    Check { name: "wrong state", needs: RESTORED, run: state::wrong },
+    Check { name: "odd order", needs: WHOLE, run: hostile::odd_order },
+    Check { name: "older host", needs: STOPPED, run: loading::older_host },
 ];
 
 /// What is tried.
@@ -126,8 +133,14 @@ pub fn failed(call: &str, fault: &Fault) -> Flaw {
 }
 
 pub fn told(call: &str, fault: &Fault) -> String {
-    let how = if is_panic(fault) { "panicked" } else { "failed" };
-    format!("{call} {how}: {}", given::place(&fault.pointer, &fault.message))
+    let message = given::place(&fault.pointer, &fault.message);
+    if message.starts_with(call) {
+        message // it says so itself
+    } else if message.starts_with("panicked ") {
+        format!("{call} {message}")
+    } else {
+        format!("{call} {}: {message}", if is_panic(fault) { "panicked" } else { "failed" })
+    }
 }
 
 pub fn is_panic(fault: &Fault) -> bool {

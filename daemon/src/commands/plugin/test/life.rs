@@ -87,9 +87,7 @@ pub fn stop(subject: &Subject) -> Checked {
 pub fn panics(subject: &Subject) -> Checked {
     let plugin = subject.plugin()?;
     let (mut alone, clock) = subject.alone(&plugin);
-    let lived = lived(subject, &plugin, &mut alone, &clock)?;
-    let ended = lived.and_then(|()| alone.stop().map(drop));
-    let Err(fault) = ended else {
+    let Err(fault) = lived(subject, &plugin, &mut alone, &clock)? else {
         return Err(Flaw::NotApplicable("nothing panicked in an ordinary life".to_owned()));
     };
     if !is_panic(&fault) {
