@@ -446,3 +446,33 @@ test("the logger is warned at most, unless it is told otherwise", async () => {
   silent.socket.break(1002, "");
   assert.deepEqual(silent.logged, []);
 });
+
+test("a page that goes on from a place that is gone is told so", async () => {
+  const w = world();
+  const heard = diary(w.client.subscribe("bars", APPLE, { since: { epoch: "d", seq: 4 } }));
+  await turn();
+  await w.socket.welcome();
+  w.socket.subscribed(w.socket.last("subscribe"), "bars:AAPL:1", 2, { bars: [7] });
+  assert.deepEqual(heard, ['gap {"reason":"resume","from":{"epoch":"d","seq":4}}', 'full_update 2 {"bars":[7]}']);
+});
+
+test("who comes while the connection is broken is shown what was known, and goes on with the others", async () => {
+  const w = await listening();
+  w.socket.break();
+  const heard = diary(w.client.subscribe("bars", APPLE));
+  await turn();
+  assert.deepEqual(heard, ['full_update 5 {"bars":[1]}']);
+  await w.clock.pass(20_000);
+  await w.socket.welcome();
+  w.socket.subscribed(w.socket.last("subscribe"), "bars:AAPL:1", 6);
+  w.socket.say(event("bar", "bars:AAPL:1", 6));
+  assert.deepEqual(heard.slice(1), ["bar 6 {}"]);
+});
+
+test("what may no longer be read is not shown to who comes later", async () => {
+  const w = await listening();
+  w.socket.say({ ...system("error", { code: "forbidden", message: "your token leaves it out" }), stream: "bars" });
+  const heard = diary(w.client.subscribe("bars", APPLE));
+  await turn();
+  assert.deepEqual(heard.map((line) => line.split(" ")[0]), ["error"]);
+});
