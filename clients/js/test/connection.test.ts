@@ -14,6 +14,8 @@ test("nothing connects before somebody wants something", async () => {
   assert.equal(w.client.state, "idle");
   w.client.subscribe("bars");
   w.client.subscribe("alerts");
+  w.client.open();
+  w.client.open();
   await turn();
   assert.equal(w.sockets.length, 1);
   assert.deepEqual([w.socket.url, w.socket.protocol], ["ws://daemon.test/v1/ws", "broadcastd.v1"]);

@@ -114,3 +114,20 @@ real("commands, events and mistakes are answered, also without a WebSocket", asy
   await until(() => stranger.state === "closed");
   assert.match(stranger.reason, /\(4001\)/);
 });
+
+real("a new line begins where the old one was, whatever others have been shown meanwhile", async () => {
+  const places: string[] = [];
+  const stuck = async (url: any, request: any = {}) => {
+    if (!String(url).includes("/v1/sse?")) return fetch(url, request);
+    places.push(request.headers["last-event-id"]);
+    return places.length === 1 ? new Response(new ReadableStream()) : fetch(url, request);
+  };
+  const client = open({ socket: sse({ fetch: stuck as typeof fetch }) });
+  const heard = diary(client.subscribe("ticks", { symbol: "F" }));
+  await until(() => places.length === 1);
+  await stage.daemon.tick("F", 1); // on a line that brings nothing
+  client.subscribe("ticks", { symbol: "G" });
+  await until(() => heard.length === 2);
+  assert.deepEqual(short(heard).slice(1), [tick("F", 1)]);
+  assert.equal(places[1], places[0]);
+});
