@@ -98,7 +98,8 @@ class SseSocket implements Socket {
       else if (type === "publish") await this.#publish(message);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      if (error.code === "authentication_required") return this.#end(4001, error.message);
+      // Who showed a token showed a wrong one; who showed none may listen to the rest.
+      if (error.code === "authentication_required" && this.#token) return this.#end(4001, error.message);
       const stream = message.stream ?? streamOf(message.topic ?? "system");
       this.#say("error", { code: error.code, message: error.message }, { stream, id });
     }

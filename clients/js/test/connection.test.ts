@@ -14,7 +14,8 @@ test("nothing connects before somebody wants something", async () => {
   assert.equal(w.client.state, "idle");
   w.client.subscribe("bars");
   w.client.subscribe("alerts");
-  w.client.open();
+  await turn();
+  await w.socket.welcome();
   w.client.open();
   await turn();
   assert.equal(w.sockets.length, 1);
