@@ -6,7 +6,7 @@ import { type Options, settle, type Settings } from "./options.js";
 import { Requests } from "./requests.js";
 import { Subscription } from "./subscription.js";
 import type { AnyStreams, Heard, ParamsOf, StreamOf, Target } from "./types.js";
-import type { Message, Position, Words } from "./wire.js";
+import { matches, type Message, type Position, type Words } from "./wire.js";
 
 export interface SubscribeOptions {
   /** Has events come together, at most once in so many milliseconds. */
@@ -23,6 +23,7 @@ export interface PublishOptions {
   timestamp?: string;
 }
 
+const HEARD_TOPICS = 1_000; // a bound for streams whose topics never end
 const RETRY_MS = 1_000; // where the daemon refuses for a while and does not say for how long
 
 export class Client<S = AnyStreams, P = {}> {
@@ -35,6 +36,8 @@ export class Client<S = AnyStreams, P = {}> {
   readonly #watchers = new Set<() => void>();
   /** Feeds without listeners whose time is over; they leave when nobody's answer is on its way. */
   readonly #leaving = new Set<Feed>();
+  /** Whom events of a topic are for, as long as nobody comes or goes. */
+  readonly #hearers = new Map<string, Feed[]>();
   /** Whose snapshot comes next: it follows its answer directly. */
   #promised: Feed | undefined;
 
@@ -72,14 +75,14 @@ export class Client<S = AnyStreams, P = {}> {
   subscribe<T extends Target<S>>(target: T, params?: ParamsOf<P, StreamOf<T>>, options: SubscribeOptions = {}): Subscription<Heard<S, T>> {
     const words: Words = target.includes(":") ? { topic: target } : params ? { stream: target, params: params as {} } : { stream: target };
     const subscription = new Subscription<Heard<S, T>>(this.feed(words, options), this.#settings.log);
-    this.open();
+    if (this.state === "idle") this.open();
     return subscription;
   }
 
   /** What subscriptions to the same share; for those who pass it on. */
   feed(words: Words, { batchMs, since }: SubscribeOptions = {}): Feed {
     const params = Object.entries("stream" in words ? (words.params ?? {}) : {});
-    const key = JSON.stringify([{ ...words, params: params.sort(([a], [b]) => (a < b ? -1 : 1)) }, batchMs]);
+    const key = JSON.stringify([{ ...words, params: params.sort(([a], [b]) => (a < b ? -1 : 1)) }, batchMs, since]);
     let feed = this.#feeds.get(key);
     if (!feed) {
       feed = new Feed(words, batchMs, { renew: (renewed) => this.#renew(renewed), emptied: (emptied) => this.#emptied(key, emptied) });
@@ -109,7 +112,7 @@ export class Client<S = AnyStreams, P = {}> {
 
   /** Says anything and gives the daemon's answer as it is; for those who pass it on. */
   request(message: object): Promise<Message> {
-    this.open();
+    if (this.state === "idle") this.open();
     return this.#requests.ask(message);
   }
 
@@ -162,6 +165,7 @@ export class Client<S = AnyStreams, P = {}> {
       if (message.type === "error") this.#refused(feed, message);
       else if (status === "subscribed") feed.subscribed(message);
       if (message.type !== "error" && !recovered) this.#promised = feed;
+      this.#hearers.clear();
       this.#sweep();
     });
   }
@@ -197,6 +201,7 @@ export class Client<S = AnyStreams, P = {}> {
   }
 
   #forget(feed: Feed): void {
+    this.#hearers.clear();
     this.#leaving.delete(feed);
     for (const [key, known] of this.#feeds) if (known === feed) this.#feeds.delete(key);
   }
@@ -209,19 +214,28 @@ export class Client<S = AnyStreams, P = {}> {
     else if (message.type === "full_update") this.#shown(message);
     else if (message.type === "status") this.#told(message);
     else if (message.type === "error") this.#complained(message);
-    else if (message.topic) for (const feed of this.#feeds.values()) if (feed.hears(message.topic)) feed.happened(message);
+    else if (message.topic) for (const feed of this.#hearersOf(message.topic)) feed.happened(message);
+  }
+
+  #hearersOf(topic: string): Feed[] {
+    let found = this.#hearers.get(topic);
+    if (!found) {
+      found = [...this.#feeds.values()].filter((feed) => feed.patterns.some((pattern) => matches(pattern, topic)));
+      if (this.#hearers.size >= HEARD_TOPICS) this.#hearers.clear();
+      this.#hearers.set(topic, found);
+    }
+    return found;
   }
 
   #ignore(what: "unreadable" | "withoutStream"): void {
     this.ignored[what]++;
-    this.#settings.log.debug(`ignored a message: ${what}`);
+    this.#settings.log.debug("ignored", what);
   }
 
   #shown(message: Message): void {
     if (!message.resync) {
       this.#promised?.shown(message);
-      this.#promised = undefined;
-      return;
+      return void (this.#promised = undefined);
     }
     // It shows all that this connection hears of the stream; whose topics are fewer asks for its own.
     const shown = String(message.topics ?? message.topic);

@@ -72,7 +72,7 @@ export class Connection {
     if (this.#unsaid.push(JSON.stringify(message)) === 1) queueMicrotask(() => this.#flush());
   }
 
-  close(reason = "closed by this client"): void {
+  close(reason = "closed here"): void {
     this.#end();
     globalThis.removeEventListener?.("online", this.#wake);
     globalThis.document?.removeEventListener("visibilitychange", this.#wake);
@@ -140,7 +140,7 @@ export class Connection {
   #probe(): void {
     this.#isHeard = false;
     this.say({ type: "ping" });
-    this.#after("watch", PONG_WITHIN_MS, () => (this.#isHeard ? this.#watch() : this.#lost(0, "no answer to a ping")));
+    this.#after("watch", PONG_WITHIN_MS, () => (this.#isHeard ? this.#watch() : this.#lost(0, "silence")));
   }
 
   /** The network or the reader is back: what waits tries at once, what seems connected proves it. */
@@ -173,14 +173,13 @@ export class Connection {
     if (this.state === "connecting") this.#failures++;
     this.#end();
     const verdict = judge(code, reason, this.#settings.token);
-    const why = `${reason || "the connection broke"} (${code})`;
+    const why = `${reason || "it broke"} (${code})`;
     if (!verdict.retry) {
       this.#settings.log.error(`closed for good: ${why}`);
       return this.close(why);
     }
     const wait = delay(this.#breaks++, this.#settings.clock.random);
     this.#after("retry", verdict.after ?? wait, () => this.#dial());
-    this.#settings.log.info(`will connect again: ${why}`);
     this.#become("waiting", why);
   }
 
@@ -215,7 +214,7 @@ export class Connection {
   #become(state: State, reason: string): void {
     if (state === this.state && reason === this.reason) return;
     [this.state, this.reason] = [state, reason];
-    this.#settings.log.debug(`${state} ${reason}`);
+    this.#settings.log.debug(state, reason);
     this.#ear.changed();
   }
 
@@ -225,7 +224,7 @@ export class Connection {
   }
 
   #cancel(name: Timer): void {
-    if (this.#timers.has(name)) this.#settings.clock.clearTimeout(this.#timers.get(name));
+    this.#settings.clock.clearTimeout(this.#timers.get(name));
     this.#timers.delete(name);
   }
 }

@@ -1,6 +1,6 @@
 // One (stream, params) of the page: what the daemon said about it, and everybody who listens.
 
-import { matches, type Gap, type Message, type Position, streamOf, type Words } from "./wire.js";
+import { type Gap, type Message, type Position, streamOf, type Words } from "./wire.js";
 
 /** `asked` waits for the answer; `live` hears what happens; `refused` is told why in an `error`. */
 export type FeedState = "idle" | "asked" | "live" | "refused";
@@ -69,16 +69,11 @@ export class Feed {
 
   /** Shows what there is to those of the subscription who have not seen it, or asks for it. */
   show(listener: Listener): void {
-    if (this.state !== "live" || this.#isPromised || !listener.isWaiting) return; // else the snapshot comes by itself
-    if (listener.resume?.(this)) return;
+    if (this.#isPromised || !listener.isWaiting || listener.resume?.(this)) return;
     if (this.#snapshot) return listener.begin([this.#snapshot, ...this.#tape]);
-    if (!this.#isRenewing) this.#source.renew(this);
+    if (this.state !== "live" || this.#isRenewing) return; // it comes by itself
     this.#isRenewing = true;
-  }
-
-  /** Whether an event of this topic is for it. */
-  hears(topic: string): boolean {
-    return this.state === "live" && this.patterns.some((pattern) => matches(pattern, topic));
+    this.#source.renew(this);
   }
 
   isOf(stream: string): boolean {
@@ -117,6 +112,7 @@ export class Feed {
 
   happened(message: Message): void {
     const { seq } = message;
+    if (this.state !== "live") return; // the answer that is on its way has it
     if (seq !== undefined && this.position) {
       if (seq <= this.position.seq) return; // told again for another subscription
       this.position = { ...this.position, seq };
@@ -160,6 +156,7 @@ export class Feed {
     this.state = "refused";
     this.status = message;
     this.#notify(message);
+    this.outdate();
   }
 
   #erase(): void {
@@ -169,7 +166,7 @@ export class Feed {
   #tellGap(message: Message, data: Gap["data"]): void {
     const { stream, timestamp } = message;
     const gap: Gap = { type: "gap", stream, session_id: null, data, timestamp };
-    for (const listener of this.listeners) listener.hear(gap);
+    this.#notify(gap);
   }
 
   #notify(message: Message): void {

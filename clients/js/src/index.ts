@@ -13,18 +13,18 @@ export type { Subscription } from "./subscription.js";
 export type { AnyStreams, DataOf, Heard, KindOf, OfKind, ParamsOf, StreamOf, Target } from "./types.js";
 export type { Gap, Message, Param, Params, Position, Refusal, Status } from "./wire.js";
 
-const shared = new Map<string, { token: Options["token"]; client: Client<any, any> }[]>();
+const shared: { url: string; token: Options["token"]; client: Client<any, any> }[] = [];
 
 /**
  * The page's client for this daemon and token: the same one whoever asks. It connects when something is first subscribed to.
  * `new Client(options)` is one of its own.
  */
 export function connect<S = AnyStreams, P = {}>(options: Options = {}): Client<S, P> {
-  const url = address(options.url ?? "/v1/ws");
-  const known = shared.get(url) ?? [];
-  const found = known.find(({ token }) => token === options.token);
+  const { token } = options;
+  const url = address(options.url);
+  const found = shared.find((known) => known.url === url && known.token === token);
   if (found) return found.client;
   const client = new Client<S, P>(options);
-  shared.set(url, [...known, { token: options.token, client }]);
+  shared.push({ url, token, client });
   return client;
 }

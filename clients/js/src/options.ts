@@ -63,7 +63,7 @@ export function settle(options: Options): Settings {
     };
   }
   return {
-    url: address(options.url ?? "/v1/ws"),
+    url: address(options.url),
     token: options.token,
     sockets: ([options.socket ?? []] as any[]).flat(),
     log,
@@ -76,6 +76,7 @@ export function settle(options: Options): Settings {
   };
 }
 
-export function address(url: string | URL): string {
+/** The address of a WebSocket that an option names. */
+export function address(url: string | URL = "/v1/ws"): string {
   return String(new URL(url, globalThis.location?.href)).replace(/^http/, "ws");
 }

@@ -26,9 +26,7 @@ export class Relay implements Listener {
   }
 
   hear(message: Message): void {
-    if (!this.#isSeated) return;
-    if (message.type === "gap") this.tell({ ...message, type: "status", data: { status: "lagged", dropped: 1, ...message.data } });
-    else this.tell(message);
+    if (this.#isSeated) this.tell(message);
   }
 
   begin(messages: readonly Message[]): void {
@@ -45,7 +43,7 @@ export class Relay implements Listener {
   }
 
   resume(feed: Feed): boolean {
-    const missed = this.asked.since && !this.#isAnswered ? feed.missed(this.asked.since) : undefined;
+    const missed = this.asked.since && feed.state === "live" && !this.#isAnswered ? feed.missed(this.asked.since) : undefined;
     if (!missed) return false;
     this.#isSeated = true;
     this.#answer(true, feed.position?.seq);
@@ -58,6 +56,7 @@ export class Relay implements Listener {
   }
 
   notify(message: Message): void {
+    if (message.type === "gap") return this.#gap(message);
     const isAnswer = message.type === "error" && !this.#isAnswered;
     this.tell(isAnswer ? { ...message, id: this.asked.id } : message);
     if (isAnswer) this.feed.leave(this);
@@ -67,6 +66,12 @@ export class Relay implements Listener {
   drop(topic: string): boolean {
     this.#topics ??= new Set(this.feed.patterns);
     return this.#topics.delete(topic) && !this.#topics.size;
+  }
+
+  /** Who has heard nothing yet misses nothing that its own answer does not say. */
+  #gap(message: Message): void {
+    const data = { status: "lagged", dropped: 1, ...message.data };
+    if (this.#isSeated) this.tell({ ...message, type: "status", data });
   }
 
   #answer(recovered: boolean, seq: number | undefined): void {

@@ -48,7 +48,7 @@ export class Requests {
   ask(message: object): Promise<Message> {
     const id = String(++this.#last);
     return new Promise<Message>((resolve, reject) => {
-      const timer = this.#clock.setTimeout(() => this.#fail(id, "timeout", "no answer came"), ANSWER_WITHIN_MS);
+      const timer = this.#clock.setTimeout(() => this.#fail(id, "timeout", "no answer"), ANSWER_WITHIN_MS);
       const settled = () => this.#clock.clearTimeout(timer);
       this.#asked.set(id, {
         message: { ...message, id },
@@ -57,6 +57,7 @@ export class Requests {
         reject: (error) => (settled(), reject(error)),
       });
       if (this.#connection.isOpen) this.opened();
+      if (this.#connection.state === "closed") this.close(this.#connection.reason);
     });
   }
 
@@ -83,7 +84,7 @@ export class Requests {
 
   lost(): void {
     this.#answers.clear();
-    for (const [id, { isSent }] of this.#asked) if (isSent) this.#fail(id, "connection_lost", "the connection broke");
+    for (const [id, { isSent }] of this.#asked) if (isSent) this.#fail(id, "connection_lost", "it broke");
   }
 
   close(reason: string): void {

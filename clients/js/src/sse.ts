@@ -12,10 +12,14 @@ export interface SseOptions {
   fetch?: typeof fetch;
 }
 
-/** A subscription's number is answered with its topics, and the stream goes on behind the lowest of them. */
 interface Asked {
   id: string;
   since?: Position;
+}
+
+interface Wish {
+  topics: string[];
+  batchMs: number | undefined;
 }
 
 const SILENT_AFTER_MS = 40_000; // the daemon says something every 15 s
@@ -42,14 +46,13 @@ class SseSocket implements Socket {
   #templates: { [stream: string]: Template } = {};
   #token: string | undefined;
   /** What is heard, by the words that asked for it. */
-  readonly #topics = new Map<string, string[]>();
+  readonly #wishes = new Map<string, Wish>();
   /** Where each stream is. */
   readonly #places = new Map<string, Position>();
   readonly #lost = new Set<string>();
   #line: AbortController | undefined;
   #isLineDue = false;
   #heardAt = 0;
-  #batchMs: number | undefined;
 
   constructor(
     url: string,
@@ -95,7 +98,8 @@ class SseSocket implements Socket {
       else if (type === "publish") await this.#publish(message);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      if (error.code === "authentication_required") return this.#end(4001, error.message);
+      // Who showed a token showed a wrong one; who showed none may listen to the rest.
+      if (error.code === "authentication_required" && this.#token) return this.#end(4001, error.message);
       const stream = message.stream ?? streamOf(message.topic ?? "system");
       this.#say("error", { code: error.code, message: error.message }, { stream, id });
     }
@@ -112,19 +116,18 @@ class SseSocket implements Socket {
   }
 
   async #subscribe(message: Words & Asked & { batch_ms?: number }): Promise<void> {
-    this.#batchMs ??= message.batch_ms;
     const words = wordsOf(message);
     const known = this.spellings.get(words);
     const isRecovered = known && message.since && (await this.#missed(message, known, message.since));
     const topics = isRecovered ? known : await this.#shownTo(message, this.#topicsOf(message), "subscribed");
     this.spellings.set(words, topics);
-    this.#topics.set(words, topics);
+    this.#wishes.set(words, { topics, batchMs: message.batch_ms });
     this.#redraw();
   }
 
   #unsubscribe(message: Words): void {
-    if (!this.#topics.delete(wordsOf(message)) && "topic" in message) {
-      for (const [words, topics] of this.#topics) this.#topics.set(words, topics.filter((topic) => topic !== message.topic));
+    if (!this.#wishes.delete(wordsOf(message)) && "topic" in message) {
+      for (const wish of this.#wishes.values()) wish.topics = wish.topics.filter((topic) => topic !== message.topic);
     }
     this.#redraw();
   }
@@ -201,13 +204,15 @@ class SseSocket implements Socket {
 
   async #draw(): Promise<void> {
     this.#line?.abort();
-    const topics = [...new Set([...this.#topics.values()].flat())];
+    const wishes = [...this.#wishes.values()];
+    const topics = [...new Set(wishes.flatMap((wish) => wish.topics))];
     if (this.#ended.signal.aborted || !topics.length) return void (this.#line = undefined);
     const line = (this.#line = new AbortController());
     this.#heardAt = Date.now();
     this.#lost.clear();
     const place = [...this.#places].map(([stream, { epoch, seq }]) => `${stream}=${epoch}:${seq}`).join(";");
-    const batch = this.#batchMs ? `&batch_ms=${this.#batchMs}` : "";
+    const soonest = Math.min(...wishes.map(({ batchMs }) => batchMs ?? 0)); // who wants them one by one gets them so
+    const batch = soonest ? `&batch_ms=${soonest}` : "";
     try {
       const answer = await this.#ask(`${this.#path}?${query(topics)}${batch}`, { headers: { "last-event-id": place }, signal: line.signal });
       const alive = () => (this.#heardAt = Date.now());

@@ -15,6 +15,9 @@ test("nothing connects before somebody wants something", async () => {
   w.client.subscribe("bars");
   w.client.subscribe("alerts");
   await turn();
+  await w.socket.welcome();
+  w.client.open();
+  await turn();
   assert.equal(w.sockets.length, 1);
   assert.deepEqual([w.socket.url, w.socket.protocol], ["ws://daemon.test/v1/ws", "broadcastd.v1"]);
 });
@@ -120,6 +123,13 @@ test("who is closed for good stays away, and says why", async () => {
   await w.clock.pass(3_600_000);
   assert.deepEqual([w.sockets.length, w.client.state, w.clock.waiting], [1, "closed", 0]);
   assert.match(w.client.reason, /closed by the operator \(1008\)/);
+  w.client.subscribe("bars");
+  await assert.rejects(w.client.command("alerts", "acknowledge"), { code: "closed" });
+  assert.equal(w.sockets.length, 1, "whoever comes later does not bring it back");
+  w.client.open();
+  await turn();
+  await w.socket.welcome();
+  assert.equal(w.socket.last("subscribe").stream, "bars");
 });
 
 test("a handshake without an end is given up", async () => {

@@ -55,6 +55,12 @@ settings = { auto = { chart = "imr", limits = { mode = "fixed", center = 10, ucl
 plugin = "state_machines"
 listen = ["sessions"]
 settings = { initial = "MONITORING" }
+[streams.user_events]
+private = true
+[broadcasters.user]
+plugin = "user_events"
+listen = ["user_events"]
+allow_private = true
 [broadcasters.bars]
 plugin = "bars"
 settings = { source = "mock", interval = "100ms", symbols = ["AAPL"], resolutions = ["1"] }

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { blocks } from "../src/blocks.js";
 import { sse } from "../src/sse.js";
 import { topicsOf } from "../src/templates.js";
-import { SERVICE_TOKEN, until } from "./daemon.js";
+import { jwt, SERVICE_TOKEN, until } from "./daemon.js";
 import { open, real, short, shown, stage, tick } from "./stage.js";
 import { diary } from "./virtual.js";
 
@@ -114,3 +114,40 @@ real("commands, events and mistakes are answered, also without a WebSocket", asy
   await until(() => stranger.state === "closed");
   assert.match(stranger.reason, /\(4001\)/);
 });
+
+real("a new line begins where the old one was, whatever others have been shown meanwhile", async () => {
+  const places: string[] = [];
+  const stuck = async (url: any, request: any = {}) => {
+    if (!String(url).includes("/v1/sse?")) return fetch(url, request);
+    places.push(request.headers["last-event-id"]);
+    return places.length === 1 ? new Response(new ReadableStream()) : fetch(url, request);
+  };
+  const client = open({ socket: sse({ fetch: stuck as typeof fetch }) });
+  const heard = diary(client.subscribe("ticks", { symbol: "F" }));
+  await until(() => places.length === 1);
+  await stage.daemon.tick("F", 1); // on a line that brings nothing
+  client.subscribe("ticks", { symbol: "G" });
+  await until(() => heard.length === 2);
+  assert.deepEqual(short(heard).slice(1), [tick("F", 1)]);
+  assert.equal(places[1], places[0]);
+});
+
+for (const [name, more] of [["a WebSocket", {}], ["server-sent events", { socket: sse() }]] as const) {
+  real(`a user hears their own, and nobody else's, over ${name}`, async () => {
+    const user = name.replace(/\W/g, "");
+    const [own, other] = [user, "somebody"].map((name) => open({ ...more, token: () => jwt(name, 60) }));
+    const [heard, others] = [own!, other!].map((client) => diary(client.subscribe("user"))) as [string[], string[]];
+    await until(() => heard.length && others.length);
+    const pnl = { totalPnL: 1, dailyPnL: 2, positionPnL: null };
+    await stage.daemon.publish("user_events", { type: "PNL_UPDATE", audience: user, data: pnl });
+    await until(() => heard.length > 1);
+    assert.deepEqual(short(heard).slice(1), [`PNL_UPDATE ${JSON.stringify(pnl)}`]);
+    const later = diary(open({ ...more, token: jwt(user, 60) }).subscribe("user"));
+    await until(() => later.length);
+    assert.match(later[0]!, /"pnl":\[\{"totalPnL":1/);
+    assert.equal(others.length, 1);
+    const nobody = diary(open(more).subscribe("user"));
+    await until(() => nobody.length);
+    assert.match(nobody[0]!, /authentication_required/);
+  });
+}

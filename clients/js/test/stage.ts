@@ -25,7 +25,7 @@ class Kept extends WebSocket {
 
 export function open(more: Options = {}, path = "/v1/ws"): Client {
   stage.sockets = [];
-  const client = new Client({ url: `ws://${stage.daemon.clients}${path}`, socket: Kept as any, logLevel: "silent", ...more });
+  const client = new Client({ url: `ws://${stage.daemon.clients}${path}`, logLevel: "silent", ...more, socket: more.socket ?? (Kept as any) });
   clients.push(client);
   return client;
 }

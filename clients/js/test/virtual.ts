@@ -149,3 +149,23 @@ export function diary(subscription: { on(kind: "*", listener: (data: any, messag
   subscription.on("*", (data, { type, seq }) => lines.push(`${type}${seq === undefined ? "" : ` ${seq}`} ${JSON.stringify(data)}`));
   return lines;
 }
+
+export const APPLE = { symbol: "AAPL" };
+
+/** A world with one subscription to the bars of one symbol, which has been shown number 5. */
+export async function listening(): Promise<World & { heard: string[]; first: any }> {
+  const w = world();
+  const first = w.client.subscribe("bars", APPLE);
+  const heard = diary(first);
+  await turn();
+  await w.socket.welcome();
+  w.socket.subscribed(w.socket.last("subscribe"), "bars:AAPL:1", 5, { bars: [1] });
+  heard.length = 0;
+  return Object.assign(w, { heard, first });
+}
+
+export async function reconnect(w: World): Promise<void> {
+  w.socket.break();
+  await w.clock.pass(20_000);
+  await w.socket.welcome();
+}
