@@ -46,6 +46,7 @@ codes! {
     IGNORED = "C040", "Something that looks like configuration has no effect.";
     UNFIT = "C041", "A setting of an endpoint does not fit the dialect that is spoken there.";
     OPEN_TO_PAGES = "C042", "A cookie bears the token while every web page is let in: any of them could act as the user.";
+    UNCLEAR_ALIAS = "C043", "Two endpoints of the same listener have one alias for different streams.";
 }
 
 #[cfg(test)]
