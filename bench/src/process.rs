@@ -118,12 +118,12 @@ impl Daemon {
         let env = [("HOME", folder.path()), ("BROADCASTD_PLUGIN_PATH", &plugins)];
         let arguments = ["--config".to_owned(), file.display().to_string()];
         let process = Started::start(seat, &plugins.join("broadcastd"), &arguments, &env)?;
-        let address = |line: &str, scheme: &str| {
-            let rest = line.split_once(scheme).map(|(_, rest)| rest);
+        let address = |line: &str| {
+            let rest = line.split_once("://").map(|(_, rest)| rest);
             rest.and_then(|rest| rest.split('/').next()).map(str::to_owned).context("the greeting names no address")
         };
-        let clients = address(&process.line("ws://")?, "ws://")?;
-        let admin = address(&process.line("http://")?, "http://")?;
+        let clients = address(&process.line("  clients ")?)?;
+        let admin = address(&process.line("  operator ")?)?;
         Ok(Self { process, clients, admin, _folder: folder })
     }
 

@@ -209,6 +209,7 @@ impl App {
         let visible = streams.iter().filter(|stream| stream.settings().visible && !stream.settings().private);
         let names: Vec<&str> = visible.map(|stream| &**stream.name()).collect();
         let address = self.server.addresses().into_iter().next().unwrap_or_default();
+        let secured = if self.config.server.tls.is_some() { "s" } else { "" };
         let endpoint = self.config.server.endpoints.first();
         let (path, dialect) = endpoint.map_or(("/v1/ws", Dialect::Native), |one| (&one.path, one.dialect));
         let admin = self.admin.address();
@@ -220,13 +221,13 @@ impl App {
         let stream = served().find(speaks).or(served().next()).unwrap_or("bars");
         format!(
             "broadcastd {version} runs with {config}\n  \
-             clients   ws://{address}{path}   streams: {names}\n  \
+             clients   ws{secured}://{address}{path}   streams: {names}\n  \
              operator  http://{admin}/readyz  http://{admin}/metrics  http://{admin}/v1/broadcasters\n  \
              try       {line}\n  \
              reload    save the configuration file; stop with Ctrl-C",
             version = env!("CARGO_PKG_VERSION"),
             names = names.join(", "),
-            line = to_paste(dialect, &format!("{address}{path}"), stream),
+            line = to_paste(dialect, &format!("{secured}://{address}{path}"), stream),
         )
     }
 
@@ -341,14 +342,14 @@ fn runtime() -> Result<Runtime, StartError> {
     built.map_err(|error| StartError::System(format!("cannot start the HTTP runtime: {error}")))
 }
 
-/// A client on a command line, which hears the stream where its dialect can name it.
+/// A client on a command line, which hears the stream where its dialect can name it. The URL lacks its first letters.
 fn to_paste(dialect: Dialect, url: &str, stream: &str) -> String {
     let says = match dialect {
-        Dialect::Sse => return format!("curl -N 'http://{url}?topic={stream}'"),
-        Dialect::User => return format!("npx wscat -c 'ws://{url}?token=TOKEN' -w 60"),
+        Dialect::Sse => return format!("curl -N 'http{url}?topic={stream}'"),
+        Dialect::User => return format!("npx wscat -c 'ws{url}?token=TOKEN' -w 60"),
         Dialect::Native | Dialect::Streams => format!(r#"{{"type":"subscribe","stream":"{stream}"}}"#),
         Dialect::Spc => r#"{"type":"subscribe","characteristic_ids":[1]}"#.to_owned(),
         Dialect::Fastws => format!(r#"{{"type":"{stream}.subscribe","payload":{{"symbol":"AAPL"}}}}"#),
     };
-    format!("npx wscat -c ws://{url} -w 60 -x '{says}'")
+    format!("npx wscat -c ws{url} -w 60 -x '{says}'")
 }

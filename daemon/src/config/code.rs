@@ -47,6 +47,7 @@ codes! {
     UNFIT = "C041", "A setting of an endpoint does not fit the dialect that is spoken there.";
     OPEN_TO_PAGES = "C042", "A cookie bears the token while every web page is let in: any of them could act as the user.";
     ODD = "C043", "A plugin takes its settings and finds something odd in them.";
+    UNCLEAR_ALIAS = "C044", "Two endpoints of the same listener have one alias for different streams.";
 }
 
 #[cfg(test)]

@@ -181,11 +181,12 @@ impl Rules<'_> {
         let mut found = Vec::new();
         for (index, endpoint) in endpoints.iter().enumerate() {
             let at = |key: &str| format!("/server/endpoints/{index}/{key}");
-            let overlaps = |other: &&Endpoint| {
-                let both = other.listen.is_none() || endpoint.listen.is_none() || other.listen == endpoint.listen;
-                other.path == endpoint.path && both && self.sound(&at("path")) && self.sound(&at("listen"))
+            let together = |other: &&Endpoint| {
+                other.listen.is_none() || endpoint.listen.is_none() || other.listen == endpoint.listen
             };
-            if endpoints[..index].iter().any(|other| overlaps(&other)) {
+            let beside: Vec<&Endpoint> =
+                endpoints[..index].iter().filter(|_| self.sound(&at("listen"))).filter(together).collect();
+            if beside.iter().any(|other| other.path == endpoint.path) && self.sound(&at("path")) {
                 let message = format!("the path `{}` is claimed by two endpoints of the same listener", endpoint.path);
                 let same = Diagnostic::of_value(code::SAME_PATH, self.document, &at("path"), message);
                 found.push(same.label("claimed before").help("choose another path, or give each its own `listen`"));
@@ -199,6 +200,7 @@ impl Rules<'_> {
             }
             found.extend(self.served_streams(endpoint, &at("streams")));
             found.extend(self.aliases(endpoint, &at("aliases")));
+            found.extend(self.unclear_aliases(endpoint, &beside, &at("aliases")));
         }
         found
     }
@@ -226,6 +228,22 @@ impl Rules<'_> {
             }
             let message = format!("the alias `{alias}` stands for `{stream}`, which nobody declares");
             found.extend(self.unknown_stream((&pointer, stream), message, "name a stream or broadcaster"));
+        }
+        found
+    }
+
+    /// What is asked of a listener by plain requests belongs to no endpoint, and so an alias stands for one stream there.
+    fn unclear_aliases(&self, endpoint: &Endpoint, beside: &[&Endpoint], pointer: &str) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        for (alias, stream) in &endpoint.aliases {
+            let has_another = |other: &&&Endpoint| other.aliases.get(alias).is_some_and(|meant| meant != stream);
+            let Some(other) = beside.iter().find(has_another) else { continue };
+            let (meant, there) = (&other.aliases[alias], &other.path);
+            let message = format!("the alias `{alias}` stands for `{stream}` here, and for `{meant}` at `{there}`");
+            let pointer = pointer_to(pointer, alias);
+            let unclear = Diagnostic::of_key(code::UNCLEAR_ALIAS, self.document, &pointer, message);
+            let help = "choose another alias, or give each endpoint its own `listen`";
+            found.push(unclear.label("two meanings on one listener").help(help));
         }
         found
     }

@@ -82,9 +82,9 @@ impl Route {
         }
     }
 
-    /// Every status that may be answered.
-    pub fn statuses(&self) -> BTreeSet<u16> {
-        self.answers.iter().chain(self.before()).map(|answer| answer.0).collect()
+    /// All that may be answered, here and before.
+    pub fn outcomes(&self) -> impl Iterator<Item = &'static Answer> {
+        self.answers.iter().chain(self.before())
     }
 
     fn before(&self) -> impl Iterator<Item = &'static Answer> {
@@ -92,7 +92,8 @@ impl Route {
     }
 
     fn operation(&self, path: &str) -> Value {
-        let answers = self.statuses().into_iter().map(|status| (status.to_string(), self.answer(status)));
+        let statuses: BTreeSet<u16> = self.outcomes().map(|answer| answer.0).collect();
+        let answers = statuses.into_iter().map(|status| (status.to_string(), self.answer(status)));
         let answers: Map<String, Value> = answers.collect();
         let mut operation = json!({"operationId": self.id(path), "summary": self.summary, "responses": answers});
         let parameters: Vec<Value> = self.path_parameters().chain(self.query_parameters()).collect();

@@ -36,6 +36,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(a_proxy_speaks_before_encryption_begins),
         needs::nothing(one_that_stops_reading_lags_as_in_clear),
         needs::programs(&["openssl", "curl", "python3-websockets"], what_the_page_of_operators_shows_works),
+        needs::nothing(a_greeting_shows_how_to_come_in_encrypted),
     ]
 }
 
@@ -386,4 +387,13 @@ fn what_the_page_of_operators_shows_works() {
         _ = child.wait();
         assert!(is_said, "{line}");
     }
+}
+
+fn a_greeting_shows_how_to_come_in_encrypted() {
+    let house = House::start();
+    let (greeting, clients) = (house.daemon.greeting(), &house.daemon.clients);
+    for shown in [format!("  clients   wss://{clients}/v1/ws "), format!("npx wscat -c wss://{clients}/v1/ws ")] {
+        assert!(greeting.contains(&shown), "{greeting}");
+    }
+    assert!(!greeting.contains("ws://") && greeting.contains(&format!("http://{}/readyz", house.daemon.admin)));
 }

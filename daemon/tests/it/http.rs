@@ -4,8 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use broadcastd::describe::openapi::Route;
+use broadcastd::describe::openapi::{Answer as Outcome, Content, Method, Route};
 use broadcastd::server::routes::table::{STREAMED, TABLE};
+use serde_json::Value;
 
 /// Long enough for a busy machine; a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -52,7 +53,7 @@ pub fn ask(address: &str, line: &str, headers: &[(&str, &str)], body: &[u8]) -> 
     answer
 }
 
-/// Whatever a route answers to anybody here is in its description.
+/// Whatever a route answers to anybody here is in its description: the status and, of a refusal, its code.
 fn assert_is_described(line: &str, answer: &Answer) {
     let [method, target, ..] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else { return };
     let path = target.split('?').next().unwrap_or_default();
@@ -62,10 +63,28 @@ fn assert_is_described(line: &str, answer: &Answer) {
         template.clone().count() == parts.clone().count() && template.zip(parts).all(fits)
     };
     let here: Vec<_> = TABLE.into_iter().chain([&STREAMED]).filter(is_here).collect();
-    if !here.is_empty() && method != "OPTIONS" {
-        let described = here.iter().any(|route| route.statuses().contains(&answer.status));
-        assert!(described, "{line} answers {}, which is not described: {}", answer.status, answer.body);
+    let error = serde_json::from_str(&answer.body).map_or(Value::Null, |mut body: Value| body["error"].take());
+    let is_elsewhere = error["message"].as_str().is_some_and(|message| message.contains("; valid paths: "));
+    if here.is_empty() || method == "OPTIONS" || is_elsewhere {
+        return;
     }
+    let (asked, others): (Vec<_>, Vec<_>) = here.into_iter().partition(|route| match route.method {
+        Method::Get => method == "GET" || method == "HEAD",
+        Method::Post => method == "POST",
+        Method::Delete => method == "DELETE",
+    });
+    let (routes, is_wrong_method) = if asked.is_empty() { (others, true) } else { (asked, false) };
+    let is_described = routes.iter().flat_map(|route| route.outcomes()).any(|Outcome(status, means, content)| {
+        let is_said = match error["code"].as_str() {
+            Some(code) => means.contains(&format!("`{code}`")),
+            None => !matches!(content, Content::Refusal),
+        };
+        *status == answer.status && is_said
+    });
+    assert!(is_described, "{line} answers {}, which is not described: {}", answer.status, answer.body);
+    // Who comes no further than to the door is told so; whoever does is told of the method.
+    assert!(!is_wrong_method || answer.status >= 400, "{line} answers {}, and there is no such route", answer.status);
+    assert!(is_wrong_method || answer.status != 405, "{line} is what the route is for: {}", answer.body);
 }
 
 pub fn request(address: &str, line: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {

@@ -110,11 +110,12 @@ impl Daemon {
             _ = child.wait();
             panic!("{silence}, but this log:\n{}", log.text())
         });
-        let after = |scheme: &str| {
-            let rest = greeting.split_once(scheme).unwrap_or_else(|| panic!("{greeting}\n{}", log.text())).1;
+        let after = |word: &str| {
+            let url = greeting.split_once(word).and_then(|(_, rest)| rest.split_once("://"));
+            let rest = url.unwrap_or_else(|| panic!("{greeting}\n{}", log.text())).1;
             rest.split('/').next().unwrap().to_owned()
         };
-        Self { clients: after("ws://"), admin: after("http://"), greeting, child, folder, log }
+        Self { clients: after("  clients "), admin: after("  operator "), greeting, child, folder, log }
     }
 
     pub fn greeting(&self) -> &str {
