@@ -7,7 +7,6 @@ mod state;
 mod tap;
 mod token;
 
-use std::fs::File;
 use std::io::Write as _;
 use std::process::Stdio;
 
