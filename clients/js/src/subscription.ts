@@ -1,5 +1,7 @@
 // What one component holds: its own listeners on a feed that others may listen to as well.
 
+/// <reference lib="esnext.disposable" preserve="true" />
+
 import type { Feed, Listener as FeedListener } from "./feed.js";
 import type { Logger } from "./options.js";
 import type { DataOf, KindOf, OfKind } from "./types.js";
