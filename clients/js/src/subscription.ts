@@ -84,7 +84,7 @@ export class Subscription<M = Message> implements FeedListener {
     try {
       while (!this.#isClosed || queue.length) {
         const taken = queue;
-        if (taken.length > MOST_QUEUED) throw new Error(`more than ${MOST_QUEUED} messages wait for this loop`);
+        if (taken.length > MOST_QUEUED) throw new Error(`more than ${MOST_QUEUED} messages wait`);
         queue = [];
         yield* taken;
         if (!queue.length && !this.#isClosed) await new Promise<void>((resolve) => (wake = resolve));

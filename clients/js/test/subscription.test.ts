@@ -140,6 +140,18 @@ test("who is told to come back later does", async () => {
   assert.equal(subscription.state, "live");
 });
 
+test("who is told to come back later and has left does not", async () => {
+  const w = world();
+  const subscription = w.client.subscribe("bars");
+  await turn();
+  await w.socket.welcome();
+  const asked = w.socket.last("subscribe");
+  w.socket.say({ ...system("error", { code: "rate_limited", message: "too many", retry_ms: 700 }), stream: "bars", id: asked.id });
+  subscription.close();
+  await w.clock.pass(1_000);
+  assert.equal(w.socket.said.length, 1);
+});
+
 test("what a new token may not read is refused", async () => {
   const w = await listening();
   w.socket.say({ ...system("error", { code: "forbidden", message: "your token leaves it out" }), stream: "bars" });
