@@ -175,7 +175,7 @@ export class Client<S = AnyStreams, P = {}> {
     feed.refused(message);
     this.#settings.log.warn(`${JSON.stringify(feed.words)} was refused: ${why}`);
     if (code !== "rate_limited") return;
-    const again = () => feed.state === "refused" && this.#ask(feed);
+    const again = () => feed.listeners.size && feed.state === "refused" && this.#ask(feed);
     this.#settings.clock.setTimeout(again, retry_ms ?? RETRY_MS);
   }
 

@@ -34,8 +34,9 @@ export class Connection {
   state: State = "idle";
   /** Why it is waiting or closed. */
   reason = "";
+  /** Something can be said. */
+  isOpen = false;
   #socket: Socket | undefined;
-  #isOpen = false;
   #life = 0;
   /** Tries that never led to a welcome. */
   #failures = 0;
@@ -54,10 +55,6 @@ export class Connection {
     this.#ear = ear;
   }
 
-  get isOpen(): boolean {
-    return this.#isOpen;
-  }
-
   /** Connects, unless it does already. */
   open(): void {
     if (this.state !== "idle" && this.state !== "closed") return;
@@ -68,7 +65,7 @@ export class Connection {
 
   /** Whatever is said in one turn goes out as one text. Where nothing is open, nothing is said. */
   say(message: object): void {
-    if (!this.#isOpen) return;
+    if (!this.isOpen) return;
     if (this.#unsaid.push(JSON.stringify(message)) === 1) queueMicrotask(() => this.#flush());
   }
 
@@ -107,7 +104,7 @@ export class Connection {
   #listen(socket: Socket, token: string | null | undefined): void {
     this.#socket = socket;
     socket.onopen = () => {
-      this.#isOpen = true;
+      this.isOpen = true;
       if (token) this.say({ type: "auth", token });
       this.#ear.opened();
     };
@@ -187,9 +184,9 @@ export class Connection {
   #end(): void {
     this.#life++;
     for (const name of this.#timers.keys()) this.#cancel(name);
-    const [socket, wasOpen] = [this.#socket, this.#isOpen];
+    const [socket, wasOpen] = [this.#socket, this.isOpen];
     this.#socket = undefined;
-    this.#isOpen = false;
+    this.isOpen = false;
     this.#unsaid = [];
     if (socket) {
       socket.onopen = socket.onmessage = socket.onclose = null;

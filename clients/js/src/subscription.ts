@@ -1,5 +1,7 @@
 // What one component holds: its own listeners on a feed that others may listen to as well.
 
+/// <reference lib="esnext.disposable" preserve="true" />
+
 import type { Feed, Listener as FeedListener } from "./feed.js";
 import type { Logger } from "./options.js";
 import type { DataOf, KindOf, OfKind } from "./types.js";
@@ -82,7 +84,7 @@ export class Subscription<M = Message> implements FeedListener {
     try {
       while (!this.#isClosed || queue.length) {
         const taken = queue;
-        if (taken.length > MOST_QUEUED) throw new Error(`more than ${MOST_QUEUED} messages wait for this loop`);
+        if (taken.length > MOST_QUEUED) throw new Error(`more than ${MOST_QUEUED} messages wait`);
         queue = [];
         yield* taken;
         if (!queue.length && !this.#isClosed) await new Promise<void>((resolve) => (wake = resolve));

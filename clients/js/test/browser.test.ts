@@ -55,10 +55,16 @@ real("four components on one page have one connection, and show what happens", a
   await until(async () => (await text(page, "#ticks")) === '{"symbol":"PUMP","price":7}' && Number(await text(page, "#alerts")) >= 2);
   await page.waitForSelector("#ticks[data-refused=unknown_stream]", attached);
 
-  await page.click("button");
+  await page.click("#watch");
+  await stage.daemon.tick("PUMP", 8);
+  await stage.daemon.tick("DUMP", 9);
+  await until(async () => (await text(page, "#ticks")) === '{"symbol":"DUMP","price":9}');
+  await until(async () => !(await stage.daemon.connections())[0]!.topics.includes("ticks:PUMP:X"));
+
+  await page.click("#toggle");
   await until(async () => (await page.locator("#states").count()) === 0);
   await happens("instance.transition", { strategy_id: "pump", symbol: "BTC", to: "O1" });
-  await page.click("button");
+  await page.click("#toggle");
   await until(async () => (await text(page, "#states")) === "pump BTC O1");
   await happens("session.stopped", {});
   await until(async () => (await text(page, "#states")) === "" && (await text(page, "#progress")) === "0");

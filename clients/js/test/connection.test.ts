@@ -257,6 +257,16 @@ test("a token is replaced before it ends, in place, by the daemon's clock", asyn
   assert.equal(w.socket.last("auth").token, "t4", "half the life of a short one");
 });
 
+test("a token that lasts for months is replaced when the longest timer ends", async () => {
+  let count = 0;
+  const w = world({ token: () => `t${++count}` });
+  w.client.open();
+  await turn();
+  await w.socket.welcome();
+  w.socket.say(system("response", { status: "authenticated", user: "u", expires: "2026-12-31T00:00:00.000Z" }));
+  assert.deepEqual([w.client.state, count], ["connected", 1]);
+});
+
 test("where one transport never connects the next one is tried", async () => {
   const made: string[] = [];
   const transport = (name: string) =>

@@ -10,3 +10,6 @@ declare module "ws" {
 declare module "react-dom/client" {
   export function createRoot(element: Element): { render(node: unknown): void };
 }
+declare module "react-dom/server" {
+  export function renderToString(node: unknown): string;
+}

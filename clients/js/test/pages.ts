@@ -16,7 +16,7 @@ async function bundle(name: string): Promise<string> {
     format: "esm",
     write: false,
     jsx: "automatic",
-    define: { "process.env.NODE_ENV": '"production"' },
+    define: { "process.env.NODE_ENV": '"development"' },
   });
   return outputFiles[0]!.text;
 }

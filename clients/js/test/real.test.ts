@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { jwt, SERVICE_TOKEN, until } from "./daemon.js";
-import { open, real, short, shown, stage, tick } from "./stage.js";
+import { broken, open, real, short, shown, stage, tick } from "./stage.js";
 import { diary } from "./virtual.js";
 
 real("everybody hears all of their own once, over one connection", async () => {
@@ -33,8 +33,9 @@ real("what happens while the connection is broken is heard after it, exactly", a
   await until(() => one.length && all.length);
   for (let round = 0; round < 3; round++) {
     one.length = all.length = 0;
+    const lost = broken(client);
     stage.sockets.at(-1)!.terminate();
-    await until(() => client.state === "waiting");
+    await lost;
     for (let price = 0; price < 5; price++) {
       await stage.daemon.tick("R", price);
       await stage.daemon.tick("S", price);
@@ -49,11 +50,13 @@ real("what happens while the connection is broken is heard after it, exactly", a
 });
 
 real("what the history has lost is a gap and a snapshot", async () => {
-  const client = open();
+  const late = { setTimeout: (run: () => void, ms: number) => setTimeout(run, ms), clearTimeout, random: () => 1 }; // events come first
+  const client = open({ clock: late });
   const heard = diary(client.subscribe("ticks", { symbol: "H" }));
   await until(() => heard.length);
+  const lost = broken(client);
   stage.sockets.at(-1)!.terminate();
-  await until(() => client.state === "waiting");
+  await lost;
   const events = Array.from({ length: 120 }, (_, index) => ({ type: "tick", topic: "ticks:H:X", key: "H", data: { symbol: "H", price: index + 1 } }));
   await stage.daemon.publish("ticks", ...events);
   await until(() => heard.length >= 3);
@@ -67,8 +70,9 @@ real("a daemon that was killed and comes back is a gap and a snapshot", async ()
   await until(() => heard.length);
   await stage.daemon.tick("K", 1);
   await until(() => heard.length === 2);
+  const lost = broken(client);
   await stage.daemon.kill();
-  await until(() => client.state === "waiting");
+  await lost;
   await stage.daemon.start();
   await until(() => heard.length === 4);
   await stage.daemon.tick("K", 2);

@@ -6,7 +6,7 @@ import { blocks } from "../src/blocks.js";
 import { sse } from "../src/sse.js";
 import { topicsOf } from "../src/templates.js";
 import { jwt, SERVICE_TOKEN, until } from "./daemon.js";
-import { open, real, short, shown, stage, tick } from "./stage.js";
+import { broken, open, real, short, shown, stage, tick } from "./stage.js";
 import { diary } from "./virtual.js";
 
 test("blocks are read however the network cuts them", async () => {
@@ -78,8 +78,9 @@ real("a line that was closed goes on where it was", async () => {
   const heard = diary(client.subscribe("ticks", { symbol: "D" }));
   await until(async () => heard.length && (await stage.daemon.connections()).length);
   heard.length = 0;
+  const lost = broken(client);
   await stage.daemon.closeConnections();
-  await until(() => !client.isConnected);
+  await lost;
   for (let price = 0; price < 5; price++) await stage.daemon.tick("D", price);
   await until(() => client.isConnected);
   await stage.daemon.tick("D", 5);
@@ -91,8 +92,9 @@ real("a daemon that was killed is a gap and a snapshot, also without a WebSocket
   const client = open({ socket: sse() });
   const heard = diary(client.subscribe("ticks", { symbol: "K" }));
   await until(async () => heard.length && (await stage.daemon.connections()).length);
+  const lost = broken(client);
   await stage.daemon.kill();
-  await until(() => !client.isConnected);
+  await lost;
   await stage.daemon.start();
   await until(() => heard.length === 3);
   await stage.daemon.tick("K", 2);

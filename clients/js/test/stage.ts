@@ -40,6 +40,17 @@ export function real(name: string, run: () => Promise<void>): void {
   });
 }
 
+/** When the client has noticed that its line is broken; asked for before it breaks, because it may be back at once. */
+export function broken(client: Client): Promise<void> {
+  return new Promise((done) => {
+    const end = client.watch(() => {
+      if (client.state !== "waiting") return;
+      end();
+      done();
+    });
+  });
+}
+
 /** What was heard, without the numbers. */
 export const short = (lines: string[]): string[] => lines.map((line) => line.replace(/^(\S+) \d+/, "$1"));
 export const tick = (symbol: string, price: number): string => `tick {"symbol":"${symbol}","price":${price}}`;

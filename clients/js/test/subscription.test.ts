@@ -52,6 +52,17 @@ test("two components share one subscription, and neither disturbs the other", as
   assert.equal(other.state, "live");
 });
 
+test("topics without end are heard like few", async () => {
+  const w = world();
+  const heard: string[] = [];
+  w.client.subscribe("bars:*:1").on("bar", (_, { topic }) => heard.push(topic!));
+  await turn();
+  await w.socket.welcome();
+  w.socket.subscribed(w.socket.last("subscribe"), "bars:*:1", 0, {});
+  for (let seq = 1; seq <= 2_500; seq++) w.socket.say(event("bar", `bars:S${seq % 1_250}:1`, seq), event("bar", `bars:S${seq % 1_250}:5`, seq));
+  assert.equal(heard.length, 2_500);
+});
+
 test("the order of parameters makes no second subscription", async () => {
   const w = world();
   w.client.subscribe("bars", { symbol: "A", resolution: 1 });
@@ -138,6 +149,18 @@ test("who is told to come back later does", async () => {
   await w.clock.pass(1);
   w.socket.subscribed(w.socket.last("subscribe"), "bars", 5, {});
   assert.equal(subscription.state, "live");
+});
+
+test("who is told to come back later and has left does not", async () => {
+  const w = world();
+  const subscription = w.client.subscribe("bars");
+  await turn();
+  await w.socket.welcome();
+  const asked = w.socket.last("subscribe");
+  w.socket.say({ ...system("error", { code: "rate_limited", message: "too many", retry_ms: 700 }), stream: "bars", id: asked.id });
+  subscription.close();
+  await w.clock.pass(1_000);
+  assert.equal(w.socket.said.length, 1);
 });
 
 test("what a new token may not read is refused", async () => {

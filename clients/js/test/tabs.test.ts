@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { tabs } from "../src/tabs.js";
 import { Browser } from "./browser_of_tabs.js";
 import { jwt, SERVICE_TOKEN, until } from "./daemon.js";
-import { open, real, short, shown, stage, tick } from "./stage.js";
+import { broken, open, real, short, shown, stage, tick } from "./stage.js";
 import { diary } from "./virtual.js";
 
 real("tabs share one connection, and each hears its own", async () => {
@@ -68,12 +68,15 @@ real("when the connection breaks every tab goes on where it was", async () => {
   const heard = clients.map((client) => diary(client.subscribe("ticks", { symbol: "N" })));
   await until(() => heard.every(({ length }) => length));
   for (const lines of heard) lines.length = 0;
+  let lost = Promise.all(clients.map(broken));
   browser.connections.at(-1)!.terminate();
-  await until(() => clients.every(({ isConnected }) => !isConnected));
+  await lost;
   for (let price = 0; price < 5; price++) await stage.daemon.tick("N", price);
   await until(() => heard.every(({ length }) => length === 5));
+  await until(() => clients.every(({ isConnected }) => isConnected));
+  lost = Promise.all(clients.map(broken));
   await stage.daemon.kill();
-  await until(() => clients.every(({ isConnected }) => !isConnected));
+  await lost;
   await stage.daemon.start();
   await until(() => heard.every(({ length }) => length === 7));
   for (const lines of heard) assert.deepEqual(short(lines).slice(0, 5), [0, 1, 2, 3, 4].map((price) => tick("N", price)));

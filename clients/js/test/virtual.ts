@@ -11,6 +11,7 @@ export class VirtualClock implements Clock {
   random = (): number => this.chance;
 
   setTimeout(run: () => void, ms: number): unknown {
+    if (ms > 2 ** 31 - 1) throw new Error(`a timer of ${ms} ms fires at once`);
     const timer = { at: this.now + ms, run };
     this.#timers.push(timer);
     return timer;

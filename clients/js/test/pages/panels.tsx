@@ -1,6 +1,6 @@
 // A page of four components over four streams, as a trading dashboard has them: one connection, whatever comes and goes.
 
-import { useState } from "react";
+import { StrictMode, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { connect } from "../../src/index.js";
 import { useConnected, useStream } from "../../src/react.js";
@@ -37,23 +37,30 @@ function ConditionProgress() {
   return <p id="progress">{value.size}</p>;
 }
 
-function PumpIndicatorsPanel() {
-  const { value, error } = useStream(client, "ticks", { symbol: "PUMP" });
+function PumpIndicatorsPanel({ symbol }: { symbol: string }) {
+  const { value, error } = useStream(client, "ticks", { symbol });
   const refused = useStream(client, "nope");
   return <p id="ticks" data-error={error?.code} data-refused={refused.error?.code}>{JSON.stringify(value?.data)}</p>;
 }
 
 function Page() {
   const [isShown, show] = useState(true);
+  const [symbol, watch] = useState("PUMP");
   return (
     <main data-connected={useConnected(client)}>
-      <button onClick={() => show(!isShown)}>toggle</button>
+      <button id="toggle" onClick={() => show(!isShown)}>toggle</button>
+      <button id="watch" onClick={() => watch("DUMP")}>watch another</button>
       {isShown && <StateOverviewTable />}
       <LiquidationAlert />
       <ConditionProgress />
-      <PumpIndicatorsPanel />
+      <PumpIndicatorsPanel symbol={symbol} />
     </main>
   );
 }
 
-createRoot(document.getElementById("root")!).render(<Page />);
+// Strict mode mounts every component twice, which must not be two subscriptions.
+createRoot(document.getElementById("root")!).render(
+  <StrictMode>
+    <Page />
+  </StrictMode>,
+);
