@@ -125,10 +125,7 @@ impl App {
         let supervised =
             plugin::Config { tell: diary.tell(), ..supervisor_config(&config, &around.source.env, &folders) };
         let supervisor = Arc::new(Supervisor::new(hub.clone(), supervised));
-        let mut broadcasters =
-            reload::prepare(&supervisor, &loaded, &Steering::default(), Files::All).map_err(StartError::Config)?;
-        let odd = Diagnostics::about(&loaded.document, std::mem::take(&mut broadcasters.odd));
-        reload::warn(&odd, "the daemon starts all the same");
+        let broadcasters = prepare(&supervisor, &loaded)?;
         let runtime = runtime()?;
         let inboxes: Vec<_> = shards.iter().map(|shard| shard.inbox.clone()).collect();
         let certificate = reload::certificate(&loaded, &around.source.env).map_err(StartError::Config)?;
@@ -297,6 +294,14 @@ fn start_shards(config: &schema::Config, hub: &Arc<Hub>, verifier: &Arc<Verifier
     let shards: Result<_, _> =
         (0..count).map(|index| Handle::start(index, granted, hub.clone(), verifier.clone())).collect();
     shards.map_err(|error| StartError::System(format!("cannot start a shard: {error}")))
+}
+
+fn prepare(supervisor: &Supervisor, loaded: &Loaded) -> Result<reload::Broadcasters, StartError> {
+    let prepared = reload::prepare(supervisor, loaded, &Steering::default(), Files::All);
+    let mut broadcasters = prepared.map_err(StartError::Config)?;
+    let odd = Diagnostics::about(&loaded.document, std::mem::take(&mut broadcasters.odd));
+    reload::warn(&odd, "the daemon starts all the same");
+    Ok(broadcasters)
 }
 
 fn start_diary(config: &schema::Config, hub: &Arc<Hub>, around: &Surroundings) -> Result<Diary, StartError> {
