@@ -240,7 +240,7 @@ pub fn prepare(supervisor: &Supervisor, loaded: &Loaded) -> Result<Broadcasters,
     let names = named.cloned().chain([OWN_STREAM.to_owned()]).collect();
     let prepared = supervisor.prepare(wanted);
     let prepared = prepared.map_err(|problems| Diagnostics::about(document, diagnostics(document, problems)))?;
-    let odd = prepared.warnings().iter().map(|said| {
+    let odd = prepared.warnings.iter().map(|said| {
         let relative = said.pointer.strip_prefix("/settings").unwrap_or_default();
         Diagnostic::odd(document, &said.broadcaster, relative, &said.message)
     });

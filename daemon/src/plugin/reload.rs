@@ -31,7 +31,8 @@ pub struct Prepared {
     /// Instances that wait for their beginning.
     fresh: BTreeMap<String, Fresh>,
     disabled: Vec<Wanted>,
-    warnings: Vec<Problem>,
+    /// What plugins find odd about settings, which keeps nothing from running.
+    pub warnings: Vec<Problem>,
 }
 
 /// A wanted broadcaster with its library.
@@ -44,11 +45,6 @@ struct Loaded {
 }
 
 impl Prepared {
-    /// What plugins find odd about settings, which keeps nothing from running.
-    pub fn warnings(&self) -> &[Problem] {
-        &self.warnings
-    }
-
     pub fn changes(&self) -> &[Change] {
         &self.changes
     }
