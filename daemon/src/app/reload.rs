@@ -250,7 +250,7 @@ pub fn prepare(
     let names = named.cloned().chain([OWN_STREAM.to_owned()]).collect();
     let prepared = supervisor.prepare(wanted, files);
     let prepared = prepared.map_err(|problems| Diagnostics::about(document, diagnostics(document, problems)))?;
-    let odd = prepared.warnings().iter().map(|said| {
+    let odd = prepared.warnings.iter().map(|said| {
         let relative = said.pointer.strip_prefix("/settings").unwrap_or_default();
         Diagnostic::odd(document, &said.broadcaster, relative, &said.message)
     });

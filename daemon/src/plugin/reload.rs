@@ -35,7 +35,8 @@ pub struct Prepared {
     /// Instances that wait for their beginning.
     pub(super) fresh: BTreeMap<String, Fresh>,
     disabled: Vec<Wanted>,
-    warnings: Vec<Problem>,
+    /// What plugins find odd about settings, which keeps nothing from running.
+    pub warnings: Vec<Problem>,
     /// Which ran as they should when this was made ready.
     pub(super) healthy: BTreeSet<String>,
     /// What ran before those that begin, where it may come back.
@@ -57,11 +58,6 @@ impl Prepared {
         let name = loaded.wanted.name.clone();
         let fresh = BTreeMap::from([(name.clone(), fresh)]);
         Self { wanted: BTreeMap::from([(name, loaded)]), fresh, ..Self::default() }
-    }
-
-    /// What plugins find odd about settings, which keeps nothing from running.
-    pub fn warnings(&self) -> &[Problem] {
-        &self.warnings
     }
 
     pub fn changes(&self) -> &[Change] {

@@ -233,7 +233,7 @@ fn what_is_odd_about_settings_is_told_at_its_place_and_refuses_nothing() {
     let told = |mode: &str| {
         let prepared =
             house.supervisor.prepare(vec![wanted("a", "plastic", ""), wanted("b", "plastic", mode)], Files::All);
-        prepared.map(|prepared| prepared.warnings().to_vec())
+        prepared.map(|prepared| prepared.warnings)
     };
     let problem = |message: &str| Problem {
         broadcaster: "b".to_owned(),
