@@ -240,7 +240,12 @@ impl Front {
                 None => router.call(request).await,
             }
         };
-        async move { drain.answered(answer).await }
+        let departure = departure.clone();
+        async move {
+            let answer = drain.answered(answer).await;
+            // Who departs at the deadline is answered elsewhere, and not refused beside it.
+            if departure.is_due() { std::future::pending().await } else { answer }
+        }
     }
 
     /// Whose connection it is; `None`, and counted, where a proxy should have said so and did not.
@@ -362,8 +367,39 @@ mod tests {
     use std::future::Future;
     use std::pin::pin;
     use std::task::{Context, Waker};
+    use std::time::Instant;
+
+    use axum::Extension;
+    use tokio::io::AsyncReadExt as _;
 
     use super::*;
+
+    #[test]
+    fn who_departs_at_the_deadline_is_not_refused_beside_it() {
+        let leave = async |Extension(departure): Extension<Departure>| -> Response { departure.leave(drop).await };
+        let front =
+            Front::new(Router::new().fallback(leave), Duration::from_secs(1), Hosts { names: vec![], refusal: "" });
+        front.drain().begin(Instant::now());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let said = runtime.block_on(async {
+            let (mut ours, theirs) = UnixStream::pair().unwrap();
+            ours.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+            let arrival = Arrival {
+                listener: "here".into(),
+                reach: Reach::Machine,
+                peer: None,
+                credentials: None,
+                operator: None,
+                is_proven: false,
+            };
+            let place = front.place().await;
+            front.serve(theirs, arrival, place).await;
+            let mut said = String::new();
+            ours.read_to_string(&mut said).await.unwrap();
+            said
+        });
+        assert_eq!(said, "");
+    }
 
     #[test]
     fn an_address_has_its_share_before_config_says_anything() {

@@ -340,7 +340,7 @@ fn a_service_that_is_taken_back_is_gone_and_the_others_stay() {
     tick(&daemon, 1);
     stays.iter_mut().for_each(|ear| assert_eq!(ear.hear(), Heard::Event(1)));
     // Other rights are another token: nobody goes on with what was granted before.
-    let narrowed = service("other", "opener-2", "[\"user\"]");
+    let narrowed = service("other", "opener-2", "streams = [\"user\"]");
     daemon.reload(|| daemon.configure(&format!("{DOORS}{one}{narrowed}")));
     assert!(matches!(stays[0].hear(), Heard::End(4001, _)));
     assert!(matches!(stays[1].hear(), Heard::End(0, _)));

@@ -96,20 +96,22 @@ pub fn events() -> Value {
 }
 
 pub fn event() -> Value {
+    // What is null is as good as missing.
+    let maybe = |kind: &str, means: &str| json!({"type": [kind, "null"], "description": means});
     json!({
         "type": "object",
         "required": ["type"],
         "additionalProperties": false,
         "properties": {
             "type": {"type": "string", "description": "The kind of the event."},
-            "topic": {"type": "string", "description": "A full topic of the stream; missing is the root topic."},
-            "data": {"type": "object", "description": "The payload; missing is {}."},
-            "key": {"type": "string", "description": "Identity inside the topic: the newest event of a key leaves a record."},
-            "record": {"type": "object", "description": "What a snapshot shows for the key in place of data."},
-            "audience": {"type": "string", "description": "Private streams: the user it is for."},
-            "session_id": {"type": "string"},
-            "timestamp": {"type": "string", "format": "date-time", "description": "When it happened; missing is now."},
-            "id": {"type": "string", "description": "A second event of the same id is accepted and not published again."},
+            "topic": maybe("string", "A full topic of the stream; missing is the root topic."),
+            "data": maybe("object", "The payload; missing is {}."),
+            "key": maybe("string", "Identity inside the topic: the newest event of a key leaves a record."),
+            "record": maybe("object", "What a snapshot shows for the key in place of data."),
+            "audience": maybe("string", "Private streams: the user it is for."),
+            "session_id": maybe("string", "A session of the publisher's own."),
+            "timestamp": {"type": ["string", "null"], "format": "date-time", "description": "When it happened; missing is now."},
+            "id": maybe("string", "A second event of the same id is accepted and not published again."),
         },
     })
 }
@@ -141,4 +143,24 @@ fn position() -> Value {
 
 fn message() -> Value {
     json!({"type": "object", "required": FIVE, "description": "As /v1/asyncapi.json describes it."})
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::to_raw_value;
+
+    use super::*;
+    use crate::hub::names::Names;
+    use crate::ingest::read::Fields;
+
+    #[test]
+    fn what_may_be_null_is_what_may_be_missing() {
+        for (name, described) in event()["properties"].as_object().unwrap() {
+            let mut said = json!({"type": "a"});
+            said[name] = Value::Null;
+            let said = to_raw_value(&said).unwrap();
+            let is_taken = Fields::read(&said).unwrap().event("ticks", Names::NONE).is_ok();
+            assert_eq!(described["type"].to_string().contains("null"), is_taken, "{name}");
+        }
+    }
 }
