@@ -5,6 +5,7 @@ mod ask;
 pub mod connections;
 pub mod figures;
 pub mod guard;
+pub mod orders;
 mod pages;
 mod process;
 pub mod streams;
@@ -25,6 +26,7 @@ use tokio::sync::oneshot;
 pub use self::ask::Shards;
 use self::guard::Guard;
 pub use self::guard::Token;
+use self::orders::Orders;
 use crate::describe::Catalogue;
 use crate::hub::Hub;
 use crate::server::hosts::Hosts;
@@ -34,6 +36,8 @@ use crate::server::upgrade::Gate;
 
 /// How long a client may take to send the head of a request: operators' programs are near and quick.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The file of a socket lets in its user and its group, and nobody else.
+const SOCKET_MODE: u32 = 0o660;
 /// By which names operators ask where only this machine can.
 const HOSTS: Hosts = Hosts {
     names: Vec::new(),
@@ -58,6 +62,8 @@ pub trait House: Send + Sync {
     /// One of them, for `GET /v1/broadcasters/NAME`.
     fn broadcaster(&self, name: &str) -> Option<Value>;
     fn readiness(&self) -> Readiness;
+    /// The daemon as a whole, for `GET /v1/status`.
+    fn status(&self) -> Value;
     /// Metrics of other registries, such as those that plugins declare, in Prometheus' text format.
     fn extra_metrics(&self) -> String;
 }
@@ -78,6 +84,10 @@ pub struct Parts {
     /// What is told of streams and endpoints.
     pub catalogue: Arc<Catalogue>,
     pub metrics: PrometheusHandle,
+    /// Where commands of this machine come in beside `admin.listen`, as `unix:/PATH`.
+    pub control: Option<String>,
+    /// Takes what the main thread shall do.
+    pub orders: Orders,
 }
 
 /// The running listener.
@@ -85,6 +95,7 @@ pub struct Admin {
     guard: Arc<Guard>,
     gate: Arc<Gate>,
     listeners: Listeners,
+    control: Option<String>,
     thread: JoinHandle<()>,
     stop: oneshot::Sender<()>,
 }
@@ -106,25 +117,26 @@ pub enum Error {
 
 impl Admin {
     pub fn start(config: Config, parts: Parts) -> Result<Self, Error> {
-        let guard = Arc::new(Guard::default());
+        let control = parts.control.clone();
+        let guard = Arc::new(Guard::new(control.as_deref()));
         let gate = Gate::for_operators(parts.shards.0.to_vec());
         let doors = pages::Doors { guard: guard.clone(), gate: gate.clone() };
         let front = Front::new(pages::router(parts.clone(), doors), HEADER_TIMEOUT, HOSTS);
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
-        let listeners = Listeners::new("admin.listen", front, runtime.handle().clone());
-        let prepared = prepare(&listeners, config)?;
+        let listeners = Listeners::new("admin.listen", front, runtime.handle().clone()).with_mode(SOCKET_MODE);
+        let prepared = prepare(&listeners, &control, config)?;
         let (stop, stopped) = oneshot::channel();
         runtime.spawn(keep_up(parts.metrics));
         let thread = std::thread::Builder::new().name("admin".to_owned());
         let thread = thread.spawn(move || run(&runtime, stopped)).map_err(Error::Thread)?;
-        let admin = Self { guard, gate, listeners, thread, stop };
+        let admin = Self { guard, gate, listeners, control, thread, stop };
         admin.commit(prepared);
         Ok(admin)
     }
 
     /// The first half of a reload: binds what is new. Whether it works or not, nothing that runs is touched.
     pub fn prepare(&self, config: Config) -> Result<Prepared, Error> {
-        prepare(&self.listeners, config)
+        prepare(&self.listeners, &self.control, config)
     }
 
     /// The second half, which cannot fail. Whoever came in by another token ends when the shards look who is still trusted.
@@ -172,11 +184,12 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-fn prepare(listeners: &Listeners, config: Config) -> Result<Prepared, Error> {
+fn prepare(listeners: &Listeners, control: &Option<String>, config: Config) -> Result<Prepared, Error> {
     if config.token.is_none() && !is_loopback(&config.listen) {
         return Err(Error::NeedsToken(config.listen));
     }
-    let listeners = listeners.prepare(std::slice::from_ref(&config.listen)).map_err(Error::Listen)?;
+    let addresses: Vec<String> = [&config.listen].into_iter().chain(control).cloned().collect();
+    let listeners = listeners.prepare(&addresses).map_err(Error::Listen)?;
     Ok(Prepared { config, listeners })
 }
 

@@ -6,6 +6,7 @@ mod diary;
 mod house;
 pub mod offline;
 mod parts;
+mod plan;
 mod reload;
 mod trust;
 mod vigil;
@@ -23,19 +24,22 @@ use tokio::runtime::{Builder, Runtime};
 use self::deadlines::Deadlines;
 use self::diary::Diary;
 use self::house::{House, Phase};
+use self::plan::Plan;
 use self::trust::Trust;
 use self::vigil::{Vigil, Watched};
+use crate::admin::orders::{Act, Orders, Outcome};
 use crate::admin::{self, Admin};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::schema::Dialect;
 use crate::config::{self, Loaded, Paint, Source, schema};
+use crate::describe::Catalogue;
 use crate::folders::{Env, Folders};
 use crate::hub::Hub;
 use crate::identity::Verifier;
 use crate::log::Levels;
 use crate::plugin::timing::{SystemClock, Timing};
 use crate::plugin::{self, Supervisor};
-use crate::server::listen::ListenError;
+use crate::server::listen::{self, ListenError};
 use crate::server::{self, Server};
 use crate::shard::Handle;
 use crate::systemd::Systemd;
@@ -74,6 +78,8 @@ pub struct Surroundings {
     pub levels: Levels,
     pub metrics: PrometheusHandle,
     pub systemd: Systemd,
+    /// Takes what operators want of the main thread.
+    pub orders: Orders,
 }
 
 /// The running daemon.
@@ -89,6 +95,8 @@ pub struct App {
     admin: Admin,
     house: Arc<House>,
     diary: Diary,
+    /// What the last reload did that did something, and when.
+    last_done: Option<(Instant, Plan)>,
     runtime: Runtime,
     /// Answers commands that nobody else answers in time.
     _deadlines: Deadlines,
@@ -111,7 +119,6 @@ impl App {
         let supervised =
             plugin::Config { tell: diary.tell(), ..supervisor_config(&config, &around.source.env, &folders) };
         let supervisor = Arc::new(Supervisor::new(hub.clone(), supervised));
-        let house = House::new(supervisor.clone());
         let broadcasters = reload::prepare(&supervisor, &loaded).map_err(StartError::Config)?;
         let runtime = runtime()?;
         let inboxes: Vec<_> = shards.iter().map(|shard| shard.inbox.clone()).collect();
@@ -125,13 +132,9 @@ impl App {
         // Addresses are taken before broadcasters begin, since that may fail, and served after, so that the first client
         // finds every record.
         let listening = server.prepare(settings).map_err(StartError::Listen)?;
-        let admin_parts = admin::Parts {
-            hub: hub.clone(),
-            shards: admin::Shards(inboxes.clone().into()),
-            house: house.clone(),
-            catalogue: server.catalogue(),
-            metrics: around.metrics.clone(),
-        };
+        let house = House::new(supervisor.clone(), hub.clone(), server.clone(), &around);
+        let shown = (house.clone(), admin::Shards(inboxes.clone().into()), server.catalogue());
+        let admin_parts = admin_parts(&hub, shown, &around, &folders);
         let admin_config = reload::admin(&loaded, &around.source.env).map_err(StartError::Config)?;
         let admin = Admin::start(admin_config, admin_parts).map_err(StartError::Admin)?;
         reload::commit(&supervisor, &hub, broadcasters).map_err(|problems| {
@@ -153,6 +156,7 @@ impl App {
             admin,
             house,
             diary,
+            last_done: None,
             runtime,
             _deadlines: deadlines,
             _vigil: vigil,
@@ -219,6 +223,14 @@ impl App {
     pub fn tick(&mut self) {
         self.supervisor.watch();
         self.trust.look(&self.config.auth, &self.around.source.env);
+    }
+
+    /// Does what an operator wants, and says what came of it.
+    pub fn obey(&mut self, act: Act) -> Outcome {
+        match act {
+            Act::Reload => self.reload_asked(),
+            Act::Plan(candidate) => self.plan(candidate),
+        }
     }
 
     /// Writes how everything is into the log.
@@ -289,6 +301,27 @@ fn supervisor_config(config: &schema::Config, env: &Env, folders: &Folders) -> p
         clock: Arc::new(SystemClock::default()),
         tell: plugin::news::nobody(),
     }
+}
+
+fn admin_parts(
+    hub: &Arc<Hub>,
+    (house, shards, catalogue): (Arc<House>, admin::Shards, Arc<Catalogue>),
+    around: &Surroundings,
+    folders: &Folders,
+) -> admin::Parts {
+    let (metrics, orders) = (around.metrics.clone(), around.orders.clone());
+    admin::Parts { hub: hub.clone(), shards, house, catalogue, metrics, control: control(folders), orders }
+}
+
+/// The control socket's address, unless the kernel has no room for it.
+fn control(folders: &Folders) -> Option<String> {
+    const MAX_PATH_BYTES: usize = 107; // sun_path of unix(7), which ends with a zero
+    let path = &folders.control;
+    if path.as_os_str().len() > MAX_PATH_BYTES {
+        tracing::warn!(path = %path.display(), "commands cannot reach this daemon: a socket's path has at most {MAX_PATH_BYTES} bytes; set RUNTIME_DIRECTORY to a shorter folder");
+        return None;
+    }
+    Some(format!("{}{}", listen::UNIX, path.display()))
 }
 
 fn runtime() -> Result<Runtime, StartError> {

@@ -15,7 +15,8 @@ use self::plugin::PluginCommand;
 pub enum Exit {
     Done = 0,
     Usage = 64,
-    PortTaken = 69,
+    /// What is needed is taken, or not there.
+    Unavailable = 69,
     Internal = 70,
     Permission = 77,
     Config = 78,
@@ -57,6 +58,18 @@ pub enum Command {
         #[arg(long, value_name = "FORMAT", default_value = "text")]
         format: Format,
     },
+    /// Says how the running daemon is
+    Status(Reach),
+    /// Says what a reload would do, and to how many subscriptions
+    Plan {
+        /// A configuration that may take the place of the daemon's, which takes its own as soon as it is saved
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Has the running daemon take its configuration file, and says what has changed
+    Reload(Reach),
     /// Shows the configuration in force, the shipped one, or the schema that editors check it with
     #[command(subcommand)]
     Config(Shown),
@@ -84,6 +97,16 @@ pub enum Command {
         #[arg(value_name = "FOLDER")]
         folder: Option<PathBuf>,
     },
+}
+
+/// Which daemon is asked, and how its answer is written.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct Reach {
+    /// The control socket of the daemon [default: of this user's, then /run/broadcastd/control.sock]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
 }
 
 /// What of the configuration is shown.

@@ -1,4 +1,7 @@
-//! What the commands do that run nothing: check, show, describe and explain.
+//! What the commands do that run nothing: check, show, describe and explain; and below, those that ask a daemon.
+
+pub mod daemon;
+mod table;
 
 pub mod plugin;
 
@@ -19,6 +22,7 @@ use crate::config::{Config, Loaded, Paint, SCHEMA, SHIPPED, Source, explain};
 use crate::describe::asyncapi::asyncapi;
 use crate::describe::draft07::draft07;
 use crate::describe::typescript::typescript;
+use crate::folders::Env;
 
 /// How much of a configuration is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,13 +127,17 @@ pub fn manual(folder: Option<&Path>) -> Exit {
 }
 
 pub fn load(options: &Options) -> Result<(Source, Loaded), Diagnostics> {
-    let env: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
     let file = options.config_file();
-    let source = Source { path: file.clone().unwrap_or_default(), env, sets: options.sets.clone() };
+    let source = Source { path: file.clone().unwrap_or_default(), env: environment(), sets: options.sets.clone() };
     let loaded = if file.is_some() { Config::load(&source)? } else { Config::shipped(&source)? };
     Ok((source, loaded))
+}
+
+/// The variables that are text.
+fn environment() -> Env {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 /// Prints what is found out about the configuration.
@@ -167,7 +175,7 @@ pub fn exit_of(error: &StartError) -> Exit {
         StartError::Config(_) => Exit::Config,
         StartError::Listen(error) | StartError::Admin(admin::Error::Listen(error)) => match error.kind() {
             ErrorKind::PermissionDenied => Exit::Permission,
-            _ => Exit::PortTaken,
+            _ => Exit::Unavailable,
         },
         StartError::Admin(admin::Error::NeedsToken(_)) => Exit::Config,
         StartError::Admin(admin::Error::Thread(_)) => Exit::Internal,

@@ -14,7 +14,7 @@ pub mod schema;
 pub mod source;
 pub mod value;
 pub mod watch;
-mod words;
+pub mod words;
 
 use std::{
     collections::BTreeMap,

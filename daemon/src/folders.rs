@@ -8,6 +8,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+/// The file of the control socket.
+const CONTROL: &str = "control.sock";
+/// The folder that systemd makes for the service (RuntimeDirectory= of the unit).
+const SYSTEM_RUNTIME: &str = "/run/broadcastd";
+
 /// The environment, handed in.
 pub type Env = BTreeMap<String, String>;
 
@@ -15,6 +20,8 @@ pub type Env = BTreeMap<String, String>;
 pub struct Folders {
     pub state: PathBuf,
     pub cache: PathBuf,
+    /// Where commands of this machine reach the daemon.
+    pub control: PathBuf,
     /// Held as long as the process lives; nobody who only looks holds it.
     _lock: Option<File>,
 }
@@ -33,20 +40,40 @@ impl Folders {
         let cache = choose(env, "CACHE_DIRECTORY", "XDG_CACHE_HOME", ".cache");
         make(&state)?;
         make(&cache)?;
-        Ok(Self { state, cache, _lock: None })
+        let control =
+            given(env, "RUNTIME_DIRECTORY").map_or_else(|| state.clone(), |folders| first(folders)).join(CONTROL);
+        Ok(Self { state, cache, control, _lock: None })
     }
+
+    /// Where a daemon may be listening to commands: one in the same surroundings first, then the service of the system.
+    pub fn controls(env: &Env) -> Vec<PathBuf> {
+        let own = given(env, "RUNTIME_DIRECTORY").map(|folders| first(folders));
+        let state = choose(env, "STATE_DIRECTORY", "XDG_STATE_HOME", ".local/state");
+        let mut folders: Vec<PathBuf> = own.into_iter().chain([state, PathBuf::from(SYSTEM_RUNTIME)]).collect();
+        folders.dedup();
+        folders.iter().map(|folder| folder.join(CONTROL)).collect()
+    }
+}
+
+/// A variable that says something.
+fn given<'a>(env: &'a Env, name: &str) -> Option<&'a String> {
+    env.get(name).filter(|value| !value.is_empty())
+}
+
+/// Systemd lists folders where a unit has several.
+fn first(folders: &str) -> PathBuf {
+    folders.split(':').next().unwrap_or(folders).into()
 }
 
 /// `$STATE_DIRECTORY` and its like, else `$XDG_STATE_HOME/broadcastd` and its like, else below the home.
 fn choose(env: &Env, systemd: &str, xdg: &str, below_home: &str) -> PathBuf {
-    let given = |name: &str| env.get(name).filter(|value| !value.is_empty());
-    if let Some(folders) = given(systemd) {
-        return folders.split(':').next().unwrap_or(folders).into();
+    if let Some(folders) = given(env, systemd) {
+        return first(folders);
     }
-    if let Some(base) = given(xdg) {
+    if let Some(base) = given(env, xdg) {
         return Path::new(base).join("broadcastd");
     }
-    match given("HOME") {
+    match given(env, "HOME") {
         Some(home) => Path::new(home).join(below_home).join("broadcastd"),
         None => {
             std::env::temp_dir().join(format!("broadcastd-{}", rustix::process::getuid().as_raw())).join(below_home)
@@ -90,6 +117,21 @@ mod tests {
         assert_eq!(pick(&[("XDG_STATE_HOME", b), ("HOME", c)]), Path::new("/b/broadcastd"));
         assert_eq!(pick(&[("HOME", c)]), Path::new("/c/.local/state/broadcastd"));
         assert!(pick(&[]).starts_with(std::env::temp_dir()));
+    }
+
+    #[test]
+    fn commands_look_where_a_daemon_listens_and_for_the_service_last() {
+        let home = tempfile::tempdir().unwrap();
+        let state = home.path().join("state");
+        let runtime = format!("{0}/run:{0}/other", home.path().display());
+        let mut env = env(&[("HOME", home.path()), ("STATE_DIRECTORY", &state)]);
+        let service = Path::new("/run/broadcastd/control.sock").to_owned();
+        assert_eq!(Folders::shared(&env).unwrap().control, state.join("control.sock"));
+        assert_eq!(Folders::controls(&env), [state.join("control.sock"), service.clone()]);
+        env.insert("RUNTIME_DIRECTORY".to_owned(), runtime);
+        let own = home.path().join("run/control.sock");
+        assert_eq!(Folders::shared(&env).unwrap().control, own);
+        assert_eq!(Folders::controls(&env), [own, state.join("control.sock"), service]);
     }
 
     #[test]

@@ -5,6 +5,8 @@ pub mod run;
 pub mod commands;
 
 pub mod app;
+pub mod control;
+
 pub mod cli;
 pub mod config;
 pub mod folders;

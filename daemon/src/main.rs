@@ -21,6 +21,9 @@ fn main() -> ExitCode {
         Command::Check { offline, format } => {
             commands::check(&cli.options, if offline { Depth::Text } else { Depth::Files }, format)
         }
+        Command::Status(reach) => commands::daemon::status(&reach),
+        Command::Plan { file, reach } => commands::daemon::plan(&cli.options, file.as_deref(), &reach),
+        Command::Reload(reach) => commands::daemon::reload(&cli.options, &reach),
         Command::Config(shown) => commands::config(&cli.options, shown),
         Command::Explain { code } => commands::explain(code.as_deref()),
         Command::Schema { form } => commands::schema(&cli.options, form),

@@ -1,10 +1,12 @@
 //! The daemon from its start until it is told to stop.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::admin::orders::{Order, Orders};
 use crate::app::{App, Surroundings};
 use crate::cli::{Exit, Options};
 use crate::commands::{exit_of, fail, load, refuse, say};
@@ -23,6 +25,8 @@ enum Wish {
     /// The file changed: its new text, or why it cannot be read.
     Changed(Result<String, Diagnostics>),
     Reload,
+    /// What an operator asks for and waits for.
+    Order(Order),
     Report,
     Drain,
 }
@@ -42,15 +46,22 @@ pub fn run(options: &Options) -> Exit {
         Ok(metrics) => metrics,
         Err(error) => return fail(Exit::Internal, &format!("cannot install the metrics recorder: {error}")),
     };
-    let around = Surroundings { file: options.config_file(), source, levels, metrics, systemd: Systemd::from_env() };
+    let (wish, wishes) = channel();
+    let around = Surroundings {
+        file: options.config_file(),
+        source,
+        levels,
+        metrics,
+        systemd: Systemd::from_env(),
+        orders: orders(wish.clone()),
+    };
     match App::start(loaded, around) {
-        Ok(app) => serve(app, &text),
+        Ok(app) => serve(app, &text, wish, &wishes),
         Err(error) => fail(exit_of(&error), &error.to_string()),
     }
 }
 
-fn serve(mut app: App, text: &str) -> Exit {
-    let (wish, wishes) = channel();
+fn serve(mut app: App, text: &str, wish: Sender<Wish>, wishes: &Receiver<Wish>) -> Exit {
     let watch = match watch(&app, text, &wish) {
         Ok(watch) => watch,
         Err(error) => {
@@ -67,7 +78,7 @@ fn serve(mut app: App, text: &str) -> Exit {
     if !app.systemd().is_there() {
         say(&app.greeting());
     }
-    obey(&mut app, &wishes);
+    obey(&mut app, wishes);
     drop(watch);
     app.drain();
     Exit::Done
@@ -84,17 +95,20 @@ fn obey(app: &mut App, wishes: &Receiver<Wish>) {
             due = Instant::now() + tick;
         }
         match wishes.recv_timeout(left) {
-            Ok(Wish::Changed(Ok(text))) => app.reload(&text),
-            Ok(Wish::Changed(Err(report))) => app.refused(&report),
-            Ok(Wish::Reload) => match app.read_file() {
-                Ok(text) => app.reload(&text),
-                Err(report) => app.refused(&report),
-            },
+            Ok(Wish::Changed(read)) => _ = app.reload(read),
+            Ok(Wish::Reload) => _ = app.reload(app.read_file()),
+            // Whoever asked may have given up waiting.
+            Ok(Wish::Order(Order { act, reply })) => _ = reply.send(app.obey(act)),
             Ok(Wish::Report) => app.report(),
             Ok(Wish::Drain) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {}
         }
     }
+}
+
+/// When the main thread has gone to drain, the order is dropped and whoever waits for it is told.
+fn orders(wish: Sender<Wish>) -> Orders {
+    Arc::new(move |order| _ = wish.send(Wish::Order(order)))
 }
 
 fn watch(app: &App, text: &str, wish: &Sender<Wish>) -> std::io::Result<Option<Watch>> {

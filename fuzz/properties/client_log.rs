@@ -84,7 +84,7 @@ fn is_kept(line: &Value) -> Option<bool> {
 
 /// The answer, and the texts of every line that was written.
 fn send(body: &[u8]) -> (StatusCode, Vec<u8>, Vec<Vec<String>>) {
-    let arrival = Arrival { listener: "here".into(), reach: Reach::Machine, peer: None, operator: None };
+    let arrival = Arrival::at(&"here".into(), Reach::Machine);
     let request = Request::post("/v1/log").extension(arrival).body(Body::from(body.to_vec())).expect("a request");
     let mut routes = routes().into_router();
     let lines = Lines::default();

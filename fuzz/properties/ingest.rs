@@ -134,7 +134,7 @@ impl hyper::body::Body for Pieces {
 
 fn post<'a>(hub: &std::sync::Arc<Hub>, form: &str, pieces: impl Iterator<Item = &'a [u8]>) -> (StatusCode, Vec<u8>) {
     let operator = Some(Identity::of_operator("admin").into());
-    let arrival = Arrival { listener: "here".into(), reach: Reach::Machine, peer: None, operator };
+    let arrival = Arrival { operator, ..Arrival::at(&"here".into(), Reach::Machine) };
     let request = Request::post("/v1/streams/ticks/publish").header("content-type", form);
     let body = Body::new(Pieces(pieces.map(Bytes::copy_from_slice).collect()));
     let request = request.extension(arrival).extension(Drain::default()).body(body).expect("a proper request");

@@ -212,7 +212,7 @@ fn verifier() -> Arc<Verifier> {
 impl House {
     fn ask(&self, uri: &Uri, is_client: bool) -> (u16, Vec<u8>) {
         let operator = (!is_client).then(|| Identity::of_operator("admin").into());
-        let arrival = Arrival { listener: "here".into(), reach: Reach::Machine, peer: None, operator };
+        let arrival = Arrival { operator, ..Arrival::at(&"here".into(), Reach::Machine) };
         let request = if uri.path().ends_with("/publish") {
             Request::post(uri).header("content-type", "application/json").body(Body::from(r#"{"type":"tick"}"#))
         } else {

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::guard::{Guard, check};
-use super::{Parts, Readiness, connections, figures, process, streams, users};
+use super::{Parts, Readiness, connections, figures, orders, process, streams, users};
 use crate::hub::names::Names;
 use crate::server::answer::Denied;
 use crate::server::routes::{Routes, only_get, table};
@@ -53,7 +53,8 @@ fn routes(parts: Parts) -> Routes {
         .merge(streams::routes())
         .merge(connections::routes())
         .merge(users::routes())
-        .merge(figures::routes());
+        .merge(figures::routes())
+        .merge(orders::routes());
     pages
         .with_state(parts)
         .merge(reads::for_operators(hub.clone()))

@@ -1,11 +1,14 @@
 //! From one configuration to the next while everything runs: check all, make ready what is new, exchange, let go.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::plan::Plan;
 use super::{App, parts, trust};
 use crate::admin;
+use crate::admin::orders::{Candidate, Outcome};
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::document::Document;
 use crate::config::{self, Loaded, OWN_STREAM, Paint, code, schema};
@@ -19,6 +22,11 @@ use crate::plugin::reload::Prepared;
 use crate::plugin::{Problem, Supervisor};
 use crate::server::listen::ListenError;
 use crate::server::{self, tls::Certificate};
+
+/// For so long an operator who asks for a reload is told of the one that saving the file has caused.
+const JUST_NOW: Duration = Duration::from_secs(60);
+/// What a refusal ends with.
+const STAYS_ACTIVE: &str = "the running configuration stays active";
 
 /// Streams and broadcasters that are ready to take the place of the present ones.
 pub struct Broadcasters {
@@ -40,31 +48,77 @@ pub struct Done {
     pub changes: Vec<Change>,
     /// Settings that take effect at the next start only.
     pub waiting: Vec<&'static str>,
+    plan: Plan,
+}
+
+/// A whole configuration whose every part is ready. Dropping it lets go of all that is new.
+struct Next {
+    loaded: Loaded,
+    broadcasters: Broadcasters,
+    trust: trust::Prepared,
+    server: server::Prepared,
+    admin: admin::Prepared,
+    plan: Plan,
 }
 
 impl App {
-    /// Takes a new text of the configuration file. A mistake anywhere changes nothing.
-    pub fn reload(&mut self, text: &str) {
+    /// Takes a new text of the configuration file, if it could be read. A mistake anywhere changes nothing.
+    pub fn reload(&mut self, read: Result<String, Diagnostics>) -> Outcome {
         self.around.systemd.reloading();
-        match self.try_reload(text) {
-            Ok(done) => self.applied(&done),
+        let outcome = match read.and_then(|text| self.try_reload(&text)) {
+            Ok(done) => {
+                let outcome = self.applied(&done);
+                if !done.plan.is_nothing() {
+                    self.last_done = Some((Instant::now(), done.plan));
+                }
+                outcome
+            }
             Err(report) => self.refused(&report),
-        }
+        };
         self.around.systemd.ready();
+        outcome
     }
 
-    /// The file could not be read at all, or was no configuration.
-    pub fn refused(&self, report: &Diagnostics) {
+    /// The same for an operator who waits for it. The file may have been taken already when it was saved.
+    pub fn reload_asked(&mut self) -> Outcome {
+        let asked_at = Instant::now();
+        let outcome = self.reload(self.read_file());
+        match &self.last_done {
+            Some((at, plan)) if outcome.is_done && *at < asked_at && at.elapsed() < JUST_NOW => {
+                let ago = at.elapsed().as_secs();
+                let title = format!("{} was reloaded {ago} s ago, and nothing has changed since", self.file_name());
+                done("applied", &title, plan)
+            }
+            _ => outcome,
+        }
+    }
+
+    /// What a reload of the file would do, or of another text in its place. Everything new is made ready for it and let go
+    /// of again.
+    pub fn plan(&self, candidate: Option<Candidate>) -> Outcome {
+        let (read, name) = match candidate {
+            Some(Candidate { config, name }) => (Ok(config), name),
+            None => (self.read_file(), self.file_name()),
+        };
+        match read.and_then(|text| self.prepare(&text)) {
+            Ok(next) => done("planned", &format!("a reload of {name} would change"), &next.plan),
+            Err(report) => mistaken(&Diagnostics { file: name, ..report }),
+        }
+    }
+
+    fn refused(&self, report: &Diagnostics) -> Outcome {
         metrics::reload_refused();
-        let text = report.render(Paint::Plain, "the running configuration stays active");
+        let text = report.render(Paint::Plain, STAYS_ACTIVE);
         tracing::error!("the configuration was refused, and nothing was changed\n{text}");
         let first = report.items.first().map_or_else(String::new, |item| item.message.clone());
-        self.house.set_refused_reload(Some(first));
+        self.house.set_last_reload(Some(first));
         self.diary.reload_refused(report);
         self.around.systemd.status("the last reload was refused; the running configuration stays active");
+        mistaken(report)
     }
 
-    fn try_reload(&mut self, text: &str) -> Result<Done, Diagnostics> {
+    /// Makes ready what is new. Nothing that runs is touched.
+    fn prepare(&self, text: &str) -> Result<Next, Diagnostics> {
         let loaded = config::Config::from_text(&self.around.source, text)?;
         let document = &loaded.document;
         let at_address = |error: ListenError| {
@@ -86,6 +140,14 @@ impl App {
         let server = self.server.prepare(server::Config { certificate, ..served }).map_err(at_address)?;
         let admin = admin(&loaded, &self.around.source.env)?;
         let admin = self.admin.prepare(admin).map_err(|error| at_admin(error.to_string()))?;
+        let waiting = waiting(&self.config, &loaded.config);
+        let plan = Plan::new(&self.hub, (&self.config, &loaded.config), broadcasters.prepared.changes(), waiting);
+        Ok(Next { loaded, broadcasters, trust, server, admin, plan })
+    }
+
+    fn try_reload(&mut self, text: &str) -> Result<Done, Diagnostics> {
+        let Next { loaded, broadcasters, trust, server, admin, plan } = self.prepare(text)?;
+        let document = &loaded.document;
         let changes = commit(&self.supervisor, &self.hub, broadcasters)
             .map_err(|problems| Diagnostics::about(document, diagnostics(document, problems)))?;
         self.trust.commit(trust);
@@ -99,12 +161,12 @@ impl App {
         self.around.levels.set(&loaded.config.log.level);
         let waiting = waiting(&self.config, &loaded.config);
         self.config = loaded.config;
-        Ok(Done { changes, waiting })
+        Ok(Done { changes, waiting, plan })
     }
 
-    fn applied(&self, done: &Done) {
+    fn applied(&self, done: &Done) -> Outcome {
         metrics::reload_succeeded(unix_now() as f64 / 1e9);
-        self.house.set_refused_reload(None);
+        self.house.set_last_reload(None);
         self.diary.reload_applied(done);
         let changed: Vec<String> = done
             .changes
@@ -117,7 +179,25 @@ impl App {
             tracing::warn!(setting, "this change takes effect at the next start only");
         }
         self.around.systemd.status("running; the last reload was applied");
+        self::done("applied", &format!("{} was reloaded", self.file_name()), &done.plan)
     }
+
+    fn file_name(&self) -> String {
+        let file = self.around.file.as_deref();
+        file.map_or_else(|| "the shipped configuration".to_owned(), |file| file.display().to_string())
+    }
+}
+
+fn done(outcome: &str, title: &str, plan: &Plan) -> Outcome {
+    let text = format!("{title}:\n{}", plan.text());
+    Outcome { is_done: true, report: json!({"outcome": outcome, "text": text, "plan": plan}) }
+}
+
+fn mistaken(report: &Diagnostics) -> Outcome {
+    let mut told = report.to_json();
+    told["outcome"] = "refused".into();
+    told["text"] = report.render(Paint::Plain, STAYS_ACTIVE).into();
+    Outcome { is_done: false, report: told }
 }
 
 /// Checks everything about streams and broadcasters and makes ready what is new. All mistakes are found at once.

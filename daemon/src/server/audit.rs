@@ -1,11 +1,26 @@
 //! What operators did that concerns others: lines under a target of their own, which alone name users, so that they can be
 //! kept apart.
 
-use super::http::Arrival;
+use super::http::{Arrival, Credentials};
 
 /// Notes that somebody on the admin listener did this to, or looked at what belongs to, `whom`.
 pub fn note(arrival: &Arrival, act: &'static str, whom: &str) {
-    let principal = arrival.operator.as_ref().map_or("", |operator| operator.name());
-    let peer = arrival.peer.map_or_else(|| "unix socket".to_owned(), |peer| peer.to_string());
+    let (principal, peer) = who(arrival);
     tracing::info!(target: "audit", principal, act, whom = %whom.escape_debug(), peer, listener = &*arrival.listener, "an operator acted");
+}
+
+/// Notes what came of something that concerns the daemon as a whole.
+pub fn outcome(arrival: &Arrival, act: &str, outcome: &str) {
+    let (principal, peer) = who(arrival);
+    tracing::info!(target: "audit", principal, act, outcome, peer, listener = &*arrival.listener, "an operator acted");
+}
+
+fn who(arrival: &Arrival) -> (&str, String) {
+    let principal = arrival.operator.as_ref().map_or("", |operator| operator.name());
+    let peer = match (arrival.peer, arrival.credentials) {
+        (Some(peer), _) => peer.to_string(),
+        (None, Some(Credentials { uid, pid })) => format!("uid {uid}, process {}", pid.unwrap_or_default()),
+        (None, None) => "unix socket".to_owned(),
+    };
+    (principal, peer)
 }

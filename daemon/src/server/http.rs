@@ -52,8 +52,19 @@ pub struct Arrival {
     pub reach: Reach,
     /// The client, also where a trusted proxy passes on what it says. `None`: a program on this machine, through a unix socket.
     pub peer: Option<IpAddr>,
+    /// Who that program is, where the kernel knows.
+    pub credentials: Option<Credentials>,
     /// The operator as whom it was let in, where whoever comes in is one.
     pub operator: Option<Arc<Identity>>,
+    /// The operator has shown that it is one, and so may change the daemon; being near is enough for the rest.
+    pub is_proven: bool,
+}
+
+/// The process at the other end of a unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    pub uid: u32,
+    pub pid: Option<i32>,
 }
 
 /// Where a request says that its connection is no longer HTTP; every request carries one.
@@ -265,9 +276,25 @@ impl Front {
 }
 
 impl Arrival {
+    /// Somebody who has said nothing yet.
+    pub fn at(listener: &Arc<str>, reach: Reach) -> Self {
+        let listener = listener.clone();
+        Self { listener, reach, peer: None, credentials: None, operator: None, is_proven: false }
+    }
+
     /// The operator who asks, where only operators do.
     pub fn operator(&self) -> Result<Arc<Identity>, Denied> {
         self.operator.clone().ok_or_else(|| Denied::unauthorized("only operators may ask this"))
+    }
+
+    /// The operator who changes the daemon, where it has shown that it is one.
+    pub fn changer(&self) -> Result<Arc<Identity>, Denied> {
+        let operator = self.operator()?;
+        let unproven = || {
+            let message = "this changes the daemon: ask it by the control socket, as the commands of broadcastd do, or set admin.token and show it";
+            Denied::new(StatusCode::FORBIDDEN, "forbidden", message)
+        };
+        self.is_proven.then_some(operator).ok_or_else(unproven)
     }
 }
 

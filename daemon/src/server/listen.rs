@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use super::hosts::Reach;
-use super::http::{Arrival, Front};
+use super::http::{Arrival, Credentials, Front};
 use crate::metrics as count;
 
 /// What begins the address of a socket that is a file.
@@ -40,6 +40,8 @@ pub struct Listeners {
     key: &'static str,
     runtime: Handle,
     front: Arc<Front>,
+    /// What the files of sockets are created with; without it the process' mask decides.
+    mode: Option<u32>,
     open: Mutex<Vec<Open>>,
 }
 
@@ -85,7 +87,12 @@ pub struct ListenError {
 
 impl Listeners {
     pub fn new(key: &'static str, front: Arc<Front>, runtime: Handle) -> Self {
-        Self { key, runtime, front, open: Mutex::default() }
+        Self { key, runtime, front, mode: None, open: Mutex::default() }
+    }
+
+    /// The same with files of sockets that have this mode.
+    pub fn with_mode(self, mode: u32) -> Self {
+        Self { mode: Some(mode), ..self }
     }
 
     /// Binds the addresses that are not open yet. Nothing that runs is touched.
@@ -96,7 +103,7 @@ impl Listeners {
             let is_known = self.lock().iter().any(|open| open.address == *address)
                 || fresh.iter().any(|known| known.address == *address);
             if !is_known {
-                let bound = bind(address);
+                let bound = bind(address, self.mode);
                 let error = |error| ListenError { key: self.key, address: address.clone(), error };
                 fresh.push(bound.map_err(error)?);
             }
@@ -220,9 +227,9 @@ impl fmt::Display for ListenError {
 
 impl std::error::Error for ListenError {}
 
-fn bind(address: &str) -> io::Result<Fresh> {
+fn bind(address: &str, mode: Option<u32>) -> io::Result<Fresh> {
     if let Some(path) = address.strip_prefix(UNIX).filter(|path| path.starts_with('/')) {
-        let (listener, file) = bind_file(Path::new(path), None)?;
+        let (listener, file) = bind_file(Path::new(path), mode)?;
         listener.set_nonblocking(true)?;
         let listener = Listener::Unix(UnixListener::from_std(listener)?);
         return Ok(Fresh { address: address.to_owned(), bound: address.to_owned(), listener, file: Some(file) });
@@ -279,13 +286,12 @@ async fn accept_all(listener: Listener, name: Arc<str>, front: Arc<Front>) {
                 set_tcp_user_timeout(&socket, front.unread_millis())?;
                 // What a client is slow for waits in its outbox, where it can be replaced, dropped and counted.
                 socket2::SockRef::from(&socket).set_tcp_notsent_lowat(MAX_UNSENT_IN_KERNEL)?;
-                let arrival =
-                    Arrival { listener: name.clone(), reach, peer: Some(peer.ip().to_canonical()), operator: None };
+                let arrival = Arrival { peer: Some(peer.ip().to_canonical()), ..Arrival::at(&name, reach) };
                 tokio::spawn(front.clone().receive(socket, arrival, place));
                 Ok(())
             }),
             Listener::Unix(unix) => unix.accept().await.map(|(socket, _)| {
-                let arrival = Arrival { listener: name.clone(), reach, peer: None, operator: None };
+                let arrival = Arrival { credentials: credentials(&socket), ..Arrival::at(&name, reach) };
                 tokio::spawn(front.clone().serve(socket, arrival, place));
             }),
         };
@@ -305,6 +311,12 @@ async fn accept_all(listener: Listener, name: Arc<str>, front: Arc<Front>) {
             }
         }
     }
+}
+
+/// Who is at the other end, where the kernel knows.
+fn credentials(socket: &UnixStream) -> Option<Credentials> {
+    let known = socket.peer_cred().ok()?;
+    Some(Credentials { uid: known.uid(), pid: known.pid() })
 }
 
 /// Says once that connections have to wait; they do so in the kernel's queue.
@@ -327,7 +339,7 @@ mod tests {
         const CROWD: usize = 500;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         let _inside = runtime.enter();
-        let nobody_accepts = bind("127.0.0.1:0").unwrap();
+        let nobody_accepts = bind("127.0.0.1:0", None).unwrap();
         let address: SocketAddr = nobody_accepts.bound.parse().unwrap();
         // Without room in the queue the kernel would drop the attempt, and try again after a second.
         let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(900)).unwrap();

@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use broadcastd::admin::guard::Token;
+use broadcastd::admin::orders::Orders;
 use broadcastd::admin::{self, Admin, Parts, Readiness, Shards};
 use broadcastd::describe::Catalogue;
 use broadcastd::event::{Draft, Flags};
@@ -36,6 +37,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(connections_are_counted_by_endpoint_for_as_long_as_they_live),
         needs::nothing(events_are_published_here_without_a_token),
         needs::nothing(stopping_ends_the_listener),
+        needs::nothing(a_daemon_that_obeys_no_more_says_so),
         needs::program("promtool", a_scrape_passes_the_linter),
     ]
 }
@@ -58,9 +60,25 @@ impl admin::House for Told {
         self.0.lock().unwrap().clone()
     }
 
+    fn status(&self) -> Value {
+        json!({"version": "1.2.3"})
+    }
+
     fn extra_metrics(&self) -> String {
         "# HELP bars_ticks_total Ticks taken in.\n# TYPE bars_ticks_total counter\nbars_ticks_total 7\n".to_owned()
     }
+}
+
+fn a_daemon_that_obeys_no_more_says_so() {
+    let config = admin::Config { listen: "127.0.0.1:0".into(), token: Some(Token::new("s3cret")) };
+    let admin = Running::with(&Hub::new("epoch"), config);
+    for path in ["/v1/reload", "/v1/plan"] {
+        let answer = ask(&admin.address, &format!("POST {path} HTTP/1.1"), &[("Authorization", "Bearer s3cret")], b"");
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (503, &json!("draining")), "{path}");
+        assert_eq!(answer.header("retry-after"), Some("5"));
+    }
+    let answer = ask(&admin.address, "GET /v1/status HTTP/1.1", &[("Authorization", "Bearer s3cret")], b"");
+    assert_eq!(answer.json(), json!({"version": "1.2.3"}));
 }
 
 /// An admin listener that is stopped with its test.
@@ -102,7 +120,9 @@ impl Drop for Running {
 
 fn parts(hub: &Arc<Hub>, house: Arc<Told>) -> Parts {
     let catalogue = Catalogue::new(hub.clone());
-    Parts { hub: hub.clone(), shards: Shards(Arc::new([])), house, catalogue, metrics: METRICS.clone() }
+    let orders: Orders = Arc::new(drop); // nobody obeys
+    let shards = Shards(Arc::new([]));
+    Parts { hub: hub.clone(), shards, house, catalogue, metrics: METRICS.clone(), control: None, orders }
 }
 
 fn alone() -> Running {
@@ -169,7 +189,7 @@ fn unknown_paths_and_methods_are_told_the_right_ones() {
     assert_eq!(unknown.status, 404);
     assert_eq!(
         unknown.body,
-        r#"{"error":{"code":"unknown_path","message":"nothing is at /nope; valid paths: /v1/ws (native), /v1/sse (sse), /metrics, /healthz, /readyz, /v1/broadcasters, /v1/broadcasters/{name}, /v1/streams, /v1/streams/{stream}, /v1/streams/{stream}/subscribers, /v1/streams/{stream}/listeners, /v1/connections, /v1/connections/{id}, DELETE /v1/connections/{id}, /v1/users, /v1/users/{id}, DELETE /v1/users/{id}/connections, /v1/queues, /v1/counters, /v1/streams/{stream}/snapshot, /v1/streams/{stream}/history, POST /v1/streams/{stream}/publish, POST /v1/broadcasters/{broadcaster}/commands/{command}, POST /v1/log, /v1/asyncapi.json, /v1/openapi.json"}}"#
+        r#"{"error":{"code":"unknown_path","message":"nothing is at /nope; valid paths: /v1/ws (native), /v1/sse (sse), /metrics, /healthz, /readyz, /v1/broadcasters, /v1/broadcasters/{name}, /v1/streams, /v1/streams/{stream}, /v1/streams/{stream}/subscribers, /v1/streams/{stream}/listeners, /v1/connections, /v1/connections/{id}, DELETE /v1/connections/{id}, /v1/users, /v1/users/{id}, DELETE /v1/users/{id}/connections, /v1/queues, /v1/counters, POST /v1/reload, POST /v1/plan, /v1/status, /v1/streams/{stream}/snapshot, /v1/streams/{stream}/history, POST /v1/streams/{stream}/publish, POST /v1/broadcasters/{broadcaster}/commands/{command}, POST /v1/log, /v1/asyncapi.json, /v1/openapi.json"}}"#
     );
     let wrong = post(&admin.address, "/v1/streams", "application/json", b"{}");
     assert_eq!((wrong.status, wrong.header("allow")), (405, Some("GET, HEAD")));

@@ -27,6 +27,7 @@ mod closing;
 mod codes;
 mod command_line;
 mod commands;
+mod control;
 mod conversation;
 mod crashes;
 mod descriptions;
@@ -115,6 +116,7 @@ fn main() -> ExitCode {
         command_line::tests(),
         codes::tests(),
         commands::tests(),
+        control::tests(),
         crashes::tests(),
         conversation::tests(),
         diary::tests(),

@@ -45,7 +45,7 @@ const ROUTING: &[&str] = &["nest", "nest_service", "route_service", "routing"];
 const LAYERS: &[&[&str]] = &[
     &["run"],
     &["commands"],
-    &["app"],
+    &["app", "control"],
     &["cli", "config", "folders", "log"],
     &["admin"],
     &["server"],

@@ -52,6 +52,13 @@ pub fn history() -> Value {
     })
 }
 
+/// A configuration that may take the place of the file.
+pub fn candidate() -> Value {
+    let text = |description: &str| json!({"type": "string", "description": description});
+    let properties = json!({"config": text("The whole text, as TOML."), "name": text("What mistakes call it.")});
+    json!({"type": "object", "required": ["config"], "properties": properties})
+}
+
 pub fn command_result() -> Value {
     json!({"type": "object", "required": ["result"], "properties": {"result": {"description": "What the broadcaster says."}}})
 }

@@ -1,17 +1,20 @@
 //! Every HTTP route of the daemon, with what it is for and what it answers.
 
 use super::bodies::{
-    command_result, connections, event, events, history, list, log_lines, object, outcome, paged, readiness, streams,
-    told, update,
+    candidate, command_result, connections, event, events, history, list, log_lines, object, outcome, paged, readiness,
+    streams, told, update,
 };
 use crate::describe::openapi::Content::{Either, Events, Json, Refusal, Text};
 use crate::describe::openapi::{Answer, Body, Method, Route};
 
 /// All of them, whichever listener they are on.
-pub static TABLE: [&Route; 28] = [
+pub static TABLE: [&Route; 31] = [
     &METRICS,
     &HEALTH,
     &READY,
+    &STATUS,
+    &RELOAD,
+    &PLAN,
     &BROADCASTERS,
     &BROADCASTER,
     &COMMAND,
@@ -61,6 +64,40 @@ pub static READY: Route = page(
     "/readyz",
     "Whether clients can be served, and what is wrong.",
     &[Answer(200, "They can.", Json(readiness)), Answer(503, "It is starting or draining.", Json(readiness))],
+);
+pub static STATUS: Route = page(
+    "/v1/status",
+    "How the daemon is as a whole.",
+    &[Answer(
+        200,
+        "Version, process, readiness, last reload, addresses, counts, broadcasters and streams.",
+        Json(object),
+    )],
+);
+pub static RELOAD: Route = acts(
+    "/v1/reload",
+    "Takes the configuration file as it is now, and waits until it is done.",
+    None,
+    &[Answer(200, "What has changed, and whom it concerns.", Json(object)), MISTAKES, UNPROVEN, ENDING, SLOW],
+);
+pub static PLAN: Route = acts(
+    "/v1/plan",
+    "Says what a reload of the file would do, or of the text in the body in its place, and does nothing.",
+    Some(Body(&[("application/json", candidate)])),
+    &[
+        Answer(200, "What would change, and whom it concerns.", Json(object)),
+        Answer(
+            400,
+            "The body is not as it must be: `invalid_params`; or could not be read: `unreadable_body`.",
+            Refusal,
+        ),
+        UNPROVEN,
+        Answer(408, "The body did not arrive in time: `timeout`.", Refusal),
+        Answer(413, "The body is too large: `payload_too_large`.", Refusal),
+        MISTAKES,
+        ENDING,
+        SLOW,
+    ],
 );
 pub static BROADCASTERS: Route =
     page("/v1/broadcasters", "How every broadcaster is.", &[Answer(200, "A list.", Json(list))]);
@@ -235,6 +272,10 @@ const FORBIDDEN: Answer = Answer(403, "The caller may not read this: `forbidden`
 const UNKNOWN: Answer = Answer(404, "There is none of this name: `unknown_stream`.", Refusal);
 const NOBODY: Answer = Answer(404, "There is none of this name: `unknown_connection`.", Refusal);
 const SILENT: Answer = Answer(503, "A shard did not answer in time; ask again: `shard_silent`.", Refusal);
+const UNPROVEN: Answer = Answer(403, "Neither the control socket nor the admin token: `forbidden`.", Refusal);
+const MISTAKES: Answer = Answer(422, "The file has mistakes, and nothing was changed: `diagnostics`.", Json(object));
+const ENDING: Answer = Answer(503, "The daemon is stopping: `draining`.", Refusal);
+const SLOW: Answer = Answer(504, "No answer in time, and it may still be done: `deadline`.", Refusal);
 
 const ONE: &[Answer] = &[Answer(200, "Position, source, counts and history.", Json(object)), WRONG, FORBIDDEN, UNKNOWN];
 const RECORDS: &[Answer] = &[Answer(200, "The message `full_update`.", Json(update)), WRONG, FORBIDDEN, UNKNOWN];
@@ -263,6 +304,11 @@ const fn reads(
     answers: &'static [Answer],
 ) -> Route {
     Route { method: Method::Get, path, summary, query, body: None, answers }
+}
+
+/// Something that concerns the daemon as a whole, by the control socket or with the admin token.
+const fn acts(path: &'static str, summary: &'static str, body: Option<Body>, answers: &'static [Answer]) -> Route {
+    Route { method: Method::Post, path, summary, query: &[], body, answers }
 }
 
 /// Something to put an end to.

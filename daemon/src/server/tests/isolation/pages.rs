@@ -147,12 +147,7 @@ impl Pages {
 
 /// A request as a listener passes it on.
 fn asked(request: Builder, token: Option<&str>) -> Builder {
-    let arrival = Arrival {
-        listener: "here".into(),
-        reach: Reach::Machine,
-        peer: Some(IpAddr::from([127, 0, 0, 1])),
-        operator: None,
-    };
+    let arrival = Arrival { peer: Some(IpAddr::from([127, 0, 0, 1])), ..Arrival::at(&"here".into(), Reach::Machine) };
     let request = request.extension(arrival);
     match token {
         Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),

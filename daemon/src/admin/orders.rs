@@ -1,0 +1,139 @@
+//! What operators want of the daemon as a whole: the main thread does it, one after the other, and tells what came of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::Parts;
+use crate::server::answer::Denied;
+use crate::server::audit;
+use crate::server::http::Arrival;
+use crate::server::ingest::read_body;
+use crate::server::routes::{Routes, only_get, only_post, table};
+
+/// How long an operator waits for the main thread: as long as many plugins may take to hand over their states one by one.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// The bytes of a configuration (`config::source::LARGEST_FILE`), which JSON may write twice as long.
+const MAX_BODY_BYTES: usize = 2 << 20;
+/// How long it may take to arrive, from this machine or from one near it.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Takes what the main thread shall do; never waits.
+pub type Orders = Arc<dyn Fn(Order) + Send + Sync>;
+
+/// Something to do, and where to tell what came of it.
+#[derive(Debug)]
+pub struct Order {
+    pub act: Act,
+    pub reply: oneshot::Sender<Outcome>,
+}
+
+/// What the main thread can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Takes the configuration file as it is now.
+    Reload,
+    /// Says what that would do, or what another text in its place would.
+    Plan(Option<Candidate>),
+}
+
+/// A configuration that may take the place of the file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Candidate {
+    /// The whole text, as TOML.
+    pub config: String,
+    /// What mistakes call it.
+    #[serde(default = "unnamed")]
+    pub name: String,
+}
+
+impl Act {
+    /// For the audit.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Reload => "reload the configuration",
+            Self::Plan(_) => "plan a reload",
+        }
+    }
+}
+
+/// What came of it: a report for programs, with `text` in it for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    pub is_done: bool,
+    pub report: Value,
+}
+
+pub fn routes() -> Routes<Parts> {
+    let acts = Routes::new().serve(&table::RELOAD, reload).serve(&table::PLAN, plan).otherwise(only_post);
+    acts.merge(Routes::new().serve(&table::STATUS, status).otherwise(only_get))
+}
+
+async fn status(State(parts): State<Parts>) -> Json<Value> {
+    Json(parts.house.status())
+}
+
+async fn reload(State(parts): State<Parts>, Extension(arrival): Extension<Arrival>) -> Result<Response, Denied> {
+    order(parts, arrival, Act::Reload).await
+}
+
+/// It loads the plugins that the file names, and so is not for everybody either.
+async fn plan(
+    State(parts): State<Parts>,
+    Extension(arrival): Extension<Arrival>,
+    request: Request,
+) -> Result<Response, Denied> {
+    arrival.changer()?;
+    let body = read_body(request.into_body(), MAX_BODY_BYTES, BODY_TIMEOUT).await?;
+    if body.is_empty() {
+        return order(parts, arrival, Act::Plan(None)).await;
+    }
+    let candidate = serde_json::from_slice(&body).map_err(|error| {
+        let message = format!("the body is empty, or {{\"config\": TEXT, \"name\": NAME}}: {error}");
+        Denied::new(StatusCode::BAD_REQUEST, "invalid_params", message)
+    })?;
+    order(parts, arrival, Act::Plan(Some(candidate))).await
+}
+
+fn unnamed() -> String {
+    "the given text".to_owned()
+}
+
+/// It is done, and noted, also when whoever asked does not wait for it.
+async fn order(parts: Parts, arrival: Arrival, act: Act) -> Result<Response, Denied> {
+    arrival.changer()?;
+    let ordered = tokio::spawn(async move {
+        let (reply, outcome) = oneshot::channel();
+        (parts.orders)(Order { act: act.clone(), reply });
+        let outcome = tokio::time::timeout(DEADLINE, outcome).await;
+        let noted = match &outcome {
+            Ok(Ok(Outcome { is_done: true, .. })) => "done",
+            Ok(Ok(_)) => "refused",
+            Ok(Err(_)) => "not done: draining",
+            Err(_) => "unknown: it takes too long",
+        };
+        audit::outcome(&arrival, act.name(), noted);
+        outcome
+    });
+    match ordered.await {
+        Ok(Ok(Ok(Outcome { is_done, report }))) => {
+            let status = if is_done { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
+            Ok((status, Json(report)).into_response())
+        }
+        Ok(Ok(Err(_))) => Err(Denied::draining("the daemon is stopping and changes nothing any more")),
+        Ok(Err(_)) | Err(_) => {
+            let message =
+                format!("it took longer than {} s and may still be done; ask for the status", DEADLINE.as_secs());
+            Err(Denied::new(StatusCode::GATEWAY_TIMEOUT, "deadline", message))
+        }
+    }
+}
