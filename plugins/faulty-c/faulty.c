@@ -79,7 +79,10 @@ enum fault {
     NEGATIVE_TIMER,
     /* threads */
     FOREIGN_THREADS,    /* right: several threads of its own call every function, at the same time */
-    AFTER_DESTROY       /* those threads go on after destroy, until the process ends */
+    AFTER_DESTROY,      /* those threads go on after destroy, until the process ends */
+    /* what ends the process, and so every broadcaster in it */
+    ABORT,              /* at every timer */
+    BEYOND_TABLE        /* calls what an older host does not have, without a look at its table's size */
 };
 
 #ifndef FAULT
@@ -290,6 +293,7 @@ static bcd_status start(bcd_instance *self) {
 static void timer(bcd_host *host) {
     static const bcd_bytes nothing = {NULL, 0};
     publish(host);
+    if (IS(ABORT)) abort();
     if (IS(NULL_HANDLE)) call_everything(NULL, text("x", 1), BCD_E_CLOSED);
     if (IS(WRONG_HANDLE)) call_everything((bcd_host *)(uintptr_t)0xdead, text("x", 1), BCD_E_CLOSED);
     if (IS(NULL_ARGUMENTS)) call_with(host, NULL, 5);
@@ -407,7 +411,7 @@ BCD_EXPORT const bcd_plugin_api *broadcastd_plugin_v1(const bcd_host_api *api, b
                      "\"commands\":{\"ask\":{\"schema\":true,\"permission\":\"ask\"}}}"),
                 1, 0, NULL, create, start, on_events, save_state, restore_state, NULL, destroy, NULL}, {0}};
     host_api = api;
-    if (api->size < sizeof *api) return NULL; /* one of an earlier minor: no word is left for it */
+    if (api->size < sizeof *api && !IS(BEYOND_TABLE)) return NULL; /* one of an earlier minor: no word is left for it */
     while (IS(HANG_IN_ENTRY)) nanosleep(&(struct timespec){1, 0}, NULL);
     if (IS(NULL_TABLE) || IS(NULL_REASON)) {
         host_api->fail(loader, BCD_E_FAILED, text(NULL, 0), IS(NULL_REASON) ? text(NULL, 20) : text("no table, on purpose", 20));

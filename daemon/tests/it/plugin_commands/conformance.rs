@@ -185,6 +185,8 @@ pub fn each_broken_rule_of_the_border_is_named() {
         "NULL_TEXT",
         "BAD_TEXT",
         "BAD_JSON",
+        "ABORT",
+        "BEYOND_TABLE",
     ];
     let cases: Vec<Case> = faults.into_iter().map(case).collect();
     golden("plugin-test-faulty-c", &beside_passes(&cases));

@@ -104,19 +104,20 @@ fn apart(one: &Value, other: &Value, pointer: String) -> Option<String> {
     let below = |name: &str, one: Option<&Value>, other: Option<&Value>| {
         apart(one.unwrap_or(&Value::Null), other.unwrap_or(&Value::Null), format!("{pointer}/{name}"))
     };
-    let found = match (one, other) {
+    match (one, other) {
         (Value::Object(one), Value::Object(other)) => {
             one.keys().chain(other.keys()).find_map(|name| below(name, one.get(name), other.get(name)))
         }
         (Value::Array(one), Value::Array(other)) => (0..one.len().max(other.len()))
             .find_map(|index| below(&index.to_string(), one.get(index), other.get(index))),
-        _ => None,
-    };
-    let shown = |value: &Value| {
-        let text = value.to_string();
-        text[..text.floor_char_boundary(MOST)].to_owned()
-    };
-    found.or_else(|| Some(format!("it differs at \"{pointer}\": {}, then {}", shown(one), shown(other))))
+        _ => {
+            let shown = |value: &Value| {
+                let text = value.to_string();
+                text[..text.floor_char_boundary(MOST)].to_owned()
+            };
+            Some(format!("it differs at \"{pointer}\": {}, then {}", shown(one), shown(other)))
+        }
+    }
 }
 
 #[cfg(test)]
