@@ -102,9 +102,9 @@ impl Listener<'_> {
                 gap(stream, &json!({"status": "not_recovered", "reason": reason}))
             }
             ("status", "lagged") => gap(stream, data),
-            ("status", "no_source") => Ok(note(&format!("nothing comes of stream {stream}: {}", text("reason")))),
-            ("status", "source") => Ok(note(&format!("events of stream {stream} come again"))),
-            ("refused", _) if self.is_back => Ok(note(text("message"))),
+            ("status", "no_source") => noted(&format!("nothing comes of stream {stream}: {}", text("reason"))),
+            ("status", "source") => noted(&format!("events of stream {stream} come again")),
+            ("refused", _) if self.is_back => noted(text("message")),
             ("refused", _) => Err(fail(Exit::Data, &refusal(text("code"), text("message")))),
             _ => Ok(()),
         }
@@ -146,6 +146,12 @@ fn print(line: &str) -> Result<(), Exit> {
         ErrorKind::BrokenPipe => Exit::Done, // whoever read it has enough
         _ => fail(Exit::Internal, &format!("standard output cannot be written to: {error}")),
     })
+}
+
+/// Says what is no event, and goes on.
+fn noted(text: &str) -> Result<(), Exit> {
+    note(text);
+    Ok(())
 }
 
 fn note(text: &str) {

@@ -6,8 +6,8 @@ mod publish;
 mod state;
 mod tap;
 mod token;
+mod top;
 
-use std::fs::File;
 use std::io::Write as _;
 use std::process::Stdio;
 
@@ -17,7 +17,15 @@ use serde_json::Value;
 use crate::process::{self, Daemon, Ended};
 
 pub fn tests() -> Vec<Trial> {
-    let all = [publish::tests(), tap::tests(), log_level::tests(), token::tests(), state::tests(), doctor::tests()];
+    let all = [
+        publish::tests(),
+        tap::tests(),
+        log_level::tests(),
+        token::tests(),
+        state::tests(),
+        doctor::tests(),
+        top::tests(),
+    ];
     all.into_iter().flatten().collect()
 }
 
@@ -30,7 +38,7 @@ fn run_with(daemon: &Daemon, arguments: &[&str], input: &str) -> Ended {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(input.as_bytes()).unwrap();
     std::io::Seek::rewind(&mut file).unwrap();
-    let output = command(daemon, arguments).stdin(Stdio::from(File::from(file))).output().unwrap();
+    let output = command(daemon, arguments).stdin(Stdio::from(file)).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
