@@ -23,7 +23,10 @@ fn without_a_terminal_it_is_one_picture() {
     let _listening = daemon.subscriber("bars");
     for arguments in [&["top"][..], &["top", "--once"]] {
         let picture = printed(&daemon, arguments);
-        assert!(picture.starts_with("connections        1   subscriptions        1   lagged "), "{picture}");
+        assert!(
+            picture.starts_with("connections ") && picture.contains("   subscriptions        1   lagged "),
+            "{picture}"
+        );
         assert!(
             picture.contains(
                 "\nBROADCASTER  STATE    RESTARTS  ERRORS  WHAT IS WRONG\nbars         running         0       0\n"
