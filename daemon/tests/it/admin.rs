@@ -197,7 +197,7 @@ fn unknown_paths_and_methods_are_told_the_right_ones() {
     assert_eq!(unknown.status, 404);
     assert_eq!(
         unknown.body,
-        r#"{"error":{"code":"unknown_path","message":"nothing is at /nope; valid paths: /v1/ws (native), /v1/sse (sse), /metrics, /healthz, /readyz, /v1/broadcasters, /v1/broadcasters/{name}, /v1/streams, /v1/streams/{stream}, /v1/streams/{stream}/subscribers, /v1/streams/{stream}/listeners, /v1/connections, /v1/connections/{id}, DELETE /v1/connections/{id}, /v1/users, /v1/users/{id}, DELETE /v1/users/{id}/connections, /v1/queues, /v1/counters, POST /v1/reload, POST /v1/plan, /v1/status, /v1/streams/{stream}/snapshot, /v1/streams/{stream}/history, POST /v1/streams/{stream}/publish, POST /v1/broadcasters/{broadcaster}/commands/{command}, POST /v1/log, /v1/asyncapi.json, /v1/openapi.json"}}"#
+        r#"{"error":{"code":"unknown_path","message":"nothing is at /nope; valid paths: /v1/ws (native), /v1/sse (sse), /metrics, /healthz, /readyz, /v1/broadcasters, /v1/broadcasters/{name}, /v1/streams, /v1/streams/{stream}, /v1/streams/{stream}/subscribers, /v1/streams/{stream}/listeners, /v1/connections, /v1/connections/{id}, DELETE /v1/connections/{id}, /v1/users, /v1/users/{id}, DELETE /v1/users/{id}/connections, /v1/queues, /v1/counters, POST /v1/log-levels/{name}, /v1/log-levels, POST /v1/reload, POST /v1/plan, /v1/status, /v1/streams/{stream}/snapshot, /v1/streams/{stream}/history, POST /v1/streams/{stream}/publish, POST /v1/broadcasters/{broadcaster}/commands/{command}, POST /v1/log, /v1/asyncapi.json, /v1/openapi.json"}}"#
     );
     let wrong = post(&admin.address, "/v1/streams", "application/json", b"{}");
     assert_eq!((wrong.status, wrong.header("allow")), (405, Some("GET, HEAD")));
