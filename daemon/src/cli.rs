@@ -6,6 +6,7 @@ mod publish;
 mod state;
 mod tap;
 mod token;
+mod top;
 
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,7 @@ pub use self::publish::{Event, Publish};
 pub use self::state::{Place, State};
 pub use self::tap::Tap;
 pub use self::token::{Token, TokenAct};
+pub use self::top::Top;
 
 use self::plugin::PluginCommand;
 use crate::admin::orders::Deed;
@@ -106,6 +108,8 @@ pub enum Command {
     State(State),
     /// Finds what commonly is wrong on this machine, and says what to do about it
     Doctor(Reach),
+    /// Shows rates, connections and broadcasters live; q quits
+    Top(Top),
     /// Shows the configuration in force, the shipped one, or the schema that editors check it with
     #[command(subcommand)]
     Config(Shown),

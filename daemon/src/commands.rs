@@ -8,6 +8,7 @@ pub mod state;
 mod table;
 pub mod tap;
 pub mod token;
+pub mod top;
 
 pub mod plugin;
 

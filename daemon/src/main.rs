@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Command::Token(token) => commands::token::token(&token),
         Command::State(act) => commands::state::state(&act),
         Command::Doctor(reach) => commands::doctor::doctor(&cli.options, &reach),
+        Command::Top(top) => commands::top::top(&top),
         Command::Config(shown) => commands::config(&cli.options, shown),
         Command::Explain { code } => commands::explain(code.as_deref()),
         Command::Schema { form } => commands::schema(&cli.options, form),

@@ -14,7 +14,7 @@ pub struct Tap {
     #[arg(long = "kind", value_name = "KIND")]
     pub kinds: Vec<String>,
     /// Ends after so many events
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
     /// Shows the records that there are, too: a line full_update for each stream, first and after a gap
     #[arg(long)]

@@ -148,6 +148,7 @@ fn print(line: &str) -> Result<(), Exit> {
     })
 }
 
+/// Says what is no event, and goes on.
 fn noted(text: &str) -> Result<(), Exit> {
     note(text);
     Ok(())

@@ -105,8 +105,8 @@ fn listen(top: &Top, events: Events, seen: &Sender<Seen>) {
 }
 
 fn watch_keys(seen: &Sender<Seen>) {
-    let typed = io::stdin().lock().bytes().map_while(Result::ok).any(|key| QUIT.contains(&key));
-    // Also when nobody can type any more.
-    let _quit = typed;
+    let mut keys = io::stdin().lock().bytes().map_while(Result::ok);
+    // The last one, or that nobody can type any more.
+    keys.find(|key| QUIT.contains(key));
     _ = seen.send(Seen::Quit);
 }

@@ -610,3 +610,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_operator_who_watches_a_user_is_not_that_user() {
+    let operator = Identity::of_operator("admin");
+    let watcher = operator.watching("user-1");
+    assert_eq!((watcher.audience().map(|user| &**user), watcher.user()), (Some("user-1"), None));
+    assert!(watcher.is_operator() && watcher.is_same(&operator) && operator.audience().is_none());
+    operator.take_back();
+    assert!(watcher.is_taken_back());
+    for other in [Identity::of_user("user-2"), Identity::of_service("ingest")] {
+        assert_eq!(other.watching("user-1"), other, "nobody else watches anybody");
+    }
+}

@@ -2,7 +2,7 @@
 //! accepted or rejected alone.
 
 mod batch;
-pub mod lines;
+pub(crate) mod lines;
 pub mod socket;
 pub mod talk;
 

@@ -74,19 +74,20 @@ mod tests {
     fn a_stream_shows_itself_to_those_it_is_for() {
         let endpoint = Endpoint::open("/v1/ws", Dialect::Native);
         let (user, operator) = (Identity::of_user("u"), Identity::of_operator("admin"));
-        let visitors = [None, Some(&user), Some(&operator)];
+        let watcher = operator.watching("u");
+        let visitors = [None, Some(&user), Some(&operator), Some(&watcher)];
         let told = |settings: Settings| {
             let stream = stream(settings);
             visitors.map(|identity| Visitor { endpoint: &endpoint, identity }.audience_of(&stream))
         };
         let (all, own) = (|| Ok("".into()), |user: &str| Ok(user.into()));
-        assert_eq!(told(Settings::default()), [all(), all(), all()]);
+        assert_eq!(told(Settings::default()), [all(), all(), all(), all()]);
         let private = Settings { private: true, ..Settings::default() };
-        assert_eq!(told(private), [Err(Barred::NeedsIdentity), own("u"), Err(Barred::NeedsIdentity)]);
+        assert_eq!(told(private), [Err(Barred::NeedsIdentity), own("u"), Err(Barred::NeedsIdentity), own("u")]);
         let known = Settings { needs_identity: true, ..Settings::default() };
-        assert_eq!(told(known), [Err(Barred::NeedsIdentity), all(), all()]);
+        assert_eq!(told(known), [Err(Barred::NeedsIdentity), all(), all(), all()]);
         let invisible = Settings { visible: false, ..Settings::default() };
-        assert_eq!(told(invisible), [Err(Barred::Hidden), Err(Barred::Hidden), all()]);
+        assert_eq!(told(invisible), [Err(Barred::Hidden), Err(Barred::Hidden), all(), all()]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod publish;
 mod state;
 mod tap;
 mod token;
+mod top;
 
 use std::io::Write as _;
 use std::process::Stdio;
@@ -16,7 +17,15 @@ use serde_json::Value;
 use crate::process::{self, Daemon, Ended};
 
 pub fn tests() -> Vec<Trial> {
-    let all = [publish::tests(), tap::tests(), log_level::tests(), token::tests(), state::tests(), doctor::tests()];
+    let all = [
+        publish::tests(),
+        tap::tests(),
+        log_level::tests(),
+        token::tests(),
+        state::tests(),
+        doctor::tests(),
+        top::tests(),
+    ];
     all.into_iter().flatten().collect()
 }
 

@@ -2,10 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use rustix::stdio::stdin;
-use rustix::termios::{
-    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr,
-};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 /// A screen of its own, without a cursor; and back to what was there.
 const BEGIN: &str = "\x1b[?1049h\x1b[?25l";
@@ -28,13 +25,13 @@ impl Terminal {
         if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
             return Ok(None);
         }
-        let before = tcgetattr(stdin())?;
+        let before = tcgetattr(io::stdin())?;
         let mut modes = before.clone();
         // Ctrl-C is a key among others, or the terminal would stay as it is now.
         modes.local_modes &= !(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG);
         modes.special_codes[SpecialCodeIndex::VMIN] = 1;
         modes.special_codes[SpecialCodeIndex::VTIME] = 0;
-        tcsetattr(stdin(), OptionalActions::Now, &modes)?;
+        tcsetattr(io::stdin(), OptionalActions::Now, &modes)?;
         let terminal = Self { before };
         terminal.write(BEGIN)?;
         Ok(Some(terminal))
@@ -63,6 +60,6 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         // A terminal that is gone needs nothing any more.
         _ = self.write(END);
-        _ = tcsetattr(stdin(), OptionalActions::Now, &self.before);
+        _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
     }
 }

@@ -52,10 +52,10 @@ fn debug_lines_appear_after_and_not_before() {
     assert_eq!((&noted["target"], &noted["outcome"]), (&json!("audit"), &json!("bars: \"debug\" instead of \"info\"")));
     daemon.reload(|| daemon.configure(&format!("{CONFIG}[streams.more]\n")));
     assert_eq!(printed(&daemon, &["log-level", "bars"]), "debug\n", "that reload said nothing new of levels");
-    daemon.reload(|| daemon.configure(&CONFIG.replace("level = \"info\"", "level = \"warn,bars2=info\"")));
-    assert_eq!(printed(&daemon, &["log-level"]), "NAME    LEVEL\ndaemon  warn\nbars    warn\nbars2   info\n");
-    let told = printed(&daemon, &["log-level", "daemon", "info", "--format", "json"]);
-    let expected = json!({"name": "daemon", "level": "info", "before": "warn"});
+    daemon.reload(|| daemon.configure(&CONFIG.replace("level = \"info\"", "level = \"info,bars=warn,bars2=info\"")));
+    assert_eq!(printed(&daemon, &["log-level"]), "NAME    LEVEL\ndaemon  info\nbars    warn\nbars2   info\n");
+    let told = printed(&daemon, &["log-level", "daemon", "warn", "--format", "json"]);
+    let expected = json!({"name": "daemon", "level": "warn", "before": "info"});
     assert_eq!(serde_json::from_str::<Value>(&told).unwrap(), expected);
 }
 
