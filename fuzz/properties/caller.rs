@@ -108,7 +108,7 @@ fn shown(headers: &HeaderMap, query: &str) -> Option<Vec<String>> {
     for value in texts("authorization")? {
         let value = value.trim();
         let (scheme, rest) = value.split_at(value.find(' ').unwrap_or(value.len()));
-        if scheme.to_ascii_lowercase() == "bearer" {
+        if scheme.eq_ignore_ascii_case("bearer") {
             tokens.push(rest.trim().to_owned());
         }
     }
