@@ -7,9 +7,9 @@ mod new;
 mod run;
 mod test;
 
+use super::environment;
 use crate::cli::plugin::{PluginCommand, Tried};
 use crate::cli::{Exit, Options};
-use crate::folders::Env;
 
 pub fn run(options: &Options, asked: &PluginCommand) -> Exit {
     match asked {
@@ -29,10 +29,4 @@ pub fn run(options: &Options, asked: &PluginCommand) -> Exit {
 fn asked_of(tried: &Tried) -> test::Asked {
     let Tried { file, settings, inputs } = tried.clone();
     test::Asked { file, settings, inputs }
-}
-
-fn environment() -> Env {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
 }
