@@ -203,7 +203,10 @@ impl Supervisor {
         while !running.is_empty() {
             let names: BTreeSet<String> = running.keys().cloned().collect();
             let hears_none = |one: &Running| one.wanted.listen.iter().all(|name| !names.contains(name));
-            let first: Vec<(String, Running)> = running.extract_if(.., |_, one| hears_none(one)).collect();
+            let mut first: Vec<(String, Running)> = running.extract_if(.., |_, one| hears_none(one)).collect();
+            if first.is_empty() {
+                first.extend(std::mem::take(&mut *running)); // a circle, which no reload lets in
+            }
             std::thread::scope(|scope| {
                 for (name, one) in first {
                     scope.spawn(move || {

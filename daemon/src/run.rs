@@ -97,7 +97,7 @@ fn obey(app: &mut App, wishes: &Receiver<Wish>) {
         match wishes.recv_timeout(left) {
             Ok(Wish::Changed(read)) => _ = app.reload(read),
             Ok(Wish::Reload) => _ = app.reload(app.read_file()),
-            // Whoever asked may have given up waiting.
+            Ok(Wish::Order(Order { reply, .. })) if reply.is_closed() => {} // it came too late, and was told so
             Ok(Wish::Order(Order { act, reply })) => _ = reply.send(app.obey(act)),
             Ok(Wish::Report) => app.report(),
             Ok(Wish::Drain) | Err(RecvTimeoutError::Disconnected) => return,

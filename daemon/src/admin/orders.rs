@@ -10,7 +10,7 @@ use axum::{Extension, Json};
 use clap::ValueEnum;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::Parts;
 use super::pages::unknown_broadcaster;
@@ -23,6 +23,10 @@ use crate::server::routes::{Routes, only_get, only_post, table};
 
 /// How long an operator waits for the main thread: as long as many plugins may take to hand over their states one by one.
 pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Orders that wait or are being done: operators are few, and each order may carry a whole configuration.
+pub const MAX_ORDERS: usize = 16;
+static PLACES: Semaphore = Semaphore::const_new(MAX_ORDERS);
 
 /// The bytes of a configuration (`config::source::LARGEST_FILE`), which JSON may write twice as long.
 const MAX_BODY_BYTES: usize = 2 << 20;
@@ -166,7 +170,12 @@ fn unnamed() -> String {
 /// It is done, and noted, also when whoever asked does not wait for it.
 async fn order(parts: Parts, arrival: Arrival, act: Act) -> Result<Response, Denied> {
     arrival.changer()?;
+    let Ok(place) = PLACES.try_acquire() else {
+        let message = format!("{MAX_ORDERS} orders wait already, the most that may; ask again");
+        return Err(Denied::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message).for_now());
+    };
     let ordered = tokio::spawn(async move {
+        let _place = place;
         let (reply, outcome) = oneshot::channel();
         (parts.orders)(Order { act: act.clone(), reply });
         let outcome = tokio::time::timeout(DEADLINE, outcome).await;
@@ -186,8 +195,10 @@ async fn order(parts: Parts, arrival: Arrival, act: Act) -> Result<Response, Den
         }
         Ok(Ok(Err(_))) => Err(Denied::draining("the daemon is stopping and changes nothing any more")),
         Ok(Err(_)) | Err(_) => {
-            let message =
-                format!("it took longer than {} s and may still be done; ask for the status", DEADLINE.as_secs());
+            let message = format!(
+                "it took longer than {} s; what has begun may still be done: ask for the status",
+                DEADLINE.as_secs()
+            );
             Err(Denied::new(StatusCode::GATEWAY_TIMEOUT, "deadline", message))
         }
     }

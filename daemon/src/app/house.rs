@@ -170,12 +170,12 @@ fn figures(stream: &Stream) -> Value {
 /// What is wrong with a broadcaster, if anything is.
 fn trouble(status: &Status) -> Option<String> {
     let state = state(status);
-    if let Some(rolled_back) = &status.rolled_back {
-        return Some(format!("broadcaster {} was {rolled_back}", status.name));
-    }
     let last_error = status.last_error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
     if !status.is_running {
         return Some(format!("broadcaster {} is {state}{last_error}", status.name));
+    }
+    if let Some(rolled_back) = &status.rolled_back {
+        return Some(format!("broadcaster {} was {rolled_back}", status.name));
     }
     status.degraded.as_ref().map(|why| format!("broadcaster {} is degraded: {why}", status.name))
 }

@@ -32,12 +32,18 @@ impl Steering {
 impl App {
     /// Does something to one broadcaster; everything else goes on with the configuration and the files that it has.
     pub fn steer(&mut self, name: &str, deed: Deed) -> Outcome {
-        let before = self.steering.clone();
+        let is_enabled = self.config.broadcasters.get(name).is_some_and(|one| one.enabled);
+        if !is_enabled && deed != Deed::Enable {
+            return refused(&format!(
+                "broadcaster {name} is disabled; nothing else can be done to it than to enable it"
+            ));
+        }
+        let (before, mut rejected) = (self.steering.clone(), None);
+        self.last_done = None; // what a reload did before is not the last thing that was done
         match deed {
             Deed::Restart => *self.steering.generations.entry(name.to_owned()).or_default() += 1,
             Deed::Disable => _ = self.steering.disabled.insert(name.to_owned()),
             Deed::Enable if !self.steering.disabled.remove(name) => {
-                let is_enabled = self.config.broadcasters.get(name).is_some_and(|one| one.enabled);
                 let text = if is_enabled {
                     format!("broadcaster {name} is not disabled")
                 } else {
@@ -46,7 +52,7 @@ impl App {
                 return refused(&text);
             }
             Deed::Enable => {}
-            Deed::Swap => self.supervisor.forgive(name),
+            Deed::Swap => rejected = self.supervisor.forgive(name),
             Deed::Rollback => return self.roll_back(name),
         }
         let files = if deed == Deed::Swap { Files::Of(name) } else { Files::Missing };
@@ -61,6 +67,9 @@ impl App {
             }
             Err(report) => {
                 self.steering = before;
+                if let Some(rejected) = rejected {
+                    self.supervisor.reject(name, rejected);
+                }
                 super::reload::mistaken(&report)
             }
         }

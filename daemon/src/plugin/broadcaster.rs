@@ -67,6 +67,8 @@ pub struct Inner {
     pub phase: Phase,
     pub restarts: u64,
     pub errors: u64,
+    /// Calls into the plugin that failed; other errors may be nobody's fault.
+    pub failures: u64,
     pub last_error: Option<String>,
     /// When the present instance began.
     pub since: Option<i64>,
@@ -210,6 +212,7 @@ impl Inner {
             phase: Phase::Starting,
             restarts: 0,
             errors: 0,
+            failures: 0,
             last_error: None,
             since: None,
             port: None,

@@ -17,10 +17,12 @@ pub enum Files<'a> {
 }
 
 /// A file that a broadcaster was rolled back from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Rejected {
     pub sha256: String,
     pub why: String,
+    /// What runs in its place.
+    pub instead: Arc<Library>,
 }
 
 impl Supervisor {
@@ -39,24 +41,38 @@ impl Supervisor {
         }
         let library = self.library(plugin, pin)?;
         let rejected = self.rejected().get(broadcaster).cloned();
-        match (rejected.filter(|one| one.sha256 == library.sha256), runs) {
-            (Some(Rejected { why, .. }), _) if pin.is_some() => Err(Unusable::new(format!(
+        match rejected.filter(|one| one.sha256 == library.sha256) {
+            Some(Rejected { why, .. }) if pin.is_some() => Err(Unusable::new(format!(
                 "the broadcaster was rolled back from the pinned file: {why}; pin another one, or try it again: broadcastd broadcaster swap {broadcaster}"
             ))),
-            (Some(_), Some(runs)) => {
+            Some(Rejected { instead, .. }) => {
                 tracing::warn!(
                     broadcaster,
                     "its plugin's file was rolled back from and is not taken; replace it, or try it again: broadcastd broadcaster swap {broadcaster}"
                 );
-                Ok(runs)
+                Ok(instead)
             }
-            _ => Ok(library),
+            None => Ok(library),
         }
     }
 
     /// The file may be tried again.
-    pub fn forgive(&self, broadcaster: &str) {
-        self.rejected().remove(broadcaster);
+    pub fn forgive(&self, broadcaster: &str) -> Option<Rejected> {
+        self.rejected().remove(broadcaster)
+    }
+
+    /// It may not, after all.
+    pub fn reject(&self, broadcaster: &str, rejected: Rejected) {
+        self.rejected().insert(broadcaster.to_owned(), rejected);
+    }
+
+    /// A library begins for a broadcaster: what was rejected before another file does not matter any more.
+    pub(super) fn forgive_for(&self, broadcaster: &str, library: &Library) {
+        let is_other = |one: &Rejected| ![&one.sha256, &one.instead.sha256].contains(&&library.sha256);
+        let mut rejected = self.rejected();
+        if rejected.get(broadcaster).is_some_and(is_other) {
+            rejected.remove(broadcaster);
+        }
     }
 
     pub(super) fn rejected(&self) -> MutexGuard<'_, std::collections::BTreeMap<String, Rejected>> {

@@ -62,6 +62,14 @@ impl Inputs {
         more
     }
 
+    /// Whether what is kept for it may soon keep publishers out.
+    pub fn are_too_many(&self) -> bool {
+        self.0.iter().any(|input| {
+            let kept = input.stream.figures().input_bytes;
+            kept.saturating_mul(2) > input.stream.settings().listen_buffer
+        })
+    }
+
     /// From here on only what is published by now is read.
     pub fn end_here(&mut self) {
         self.0.iter_mut().for_each(|input| input.last = input.stream.newest_input());

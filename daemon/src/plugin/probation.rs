@@ -1,11 +1,15 @@
 //! The first seconds of a plugin's new file: if it fails in them, the one before comes back with the state that it had.
 
-use super::broadcaster::{Broadcaster, Phase};
+use super::broadcaster::{Broadcaster, Order, Phase};
 use super::files::Rejected;
+use super::inputs::Inputs;
+use super::plan::Wanted;
+use super::reload::fresh::Fresh;
 use super::reload::{Loaded, Prepared, problem};
 use super::saved::Checkpoint;
 use super::timing::nanos;
 use super::{Problem, Running, Supervisor};
+use crate::hub::signal::Signal;
 
 /// What ran before, and may come back.
 pub struct Before {
@@ -15,31 +19,33 @@ pub struct Before {
 
 /// What the successor goes on from when it comes back.
 enum Standing {
-    /// The new one is watched until then; this is what it was handed.
-    Probation { until: i64, handed: Checkpoint },
-    /// It has proven itself: its own state is handed back.
-    Proven,
+    /// The new one is watched until then. This is what it was handed, and the inputs since then, which the streams keep.
+    Probation { until: i64, handed: Checkpoint, kept: Inputs },
+    /// It has proven itself, or it cannot be helped: its own state is handed back.
+    Over,
 }
 
 impl Supervisor {
-    /// What may come back if its successor fails: it ran, and the new file is one of the same plugin.
-    pub(super) fn before(&self, old: &Running, prepared: &Prepared) -> Option<Before> {
+    /// What may come back if its successor fails: it ran as it should, and the new file is one of the same plugin. Where
+    /// the file is the same, or the old one was not well, it is what may have come back until now.
+    pub(super) fn before(&self, old: &mut Running, prepared: &Prepared) -> Option<Before> {
         let name = &old.wanted.name;
         let fresh = prepared.fresh.get(name)?;
-        let (old_library, new_library) =
-            (&old.broadcaster.shared().library, &fresh.broadcaster.as_ref()?.shared().library);
-        let is_swap = old_library.note.id == new_library.note.id && old_library.sha256 != new_library.sha256;
-        if !is_swap || !prepared.healthy.contains(name) {
+        let old_library = old.broadcaster.shared().library.clone();
+        let new_library = &fresh.broadcaster.as_ref()?.shared().library;
+        if old_library.note.id != new_library.note.id {
             return None;
         }
-        let loaded = Loaded {
-            wanted: old.wanted.clone(),
-            library: old_library.clone(),
-            spec: old.spec.clone(),
-            warnings: Vec::new(),
-        };
+        if old_library.sha256 == new_library.sha256 || !prepared.healthy.contains(name) {
+            return old.before.take();
+        }
+        let streams: Vec<_> = old.wanted.listen.iter().filter_map(|stream| self.hub.stream(stream)).collect();
+        let nobody = Signal::of(&format!("{name} before")).into();
+        let kept = Inputs::listen(&streams, &nobody, &fresh.checkpoint.positions);
         let until = self.config.clock.mono_ns() + nanos(self.config.timing.probation);
-        Some(Before { loaded, standing: Standing::Probation { until, handed: fresh.checkpoint.clone() } })
+        let (wanted, spec) = (old.wanted.clone(), old.spec.clone());
+        let loaded = Loaded { wanted, library: old_library, spec, warnings: Vec::new() };
+        Some(Before { loaded, standing: Standing::Probation { until, handed: fresh.checkpoint.clone(), kept } })
     }
 
     /// Looks after those that are on probation: one that failed is rolled back.
@@ -47,14 +53,13 @@ impl Supervisor {
         let now = self.config.clock.mono_ns();
         let mut failed = Vec::new();
         for (name, one) in self.lock().iter_mut() {
-            let Some(Before { standing: standing @ Standing::Probation { .. }, .. }) = &mut one.before else {
-                continue;
-            };
+            let Some(Before { standing, .. }) = &mut one.before else { continue };
+            let Standing::Probation { until, kept, .. } = standing else { continue };
             match failure(&one.broadcaster) {
                 Some(why) => failed.push((name.clone(), why)),
-                None if matches!(standing, Standing::Probation { until, .. } if *until <= now) => {
-                    *standing = Standing::Proven
-                }
+                None if *until <= now => *standing = Standing::Over,
+                // Publishers are not refused for the sake of inputs that nobody may ever need.
+                None if kept.are_too_many() => *kept = Inputs::default(),
                 None => {}
             }
         }
@@ -65,6 +70,9 @@ impl Supervisor {
                     "it failed on probation and cannot be rolled back: {}",
                     problem.message
                 );
+                if let Some(before) = self.lock().get_mut(&name).and_then(|one| one.before.as_mut()) {
+                    before.standing = Standing::Over; // once is enough; an operator may try again
+                }
             }
         }
     }
@@ -77,18 +85,8 @@ impl Supervisor {
         let Some(before) = one.before.take() else {
             return refuse("no other file of its plugin ran before, since the daemon started");
         };
-        let fresh = self.fresh(&before.loaded).and_then(|mut fresh| match &before.standing {
-            Standing::Probation { handed, .. } => {
-                let restored = fresh.restore(handed.clone());
-                restored.map_err(|fault| {
-                    problem(name, "/plugin", format!("it does not take back its state: {}", fault.message))
-                })?;
-                one.broadcaster.silence();
-                Ok(fresh)
-            }
-            Standing::Proven => one.hand_over_to(fresh).inspect_err(|_| one.resume(name)),
-        });
-        let fresh = match fresh {
+        let loaded = self.as_wanted_now(&before.loaded, &one.wanted);
+        let fresh = match self.fresh(&loaded).and_then(|fresh| one.give_back(fresh, &before.standing)) {
             Ok(fresh) => fresh,
             Err(problem) => {
                 one.before = Some(before);
@@ -96,10 +94,11 @@ impl Supervisor {
             }
         };
         let Some(old) = running.remove(name) else { return refuse("it does not run") };
-        let rejected = Rejected { sha256: old.broadcaster.shared().library.sha256.clone(), why: why.to_owned() };
-        self.rejected().insert(name.to_owned(), rejected);
+        let sha256 = old.broadcaster.shared().library.sha256.clone();
+        self.reject(name, Rejected { sha256, why: why.to_owned(), instead: loaded.library.clone() });
         old.broadcaster.step_down();
-        running.extend(self.begin(&mut Prepared::of_one(before.loaded, fresh)));
+        running.extend(self.begin(&mut Prepared::of_one(loaded, fresh)));
+        drop(before); // only now may the streams let go of what it handles again
         let disabled = self.disabled();
         self.show(&running, &disabled);
         self.retire(vec![old], &running, &disabled);
@@ -110,6 +109,41 @@ impl Supervisor {
         }
         Ok(())
     }
+
+    /// The file before, as the configuration wants the broadcaster now; its settings only where that file takes them.
+    fn as_wanted_now(&self, before: &Loaded, now: &Wanted) -> Loaded {
+        let Loaded { wanted, library, spec, .. } = before;
+        let takes = || library.validate(&now.name, now.settings.to_string(), self.config.timing.create).is_ok();
+        let is_fit = wanted.settings == now.settings || takes();
+        let settings = if is_fit { now.settings.clone() } else { wanted.settings.clone() };
+        let wanted = Wanted { settings, file_sha256: wanted.file_sha256.clone(), ..now.clone() };
+        Loaded { wanted, library: library.clone(), spec: spec.clone(), warnings: Vec::new() }
+    }
+}
+
+impl Running {
+    /// Hands the state to the one before: what that had handed over if this one has failed on probation, else its own.
+    fn give_back(&self, mut fresh: Fresh, standing: &Standing) -> Result<Fresh, Problem> {
+        let name = &self.wanted.name;
+        let Standing::Probation { handed, .. } = standing else { return self.hand_back(fresh) };
+        if failure(&self.broadcaster).is_none() {
+            return self.hand_back(fresh);
+        }
+        if self.broadcaster.shared().phase() != Phase::Stuck {
+            _ = self.ask(Order::HandOver, "save_state"); // so that it is quiet; what it says is of no use
+        }
+        let restored = fresh.restore(handed.clone());
+        restored.map_err(|fault| {
+            self.resume(name);
+            problem(name, "/plugin", format!("it does not take back its state: {}", fault.message))
+        })?;
+        self.broadcaster.silence();
+        Ok(fresh)
+    }
+
+    fn hand_back(&self, fresh: Fresh) -> Result<Fresh, Problem> {
+        self.hand_over_to(fresh).inspect_err(|_| self.resume(&self.wanted.name))
+    }
 }
 
 /// Why a broadcaster has not proven itself, if it has failed at all.
@@ -117,7 +151,7 @@ fn failure(broadcaster: &Broadcaster) -> Option<String> {
     let shared = broadcaster.shared();
     let phase = shared.phase();
     let inner = shared.lock();
-    let is_failed = inner.errors > 0 || matches!(phase, Phase::Stuck | Phase::Quarantined | Phase::BackingOff);
+    let is_failed = inner.failures > 0 || matches!(phase, Phase::Stuck | Phase::Quarantined | Phase::BackingOff);
     let said = || inner.last_error.clone().unwrap_or_else(|| "a call into it does not return".to_owned());
     is_failed.then(said)
 }

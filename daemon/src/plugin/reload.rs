@@ -21,7 +21,7 @@ use super::{Problem, Running, Shown, Supervisor};
 use crate::hub::settings::{Settings, Source};
 use crate::hub::stream::Stream;
 
-mod fresh;
+pub(super) mod fresh;
 mod hand_over;
 
 /// Why the stream of a disabled broadcaster has no source.
@@ -129,10 +129,10 @@ impl Supervisor {
         for change in &changes {
             let name = change.name();
             if matches!(change, Change::Stop(_)) || prepared.fresh.contains_key(name) {
-                let old = running.remove(name);
-                let before = old.as_ref().and_then(|old| self.before(old, &prepared));
-                if before.is_some() {
-                    self.forgive(name); // another file runs
+                let mut old = running.remove(name);
+                let before = old.as_mut().and_then(|old| self.before(old, &prepared));
+                if let Some(broadcaster) = prepared.fresh.get(name).and_then(|fresh| fresh.broadcaster.as_ref()) {
+                    self.forgive_for(name, &broadcaster.shared().library);
                 }
                 prepared.before.extend(before.map(|before| (name.to_owned(), before)));
                 retired.extend(old);
@@ -213,8 +213,10 @@ impl Supervisor {
         for Loaded { wanted, .. } in prepared.wanted.values() {
             for (index, stream) in wanted.listen.iter().enumerate() {
                 let at = format!("/listen/{index}");
+                let is_disabled = prepared.disabled.iter().any(|one| one.name == *stream);
                 let is_private = match (prepared.wanted.get(stream), self.hub.stream(stream)) {
                     (Some(Loaded { spec: Some(spec), .. }), _) => spec.private,
+                    (None, known) if is_disabled => known.is_some_and(|known| known.settings().private),
                     (None, Some(known)) if known.source() == Source::Declared => known.settings().private,
                     _ => {
                         let text =

@@ -306,6 +306,7 @@ impl Runner {
 
     fn failed(&mut self, fault: &Fault) {
         self.port.set_gate(Gate::Closed);
+        self.shared.lock().failures += 1;
         self.report(fault);
         self.settle(fault);
         self.destroy(); // last, since it may hang

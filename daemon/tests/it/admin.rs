@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use broadcastd::admin::guard::Token;
-use broadcastd::admin::orders::Orders;
+use broadcastd::admin::orders::{MAX_ORDERS, Order, Orders};
 use broadcastd::admin::{self, Admin, Parts, Readiness, Shards};
 use broadcastd::describe::Catalogue;
 use broadcastd::event::{Draft, Flags};
@@ -38,6 +38,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(events_are_published_here_without_a_token),
         needs::nothing(stopping_ends_the_listener),
         needs::nothing(a_daemon_that_obeys_no_more_says_so),
+        needs::nothing(so_many_orders_may_wait_and_no_more),
         needs::program("promtool", a_scrape_passes_the_linter),
     ]
 }
@@ -87,6 +88,37 @@ fn a_daemon_that_obeys_no_more_says_so() {
     }
     let answer = ask(&admin.address, "GET /v1/status HTTP/1.1", &[("Authorization", "Bearer s3cret")], b"");
     assert_eq!(answer.json(), json!({"version": "1.2.3"}));
+}
+
+fn so_many_orders_may_wait_and_no_more() {
+    let config = admin::Config { listen: "127.0.0.1:0".into(), token: Some(Token::new("s3cret")) };
+    let (keep, waiting) = std::sync::mpsc::channel();
+    let orders: Orders = Arc::new(move |order| _ = keep.send(order));
+    let hub = Hub::new("epoch");
+    let admin = Running::begin(config, |house| Parts { orders, ..parts(&hub, house) });
+    let head = "POST /v1/plan HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer s3cret\r\nContent-Length: 0\r\n\r\n";
+    let begin = |_| {
+        let mut socket = connect(&admin.address);
+        socket.write_all(head.as_bytes()).unwrap();
+        socket
+    };
+    let asked: Vec<_> = (0..MAX_ORDERS).map(begin).collect();
+    let taken: Vec<_> = asked.iter().map(|_| waiting.recv().unwrap()).collect();
+    let plan = || ask(&admin.address, "POST /v1/plan HTTP/1.1", &[("Authorization", "Bearer s3cret")], b"");
+    assert_eq!((plan().status, &plan().json()["error"]["code"]), (503, &json!("busy")));
+    drop(taken); // nobody obeys them
+    crate::house::until("there is room again", || plan_is_draining(&admin.address, &waiting));
+}
+
+/// Whether an order is taken; it is dropped, as by a daemon that obeys no more.
+fn plan_is_draining(address: &str, waiting: &std::sync::mpsc::Receiver<Order>) -> bool {
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| ask(address, "POST /v1/plan HTTP/1.1", &[("Authorization", "Bearer s3cret")], b""));
+        while !asked.is_finished() {
+            drop(waiting.try_recv());
+        }
+        asked.join().unwrap().json()["error"]["code"] == "draining"
+    })
 }
 
 /// An admin listener that is stopped with its test.

@@ -24,7 +24,8 @@ pub fn tests() -> Vec<Trial> {
 }
 
 const CONFIG: &str = "[streams.in]\n[plugins]\ndirs = [\"plugins\"]\n\
-[broadcasters.steady]\nplugin = \"steady\"\nlisten = [\"in\"]\n[broadcasters.off]\nplugin = \"steady\"\nenabled = false\n";
+[broadcasters.steady]\nplugin = \"steady\"\nlisten = [\"in\"]\n[broadcasters.off]\nplugin = \"steady\"\nenabled = false\n\
+[broadcasters.behind]\nplugin = \"steady\"\nlisten = [\"steady\"]\n";
 
 /// A daemon whose broadcaster counts what is published to `in`, and a client that hears the counts.
 struct Place {
@@ -227,6 +228,10 @@ fn what_cannot_be_done_is_refused_with_the_reason() {
     );
     assert_eq!(refused("enable", "steady"), "broadcaster steady is not disabled");
     assert_eq!(refused("enable", "off"), "broadcaster off is disabled in the configuration; set enabled = true there");
+    assert_eq!(
+        refused("restart", "off"),
+        "broadcaster off is disabled; nothing else can be done to it than to enable it"
+    );
     assert_eq!(refused("restart", "nobody"), "no broadcaster is called \"nobody\"; /v1/broadcasters lists them");
     assert_eq!(place.ask("restart", "../x").code, Some(64));
     assert_eq!(place.ask("burn", "steady").code, Some(64));

@@ -61,7 +61,7 @@ impl Supervisor {
 }
 
 impl Running {
-    pub(super) fn ask(&self, order: Order, what: &str) -> Answer {
+    pub(in crate::plugin) fn ask(&self, order: Order, what: &str) -> Answer {
         self.broadcaster.ask(order, what, self.broadcaster.shared().timing.hand_over)
     }
 

@@ -1,6 +1,7 @@
 //! A plugin's new file is watched for a while: if it fails, the one before comes back, and nobody who listens notices.
 
 use super::*;
+use crate::plugin::restart::Restart;
 
 const BREAKS: &[&str] = &["VERSION=\"2.0.0\"", "BREAKS_AT=\"break\""];
 
@@ -150,4 +151,77 @@ fn other_settings_or_another_start_are_no_reason_to_watch() {
     house.supervisor.watch();
     assert!(house.supervisor.status_of("a").unwrap().rolled_back.is_none());
     assert!(house.supervisor.roll_back("a", "x").is_err());
+}
+
+#[test]
+fn what_it_handled_and_saved_before_it_failed_is_handled_again_by_the_old_one() {
+    for max in [1, 5] {
+        let house = House::new();
+        house.build("steady", &[]);
+        let steady = || Wanted { restart: Restart { max, ..Restart::default() }, ..steady() };
+        house.reload(&[steady()]).unwrap();
+        let heard = house.subscribe("a");
+        house.build("steady", BREAKS);
+        house.reload(&[steady()]).unwrap();
+        for n in 1..=3 {
+            house.input("x");
+            until("it counts", || heard.numbers().len() == n);
+            house.tick(Duration::from_secs(2)); // a checkpoint each time
+        }
+        house.input("break");
+        until("the new one fails", || failed(&house));
+        house.supervisor.watch();
+        assert_eq!(version(&house), "1.0.0");
+        house.input("x");
+        until("the old one goes on", || heard.numbers().len() == 5);
+        assert_eq!(heard.numbers(), [1, 2, 3, 4, 5]);
+        assert!(heard.said("gap").is_empty());
+    }
+}
+
+#[test]
+fn one_that_is_well_hands_its_own_state_back() {
+    let house = House::new();
+    house.build("steady", &[]);
+    let ticking = || wanted("a", "steady", "tick");
+    house.reload(&[ticking()]).unwrap();
+    let heard = house.subscribe("a");
+    house.build("steady", BREAKS);
+    house.reload(&[ticking()]).unwrap();
+    for n in 1..=3 {
+        house.tick(Duration::from_secs(1));
+        until("it ticks", || heard.numbers().len() == n);
+    }
+    house.supervisor.roll_back("a", "an operator wanted it").unwrap();
+    assert_eq!(version(&house), "1.0.0");
+    house.tick(Duration::from_secs(1));
+    until("the old one goes on", || heard.numbers() == [1, 2, 3, 4]);
+}
+
+#[test]
+fn one_that_comes_back_is_as_the_configuration_wants_it_now() {
+    let (house, _) = house();
+    swap(&house, BREAKS);
+    let now = || Wanted { settings: json!({ "mode": "other" }), listen: Vec::new(), ..steady() };
+    house.reload(&[now()]).unwrap();
+    house.supervisor.roll_back("a", "an operator wanted it").unwrap();
+    let running = house.supervisor.running.lock().unwrap();
+    let wanted = &running["a"].wanted;
+    assert_eq!((&wanted.settings, wanted.listen.is_empty()), (&json!({ "mode": "other" }), true));
+}
+
+#[test]
+fn a_restart_does_not_end_the_probation_and_a_stop_does_not_forget_what_failed() {
+    let (house, _) = house();
+    swap(&house, BREAKS);
+    house.reload(&[Wanted { generation: 1, ..steady() }]).unwrap();
+    house.input("break");
+    until("it fails", || failed(&house));
+    house.supervisor.watch();
+    assert_eq!(version(&house), "1.0.0");
+    let steady = || Wanted { generation: 1, ..steady() };
+    house.reload(&[Wanted { disabled: true, ..steady() }]).unwrap();
+    house.reload(&[steady()]).unwrap();
+    until("it runs again", || house.phase("a") == Phase::Running);
+    assert_eq!(version(&house), "1.0.0", "the file failed");
 }

@@ -175,6 +175,9 @@ fn a_changed_file_takes_over_state_and_inputs() {
     assert!(!house.dir.path().join("state/a.state").exists(), "the old one does not write into its successor's file");
     house.input("x");
     until("the new one went on", || house.numbers("a").last() == Some(&3));
+    assert_eq!(house.stream("in").figures().listeners, 2, "its inputs are kept while it is on probation");
+    house.tick(Duration::from_secs(10));
+    house.supervisor.watch();
     assert_eq!(house.stream("in").figures().listeners, 1);
 }
 

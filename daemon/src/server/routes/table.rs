@@ -318,7 +318,7 @@ const NOBODY: Answer = Answer(404, "There is none of this name: `unknown_connect
 const SILENT: Answer = Answer(503, "A shard did not answer in time; ask again: `shard_silent`.", Refusal);
 const UNPROVEN: Answer = Answer(403, "Neither the control socket nor the admin token: `forbidden`.", Refusal);
 const MISTAKES: Answer = Answer(422, "The file has mistakes, and nothing was changed: `diagnostics`.", Json(object));
-const ENDING: Answer = Answer(503, "The daemon is stopping: `draining`.", Refusal);
+const ENDING: Answer = Answer(503, "The daemon is stopping: `draining`; or too many orders wait: `busy`.", Refusal);
 const SLOW: Answer = Answer(504, "No answer in time, and it may still be done: `deadline`.", Refusal);
 
 const ONE: &[Answer] = &[Answer(200, "Position, source, counts and history.", Json(object)), WRONG, FORBIDDEN, UNKNOWN];
