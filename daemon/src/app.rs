@@ -33,6 +33,7 @@ use crate::admin::orders::{Act, Orders, Outcome};
 use crate::admin::{self, Admin};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::schema::Dialect;
+use crate::config::watch::Watch;
 use crate::config::{self, Loaded, Paint, Source, schema};
 use crate::describe::Catalogue;
 use crate::folders::{Env, Folders};
@@ -188,12 +189,13 @@ impl App {
         &self.around.systemd
     }
 
-    /// The text of the configuration file as it is now.
-    pub fn read_file(&self) -> Result<String, Diagnostics> {
-        match &self.around.file {
-            Some(file) => config::source::read(file).map(|text| text.to_string()),
-            None => Ok(config::SHIPPED.to_owned()),
+    /// The text of the configuration file as it is now; who watches the file need not hand it over.
+    pub fn read_file(&self, watch: Option<&Watch>) -> Result<String, Diagnostics> {
+        let read = self.around.file.as_deref().map_or_else(|| Ok(config::SHIPPED.to_owned()), config::source::read);
+        if let Some(watch) = watch {
+            watch.saw(&read);
         }
+        read
     }
 
     /// What to open, and a client to paste.
@@ -235,9 +237,9 @@ impl App {
     }
 
     /// Does what an operator wants, and says what came of it.
-    pub fn obey(&mut self, act: Act) -> Outcome {
+    pub fn obey(&mut self, act: Act, watch: Option<&Watch>) -> Outcome {
         match act {
-            Act::Reload => self.reload_asked(),
+            Act::Reload => self.reload_asked(self.read_file(watch)),
             Act::Plan(candidate) => self.plan(candidate),
             Act::Steer(name, deed) => self.steer(&name, deed),
         }

@@ -78,14 +78,14 @@ fn serve(mut app: App, text: &str, wish: Sender<Wish>, wishes: &Receiver<Wish>) 
     if !app.systemd().is_there() {
         say(&app.greeting());
     }
-    obey(&mut app, wishes);
+    obey(&mut app, watch.as_ref(), wishes);
     drop(watch);
     app.drain();
     Exit::Done
 }
 
 /// Does what is asked, one after the other, until it is asked to drain.
-fn obey(app: &mut App, wishes: &Receiver<Wish>) {
+fn obey(app: &mut App, watch: Option<&Watch>, wishes: &Receiver<Wish>) {
     let tick = systemd::watchdog_interval().map_or(TICK, |interval| interval.min(TICK));
     let mut due = Instant::now() + tick;
     loop {
@@ -96,9 +96,9 @@ fn obey(app: &mut App, wishes: &Receiver<Wish>) {
         }
         match wishes.recv_timeout(left) {
             Ok(Wish::Changed(read)) => _ = app.reload(read),
-            Ok(Wish::Reload) => _ = app.reload(app.read_file()),
+            Ok(Wish::Reload) => _ = app.reload(app.read_file(watch)),
             Ok(Wish::Order(Order { reply, .. })) if reply.is_closed() => {} // it came too late, and was told so
-            Ok(Wish::Order(Order { act, reply })) => _ = reply.send(app.obey(act)),
+            Ok(Wish::Order(Order { act, reply })) => _ = reply.send(app.obey(act, watch)),
             Ok(Wish::Report) => app.report(),
             Ok(Wish::Drain) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {}

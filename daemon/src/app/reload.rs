@@ -85,9 +85,9 @@ impl App {
     }
 
     /// The same for an operator who waits for it. The file may have been taken already when it was saved.
-    pub fn reload_asked(&mut self) -> Outcome {
+    pub fn reload_asked(&mut self, read: Result<String, Diagnostics>) -> Outcome {
         let asked_at = Instant::now();
-        let outcome = self.reload(self.read_file());
+        let outcome = self.reload(read);
         match &self.last_done {
             Some((at, plan)) if outcome.is_done && *at < asked_at && at.elapsed() < JUST_NOW => {
                 let ago = at.elapsed().as_secs();
@@ -103,7 +103,7 @@ impl App {
     pub fn plan(&self, candidate: Option<Candidate>) -> Outcome {
         let (read, name) = match candidate {
             Some(Candidate { config, name }) => (Ok(config), name),
-            None => (self.read_file(), self.file_name()),
+            None => (self.read_file(None), self.file_name()),
         };
         match read.and_then(|text| self.prepare(&text, Files::All)) {
             Ok(next) => done("planned", &format!("a reload of {name} would change"), &next.plan),

@@ -11,7 +11,7 @@ use std::{
     io,
     path::{Component, Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
@@ -47,6 +47,7 @@ pub struct Timing {
 /// A running watch; it ends when dropped.
 #[derive(Debug)]
 pub struct Watch {
+    seen: Arc<Mutex<Seen>>,
     wake: SyncSender<()>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -83,10 +84,11 @@ impl Watch {
         // One wake that has not been seen yet says as much as a hundred.
         let (wake, woken) = sync_channel(1);
         let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::new(Mutex::new(known.map(hash)));
         let observer = Observer {
             path: std::path::absolute(path)?,
             shown: path.to_owned(),
-            seen: known.map(hash),
+            seen: seen.clone(),
             timing,
             sight,
             wake: wake.clone(),
@@ -95,7 +97,12 @@ impl Watch {
             on_change,
         };
         let thread = std::thread::Builder::new().name("config-watch".to_owned()).spawn(move || observer.run())?;
-        Ok(Self { wake, stop, thread: Some(thread) })
+        Ok(Self { seen, wake, stop, thread: Some(thread) })
+    }
+
+    /// The file was read elsewhere, and what was in it is known: it is not handed over, and what comes after it is.
+    pub fn saw(&self, found: &Result<String, Diagnostics>) {
+        *lock(&self.seen) = found.as_deref().ok().map(hash);
     }
 }
 
@@ -127,12 +134,14 @@ struct Way {
     steps: BTreeSet<PathBuf>,
 }
 
+/// The hash of the text that is known; `None` when the file could not be read.
+type Seen = Option<[u8; 32]>;
+
 /// The thread behind a `Watch`.
 struct Observer<F> {
     path: PathBuf,
     shown: PathBuf,
-    /// The hash of the text handed over last; `None` when the file could not be read.
-    seen: Option<[u8; 32]>,
+    seen: Arc<Mutex<Seen>>,
     timing: Timing,
     sight: Sight,
     wake: SyncSender<()>,
@@ -186,12 +195,12 @@ impl<F: Fn(Result<String, Diagnostics>)> Observer<F> {
                 return;
             }
         }
-        self.seen = found.as_deref().ok().map(hash);
+        *lock(&self.seen) = found.as_deref().ok().map(hash);
         (self.on_change)(found);
     }
 
     fn is_seen(&self, found: &Result<String, Diagnostics>) -> bool {
-        found.as_deref().ok().map(hash) == self.seen
+        found.as_deref().ok().map(hash) == *lock(&self.seen)
     }
 
     /// Watches every folder on the way to the file as the way is now. Without the kernel's help the poll must do.
@@ -236,6 +245,11 @@ impl<F: Fn(Result<String, Diagnostics>)> Observer<F> {
         }
         Some(watcher)
     }
+}
+
+/// It is one value: whoever panicked while holding it left it whole.
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn hash(text: &str) -> [u8; 32] {

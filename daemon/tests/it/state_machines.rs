@@ -13,6 +13,7 @@ use crate::process::Daemon;
 
 mod model;
 mod page;
+mod producers;
 
 pub fn tests() -> Vec<Trial> {
     let own = vec![
@@ -27,6 +28,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(everything_wrong_with_a_machine_is_told_at_its_line),
         needs::nothing(figures_name_states_and_fold_those_that_nobody_declared),
         needs::nothing(who_comes_at_once_is_shown_the_same_bytes),
+        needs::nothing(producers::programs_that_report_at_once_lose_nothing_and_keep_their_order),
     ];
     own.into_iter().chain(model::tests()).collect()
 }

@@ -24,7 +24,7 @@ type Seen = Result<String, Diagnostics>;
 struct Scene {
     folder: tempfile::TempDir,
     changes: Receiver<Seen>,
-    _watch: Watch,
+    watch: Watch,
 }
 
 impl Scene {
@@ -40,7 +40,7 @@ impl Scene {
         let known = fs::read_to_string(&path).ok();
         let (tell, changes) = channel();
         let watch = Watch::start_with(&path, known.as_deref(), timing, sight, move |seen| drop(tell.send(seen)));
-        Self { folder, changes, _watch: watch.unwrap() }
+        Self { folder, changes, watch: watch.unwrap() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -297,8 +297,8 @@ fn lost_events_and_writes_concern_us_and_reading_does_not() {
 #[test]
 fn dropping_ends_the_thread() {
     let scene = Scene::new("config.toml", plain);
-    let Scene { folder: _folder, changes, _watch } = scene;
-    drop(_watch);
+    let Scene { folder: _folder, changes, watch } = scene;
+    drop(watch);
     // The callback owns the only sender; it is gone with the thread.
     assert!(changes.recv().is_err());
 }
@@ -309,4 +309,14 @@ fn a_circle_of_symlinks_ends() {
     symlink("b", folder.path().join("a")).unwrap();
     symlink("a", folder.path().join("b")).unwrap();
     assert!(walk(&folder.path().join("a")).folders.contains(folder.path()));
+}
+
+#[test]
+fn a_text_that_comes_back_after_another_was_read_elsewhere_is_handed_over() {
+    let scene = Scene::new("config.toml", |folder| fs::write(folder.join("config.toml"), "a = 0").unwrap());
+    let path = scene.path("config.toml");
+    fs::write(&path, "a = 1").unwrap();
+    scene.watch.saw(&source::read(&path));
+    fs::write(&path, "a = 0").unwrap(); // as at the start, and most likely before anybody has looked
+    while scene.next().unwrap() != "a = 0" {}
 }
