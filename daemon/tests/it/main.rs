@@ -31,6 +31,7 @@ mod control;
 mod conversation;
 mod crashes;
 mod descriptions;
+mod dialect_pages;
 mod dialogue;
 mod diary;
 mod documents;
@@ -123,6 +124,7 @@ fn main() -> ExitCode {
         control::tests(),
         crashes::tests(),
         conversation::tests(),
+        dialect_pages::tests(),
         diary::tests(),
         descriptions::tests(),
         documents::tests(),
