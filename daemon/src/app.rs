@@ -360,3 +360,21 @@ fn to_paste(dialect: Dialect, url: &str, stream: &str) -> String {
     };
     format!("npx wscat -c ws{url} -w 60 -x '{says}'")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_socket_is_where_the_kernel_has_room_for_its_path() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |bytes: usize| {
+            let folder = format!("/{}", "r".repeat(bytes - "//control.sock".len()));
+            let home = home.path().display().to_string();
+            let env = Env::from([("HOME".to_owned(), home), ("RUNTIME_DIRECTORY".to_owned(), folder)]);
+            control(&Folders::shared(&env).unwrap())
+        };
+        assert_eq!(at(107).map(|address| address.len()), Some("unix:".len() + 107));
+        assert_eq!(at(108), None);
+    }
+}

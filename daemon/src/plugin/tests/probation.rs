@@ -225,3 +225,22 @@ fn a_restart_does_not_end_the_probation_and_a_stop_does_not_forget_what_failed()
     until("it runs again", || house.phase("a") == Phase::Running);
     assert_eq!(version(&house), "1.0.0", "the file failed");
 }
+
+#[test]
+fn publishers_are_not_kept_out_for_the_sake_of_one_that_may_come_back() {
+    let (house, heard) = house();
+    swap(&house, BREAKS);
+    house.input("x");
+    until("it has counted", || heard.numbers().len() == 3);
+    house.tick(Duration::from_secs(2));
+    let kept = || house.stream("in").figures();
+    let limit = |bytes: usize| house.hub.declare("in", Settings { listen_buffer: bytes, ..Settings::default() });
+    assert!(kept().input_bytes > 0);
+    limit(2 * kept().input_bytes);
+    house.supervisor.watch();
+    assert_eq!(kept().listeners, 2, "half of the buffer is not too much");
+    limit(2 * kept().input_bytes - 1);
+    house.supervisor.watch();
+    assert_eq!(kept().listeners, 1);
+    assert_eq!(version(&house), "2.0.0");
+}
