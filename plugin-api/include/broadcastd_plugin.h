@@ -238,6 +238,10 @@ typedef struct bcd_plugin_api {
     bcd_status (*reconfigure)(bcd_instance *instance, bcd_str settings); /* optional; BCD_E_UNSUPPORTED: replace me */
     void (*destroy)(bcd_instance *instance);
     const void *(*extension)(bcd_instance *instance, bcd_str id);        /* optional */
+
+    /* Optional: the declaration of the own stream, where it depends on settings that validate() took; `stream` is not
+     * empty then. Called as validate() is. */
+    bcd_status (*stream_with)(bcd_host *host, bcd_str settings, const bcd_writer *writer);
 } bcd_plugin_api;
 
 /* Called once per loaded library, before anything else. `loader` is a handle for log() and fail() during this call and

@@ -237,6 +237,8 @@ pub struct PluginApi {
     pub reconfigure: Option<unsafe extern "C" fn(*mut InstanceHandle, settings: Str<'_>) -> Status>,
     pub destroy: Option<unsafe extern "C" fn(*mut InstanceHandle)>,
     pub extension: Option<unsafe extern "C" fn(*mut InstanceHandle, id: Str<'_>) -> *const c_void>,
+    pub stream_with:
+        Option<unsafe extern "C" fn(*mut HostHandle, settings: Str<'_>, writer: *const Writer<'_>) -> Status>,
 }
 
 /// `bcd_entry`: the type of the exported symbol [`ENTRY_SYMBOL`].

@@ -31,6 +31,12 @@ pub trait Broadcaster: Sized + 'static {
         None
     }
 
+    /// The same with these settings, where they change it: `config` is what [`Broadcaster::validate`] took.
+    fn stream_with(config: &Self::Config) -> Option<StreamSpec> {
+        let _ = config;
+        Self::stream()
+    }
+
     /// What a schema cannot say about settings. Nothing may be opened or started here: `broadcastd check` calls it.
     /// Settings reach `new` and `reconfigure` only if this is `Ok`.
     fn validate(config: &Self::Config) -> Result<(), Failure> {

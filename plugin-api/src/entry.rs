@@ -117,6 +117,7 @@ fn table_of<B: Broadcaster>(identity: Identity) -> Result<PluginApi, Failure> {
         reconfigure: Some(reconfigure::<B>),
         destroy: Some(destroy::<B>),
         extension: None,
+        stream_with: Some(stream_with::<B>),
     })
 }
 
@@ -134,6 +135,20 @@ unsafe extern "C" fn validate<B: Broadcaster>(loader: *mut HostHandle, settings:
         let warnings = B::warnings(&parse::<B>(settings)?);
         warnings.iter().for_each(|(pointer, message)| host.fail(abi::OK, pointer, message));
         Ok(abi::OK)
+    })
+}
+
+unsafe extern "C" fn stream_with<B: Broadcaster>(
+    loader: *mut HostHandle,
+    settings: Str<'_>,
+    writer: *const Writer<'_>,
+) -> Status {
+    let host = Host::new(loader);
+    guard(host, || {
+        // SAFETY: the writer is the host's and stays for the call.
+        let writer = unsafe { writer.as_ref() }.ok_or_else(without_writer)?;
+        let stream = B::stream_with(&parse::<B>(settings)?).map(|stream| serde_json::to_vec(&stream)).transpose()?;
+        Failure::check(writer.append(&stream.unwrap_or_default()), "declaring the stream").map(|()| abi::OK)
     })
 }
 
@@ -187,7 +202,7 @@ unsafe extern "C" fn save_state<B: Broadcaster>(instance: *mut InstanceHandle, w
     // SAFETY: as in `start`; the writer is the host's and stays for the call.
     unsafe {
         with_instance(instance, |broadcaster: &mut B, _| {
-            let writer = writer.as_ref().ok_or_else(|| Failure::of(FailureKind::Invalid, "there is no writer"))?;
+            let writer = writer.as_ref().ok_or_else(without_writer)?;
             let state = broadcaster.save()?;
             Failure::check(writer.append(&state), "saving state").map(|()| abi::OK)
         })
@@ -231,6 +246,10 @@ unsafe extern "C" fn destroy<B: Broadcaster>(instance: *mut InstanceHandle) {
         Ok(abi::OK)
     });
     bridge::forget(host);
+}
+
+fn without_writer() -> Failure {
+    Failure::of(FailureKind::Invalid, "there is no writer")
 }
 
 /// Settings, read and checked for what the schema cannot say.

@@ -6,6 +6,9 @@ use schemars::generate::SchemaSettings;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// The schema that nothing fits.
+const NOTHING: Value = Value::Bool(false);
+
 /// What a broadcaster says about the stream it publishes to. The operator may override most of it in config.toml.
 ///
 /// ```
@@ -64,11 +67,14 @@ pub enum Lag {
 /// One kind of event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KindSpec {
-    /// JSON Schema 2020-12 of the payload.
+    /// JSON Schema 2020-12 of the payload. `false`, which nothing fits: no event of it is told, it is in snapshots only.
     pub schema: Value,
     /// The collection its records are in, `bars`; none: they are in `records`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collection: Option<String>,
+    /// JSON Schema 2020-12 of its records, where they are not the payload. `false`, which nothing fits: it leaves none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Value>,
 }
 
 /// One command.
@@ -78,6 +84,18 @@ pub struct CommandSpec {
     pub schema: Value,
     /// The permission that whoever asks must have, `alerts.acknowledge`.
     pub permission: String,
+}
+
+impl KindSpec {
+    /// What its events look like; `None`: there are none, it is in snapshots only.
+    pub fn of_events(&self) -> Option<&Value> {
+        Some(&self.schema).filter(|schema| **schema != NOTHING)
+    }
+
+    /// What its records look like; `None`: it leaves none.
+    pub fn of_records(&self) -> Option<&Value> {
+        Some(self.record.as_ref().unwrap_or(&self.schema)).filter(|schema| **schema != NOTHING)
+    }
 }
 
 impl StreamSpec {
@@ -110,18 +128,30 @@ impl StreamSpec {
 
     /// Adds a kind whose payload is `T`.
     pub fn kind<T: JsonSchema>(mut self, name: &str) -> Self {
-        let schema = SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>();
-        self.kinds.insert(name.to_owned(), KindSpec { schema: schema.to_value(), collection: None });
+        let spec = KindSpec { schema: payload_schema::<T>(), collection: None, record: None };
+        self.kinds.insert(name.to_owned(), spec);
         self.newest = Some(name.to_owned());
         self
     }
 
+    /// Adds a kind of records `T` that are never told as an event: clients see them in snapshots only.
+    pub fn record_kind<T: JsonSchema>(self, name: &str) -> Self {
+        self.kind::<T>(name).recorded_as::<T>().change(|kind| kind.schema = NOTHING)
+    }
+
     /// Names the collection that the records of the kind added last are in. Without a kind it does nothing.
-    pub fn collected(mut self, collection: &str) -> Self {
-        if let Some(kind) = self.newest.as_ref().and_then(|newest| self.kinds.get_mut(newest)) {
-            kind.collection = Some(collection.to_owned());
-        }
-        self
+    pub fn collected(self, collection: &str) -> Self {
+        self.change(|kind| kind.collection = Some(collection.to_owned()))
+    }
+
+    /// The records of the kind added last are `T`, and not its payload. Without a kind it does nothing.
+    pub fn recorded_as<T: JsonSchema>(self) -> Self {
+        self.change(|kind| kind.record = Some(payload_schema::<T>()))
+    }
+
+    /// The kind added last leaves no record. Without a kind it does nothing.
+    pub fn unrecorded(self) -> Self {
+        self.change(|kind| kind.record = Some(NOTHING))
     }
 
     /// Adds a command whose payload is `T`, for those who have `permission`.
@@ -130,6 +160,18 @@ impl StreamSpec {
         self.commands.insert(name.to_owned(), CommandSpec { schema, permission: permission.to_owned() });
         self
     }
+
+    fn change(mut self, change: impl FnOnce(&mut KindSpec)) -> Self {
+        if let Some(kind) = self.newest.as_ref().and_then(|newest| self.kinds.get_mut(newest)) {
+            change(kind);
+        }
+        self
+    }
+}
+
+/// JSON Schema 2020-12 of what is written as `T`.
+fn payload_schema<T: JsonSchema>() -> Value {
+    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>().to_value()
 }
 
 /// JSON Schema 2020-12 of what is read as `T`.
@@ -160,6 +202,32 @@ mod tests {
         assert_eq!(json["commands"]["acknowledge"]["permission"], "alerts.acknowledge");
         let read: StreamSpec = serde_json::from_value(json).unwrap();
         assert_eq!(StreamSpec { newest: None, ..spec }, read);
+    }
+
+    #[test]
+    fn a_kind_says_what_its_events_and_its_records_look_like() {
+        #[derive(JsonSchema)]
+        #[expect(dead_code, reason = "only its schema is used")]
+        struct Line {
+            label: String,
+        }
+        let spec = StreamSpec::new("").unrecorded().kind::<Bar>("bar").kind::<Bar>("told").unrecorded();
+        let spec = spec.kind::<Bar>("both").recorded_as::<Line>().record_kind::<Line>("shown").collected("lines");
+        let read: StreamSpec = serde_json::from_str(&serde_json::to_string(&spec).unwrap()).unwrap();
+        let member = |schema: Option<&Value>| Some(schema?["properties"].as_object()?.keys().next()?.clone());
+        let of = |kind: &str| {
+            let kind = &read.kinds[kind];
+            (member(kind.of_events()), member(kind.of_records()))
+        };
+        let (close, label) = (|| Some("close".to_owned()), || Some("label".to_owned()));
+        assert_eq!(of("bar"), (close(), close()));
+        assert_eq!(of("told"), (close(), None));
+        assert_eq!(of("both"), (close(), label()));
+        assert_eq!(of("shown"), (None, label()));
+        assert_eq!(read.kinds["shown"].collection.as_deref(), Some("lines"));
+        let json = serde_json::to_value(&spec).unwrap();
+        assert!(json["kinds"]["bar"].get("record").is_none(), "what is as usual need not be said");
+        assert_eq!((&json["kinds"]["told"]["record"], &json["kinds"]["shown"]["schema"]), (&NOTHING, &NOTHING));
     }
 
     #[test]

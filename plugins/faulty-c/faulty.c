@@ -409,7 +409,7 @@ BCD_EXPORT const bcd_plugin_api *broadcastd_plugin_v1(const bcd_host_api *api, b
     } table = {{sizeof(bcd_plugin_api), BCD_ABI_MINOR, TEXT(ID), TEXT("1.0.0"), TEXT("Breaks the rules"),
                 TEXT("{\"type\":\"object\",\"additionalProperties\":true}"), TEXT("{\"view\":\"log\",\"kinds\":{\"fault\":{\"schema\":true,\"collection\":\"faults\"}},"
                      "\"commands\":{\"ask\":{\"schema\":true,\"permission\":\"ask\"}}}"),
-                1, 0, NULL, create, start, on_events, save_state, restore_state, NULL, destroy, NULL}, {0}};
+                1, 0, NULL, create, start, on_events, save_state, restore_state, NULL, destroy, NULL, NULL}, {0}};
     host_api = api;
     if (api->size < sizeof *api && !IS(BEYOND_TABLE)) return NULL; /* one of an earlier minor: no word is left for it */
     while (IS(HANG_IN_ENTRY)) nanosleep(&(struct timespec){1, 0}, NULL);

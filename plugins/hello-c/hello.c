@@ -108,7 +108,7 @@ BCD_EXPORT const bcd_plugin_api *broadcastd_plugin_v1(const bcd_host_api *host, 
         TEXT("{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\"greeting\":{\"type\":\"string\",\"default\":\"hello\"}}}"),
         TEXT("{\"view\":\"log\",\"kinds\":{\"hello\":{\"collection\":\"greetings\",\"schema\":{\"type\":\"object\","
              "\"required\":[\"greeting\",\"count\"],\"properties\":{\"greeting\":{\"type\":\"string\"},\"count\":{\"type\":\"integer\"}}}}}}"),
-        1, 0, NULL, create, start, on_events, save_state, restore_state, NULL, destroy, NULL};
+        1, 0, NULL, create, start, on_events, save_state, restore_state, NULL, destroy, NULL, NULL};
     host_api = host;
     (void)loader;
     return HAS(fail) && HAS(publish) && HAS(timer_set) ? &api : NULL;

@@ -118,7 +118,6 @@ export interface UserRecords {
   pnl: PnLPayload[];
   signals: SignalUpdatePayload[];
   system: SystemStatusPayload[];
-  records?: LifecycleEventPayload[];
 }
 
 export type UserMessage = { [Kind in WebSocketEventType]: Message<Kind, UserPayloads[Kind]> }[WebSocketEventType] | Message<"full_update", UserRecords>;

@@ -56,6 +56,7 @@ real("four components on one page have one connection, and show what happens", a
   await page.waitForSelector("#ticks[data-refused=unknown_stream]", attached);
 
   await page.click("#watch");
+  await until(async () => (await stage.daemon.connections())[0]!.topics.includes("ticks:DUMP:X"));
   await stage.daemon.tick("PUMP", 8);
   await stage.daemon.tick("DUMP", 9);
   await until(async () => (await text(page, "#ticks")) === '{"symbol":"DUMP","price":9}');

@@ -20,7 +20,7 @@ export const missing: string | false = (() => {
 export const SERVICE_TOKEN = "a-service-token-for-tests";
 const SECRET = "0123456789abcdef0123456789abcdef";
 
-const CONFIG = `
+export const CONFIG = `
 [server]
 drain = "0s"
 [[server.endpoints]]
@@ -79,12 +79,17 @@ export class Daemon {
   #folder = mkdtempSync(join(tmpdir(), "broadcastd-js-"));
   #process: ChildProcess | undefined;
 
-  static async start(): Promise<Daemon> {
+  static async start(config = CONFIG): Promise<Daemon> {
     const daemon = new Daemon();
-    writeFileSync(join(daemon.#folder, "config.toml"), CONFIG);
+    daemon.configure(config);
     writeFileSync(join(daemon.#folder, "jwt.secret"), SECRET);
     await daemon.start();
     return daemon;
+  }
+
+  /** Another configuration, which the daemon takes as soon as it sees it. */
+  configure(config: string): void {
+    writeFileSync(join(this.#folder, "config.toml"), config);
   }
 
   /** The same ports as before, if it ran before. */

@@ -119,7 +119,8 @@ fn structs() -> Numbers {
             restore_state,
             reconfigure,
             destroy,
-            extension
+            extension,
+            stream_with
         }
     );
     numbers

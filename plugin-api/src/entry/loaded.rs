@@ -134,16 +134,27 @@ mod tests {
     use std::ptr::{null, null_mut};
 
     use super::*;
-    use crate::{Context, Failure};
+    use crate::{Context, Failure, StreamSpec};
 
     #[derive(serde::Deserialize, schemars::JsonSchema)]
-    struct Config {}
+    struct Config {
+        #[serde(default)]
+        kinds: Vec<String>,
+    }
 
     struct Quiet;
 
     impl Broadcaster for Quiet {
         type Config = Config;
         const STATE_VERSION: u32 = 1;
+
+        fn stream() -> Option<StreamSpec> {
+            Some(StreamSpec::new("{a}"))
+        }
+
+        fn stream_with(config: &Config) -> Option<StreamSpec> {
+            config.kinds.iter().fold(Self::stream(), |spec, kind| Some(spec?.kind::<Config>(kind)))
+        }
 
         fn new(_: Config, _: &mut Context<'_>) -> Result<Self, Failure> {
             Ok(Quiet)
@@ -171,10 +182,11 @@ mod tests {
                 api.on_events.unwrap()(instance, &raw const timer, usize::MAX, 8),
                 api.on_events.unwrap()(instance, &raw const timer, 1, size_of::<Event<'_>>() - 8),
                 api.save_state.unwrap()(instance, null()),
+                api.stream_with.unwrap()(null_mut(), Str::new("{}"), null()),
                 api.reconfigure.unwrap()(instance, Str::EMPTY),
             ]
         };
-        assert_eq!(statuses, [abi::E_INVALID; 9]);
+        assert_eq!(statuses, [abi::E_INVALID; 10]);
         // SAFETY: nothing is destroyed; no events may be anywhere.
         unsafe {
             api.destroy.unwrap()(null_mut());
@@ -184,6 +196,24 @@ mod tests {
         // SAFETY: NULL is what is tested.
         let table = unsafe { load::<Quiet>(identity, null(), null_mut()) };
         assert!(table.is_null());
+    }
+
+    #[test]
+    fn a_stream_is_declared_as_the_settings_say() {
+        let api = Loaded::of::<Quiet>(HOST, null_mut()).unwrap().api;
+        let declared = |settings: &str| {
+            let mut stream = Collected::new(STATE_MAX);
+            let writer = stream.writer();
+            // SAFETY: the settings and the writer live for the call.
+            let status = unsafe { api.stream_with.unwrap()(null_mut(), Str::new(settings), &raw const writer) };
+            let text = String::from_utf8(stream.into_bytes().unwrap()).unwrap();
+            (status, serde_json::from_str::<StreamSpec>(&text).map(|spec| spec.kinds.into_keys().collect()).ok())
+        };
+        let of_table: StreamSpec = serde_json::from_str(api.stream.get().unwrap()).unwrap();
+        assert!(of_table.kinds.is_empty());
+        assert_eq!(declared("{}"), (abi::OK, Some(vec![])));
+        assert_eq!(declared(r#"{"kinds":["b","a"]}"#), (abi::OK, Some(vec!["a".to_owned(), "b".to_owned()])));
+        assert_eq!(declared(r#"{"kinds":7}"#), (abi::E_INVALID, None), "what validate would refuse");
     }
 
     #[test]

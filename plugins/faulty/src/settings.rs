@@ -23,6 +23,11 @@ pub struct Config {
     /// Pause between two timers, in milliseconds.
     #[serde(default = "default_interval")]
     pub interval_ms: u64,
+    /// Nothing depends on it, and nobody is shown it.
+    #[expect(dead_code, reason = "what matters is that its schema calls it secret")]
+    #[serde(default)]
+    #[schemars(extend("writeOnly" = true))]
+    pub pin: Option<String>,
 }
 
 fn default_interval() -> u64 {

@@ -17,8 +17,8 @@ impl Broadcaster for Charts {
         let spec = spec.kind::<Sample>(Kind::Sample.name()).collected("samples");
         let spec = spec.kind::<Violation>(Kind::Violation.name()).collected("violations");
         let spec = spec.kind::<ControlLimits>(Kind::ControlLimits.name()).collected("limits");
-        let spec = spec.kind::<Capability>(Kind::Capability.name()).collected("capability");
-        let spec = spec.kind::<AckUpdate>(Kind::AckUpdate.name());
+        let spec = spec.record_kind::<Capability>(Kind::Capability.name()).collected("capability");
+        let spec = spec.kind::<AckUpdate>(Kind::AckUpdate.name()).unrecorded();
         Some(spec.command::<Acknowledge>("acknowledge", "alerts.acknowledge"))
     }
 

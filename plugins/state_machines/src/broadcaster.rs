@@ -1,11 +1,12 @@
 //! What the daemon calls, each passed on to whoever knows about it.
 
 use broadcastd_plugin_api::{Broadcaster, Context, Failure, Gap, Lag, Message, Reconfigured, StreamSpec, TimerId};
+use schemars::JsonSchema;
 
 use crate::check;
 use crate::running::{STATE_VERSION, StateMachines};
 use crate::settings::Settings;
-use crate::told::{IllegalTransition, InstanceAdded, InstanceRemoved, Kind, Silence, StateChange};
+use crate::told::{IllegalTransition, InstanceAdded, InstanceRemoved, Kind, Record, Silence, StateChange};
 
 /// Something is due for an instance.
 pub const ALARM: TimerId = TimerId(1);
@@ -21,12 +22,12 @@ impl Broadcaster for StateMachines {
 
     fn stream() -> Option<StreamSpec> {
         let spec = StreamSpec::new("{session_id}").lag(Lag::Resync).view("state_machine");
-        let spec = spec.kind::<StateChange<'_>>(Kind::StateChange.name()).collected(INSTANCES);
-        let spec = spec.kind::<InstanceAdded<'_>>(Kind::InstanceAdded.name()).collected(INSTANCES);
-        let spec = spec.kind::<InstanceRemoved<'_>>(Kind::InstanceRemoved.name()).collected(INSTANCES);
-        let spec = spec.kind::<Silence<'_>>(Kind::InstanceStale.name()).collected(INSTANCES);
-        let spec = spec.kind::<Silence<'_>>(Kind::InstanceRecovered.name()).collected(INSTANCES);
-        Some(spec.kind::<IllegalTransition<'_>>(Kind::IllegalTransition.name()))
+        let spec = instances::<StateChange<'_>>(spec, Kind::StateChange).recorded_as::<Record<'_>>();
+        let spec = instances::<InstanceAdded<'_>>(spec, Kind::InstanceAdded).recorded_as::<Record<'_>>();
+        let spec = instances::<Silence<'_>>(spec, Kind::InstanceStale).recorded_as::<Record<'_>>();
+        let spec = instances::<Silence<'_>>(spec, Kind::InstanceRecovered).recorded_as::<Record<'_>>();
+        let spec = instances::<InstanceRemoved<'_>>(spec, Kind::InstanceRemoved).unrecorded();
+        Some(spec.kind::<IllegalTransition<'_>>(Kind::IllegalTransition.name()).unrecorded())
     }
 
     fn validate(settings: &Settings) -> Result<(), Failure> {
@@ -85,4 +86,9 @@ impl Broadcaster for StateMachines {
     fn reconfigure(&mut self, settings: Settings, cx: &mut Context<'_>) -> Result<Reconfigured, Failure> {
         self.change(&settings, cx).map(|()| Reconfigured::Done)
     }
+}
+
+/// With a kind of events that change the record of an instance.
+fn instances<T: JsonSchema>(spec: StreamSpec, kind: Kind) -> StreamSpec {
+    spec.kind::<T>(kind.name()).collected(INSTANCES)
 }

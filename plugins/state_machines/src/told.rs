@@ -134,16 +134,18 @@ pub struct Silence<'a> {
 }
 
 /// An instance in a snapshot.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct Record<'a> {
     pub session_id: &'a str,
     #[serde(flatten)]
     pub who: Who<'a>,
     pub state: &'a str,
+    /// Missing until its first change of state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous_state: Option<&'a str>,
     pub since: Time,
     pub version: u64,
+    /// Nothing was heard of it for long. Missing otherwise.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,
 }

@@ -1,9 +1,9 @@
 //! What the daemon calls, each passed on to whoever knows about it.
 
-use broadcastd_plugin_api::{Broadcaster, Context, Failure, FailureKind, Gap, KindSpec, Lag, Message, StreamSpec};
+use broadcastd_plugin_api::{Broadcaster, Context, Failure, FailureKind, Gap, Lag, Message, StreamSpec};
 use serde_json::Value;
 
-use crate::rules::{KNOWN, Rules};
+use crate::rules::{KNOWN, Rules, further_spec};
 use crate::running::{STATE_VERSION, UserEvents};
 use crate::settings::Settings;
 
@@ -18,10 +18,15 @@ impl Broadcaster for UserEvents {
         let schemas: Value = serde_json::from_str(SCHEMAS).expect("a test reads the file");
         let mut spec = StreamSpec::new("{kind}").lag(Lag::Disconnect).view("status_cards").private();
         for known in &KNOWN {
-            let collection = (!known.collection.is_empty()).then(|| known.collection.to_owned());
             let schema = schemas["$defs"][known.name].clone();
-            spec.kinds.insert(known.name.to_owned(), KindSpec { schema, collection });
+            spec.kinds.insert(known.name.to_owned(), known.spec(schema));
         }
+        Some(spec)
+    }
+
+    fn stream_with(settings: &Settings) -> Option<StreamSpec> {
+        let mut spec = Self::stream()?;
+        spec.kinds.extend(settings.kinds.iter().map(|(name, kind)| (name.clone(), further_spec(kind))));
         Some(spec)
     }
 

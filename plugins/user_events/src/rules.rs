@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use broadcastd_plugin_api::Failure;
+use broadcastd_plugin_api::{Failure, KindSpec};
 use metrics::Counter;
+use serde_json::{Value, json};
 
 use crate::counters;
 use crate::payload::Renames;
@@ -57,6 +58,21 @@ pub const KNOWN: [Known; 8] = [
     Known { finished: &["executed", "expired", "cancelled"], ..known("SIGNAL_UPDATE", "signals", Key::Member("id")) },
 ];
 
+impl Known {
+    /// What is declared of it.
+    pub fn spec(&self, schema: Value) -> KindSpec {
+        let collection = (!self.collection.is_empty()).then(|| self.collection.to_owned());
+        KindSpec { schema, collection, record: self.key.record() }
+    }
+}
+
+impl<S> Key<S> {
+    /// What is declared of the records: they are the payloads, or there are none.
+    fn record(&self) -> Option<Value> {
+        matches!(self, Key::None).then_some(Value::Bool(false))
+    }
+}
+
 /// What holds for one kind.
 pub struct Rule {
     pub key: Key<String>,
@@ -107,6 +123,13 @@ impl Rules {
     }
 }
 
+/// What is declared of a kind that the settings add, which the settings are right about. What they do not say is any object.
+pub fn further_spec(kind: &KindSettings) -> KindSpec {
+    let schema = kind.schema.clone().map_or_else(|| json!({"type": "object"}), Value::Object);
+    let key = if kind.key.is_some() || kind.current { Key::Current } else { Key::<&str>::None };
+    KindSpec { schema, collection: None, record: key.record() }
+}
+
 impl From<&Known> for Rule {
     fn from(known: &Known) -> Self {
         let key = match known.key {
@@ -147,8 +170,6 @@ fn escaped(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
 
     fn refusal(settings: Value) -> (String, String) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 /// Settings of a broadcaster of user events.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -27,6 +28,8 @@ pub struct KindSettings {
     pub current: bool,
     /// Only the newest counts: a client that is behind is told the newest of each thing and not the ones between.
     pub latest: bool,
+    /// What its payload looks like, as JSON Schema, for the descriptions that programs read; default: any object.
+    pub schema: Option<Map<String, Value>>,
     /// What the member `status` says of things that are done; those go first when there are too many.
     pub finished: Vec<String>,
 }

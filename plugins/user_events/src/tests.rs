@@ -10,6 +10,7 @@ use crate::board::{DONE_AT_ONCE, MAX_OF_A_KIND};
 use crate::broadcaster::SCHEMAS;
 use crate::outlet::MAX_WAITING;
 use crate::running::{MAX_NAMED, UserEvents};
+use crate::settings::Settings;
 
 type Users = Harness<UserEvents>;
 
@@ -103,7 +104,27 @@ fn the_stream_is_private_and_declares_each_kind_as_ingest_checks_it() {
         assert_eq!(spec.kinds[kind].schema, schemas["$defs"][kind]);
         assert!(spec.kinds[kind].schema["type"] == "object", "{kind}");
         assert_eq!(spec.kinds[kind].collection.is_none(), kind == "LIFECYCLE_EVENT");
+        assert_eq!(spec.kinds[kind].of_records().is_none(), kind == "LIFECYCLE_EVENT");
     }
+}
+
+#[test]
+fn the_stream_declares_the_kinds_that_the_settings_add() {
+    let schema = json!({"type": "object", "required": ["orderId"]});
+    let settings = json!({"kinds": {
+        "ORDER_UPDATE": {"key": "orderId", "schema": schema}, "BALANCE_UPDATE": {"current": true}, "TRADE_UPDATE": {},
+    }});
+    let spec = UserEvents::stream_with(&serde_json::from_value(settings).unwrap()).unwrap();
+    assert_eq!(spec.kinds.len(), kinds().len() + 3);
+    let any = json!({"type": "object"});
+    for (kind, events, records) in
+        [("ORDER_UPDATE", &schema, Some(&schema)), ("BALANCE_UPDATE", &any, Some(&any)), ("TRADE_UPDATE", &any, None)]
+    {
+        let kind = &spec.kinds[kind];
+        assert_eq!((kind.of_events(), kind.of_records(), &kind.collection), (Some(events), records, &None));
+    }
+    let plain = UserEvents::stream_with(&Settings::default());
+    assert_eq!(plain, UserEvents::stream());
 }
 
 #[test]

@@ -5,8 +5,7 @@ import { useStream } from "../../src/react.js";
 import type * as named from "../../src/user_events.js";
 import type * as made from "../../build/types/streams.js";
 
-type Params = { bars: made.BarsParams; alerts: made.AlertsParams };
-const client = connect<made.StreamMessages, Params>({ url: "/v1/ws" });
+const client = connect<made.StreamMessages, made.StreamParams>({ url: "/v1/ws" });
 
 // Streams, topics and patterns.
 client.subscribe("bars");
@@ -17,11 +16,14 @@ client.subscribe("barz");
 // @ts-expect-error: nor is it a topic of one
 client.subscribe("barz:AAPL:1");
 
-// Parameters, where they are named.
+// Parameters of each stream.
 client.subscribe("bars", { symbol: "AAPL", resolution: 5 });
+client.subscribe("state_machines", { session_id: ["exec_1", "exec_2"] });
 client.subscribe("alerts", { characteristic_ids: [1, 2, 3] });
 // @ts-expect-error: there is no such parameter
 client.subscribe("bars", { sybmol: "AAPL" });
+// @ts-expect-error: that is another stream's
+client.subscribe("state_machines", { symbol: "AAPL" });
 // @ts-expect-error: an object is no value
 client.subscribe("bars", { symbol: { name: "AAPL" } });
 
@@ -46,6 +48,13 @@ bars.on("violation", () => {});
 // @ts-expect-error: a gap has two reasons
 bars.on("gap", (gap) => gap.reason === "boredom");
 client.subscribe("alerts").on("violation", (violation) => violation.severity === "CRITICAL");
+
+// Snapshots, whose records need not be what events say.
+client.subscribe("state_machines").on("full_update", ({ instances }) => instances.filter(({ stale }) => !stale).map(({ session_id }) => session_id.length));
+client.subscribe("alerts").on("full_update", ({ capability }) => capability.map(({ characteristic_id }) => characteristic_id));
+// @ts-expect-error: no event tells it
+client.subscribe("alerts").on("capability", () => {});
+client.subscribe("user").on("POSITION_UPDATE", (positions) => positions["positions"]);
 
 // Everything at once: a switch tells messages apart.
 bars.on("*", (_, message) => {
@@ -86,10 +95,13 @@ export function Price() {
   const sum: number = count.value;
   // @ts-expect-error: there is no such stream
   useStream(client, "barz");
+  // @ts-expect-error: there is no such parameter
+  useStream(client, "bars", { sybmol: "AAPL" });
   return [status, sum];
 }
 
-// Without types anything goes.
+// Types of some streams only, and none at all: what is not named takes anything.
+connect<made.StreamMessages, Pick<made.StreamParams, "bars">>().subscribe("alerts", { whatever: 1 });
 const any = connect();
 any.subscribe("whatever", { some: 1 }).on("thing", (data, message: Message) => [data.anything, message.seq]);
 // @ts-expect-error: a token is a text, or what gives one
@@ -99,6 +111,7 @@ connect({ logLevel: "loud" });
 
 // The names that pages know are what the daemon describes.
 type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false;
+type Configured = "BALANCE_UPDATE" | "ORDER_UPDATE" | "POSITION_UPDATE" | "SIGNAL_GENERATED" | "TRADE_UPDATE";
 export const same: [
   Same<named.ChainUpdatePayload, made.UserCHAINUPDATE>,
   Same<named.LifecycleEventPayload, made.UserLIFECYCLEEVENT>,
@@ -109,7 +122,7 @@ export const same: [
   Same<named.SystemStatusPayload, made.UserSYSTEMSTATUSUPDATE>,
   Same<named.SignalUpdatePayload, made.UserSIGNALUPDATE>,
   Same<named.UserRecords, made.UserRecords>,
-  Same<named.WebSocketEventType, Exclude<made.UserMessage["type"], "full_update">>,
+  Same<named.WebSocketEventType, Exclude<made.UserMessage["type"], "full_update" | Configured>>,
   Same<keyof named.ChainUpdatePayload, keyof made.UserCHAINUPDATE>,
   Same<keyof named.SystemStatusPayload, keyof made.UserSYSTEMSTATUSUPDATE>,
 ] = [true, true, true, true, true, true, true, true, true, true, true, true];
