@@ -5,14 +5,14 @@ use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 use broadcastd_bench::measures::{ALL, Effort, Measure};
-use broadcastd_bench::page::{self, Setting};
-use broadcastd_bench::process;
+use broadcastd_fan_out::page::{self, Setting};
+use broadcastd_fan_out::process;
 use clap::Parser;
 
 /// Measures broadcastd, and what it is compared with.
 #[derive(Parser)]
 struct Cli {
-    /// Only these measures: publish, border, shard, fanout, idle, bars
+    /// Only these measures: publish, border, shard, bars
     names: Vec<String>,
     /// Only to see that everything works, in seconds; nothing is recorded
     #[arg(long)]

@@ -2,8 +2,6 @@
 
 pub mod bars;
 pub mod border;
-pub mod fanout;
-pub mod idle;
 pub mod micro;
 pub mod publish;
 pub mod shard;
@@ -19,9 +17,6 @@ pub struct Effort {
     pub runs: usize,
     pub measure: Duration,
     pub warm_up: Duration,
-    pub connections: usize,
-    pub windows: &'static [u64],
-    pub idle_connections: usize,
     /// Events of one run of a case without sockets.
     pub events: u64,
     pub instructions: Instructions,
@@ -40,9 +35,6 @@ impl Effort {
         runs: 5,
         measure: Duration::from_secs(2),
         warm_up: Duration::from_millis(500),
-        connections: 1000,
-        windows: &[1, 32, 256],
-        idle_connections: 10_000,
         events: 300_000,
         instructions: Instructions::Counted,
     };
@@ -51,9 +43,6 @@ impl Effort {
         runs: 1,
         measure: Duration::from_millis(300),
         warm_up: Duration::from_millis(100),
-        connections: 50,
-        windows: &[32],
-        idle_connections: 100,
         events: 2_000,
         instructions: Instructions::Left,
     };
@@ -69,7 +58,5 @@ pub const ALL: &[Measure] = &[
     Measure { name: "publish", run: publish::run },
     Measure { name: "border", run: border::run },
     Measure { name: "shard", run: shard::run },
-    Measure { name: "fanout", run: fanout::run },
-    Measure { name: "idle", run: idle::run },
     Measure { name: "bars", run: bars::run },
 ];

@@ -6,13 +6,27 @@ use super::package::target;
 use super::{root, run};
 
 /// What a run that must only work is asked for; it is built as tests are, because its figures mean nothing.
-const SMOKE: &str = "--smoke";
+const SMOKE: &[&str] = &["--smoke", "--quick"];
 
 /// Builds the daemon, its plugins and the measures, then takes the measures.
 pub fn bench(arguments: &[&str]) -> Result<(), String> {
+    if let ["fan-out", rest @ ..] = arguments {
+        return fan_out(rest);
+    }
     let measures = root().join("bench/Cargo.toml").display().to_string();
     let builds: [&[&str]; 2] = [&[], &["--workspace", "--locked", "--manifest-path", &measures]];
     build_and_run("broadcastd-bench", &builds, arguments)
+}
+
+/// Brings the servers of others, builds the daemon, its plugins and our own, then puts all to the same work.
+fn fan_out(arguments: &[&str]) -> Result<(), String> {
+    if !arguments.iter().any(|argument| SMOKE.contains(argument) || ["--render", "--help"].contains(argument)) {
+        // What cannot be had has said so, and is left out of the tables.
+        _ = run(Command::new(root().join("bench/fan-out/fetch")).arg(target().join("peers")));
+    }
+    let measures = root().join("bench/Cargo.toml").display().to_string();
+    let builds: [&[&str]; 2] = [&[], &["--package", "broadcastd-fan-out", "--locked", "--manifest-path", &measures]];
+    build_and_run("bench-fan-out", &builds, arguments)
 }
 
 /// Builds the daemon, its plugins and the soak, then lets it run.
@@ -23,8 +37,11 @@ pub fn soak(arguments: &[&str]) -> Result<(), String> {
 }
 
 fn build_and_run(program: &str, builds: &[&[&str]], arguments: &[&str]) -> Result<(), String> {
-    let (profile, folder): (&[&str], _) =
-        if arguments.contains(&SMOKE) { (&[], "debug") } else { (&["--release"], "release") };
+    let (profile, folder): (&[&str], _) = if arguments.iter().any(|argument| SMOKE.contains(argument)) {
+        (&[], "debug")
+    } else {
+        (&["--release"], "release")
+    };
     let target = target();
     for what in builds {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -1,16 +1,15 @@
 //! The broadcaster of bars: from the generation of a bar to the client's socket, and what it costs when nobody listens.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::thread::sleep;
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use broadcastd_fan_out::figures::{Spread, Table, millis, percent};
+use broadcastd_fan_out::peer::{PEERS, Tools, daemon_with_bars};
+use broadcastd_fan_out::process::{Daemon, Seat, fine_cpu_seconds, memory_at_rest};
+use broadcastd_fan_out::workload::load;
 
 use super::Effort;
-use super::fanout::{listening, load};
-use super::idle::at_rest;
-use crate::figures::{Spread, Table, millis, percent};
-use crate::process::{Daemon, Seat, fine_cpu_seconds};
 
 /// Clients of the latency.
 const CLIENTS: usize = 100;
@@ -61,40 +60,42 @@ struct Latency {
 
 impl Latency {
     fn run_once(&mut self, effort: &Effort) -> Result<()> {
-        let daemon = Daemon::start(Seat::Server, &busy())?;
-        let arguments = [
-            ("--kind", "daemon".to_owned()),
-            ("--address", daemon.clients.clone()),
+        let server = daemon_with_bars(SYMBOLS, EVERY_MS)?;
+        let said = load(&[
+            ("--kind", "broadcastd".to_owned()),
+            ("--address", server.address.to_string()),
             ("--connections", CLIENTS.to_string()),
             ("bars", String::new()),
+            ("--pid", server.pid.to_string()),
+            ("--symbols", SYMBOLS.to_string()),
+            ("--fastws", "0".to_owned()),
             ("--warm-up-ms", effort.warm_up.as_millis().to_string()),
             ("--measure-ms", effort.measure.as_millis().to_string()),
-        ];
-        let said = load(&arguments)?.said(effort.warm_up + effort.measure)?;
-        ensure!(said.get("bars")? > 0.0, "no bar came");
+        ])?;
+        let said = said.figures(effort.warm_up + effort.measure)?;
         self.p50.push(said.get("p50_us")?);
         self.p99.push(said.get("p99_us")?);
-        self.within.push(within_5_ms(&daemon.admin)?);
-        drop(daemon);
+        self.within.push(within_5_ms(server.daemon().context("a daemon runs")?)?);
+        drop(server);
         self.run_loop_once(effort)
     }
 
     /// What the machine itself adds at the moment: as many events to as many clients, through nothing.
     fn run_loop_once(&mut self, effort: &Effort) -> Result<()> {
-        let (server, address) = listening("bench-limit", &[CLIENTS.to_string()])?;
-        let arguments = [
+        let peer = PEERS.iter().find(|peer| peer.name == "limit-batch").context("the minimal loop is a peer")?;
+        let server = peer.start(&Tools(Default::default()))?;
+        let every = Duration::from_millis(EVERY_MS) / SYMBOLS as u32;
+        let said = load(&[
             ("--kind", "limit".to_owned()),
-            ("--address", address.clone()),
+            ("--address", server.address.to_string()),
             ("--connections", CLIENTS.to_string()),
             ("fanout", String::new()),
-            ("--publish", address),
-            ("--pid", server.pid().to_string()),
-            ("--burst", SYMBOLS.to_string()),
-            ("--every-ms", EVERY_MS.to_string()),
+            ("--pid", server.pid.to_string()),
+            ("--every-us", every.as_micros().to_string()),
             ("--warm-up-ms", effort.warm_up.as_millis().to_string()),
             ("--measure-ms", effort.measure.as_millis().to_string()),
-        ];
-        let said = load(&arguments)?.said(effort.warm_up + effort.measure)?;
+        ])?;
+        let said = said.figures(effort.warm_up + effort.measure)?;
         self.loop_p50.push(said.get("p50_us")?);
         self.loop_p99.push(said.get("p99_us")?);
         Ok(())
@@ -124,7 +125,7 @@ impl Rest {
         let (own, other) = (part(before.0, after.0), part(before.1, after.1));
         self.cpu.push(own);
         self.cpu_more.push(own - other);
-        let (own, other) = (at_rest(with.pid())?, at_rest(without.pid())?);
+        let (own, other) = (memory_at_rest(with.pid())?, memory_at_rest(without.pid())?);
         self.resident.push(own.resident);
         self.resident_more.push(own.resident - other.resident);
         self.proportional_more.push(own.proportional - other.proportional);
@@ -132,18 +133,9 @@ impl Rest {
     }
 }
 
-fn busy() -> String {
-    let symbols: Vec<String> = (0..SYMBOLS).map(|number| format!("\"S{number}\"")).collect();
-    let symbols = symbols.join(", ");
-    format!("{SHIPPED}settings = {{ source = \"mock\", interval = \"{EVERY_MS}ms\", symbols = [{symbols}] }}\n")
-}
-
 /// Of the turns in which a shard wrote events, those that wrote the oldest within 5 ms of its publishing.
-fn within_5_ms(admin: &str) -> Result<f64> {
-    let mut stream = TcpStream::connect(admin)?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut page = String::new();
-    stream.read_to_string(&mut page)?;
+fn within_5_ms(daemon: &Daemon) -> Result<f64> {
+    let page = daemon.metrics()?;
     let buckets = |bound: &str| {
         let bound = format!("le=\"{bound}\"");
         let lines = page.lines().filter(|line| line.starts_with("broadcastd_publish_to_write_seconds_bucket{"));

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::{Effort, Instructions};
-use crate::figures::{Spread, Table, ratio};
-use crate::process::{Seat, Started, program};
+use broadcastd_fan_out::figures::{Spread, Table, ratio};
+use broadcastd_fan_out::process::{Seat, Started, program};
 
 /// Events of a run under callgrind.
 const COUNTED: u64 = 25_600;
@@ -37,7 +37,7 @@ pub fn table(cases: &[Case], head: [&str; 3], effort: &Effort) -> Result<Table> 
     for _ in 0..effort.runs {
         for (index, case) in cases.iter().enumerate() {
             let arguments = [case.case.to_owned(), effort.events.to_string()];
-            let said = Started::start(Seat::Server, &program("bench-micro")?, &arguments, &[])?.said(ONE_RUN)?;
+            let said = Started::start(Seat::Server, &program("bench-micro")?, &arguments, &[])?.figures(ONE_RUN)?;
             nanos[index].push(said.get("ns")?);
             allocated[index] = (said.get("allocations")?, said.get("bytes")?);
         }

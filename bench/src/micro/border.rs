@@ -17,7 +17,7 @@ use broadcastd::plugin::loaded;
 use broadcastd::plugin::note::Note;
 use broadcastd::plugin::port::{Gate, Port};
 use broadcastd::plugin::told::{Moment, Told};
-use broadcastd_bench::process;
+use broadcastd_fan_out::process;
 use broadcastd_plugin_api::Message;
 use broadcastd_plugin_api::abi;
 

@@ -19,7 +19,7 @@ use broadcastd::shard::inbox::{Endpoint, Inbound, Newcomer};
 use broadcastd::shard::line::Socket;
 use broadcastd::shard::{Config, Handle};
 use broadcastd::websocket::deflate::Compression;
-use broadcastd_bench::wire;
+use broadcastd_fan_out::wire;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use super::publish::payload;

@@ -1,10 +1,11 @@
 //! As much of TCP, HTTP and WebSocket as a client needs that wants to cost nothing.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 /// How long a server may take for each step of letting a client in.
@@ -21,23 +22,65 @@ pub fn connect(address: SocketAddr, source: Ipv4Addr) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Asks for a WebSocket. What follows the answer in the same read is not lost: none is read beyond the answer's end.
-pub fn upgrade(stream: &mut TcpStream, path: &str) -> Result<()> {
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes())?;
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte)?;
-        head.push(byte[0]);
-        ensure!(head.len() < 4096, "the answer to the handshake has no end");
+/// Begins to connect without waiting for it.
+pub fn begin_to_connect(address: SocketAddr, source: Ipv4Addr) -> Result<TcpStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    rustix::net::bind(&socket, &SocketAddrV4::new(source, 0))?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => {}
+        Err(error) => return Err(error).with_context(|| format!("{source} cannot connect to {address}")),
     }
-    let head = String::from_utf8_lossy(&head);
-    ensure!(head.starts_with("HTTP/1.1 101"), "no WebSocket at {path}: {head}");
-    Ok(())
+    let stream = TcpStream::from(socket);
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Asks for a WebSocket; further header lines end like all.
+pub fn upgrade(path: &str, headers: &str) -> Vec<u8> {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{headers}\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// The answer that lets a WebSocket in: its bytes when it is whole.
+pub fn switched(bytes: &[u8]) -> Result<Option<usize>> {
+    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
+    let head = String::from_utf8_lossy(&bytes[..end]);
+    ensure!(head.starts_with("HTTP/1.1 101"), "no WebSocket: {head}");
+    Ok(Some(end + 4))
+}
+
+/// An answer over HTTP that says that all is well: its bytes when it is whole.
+pub fn success(bytes: &[u8]) -> Result<Option<usize>> {
+    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
+    let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+    ensure!(head.starts_with("http/1.1 2"), "refused: {head}");
+    let length = head.split_once("content-length: ").map_or("0", |(_, rest)| rest.lines().next().unwrap_or("0"));
+    let whole = end + 4 + length.trim().parse::<usize>()?;
+    Ok((bytes.len() >= whole).then_some(whole))
+}
+
+/// One text: its bytes when it is whole.
+pub fn text(bytes: &[u8]) -> Result<Option<usize>> {
+    let Some((first, _, end)) = frame(bytes) else { return Ok(None) };
+    ensure!(is_text(first), "a text is expected, not {first:#x}");
+    Ok(Some(end))
+}
+
+/// Hands over each whole text, leaves out what is no text, and returns how many bytes all of it is.
+pub fn texts(bytes: &[u8], each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<usize> {
+    let mut at = 0;
+    while let Some((first, payload, end)) = frame(&bytes[at..]) {
+        ensure!(first & 0x0f != CLOSE, "the server ends the connection: {:?}", String::from_utf8_lossy(payload));
+        if is_text(first) {
+            each(payload)?;
+        }
+        at += end;
+    }
+    Ok(at)
 }
 
 /// Reads frames one by one until so many texts have come.
@@ -61,6 +104,8 @@ pub fn hear_texts(stream: &mut impl Read, count: usize) -> Result<()> {
 }
 
 const FIN_TEXT: u8 = 0x81;
+const FIN_BINARY: u8 = 0x82;
+const CLOSE: u8 = 0x08;
 /// What RFC 7692 sets beside it.
 const DEFLATED: u8 = 0x40;
 
@@ -82,10 +127,20 @@ pub fn text_frame(text: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A text as clients send it. The mask is zero, which leaves the text as it is.
+/// A text as clients send it.
 pub fn masked_text_frame(text: &[u8]) -> Vec<u8> {
-    let mut frame = text_frame(text);
-    let head = frame.len() - text.len();
+    masked(text_frame(text), text.len())
+}
+
+pub fn masked_binary_frame(bytes: &[u8]) -> Vec<u8> {
+    let mut frame = text_frame(bytes);
+    frame[0] = FIN_BINARY;
+    masked(frame, bytes.len())
+}
+
+/// The mask is zero, which leaves the payload as it is.
+fn masked(mut frame: Vec<u8>, payload: usize) -> Vec<u8> {
+    let head = frame.len() - payload;
     frame[1] |= 0x80;
     frame.splice(head..head, [0; 4]);
     frame
@@ -101,6 +156,12 @@ pub fn frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     };
     let end = head + usize::try_from(length).ok()?;
     Some((first, bytes.get(head..end)?, end))
+}
+
+/// The number that a text begins with.
+pub fn digits(text: &[u8]) -> u64 {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
 }
 
 pub fn is_text(first: u8) -> bool {

@@ -1,11 +1,14 @@
 //! Processes that a measure starts, each ended with it; what the kernel counts for them.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,10 +16,15 @@ use rustix::process::{Resource, Rlimit, Signal};
 use rustix::thread::CpuSet;
 use tempfile::TempDir;
 
-use crate::figures::Said;
+use crate::figures::Figures;
 
 /// How long a process may take to say that it is ready, or to end after it was asked to.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks at a process's memory; when both show the same it has come to rest.
+const REST: Duration = Duration::from_millis(300);
+const MOST_RESTS: usize = 30;
+/// Between two tries to reach a server that is about to listen.
+const RETRY: Duration = Duration::from_millis(20);
 /// The first word of our own command line when it stands in front of a program to start.
 pub const UNDER: &str = "under";
 
@@ -38,7 +46,7 @@ pub struct Started {
 
 impl Started {
     /// Starts a program in an environment that is empty but for `env`.
-    pub fn start(seat: Seat, program: &Path, arguments: &[String], env: &[(&str, &Path)]) -> Result<Self> {
+    pub fn start(seat: Seat, program: &Path, arguments: &[String], env: &[(&str, &OsStr)]) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args([UNDER, &format!("{seat:?}")])
             .arg(program)
@@ -62,18 +70,31 @@ impl Started {
         self.child.id()
     }
 
+    /// Waits until it can be reached.
+    pub fn reach(&mut self, address: SocketAddr) -> Result<()> {
+        let began = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{} ended with {status}", self.name);
+            }
+            ensure!(began.elapsed() < PATIENCE, "{} does not listen on {address}", self.name);
+            sleep(RETRY);
+        }
+        Ok(())
+    }
+
     /// The next line of its output that contains the text.
     pub fn line(&self, text: &str) -> Result<String> {
         self.line_within(text, PATIENCE)
     }
 
     /// Waits until it has ended well, and reads the figures of its last line.
-    pub fn said(mut self, within: Duration) -> Result<Said> {
+    pub fn figures(mut self, within: Duration) -> Result<Figures> {
         let line = self.line_within("=", within + PATIENCE)?;
         drop(self.child.stdin.take());
         let status = self.child.wait()?;
         ensure!(status.success(), "{} ended with {status}", self.name);
-        Ok(Said::read(&line))
+        Ok(Figures::read(&line))
     }
 
     pub fn line_within(&self, text: &str, within: Duration) -> Result<String> {
@@ -102,25 +123,29 @@ impl Drop for Started {
 #[derive(Debug)]
 pub struct Daemon {
     process: Started,
-    pub clients: String,
-    pub admin: String,
+    pub clients: SocketAddr,
+    pub admin: SocketAddr,
     _folder: TempDir,
 }
 
 impl Daemon {
+    /// `config` begins inside of `[hub]`.
     pub fn start(seat: Seat, config: &str) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
+        let plugins = programs()?;
+        // Not among temporary files: the daemon looks at whatever changes in a folder on the way to its configuration, and
+        // others' work would be counted as its own.
+        let folder = tempfile::tempdir_in(&plugins)?;
         let file = folder.path().join("config.toml");
         // One shard: a server has one processor here, and so have those that it is compared with.
-        let ports = "[server]\nlisten = [\"127.0.0.1:0\"]\nshards = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n";
-        fs::write(&file, format!("{ports}[log]\nlevel = \"error\"\n[hub]\nmax_connections = 15000\n{config}"))?;
-        let plugins = programs()?;
-        let env = [("HOME", folder.path()), ("BROADCASTD_PLUGIN_PATH", &plugins)];
+        let ports = "[server]\nlisten = [\"127.0.0.1:0\"]\nshards = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n[ingest]\nsocket = \"\"\n";
+        fs::write(&file, format!("{ports}[log]\nlevel = \"error\"\n[hub]\nmax_connections = 20000\n{config}"))?;
+        let env = [("HOME", folder.path().as_os_str()), ("BROADCASTD_PLUGIN_PATH", plugins.as_os_str())];
         let arguments = ["--config".to_owned(), file.display().to_string()];
         let process = Started::start(seat, &plugins.join("broadcastd"), &arguments, &env)?;
-        let address = |line: &str| {
+        let address = |line: &str| -> Result<SocketAddr> {
             let rest = line.split_once("://").map(|(_, rest)| rest);
-            rest.and_then(|rest| rest.split('/').next()).map(str::to_owned).context("the greeting names no address")
+            let address = rest.and_then(|rest| rest.split('/').next()).context("the greeting names no address")?;
+            Ok(address.parse()?)
         };
         let clients = address(&process.line("  clients ")?)?;
         let admin = address(&process.line("  operator ")?)?;
@@ -129,6 +154,23 @@ impl Daemon {
 
     pub fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// The sum of a metric over its labels.
+    pub fn metric(&self, name: &str) -> Result<f64> {
+        let page = self.metrics()?;
+        let lines = page.lines().filter_map(|line| line.strip_prefix(name));
+        let lines = lines.filter(|rest| rest.starts_with(['{', ' ']));
+        let values = lines.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok());
+        values.reduce(|sum, value| sum + value).with_context(|| format!("there is no metric {name}"))
+    }
+
+    pub fn metrics(&self) -> Result<String> {
+        let mut stream = TcpStream::connect(self.admin)?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page)?;
+        Ok(page)
     }
 }
 
@@ -178,8 +220,27 @@ pub fn possible_connections(wanted: usize) -> usize {
     wanted.min(usize::try_from(limit.saturating_sub(OTHERS)).unwrap_or(usize::MAX))
 }
 
-/// Processor time since the process began, in seconds: user and system as the kernel counts them in ticks.
+/// Processor time since the process and its children began, in seconds: user and system as the kernel counts them in ticks.
 pub fn cpu_seconds(pid: u32) -> Result<f64> {
+    family(pid)?.into_iter().map(own_cpu_seconds).sum()
+}
+
+/// A process and all that came of it and still runs.
+fn family(pid: u32) -> Result<Vec<u32>> {
+    let mut all = vec![pid];
+    let mut next = 0;
+    while let Some(pid) = all.get(next) {
+        for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+            // A thread that ended meanwhile has no children.
+            let children = fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
+            all.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        }
+        next += 1;
+    }
+    Ok(all)
+}
+
+fn own_cpu_seconds(pid: u32) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok()).context("a short stat");
@@ -205,7 +266,32 @@ pub struct Memory {
     pub proportional: f64,
 }
 
+/// Of a process and its children.
 pub fn memory(pid: u32) -> Result<Memory> {
+    let mut all = Memory { resident: 0.0, proportional: 0.0 };
+    for pid in family(pid)? {
+        let own = own_memory(pid)?;
+        all.resident += own.resident;
+        all.proportional += own.proportional;
+    }
+    Ok(all)
+}
+
+/// The memory of a process that no longer changes.
+pub fn memory_at_rest(pid: u32) -> Result<Memory> {
+    let mut last = memory(pid)?;
+    for _ in 0..MOST_RESTS {
+        sleep(REST);
+        let now = memory(pid)?;
+        if now.resident == last.resident {
+            break;
+        }
+        last = now;
+    }
+    Ok(last)
+}
+
+fn own_memory(pid: u32) -> Result<Memory> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let field = |name: &str| {
         let line = rollup.lines().find_map(|line| line.strip_prefix(name));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 
 /// The middle of several runs, and how far they lay apart.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,18 +63,37 @@ pub fn millis(micros: f64) -> String {
     format!("{:.1}", micros / 1e3)
 }
 
-/// What a program of ours says: words of the form `name=number`.
-#[derive(Debug, Default)]
-pub struct Said(BTreeMap<String, f64>);
+/// Figures by name. A program of ours says them as words of the form `name=number`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Figures(BTreeMap<String, f64>);
 
-impl Said {
+impl Figures {
     pub fn read(text: &str) -> Self {
         let words = text.split_whitespace().filter_map(|word| word.split_once('='));
         Self(words.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect())
     }
 
+    /// One that is no number, because nothing was there to divide by, is left out.
+    pub fn put(&mut self, name: &str, value: f64) {
+        if value.is_finite() {
+            self.0.insert(name.to_owned(), value);
+        }
+    }
+
     pub fn get(&self, name: &str) -> Result<f64> {
-        self.0.get(name).copied().with_context(|| format!("no {name} in {:?}", self.0))
+        self.find(name).with_context(|| format!("no {name} in {:?}", self.0))
+    }
+
+    pub fn find(&self, name: &str) -> Option<f64> {
+        self.0.get(name).copied()
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<String> = self.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        out.write_str(&words.join(" "))
     }
 }
 
@@ -126,8 +146,13 @@ mod tests {
 
     #[test]
     fn words_and_tables_are_read_and_written() {
-        assert_eq!(Said::read("a=1 b=2.5\nnoise").get("b").unwrap(), 2.5);
-        assert!(Said::read("a=1").get("b").is_err());
+        let figures = Figures::read("a=1 b=2.5\nnoise");
+        assert_eq!(figures.get("b").unwrap(), 2.5);
+        assert!(figures.get("c").is_err());
+        assert_eq!(figures.to_string(), "a=1 b=2.5");
+        let mut figures = Figures::default();
+        figures.put("a", 1.0 / 0.0);
+        assert_eq!(figures, Figures::default());
         let mut table = Table::new(&["what", "n"]);
         table.row(["copy".to_owned(), "1".to_owned()]);
         assert_eq!(table.to_string(), "| what | n |\n|------|--:|\n| copy | 1 |\n");

@@ -1,6 +1,0 @@
-//! What the load generator does.
-
-pub mod bars;
-pub mod crowd;
-pub mod fanout;
-pub mod publisher;
