@@ -1,0 +1,81 @@
+// Who looks: the admin token if one is needed, plain questions with it, and the page's one connection.
+
+import { signal } from "@preact/signals";
+import { Client } from "broadcastd";
+
+const KEY = "broadcastd.token"; // for this tab only, and gone with it
+
+/** `asking` until the daemon has answered; `token` where it wants one; `silent` where it does not answer. */
+export const access = signal<"asking" | "open" | "token" | "silent">("asking");
+/** What the daemon said of the token that was shown. */
+export const refusal = signal("");
+export const link = signal<{ state: Client["state"]; reason: string }>({ state: "idle", reason: "" });
+export const client = signal<Client | null>(null);
+
+let token = sessionStorage.getItem(KEY) ?? "";
+
+/** Why the daemon does not do what it was asked for. */
+export class Refused extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+    readonly body: any,
+  ) {
+    super(message);
+  }
+}
+
+/** Asks the admin listener; its answer as JSON, or as text where it is none. */
+export async function ask<T = any>(path: string, init: RequestInit = {}): Promise<T> {
+  const headers = { ...(init.body ? { "content-type": "application/json" } : {}), ...(token ? { authorization: `Bearer ${token}` } : {}) };
+  const answer = await fetch(path, { ...init, headers });
+  const text = await answer.text();
+  const body = answer.headers.get("content-type")?.includes("json") ? JSON.parse(text) : text;
+  if (answer.ok) return body as T;
+  const { code = "", message = "" } = body?.error ?? {};
+  if (answer.status === 401) access.value = "token";
+  throw new Refused(answer.status, code, message || body?.text || `the daemon answered ${answer.status}`, body);
+}
+
+export const post = <T = any>(path: string, body?: object) => ask<T>(path, { method: "POST", ...(body ? { body: JSON.stringify(body) } : {}) });
+
+/** Finds out whether a token is needed, and connects. */
+export async function enter(shown = token): Promise<void> {
+  token = shown;
+  try {
+    await ask("/v1/log-levels"); // the least that a token opens
+  } catch (error) {
+    const isRefused = error instanceof Refused;
+    access.value = isRefused ? "token" : "silent";
+    refusal.value = isRefused && token ? "This token is not the daemon's." : "";
+    return;
+  }
+  if (token) sessionStorage.setItem(KEY, token);
+  connect();
+  access.value = "open";
+}
+
+/** Forgets the token, on this page and in this tab. */
+export function leave(): void {
+  sessionStorage.removeItem(KEY);
+  client.value?.close();
+  location.reload();
+}
+
+/** A path that a browser asks without headers of ours. */
+export const signed = (path: string) => (token ? `${path}${path.includes("?") ? "&" : "?"}token=${encodeURIComponent(token)}` : path);
+
+export const hasToken = () => token !== "";
+
+function connect(): void {
+  client.value?.close();
+  const opened = new Client({ url: signed("/v1/ws") });
+  opened.watch(() => {
+    link.value = { state: opened.state, reason: opened.reason };
+    // A browser does not say why it was not let in: a plain question tells.
+    if (opened.state === "waiting" || opened.state === "closed") ask("/v1/log-levels").catch(() => {});
+  });
+  opened.open();
+  client.value = opened;
+}

@@ -1,0 +1,186 @@
+// The pages with live data of a real daemon that asks for no token.
+
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { gzipSync } from "node:zlib";
+import { barriers, look, measure, on, OPEN, PATIENCE, real, stage, trade, until } from "./stage.ts";
+import { test } from "node:test";
+
+on(OPEN);
+
+real("one visit to every page opens exactly one WebSocket and asks for nothing on its own", async () => {
+  await measure([10, 11, 9, 10, 20]);
+  await trade("visit");
+  const { page, sockets, asked, wrong, go } = await look();
+  await page.getByText("✓ Ready", { exact: true }).waitFor(PATIENCE);
+  for (const [path, heading] of [
+    ["#/broadcasters/bars", "Broadcasters"],
+    ["#/streams", "Streams"],
+    ["#/streams/bars", "bars"],
+    ["#/streams/alerts", "alerts"],
+    ["#/streams/state_machines", "state_machines"],
+    ["#/connections", "Connections"],
+    ["#/config", "Configuration"],
+  ] as const) {
+    await go(path, heading);
+  }
+  const before = asked.length;
+  // Three figures later: whoever polled would have asked by now.
+  await go("#/", "Overview");
+  const tile = page.locator(".uplot").first();
+  await tile.waitFor(PATIENCE);
+  const upto = asked.length;
+  assert.ok(upto - before <= 2, asked.slice(before).join());
+  for (let seen = 0, last = ""; seen < 3; ) {
+    const says = await page.locator("figcaption").nth(1).textContent();
+    if (says !== last) [last, seen] = [says!, seen + 1];
+    await new Promise((again) => setTimeout(again, 50));
+  }
+  assert.deepEqual(asked.slice(upto), []);
+  assert.deepEqual(sockets, [`ws://${stage.daemon.admin}/v1/ws`]);
+  assert.deepEqual(wrong, [], "neither mistakes nor violations of the policy");
+  await page.close();
+});
+
+real("candles move", async () => {
+  const { page, wrong, go } = await look();
+  await go("#/streams/bars", "bars");
+  const close = async () => page.locator("figcaption[data-close]").getAttribute("data-close");
+  await until(close);
+  const first = await close();
+  await until(async () => (await close()) !== first);
+  await page.locator(".candles canvas").first().waitFor(PATIENCE);
+  assert.deepEqual(wrong, []);
+  await page.close();
+});
+
+real("states change, and the graph knows where everybody is", async () => {
+  const { page, wrong, go } = await look();
+  await go("#/streams/state_machines", "state_machines");
+  await trade("live");
+  const row = page.getByRole("row", { name: /momentum BTCUSDT live/ });
+  await row.getByText("POSITION_ACTIVE").waitFor(PATIENCE);
+  const graph = page.getByRole("img", { name: /Machine strategy/ });
+  assert.match((await graph.getAttribute("aria-label"))!, /O1 to POSITION_ACTIVE was taken \d+ times/);
+  await stage.daemon.publish("sessions", { type: "instance.transition", data: { session_id: "live", strategy_id: "grid", symbol: "BTCUSDT", to: "EXITED" } });
+  await page.getByText("grid BTCUSDT: MONITORING → EXITED, no transition").waitFor(PATIENCE);
+  await stage.daemon.publish("sessions", { type: "session.stopped", data: { session_id: "live" } });
+  await row.waitFor({ state: "detached", ...PATIENCE });
+  assert.deepEqual(wrong, []);
+  await page.close();
+});
+
+real("a violation is shown and acknowledged by a click", async () => {
+  const { page, wrong, go } = await look();
+  await measure([10, 11, 9, 10], "bore");
+  await go("#/streams/alerts", "alerts");
+  await page.locator("select", { hasText: "characteristic bore" }).selectOption("bore");
+  await page.getByText("4 samples").waitFor(PATIENCE);
+  await measure([99], "bore");
+  await page.getByText("1 open violation.").waitFor(PATIENCE);
+  await page.getByLabel("Acknowledge as").selectOption("Tool Change");
+  await page.getByRole("button", { name: "Acknowledge Outlier of sample 5" }).click();
+  await page.getByText("Tool Change, operator:admin").waitFor(PATIENCE);
+  await page.getByText("No open violations.").waitFor(PATIENCE);
+  assert.deepEqual(wrong, []);
+  await page.close();
+});
+
+real("a tail is held, filtered, and goes on", async () => {
+  const { page, go } = await look();
+  await go("#/streams/ticks", "ticks");
+  const tail = page.getByRole("log");
+  await page.getByText("Nothing yet").waitFor(PATIENCE);
+  await until(async () => (await stage.daemon.connections()).some(({ topics }) => topics.some((topic) => topic.startsWith("ticks"))));
+  await stage.daemon.tick("AAA", 1);
+  await tail.getByText('"symbol":"AAA"').waitFor(PATIENCE);
+  await page.getByRole("button", { name: "Pause" }).click();
+  await stage.daemon.tick("BBB", 2);
+  await page.getByRole("button", { name: "Go on (1 new)" }).waitFor(PATIENCE);
+  assert.equal(await tail.getByText('"symbol":"BBB"').count(), 0);
+  await page.getByRole("button", { name: "Go on" }).click();
+  await tail.getByText('"symbol":"BBB"').waitFor(PATIENCE);
+  await page.getByPlaceholder("Filter").fill("aaa tick");
+  await until(async () => (await tail.locator("details").count()) === 1);
+  await page.close();
+});
+
+real("a reload that is refused is shown with its mistakes, and one that is taken with what it changes", async () => {
+  const { page, wrong } = await look();
+  await page.getByText("None since the start").waitFor(PATIENCE);
+  stage.daemon.configure(`${OPEN}\n[hubb]\nping = 3\n`);
+  await page.getByText(/Refused at .*: 1 mistake\./).waitFor(PATIENCE);
+  await page.getByText("Ready, with remarks").waitFor(PATIENCE);
+  assert.match((await page.getByText(/the last reload was refused/).textContent())!, /hubb/);
+  stage.daemon.configure(OPEN.replace('interval = "100ms"', 'interval = "50ms"'));
+  await page.getByText(/~ broadcaster bars: .*/).waitFor(PATIENCE);
+  await page.getByText("✓ Ready", { exact: true }).waitFor(PATIENCE);
+  assert.deepEqual(wrong, []);
+  await page.close();
+});
+
+real("tables are sorted by the keyboard and say so, and a connection is closed", async () => {
+  const { page, go } = await look();
+  await go("#/streams", "Streams");
+  const header = page.getByRole("columnheader", { name: "Name" });
+  assert.equal(await header.getAttribute("aria-sort"), "ascending");
+  const first = async () => page.getByRole("rowheader").first().textContent();
+  assert.equal(await first(), "alerts");
+  await header.getByRole("button").focus();
+  await page.keyboard.press("Enter");
+  assert.equal(await header.getAttribute("aria-sort"), "descending");
+  assert.equal(await first(), "user_events");
+
+  const before = (await stage.daemon.connections()).map(({ id }) => id);
+  const other = await look();
+  await other.page.getByRole("status").getByText("live").waitFor(PATIENCE);
+  const { id } = (await stage.daemon.connections()).find(({ id }) => !before.includes(id))!;
+  await go("#/connections", "Connections");
+  await page.getByRole("button", { name: `Close ${id}` }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Close" }).click();
+  await page.getByText(`${id} is closed.`).waitFor(PATIENCE);
+  await other.page.getByRole("status").getByText("ended").waitFor(PATIENCE);
+  await other.page.close();
+  await page.close();
+});
+
+real("without a token, what changes the daemon says what is missing", async () => {
+  const { page, go } = await look();
+  await go("#/broadcasters/bars", "Broadcasters");
+  await page.getByRole("button", { name: "Restart…" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Restart" }).click();
+  await page.getByRole("alert").getByText("set admin.token").waitFor(PATIENCE);
+  await page.close();
+});
+
+for (const colorScheme of ["light", "dark"] as const) {
+  real(`nothing keeps anybody out, ${colorScheme}`, async () => {
+    await measure([10, 11, 9, 10, 20], colorScheme);
+    await trade(colorScheme);
+    const { page, go } = await look({ colorScheme });
+    for (const [path, heading] of [
+      ["#/", "Overview"],
+      ["#/broadcasters/bars", "Broadcasters"],
+      ["#/streams", "Streams"],
+      ["#/streams/bars", "bars"],
+      ["#/streams/alerts", "alerts"],
+      ["#/streams/state_machines", "state_machines"],
+      ["#/streams/user", "user"],
+      ["#/connections", "Connections"],
+      ["#/config", "Configuration"],
+    ] as const) {
+      await go(path, heading);
+      assert.deepEqual(await barriers(page), [], path);
+    }
+    await page.close();
+  });
+}
+
+test("the first load stays small, and candles are apart", () => {
+  const size = (name: string) => gzipSync(readFileSync(`dist/assets/${name}`), { level: 9 }).length;
+  const scripts = readdirSync("dist/assets").filter((name) => name.endsWith(".js"));
+  const first = scripts.filter((name) => readFileSync("dist/index.html", "utf8").includes(name));
+  const bytes = first.reduce((sum, name) => sum + size(name), 0);
+  assert.ok(bytes <= 60 * 1024, `${bytes} bytes`);
+  assert.deepEqual(scripts.filter((name) => !first.includes(name)).map((name) => name.split("-")[0]), ["candles"]);
+});
