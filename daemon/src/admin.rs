@@ -3,6 +3,7 @@
 
 mod ask;
 pub mod connections;
+pub mod dashboard;
 pub mod figures;
 pub mod guard;
 pub mod levels;
@@ -34,6 +35,7 @@ use crate::server::hosts::Hosts;
 use crate::server::http::Front;
 use crate::server::listen::{self, ListenError, Listeners};
 use crate::server::upgrade::Gate;
+use crate::systemd::sockets::Sockets;
 
 /// How long a client may take to send the head of a request: operators' programs are near and quick.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -65,6 +67,8 @@ pub trait House: Send + Sync {
     fn readiness(&self) -> Readiness;
     /// The daemon as a whole, for `GET /v1/status`.
     fn status(&self) -> Value;
+    /// Every setting in force with its value and who gave it, for `GET /v1/config`.
+    fn configuration(&self) -> Value;
     /// The level of the log for each broadcaster and for the rest, for `GET /v1/log-levels`.
     fn log_levels(&self) -> Value;
     /// Changes one of them until the next start, or until a reload brings other levels.
@@ -93,6 +97,8 @@ pub struct Parts {
     pub control: Option<String>,
     /// Takes what the main thread shall do.
     pub orders: Orders,
+    /// Addresses that are listened at already.
+    pub given: Sockets,
 }
 
 /// The running listener.
@@ -128,7 +134,8 @@ impl Admin {
         let doors = pages::Doors { guard: guard.clone(), gate: gate.clone() };
         let front = Front::new(pages::router(parts.clone(), doors), HEADER_TIMEOUT, HOSTS);
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
-        let listeners = Listeners::new("admin.listen", front, runtime.handle().clone()).with_mode(SOCKET_MODE);
+        let listeners = Listeners::new("admin.listen", front, runtime.handle().clone(), parts.given);
+        let listeners = listeners.with_mode(SOCKET_MODE);
         let prepared = prepare(&listeners, &control, config)?;
         let (stop, stopped) = oneshot::channel();
         runtime.spawn(keep_up(parts.metrics));
@@ -152,7 +159,12 @@ impl Admin {
 
     /// The address as it was bound, with the port that the kernel chose where config says 0.
     pub fn address(&self) -> String {
-        self.listeners.addresses().into_iter().next().unwrap_or_default()
+        self.addresses().into_iter().next().unwrap_or_default()
+    }
+
+    /// The same, and where commands of this machine come in.
+    pub fn addresses(&self) -> Vec<String> {
+        self.listeners.addresses()
     }
 
     /// Lets nobody become a connection any more; the pages stay, so that the end can be watched.

@@ -3,7 +3,10 @@
 mod deadlines;
 mod declared;
 mod diary;
+mod greeting;
 mod house;
+mod last_good;
+mod look;
 pub mod offline;
 pub mod parts;
 mod plan;
@@ -12,6 +15,7 @@ mod steering;
 mod trust;
 mod vigil;
 
+pub use self::last_good::LastGood;
 pub use self::parts::log_format;
 
 use std::fmt;
@@ -32,21 +36,23 @@ use self::vigil::{Vigil, Watched};
 use crate::admin::orders::{Act, Orders, Outcome};
 use crate::admin::{self, Admin};
 use crate::config::diagnostic::Diagnostics;
-use crate::config::schema::Dialect;
 use crate::config::watch::Watch;
-use crate::config::{self, Loaded, Paint, Source, schema};
+use crate::config::{self, Layers, Loaded, Paint, Source, schema};
 use crate::describe::Catalogue;
 use crate::folders::{Env, Folders};
 use crate::hub::Hub;
 use crate::identity::Verifier;
 use crate::log::Levels;
-use crate::plugin::files::Files;
+use crate::log::errors::{Errors, Opened};
+use crate::plugin::reload::Aim;
 use crate::plugin::timing::{SystemClock, Timing};
+use crate::plugin::trial::Trial;
 use crate::plugin::{self, Supervisor};
 use crate::server::listen::{self, ListenError};
 use crate::server::{self, Server};
 use crate::shard::Handle;
 use crate::systemd::Systemd;
+use crate::systemd::sockets::Sockets;
 
 /// How long the threads of the HTTP runtime may take to end what they do when everything else has ended.
 const RUNTIME_TIMEOUT: Duration = Duration::from_secs(1);
@@ -56,6 +62,8 @@ const CLIENTS_PART: f64 = 0.7;
 /// Why the daemon does not start.
 pub enum StartError {
     Config(Diagnostics),
+    /// A configuration that is refused, and why the last good one cannot take its place.
+    Both(Diagnostics, String),
     Listen(ListenError),
     Admin(admin::Error),
     /// A folder that cannot be made or is in use by another daemon.
@@ -67,6 +75,10 @@ impl fmt::Display for StartError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(report) => out.write_str(&report.render(Paint::Plain, "nothing runs")),
+            Self::Both(report, why) => {
+                let text = report.render(Paint::Plain, "nothing runs");
+                write!(out, "{text}\nthe last good configuration cannot take its place:\n{why}")
+            }
             Self::Listen(error) => error.fmt(out),
             Self::Admin(error) => error.fmt(out),
             Self::Folder(error) | Self::System(error) => out.write_str(error),
@@ -75,13 +87,18 @@ impl fmt::Display for StartError {
 }
 
 /// What a process knows before it starts.
+#[derive(Clone)]
 pub struct Surroundings {
     /// The file that is in use, if any: it is watched.
     pub file: Option<PathBuf>,
     pub source: Source,
     pub levels: Levels,
+    /// Where warnings and errors go as well.
+    pub errors: Errors,
     pub metrics: PrometheusHandle,
     pub systemd: Systemd,
+    /// Addresses that the service manager listens at for this process.
+    pub given: Sockets,
     /// Takes what operators want of the main thread.
     pub orders: Orders,
 }
@@ -89,9 +106,10 @@ pub struct Surroundings {
 /// The running daemon.
 pub struct App {
     around: Surroundings,
+    /// What is in force.
     config: schema::Config,
-    /// The configuration's text, as it was taken last.
-    text: String,
+    /// The configuration as it was taken last, without what operators want beside it.
+    taken: Loaded,
     steering: Steering,
     hub: Arc<Hub>,
     /// Whose tokens are trusted.
@@ -113,49 +131,52 @@ pub struct App {
 }
 
 impl App {
-    /// Starts everything in order: hub, shards, broadcasters, then the listeners, so that the first client finds all.
+    /// Starts everything in order: hub, broadcasters, shards, then the listeners, so that the first client finds all. What
+    /// the configuration is to blame for comes first, and leaves nothing behind.
     pub fn start(loaded: Loaded, around: Surroundings) -> Result<Self, StartError> {
         let folders = Folders::open(&around.source.env).map_err(StartError::Folder)?;
         let config = loaded.config.clone();
+        around.errors.set(reload::error_log(&loaded, Opened::at).map_err(StartError::Config)?);
         let hub = Hub::new(&epoch());
         let trust = Trust::new(trust::prepare(&loaded, &around.source.env).map_err(StartError::Config)?);
-        let verifier = trust.verifier().clone();
-        let shards = start_shards(&config, &hub, &verifier)?;
+        let certificate = reload::certificate(&loaded, &around.source.env).map_err(StartError::Config)?;
+        let admin_config = reload::admin(&loaded, &around.source.env).map_err(StartError::Config)?;
         let deadlines = Deadlines::start(hub.clone()).map_err(|error| no_thread(&error))?;
         let diary = start_diary(&config, &hub, &around)?;
-        let supervised =
-            plugin::Config { tell: diary.tell(), ..supervisor_config(&config, &around.source.env, &folders) };
+        let tell = look::tell(diary.tell(), &around.orders);
+        let supervised = plugin::Config { tell, ..supervisor_config(&config, &around.source.env, &folders) };
         let supervisor = Arc::new(Supervisor::new(hub.clone(), supervised));
         let broadcasters = prepare(&supervisor, &loaded)?;
+        let verifier = trust.verifier().clone();
+        let shards = start_shards(&config, &hub, &verifier)?;
         let runtime = runtime()?;
         let inboxes: Vec<_> = shards.iter().map(|shard| shard.inbox.clone()).collect();
-        let certificate = reload::certificate(&loaded, &around.source.env).map_err(StartError::Config)?;
-        let settings = parts::server(&config, parts::max_connections(&config.hub), &folders.state);
-        let settings = server::Config { certificate, ..settings };
+        let limit = parts::max_connections(&config.hub);
+        let settings = server::Config { certificate, ..parts::server(&config, limit, &folders.state) };
         let closed = server::Config { listen: Vec::new(), ingest: Vec::new(), ..settings.clone() };
-        let served = server::Parts { hub: hub.clone(), shards: inboxes.clone(), verifier };
-        let server = Server::start(closed, served, runtime.handle().clone());
-        let server = Arc::new(server.map_err(StartError::Listen)?);
+        let served = server::Parts { hub: hub.clone(), shards: inboxes.clone(), verifier, given: around.given.clone() };
+        let server = Server::start(closed, served, runtime.handle().clone()).map_err(StartError::Listen)?;
+        let server = Arc::new(server);
         // Addresses are taken before broadcasters begin, since that may fail, and served after, so that the first client
         // finds every record.
         let listening = server.prepare(settings).map_err(StartError::Listen)?;
         let house = House::new(supervisor.clone(), hub.clone(), server.clone(), &around);
         let shown = (house.clone(), admin::Shards(inboxes.clone().into()), server.catalogue());
         let admin_parts = admin_parts(&hub, shown, &around, &folders);
-        let admin_config = reload::admin(&loaded, &around.source.env).map_err(StartError::Config)?;
         let admin = Admin::start(admin_config, admin_parts).map_err(StartError::Admin)?;
         reload::commit(&supervisor, &hub, broadcasters).map_err(|problems| {
             StartError::Config(Diagnostics::about(&loaded.document, reload::diagnostics(&loaded.document, problems)))
         })?;
+        supervisor.try_new_files(Trial::by_this_program());
         server.commit(listening);
+        house.set_configuration(&loaded);
         house.set_phase(Phase::Ready);
         let watched = Watched { hub: hub.clone(), server: server.clone(), shards: inboxes };
-        let vigil = Vigil::start(around.systemd.clone(), watched);
-        let vigil = vigil.map_err(|error| no_thread(&error))?;
+        let vigil = Vigil::start(around.systemd.clone(), watched).map_err(|error| no_thread(&error))?;
         Ok(Self {
             around,
             config,
-            text: loaded.document.text().to_owned(),
+            taken: loaded,
             steering: Steering::default(),
             hub,
             trust,
@@ -189,45 +210,13 @@ impl App {
         &self.around.systemd
     }
 
-    /// The text of the configuration file as it is now; who watches the file need not hand it over.
-    pub fn read_file(&self, watch: Option<&Watch>) -> Result<String, Diagnostics> {
-        let read = self.around.file.as_deref().map_or_else(|| Ok(config::SHIPPED.to_owned()), config::source::read);
+    /// The configuration's files as they are now; who watches them need not hand them over.
+    pub fn read_files(&self, watch: Option<&Watch>) -> Result<Layers, Diagnostics> {
+        let read = config::read(self.around.file.as_deref());
         if let Some(watch) = watch {
             watch.saw(&read);
         }
         read
-    }
-
-    /// What to open, and a client to paste.
-    pub fn greeting(&self) -> String {
-        let config = match &self.around.file {
-            Some(file) => file.display().to_string(),
-            None => "the shipped configuration".to_owned(),
-        };
-        let streams = self.hub.streams();
-        let visible = streams.iter().filter(|stream| stream.settings().visible && !stream.settings().private);
-        let names: Vec<&str> = visible.map(|stream| &**stream.name()).collect();
-        let address = self.server.addresses().into_iter().next().unwrap_or_default();
-        let secured = if self.config.server.tls.is_some() { "s" } else { "" };
-        let endpoint = self.config.server.endpoints.first();
-        let (path, dialect) = endpoint.map_or(("/v1/ws", Dialect::Native), |one| (&one.path, one.dialect));
-        let admin = self.admin.address();
-        // One that is silent until somebody publishes elsewhere would be a poor first impression.
-        let speaks = |name: &&str| self.config.broadcasters.get(*name).is_some_and(|one| one.listen.is_empty());
-        let is_served =
-            |name: &&str| endpoint.is_none_or(|one| one.streams.iter().any(|all| all == "*" || all == name));
-        let served = || names.iter().copied().filter(is_served);
-        let stream = served().find(speaks).or(served().next()).unwrap_or("bars");
-        format!(
-            "broadcastd {version} runs with {config}\n  \
-             clients   ws{secured}://{address}{path}   streams: {names}\n  \
-             operator  http://{admin}/readyz  http://{admin}/metrics  http://{admin}/v1/broadcasters\n  \
-             try       {line}\n  \
-             reload    save the configuration file; stop with Ctrl-C",
-            version = env!("CARGO_PKG_VERSION"),
-            names = names.join(", "),
-            line = to_paste(dialect, &format!("{secured}://{address}{path}"), stream),
-        )
     }
 
     /// What has to be done now and then: stuck broadcasters are noticed, and keys that have changed.
@@ -236,12 +225,30 @@ impl App {
         self.trust.look(&self.config.auth, &self.around.source.env);
     }
 
+    /// Says of addresses that were given and are not served that whoever comes there waits: the service manager keeps them
+    /// open, whatever the configuration says.
+    pub fn tell_who_waits(&self) {
+        let served = self.server.addresses().into_iter().chain(self.admin.addresses());
+        let ingest = self.server.ingest_socket().map(|path| format!("{}{}", listen::UNIX, path.display()));
+        let served: Vec<String> = served.chain(ingest).collect();
+        for address in self.around.given.beside(&served) {
+            tracing::warn!(
+                address,
+                "the service manager listens here for this daemon, which does not: clients wait in vain; name the address in server.listen, or stop the socket unit"
+            );
+        }
+    }
+
     /// Does what an operator wants, and says what came of it.
     pub fn obey(&mut self, act: Act, watch: Option<&Watch>) -> Outcome {
         match act {
-            Act::Reload => self.reload_asked(self.read_file(watch)),
+            Act::Reload => self.reload_asked(self.read_files(watch)),
             Act::Plan(candidate) => self.plan(candidate),
             Act::Steer(name, deed) => self.steer(&name, deed),
+            Act::Look => {
+                self.supervisor.watch();
+                Outcome { is_done: true, report: serde_json::Value::Null }
+            }
         }
     }
 
@@ -299,7 +306,7 @@ fn start_shards(config: &schema::Config, hub: &Arc<Hub>, verifier: &Arc<Verifier
 }
 
 fn prepare(supervisor: &Supervisor, loaded: &Loaded) -> Result<reload::Broadcasters, StartError> {
-    let prepared = reload::prepare(supervisor, loaded, &Steering::default(), Files::All);
+    let prepared = reload::prepare(supervisor, loaded, &Steering::default(), Aim::Exchange);
     let mut broadcasters = prepared.map_err(StartError::Config)?;
     let odd = Diagnostics::about(&loaded.document, std::mem::take(&mut broadcasters.odd));
     reload::warn(&odd, "the daemon starts all the same");
@@ -329,8 +336,16 @@ fn admin_parts(
     around: &Surroundings,
     folders: &Folders,
 ) -> admin::Parts {
-    let (metrics, orders) = (around.metrics.clone(), around.orders.clone());
-    admin::Parts { hub: hub.clone(), shards, house, catalogue, metrics, control: control(folders), orders }
+    admin::Parts {
+        hub: hub.clone(),
+        shards,
+        house,
+        catalogue,
+        metrics: around.metrics.clone(),
+        control: control(folders),
+        orders: around.orders.clone(),
+        given: around.given.clone(),
+    }
 }
 
 /// The control socket's address, unless the kernel has no room for it.
@@ -347,18 +362,6 @@ fn control(folders: &Folders) -> Option<String> {
 fn runtime() -> Result<Runtime, StartError> {
     let built = Builder::new_multi_thread().worker_threads(2).thread_name("http").enable_all().build();
     built.map_err(|error| StartError::System(format!("cannot start the HTTP runtime: {error}")))
-}
-
-/// A client on a command line, which hears the stream where its dialect can name it. The URL lacks its first letters.
-fn to_paste(dialect: Dialect, url: &str, stream: &str) -> String {
-    let says = match dialect {
-        Dialect::Sse => return format!("curl -N 'http{url}?topic={stream}'"),
-        Dialect::User => return format!("npx wscat -c 'ws{url}?token=TOKEN' -w 60"),
-        Dialect::Native | Dialect::Streams => format!(r#"{{"type":"subscribe","stream":"{stream}"}}"#),
-        Dialect::Spc => r#"{"type":"subscribe","characteristic_ids":[1]}"#.to_owned(),
-        Dialect::Fastws => format!(r#"{{"type":"{stream}.subscribe","payload":{{"symbol":"AAPL"}}}}"#),
-    };
-    format!("npx wscat -c ws{url} -w 60 -x '{says}'")
 }
 
 #[cfg(test)]

@@ -65,7 +65,11 @@ pub struct Options {
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Runs the daemon (the default)
-    Run,
+    Run {
+        /// Ends where the configuration is refused, instead of running with the last good one
+        #[arg(long)]
+        strict: bool,
+    },
     /// Checks the configuration and the plugins' settings, and says what is wrong
     Check {
         /// Checks the text alone: no plugin, certificate or key file needs to be there
@@ -118,6 +122,8 @@ pub enum Command {
         /// Such as C001; all are listed when none is named
         #[arg(value_name = "CODE")]
         code: Option<String>,
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        format: Format,
     },
     /// Prints what clients and the daemon say to each other, from what the configured broadcasters declare
     Schema {

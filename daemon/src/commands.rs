@@ -25,7 +25,7 @@ use crate::app::{StartError, offline};
 use crate::cli::{Cli, Exit, Form, Format, Options, Shown};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::effective::{Effective, Origins};
-use crate::config::{Config, Loaded, Paint, SCHEMA, SHIPPED, Source, explain};
+use crate::config::{self, Config, Loaded, Paint, SCHEMA, SHIPPED, Source, explain};
 use crate::describe::asyncapi::asyncapi;
 use crate::describe::draft07::draft07;
 use crate::describe::typescript::typescript;
@@ -51,7 +51,7 @@ pub fn check(options: &Options, depth: Depth, format: Format) -> Exit {
     match (outcome, format) {
         (Ok(warnings), Format::Text) => {
             let shown = warnings.render(Paint::Plain, "the daemon would start all the same");
-            say(&format!("{shown}{}: no mistakes", warnings.file));
+            say(&format!("{shown}{}: no mistakes", warnings.file()));
         }
         (Ok(warnings), Format::Json) => say(&format!("{:#}", warnings.to_json())),
         (Err(StartError::Config(report)), Format::Json) => {
@@ -87,7 +87,8 @@ pub fn config(options: &Options, shown: Shown) -> Exit {
         Shown::Show { origin, format } => of_configuration(options, |source, loaded| {
             let filled_in = offline::filled_in(source, loaded)?;
             let tree = serde_json::to_value(&filled_in).map_err(|error| StartError::System(error.to_string()))?;
-            let effective = Effective::new(&loaded.document, tree);
+            let declared = offline::settings_schemas(source, loaded)?;
+            let effective = Effective::new(&loaded.document, tree, &declared);
             Ok(match format {
                 Format::Text => effective.toml(if origin { Origins::Shown } else { Origins::Hidden }),
                 Format::Json => format!("{:#}", effective.json()),
@@ -97,21 +98,19 @@ pub fn config(options: &Options, shown: Shown) -> Exit {
 }
 
 /// Prints the page of one code, or a line for each.
-pub fn explain(code: Option<&str>) -> Exit {
-    let Some(code) = code else {
-        say(&explain::list());
-        return Exit::Done;
-    };
-    match explain::section(code) {
-        Some(section) => {
-            say(section);
-            Exit::Done
-        }
-        None => fail(
-            Exit::Usage,
-            &format!("no error has the code {code:?}; `broadcastd explain` lists those that there are"),
-        ),
+pub fn explain(code: Option<&str>, format: Format) -> Exit {
+    let wanted = explain::sections(code);
+    if wanted.is_empty() {
+        let code = code.unwrap_or_default();
+        let unknown = format!("no error has the code {code:?}; `broadcastd explain` lists those that there are");
+        return fail(Exit::Usage, &unknown);
     }
+    match (format, code) {
+        (Format::Json, _) => say(&serde_json::json!(wanted).to_string()),
+        (Format::Text, Some(_)) => say(wanted[0].text),
+        (Format::Text, None) => say(&explain::list()),
+    }
+    Exit::Done
 }
 
 pub fn completions(shell: Shell) -> Exit {
@@ -135,9 +134,14 @@ pub fn manual(folder: Option<&Path>) -> Exit {
 
 pub fn load(options: &Options) -> Result<(Source, Loaded), Diagnostics> {
     let file = options.config_file();
-    let source = Source { path: file.clone().unwrap_or_default(), env: environment(), sets: options.sets.clone() };
-    let loaded = if file.is_some() { Config::load(&source)? } else { Config::shipped(&source)? };
+    let source = source(options, file.as_deref());
+    let loaded = Config::from_layers(&source, config::read(file.as_deref())?)?;
     Ok((source, loaded))
+}
+
+pub fn source(options: &Options, file: Option<&Path>) -> Source {
+    let path = file.unwrap_or(Path::new(config::SHIPPED_NAME)).to_owned();
+    Source { path, env: environment(), sets: options.sets.clone() }
 }
 
 /// The variables that are text.
@@ -179,7 +183,7 @@ fn editors_schema(settings: &BTreeMap<String, Value>) -> Value {
 /// What the process ends with when it cannot start.
 pub fn exit_of(error: &StartError) -> Exit {
     match error {
-        StartError::Config(_) => Exit::Config,
+        StartError::Config(_) | StartError::Both(..) => Exit::Config,
         StartError::Listen(error) | StartError::Admin(admin::Error::Listen(error)) => match error.kind() {
             ErrorKind::PermissionDenied => Exit::Permission,
             _ => Exit::Unavailable,

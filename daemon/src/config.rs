@@ -1,4 +1,4 @@
-//! The configuration: file, environment and `--set` composed, checked as a whole, and turned into types.
+//! The configuration: files, environment and `--set` composed, checked as a whole, and turned into types.
 
 pub mod check;
 pub mod code;
@@ -6,6 +6,8 @@ pub mod diagnostic;
 pub mod document;
 pub mod effective;
 pub mod explain;
+pub mod files;
+pub mod layers;
 pub mod overlay;
 pub mod reference;
 mod render;
@@ -26,6 +28,7 @@ use serde_json::{Map, Value};
 
 pub use diagnostic::{Diagnostic, Diagnostics, Paint};
 pub use document::{Document, Origin};
+pub use layers::Layers;
 pub use rules::{LEVELS, OWN_STREAM};
 pub use schema::Config;
 
@@ -33,6 +36,9 @@ use crate::json_schema::Schema;
 
 /// The configuration that holds, whole, only when there is no file.
 pub const SHIPPED: &str = include_str!("../../config.toml");
+
+/// What messages call it.
+pub const SHIPPED_NAME: &str = "the shipped config.toml";
 
 /// The JSON Schema of config.toml, made once: it never changes while the process runs.
 pub static SCHEMA: LazyLock<Value> = LazyLock::new(|| schemars::schema_for!(Config).to_value());
@@ -58,14 +64,19 @@ pub struct Loaded {
 }
 
 impl Config {
-    /// Reads and checks the file of `source` with everything laid over it.
+    /// Reads and checks the file of `source` and its folder, with everything laid over them.
     pub fn load(source: &Source) -> Result<Loaded, Diagnostics> {
-        Self::from_text(source, &source::read(&source.path)?)
+        Self::from_layers(source, files::read(&source.path)?)
     }
 
-    /// The same for a text that has been read already, as the watch hands it over.
+    /// The same for the text of a file without a folder beside it.
     pub fn from_text(source: &Source, text: &str) -> Result<Loaded, Diagnostics> {
-        let mut document = Document::parse(&source.path.display().to_string(), text)?;
+        Self::from_layers(source, Layers::of(&source.path.display().to_string(), text))
+    }
+
+    /// The same for files that have been read already, as the watch hands them over.
+    pub fn from_layers(source: &Source, layers: Layers) -> Result<Loaded, Diagnostics> {
+        let mut document = Document::of_layers(layers)?;
         let mut found = overlay::apply(&mut document, &source.env, &source.sets);
         found.extend(overlay::apply_prefixed_env(&mut document, &source.env, &source.sets));
         let schema = Schema::new(&SCHEMA);
@@ -91,9 +102,14 @@ impl Config {
 
     /// The shipped configuration with the environment and `--set` laid over it, for when there is no file.
     pub fn shipped(source: &Source) -> Result<Loaded, Diagnostics> {
-        let named = Source { path: PathBuf::from("the shipped config.toml"), ..source.clone() };
+        let named = Source { path: PathBuf::from(SHIPPED_NAME), ..source.clone() };
         Self::from_text(&named, SHIPPED)
     }
+}
+
+/// The files of a configuration as they are now; the shipped one where there is no file.
+pub fn read(file: Option<&Path>) -> Result<Layers, Diagnostics> {
+    file.map_or_else(|| Ok(Layers::of(SHIPPED_NAME, SHIPPED)), files::read)
 }
 
 /// Checks a broadcaster's settings against its plugin's schema, and gives them to the plugin with defaults filled in.

@@ -5,6 +5,7 @@ pub mod asyncapi;
 pub mod draft07;
 pub mod native;
 pub mod openapi;
+mod records;
 pub mod typescript;
 
 use std::sync::{Arc, PoisonError, RwLock};

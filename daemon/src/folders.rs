@@ -2,9 +2,9 @@
 //! share one.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -30,23 +30,30 @@ pub struct Folders {
     pub control: PathBuf,
     /// Held as long as the process lives; nobody who only looks holds it.
     _lock: Option<File>,
+    _scratch: Option<Scratch>,
 }
+
+/// A folder for one look, which goes with it.
+#[derive(Debug)]
+struct Scratch(PathBuf);
 
 impl Folders {
     /// Opens systemd's folders when it names them, else private ones of the user.
     pub fn open(env: &Env) -> Result<Self, String> {
-        let folders = Self::shared(env)?;
-        let lock = lock(&folders.state)?;
-        Ok(Self { _lock: Some(lock), ..folders })
-    }
-
-    /// The same folders for somebody who runs nothing: a daemon may use them meanwhile.
-    pub fn shared(env: &Env) -> Result<Self, String> {
         let [state, cache, runtime] = Self::places(env);
         make(&state)?;
         make(&cache)?;
-        let control = runtime.join(CONTROL);
-        Ok(Self { state, cache, control, _lock: None })
+        let lock = lock(&state)?;
+        Ok(Self { state, cache, control: runtime.join(CONTROL), _lock: Some(lock), _scratch: None })
+    }
+
+    /// The same folders for somebody who only looks: a daemon may use them meanwhile, and none is made that would be there
+    /// afterwards.
+    pub fn shared(env: &Env) -> Result<Self, String> {
+        let [state, cache, runtime] = Self::places(env);
+        let scratch = if cache.is_dir() { None } else { Some(Scratch::new()?) };
+        let cache = scratch.as_ref().map_or(cache, |scratch| scratch.0.clone());
+        Ok(Self { state, cache, control: runtime.join(CONTROL), _lock: None, _scratch: scratch })
     }
 
     /// The folders of state, cache and control socket, whether they are there or not.
@@ -57,11 +64,11 @@ impl Folders {
         [state, cache, runtime]
     }
 
-    /// Those of a daemon in the same surroundings, if it has any, else those of the service of the system.
+    /// Those of a daemon in the same surroundings, if one ever ran there, else those of the service of the system.
     pub fn in_use(env: &Env) -> [PathBuf; 3] {
         let own = Self::places(env);
         let system = SYSTEM.map(PathBuf::from);
-        if !own[0].exists() && system[0].exists() { system } else { own }
+        if !own[0].join(LOCK).exists() && system[0].exists() { system } else { own }
     }
 
     /// Keeps daemons away from a folder of state for as long as the file is open; `None` where one uses it already.
@@ -82,6 +89,33 @@ impl Folders {
         folders.dedup();
         folders.iter().map(|folder| folder.join(CONTROL)).collect()
     }
+}
+
+impl Scratch {
+    fn new() -> Result<Self, String> {
+        let folder = std::env::temp_dir().join(format!("broadcastd-{:016x}", fastrand::u64(..)));
+        // Not one that is there: somebody else may have put plugins into it.
+        let made = DirBuilder::new().mode(0o700).create(&folder);
+        made.map(|()| Self(folder.clone())).map_err(|error| unmade(&folder, &error))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be taken away lies where the system clears up.
+        _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Writes a file that only this user may read, so that a crash leaves the old or the new.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("tmp");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all() // or the rename may be forgotten in a power cut
 }
 
 /// A variable that says something.
@@ -113,7 +147,14 @@ fn choose(env: &Env, systemd: &str, xdg: &str, below_home: &str) -> PathBuf {
 fn make(folder: &Path) -> Result<(), String> {
     // Others may not write here: what lies in these folders is trusted and executed.
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|error| format!("cannot make the folder {}: {error}; set HOME, STATE_DIRECTORY or CACHE_DIRECTORY to a place that may be written to", folder.display()))
+    made.map_err(|error| unmade(folder, &error))
+}
+
+fn unmade(folder: &Path, error: &io::Error) -> String {
+    let folder = folder.display();
+    format!(
+        "cannot make the folder {folder}: {error}; set HOME, STATE_DIRECTORY or CACHE_DIRECTORY to a place that may be written to"
+    )
 }
 
 fn lock(state: &Path) -> Result<File, String> {
@@ -143,6 +184,32 @@ mod tests {
         assert_eq!(pick(&[("XDG_STATE_HOME", b), ("HOME", c)]), Path::new("/b/broadcastd"));
         assert_eq!(pick(&[("HOME", c)]), Path::new("/c/.local/state/broadcastd"));
         assert!(pick(&[]).starts_with(std::env::temp_dir()));
+    }
+
+    #[test]
+    fn who_looks_leaves_nothing_behind() {
+        let home = tempfile::tempdir().unwrap();
+        let env = env(&[("HOME", home.path())]);
+        let looking = Folders::shared(&env).unwrap();
+        let scratch = looking.cache.clone();
+        assert!(scratch.is_dir() && !scratch.starts_with(home.path()));
+        drop(looking);
+        assert!(!scratch.exists());
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+        drop(Folders::open(&env).unwrap());
+        assert!(Folders::shared(&env).unwrap().cache.starts_with(home.path()), "the daemon's own, where there is one");
+    }
+
+    #[test]
+    fn a_folder_in_which_no_daemon_ran_is_in_nobodys_use() {
+        let home = tempfile::tempdir().unwrap();
+        let env = env(&[("HOME", home.path())]);
+        let own = Folders::places(&env);
+        fs::create_dir_all(&own[0]).unwrap();
+        let expected = if Path::new(SYSTEM[0]).exists() { SYSTEM.map(PathBuf::from) } else { own.clone() };
+        assert_eq!(Folders::in_use(&env), expected);
+        drop(Folders::open(&env).unwrap());
+        assert_eq!(Folders::in_use(&env), own);
     }
 
     #[test]

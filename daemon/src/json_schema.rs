@@ -145,6 +145,13 @@ impl<'a> Schema<'a> {
         list.chain(self.keyword("const")).collect()
     }
 
+    /// Whether it marks a value that nobody is to be shown: by `writeOnly`, or by the format of passwords.
+    pub fn is_secret(&self) -> bool {
+        let marks =
+            |one: &Self| one.keyword("writeOnly") == Some(&Value::Bool(true)) || one.text("format") == Some("password");
+        self.variants().iter().any(marks)
+    }
+
     /// The keywords anywhere in this schema that `check` leaves out, so that a plugin's author can be told.
     pub fn unsupported(&self) -> Vec<String> {
         let mut found = Vec::new();
@@ -234,6 +241,19 @@ mod tests {
     fn a_circle_of_references_ends() {
         let root = json!({ "$ref": "#/$defs/a", "$defs": { "a": { "$ref": "#/$defs/a" } } });
         assert!(Schema::new(&root).types().is_empty());
+    }
+
+    #[test]
+    fn a_secret_is_marked_at_its_place_or_behind_a_reference() {
+        let root = json!({
+            "properties": {
+                "a": { "type": "string", "writeOnly": true }, "b": { "anyOf": [{ "$ref": "#/$defs/word" }, { "type": "null" }] },
+                "c": { "type": "string", "writeOnly": false, "format": "duration" }
+            },
+            "$defs": { "word": { "type": "string", "format": "password" } }
+        });
+        let is_secret = |key: &str| Schema::new(&root).below(key).unwrap().is_secret();
+        assert_eq!(["a", "b", "c"].map(is_secret), [true, true, false]);
     }
 
     #[test]

@@ -1,9 +1,14 @@
-//! Where log lines go and which of them: journald, text or JSON, with levels that a reload can change.
+//! Where log lines go and which of them: journald, text or JSON, with levels that a reload can change; in `errors`, the
+//! file that warnings and errors go to as well.
+
+pub mod errors;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::errors::Errors;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
@@ -46,8 +51,9 @@ struct Said {
     changed: BTreeMap<String, String>,
 }
 
-/// Begins to log. `levels` is a level, and further ones by target: `info,bars=debug`.
-pub fn start(format: Format, levels: &str) -> Levels {
+/// Begins to log. `levels` is a level, and further ones by target: `info,bars=debug`. `errors` gets what warns, whatever the
+/// levels say.
+pub fn start(format: Format, levels: &str, errors: Errors) -> Levels {
     let (filter, handle) = reload::Layer::new(EnvFilter::new(levels));
     let lines: Box<dyn Layer<_> + Send + Sync> = match format {
         Format::Text => Box::new(fmt::layer().with_writer(std::io::stderr)),
@@ -58,7 +64,8 @@ pub fn start(format: Format, levels: &str) -> Levels {
         },
     };
     // A second start in one process keeps the first.
-    _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    let errors = fmt::layer().json().flatten_event(true).with_writer(errors).with_filter(LevelFilter::WARN);
+    _ = tracing_subscriber::registry().with(lines.with_filter(filter)).with(errors).try_init();
     let said = Said { configured: levels.to_owned(), ..Said::default() };
     Levels { filter: handle, said: Arc::new(Mutex::new(said)) }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use broadcastd::cli::{Cli, Command, Exit};
 use broadcastd::commands::{self, Depth};
-use broadcastd::run;
+use broadcastd::run::{self, Resort};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -16,8 +16,8 @@ fn main() -> ExitCode {
             return if asked_or_wrong.use_stderr() { code(Exit::Usage) } else { code(Exit::Done) };
         }
     };
-    code(match cli.command.unwrap_or(Command::Run) {
-        Command::Run => run::run(&cli.options),
+    code(match cli.command.unwrap_or(Command::Run { strict: false }) {
+        Command::Run { strict } => run::run(&cli.options, if strict { Resort::None } else { Resort::LastGood }),
         Command::Check { offline, format } => {
             commands::check(&cli.options, if offline { Depth::Text } else { Depth::Files }, format)
         }
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Command::Doctor(reach) => commands::doctor::doctor(&cli.options, &reach),
         Command::Top(top) => commands::top::top(&top),
         Command::Config(shown) => commands::config(&cli.options, shown),
-        Command::Explain { code } => commands::explain(code.as_deref()),
+        Command::Explain { code, format } => commands::explain(code.as_deref(), format),
         Command::Schema { form } => commands::schema(&cli.options, form),
         Command::Plugin(asked) => commands::plugin::run(&cli.options, &asked),
         Command::Completions { shell } => commands::completions(shell),

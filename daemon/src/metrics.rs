@@ -110,6 +110,10 @@ pub const GAUGES: &[(&str, &str)] = &[
     ("broadcastd_plugin_generations_resident", "Plugin libraries loaded since the start; none is ever unloaded."),
     ("broadcastd_config_last_reload_successful", "1 if the last reload took effect, 0 if it was refused."),
     ("broadcastd_config_last_reload_success_timestamp_seconds", "When a configuration last took effect."),
+    (
+        "broadcastd_config_last_good_in_use",
+        "1 while the last good configuration runs because the file was refused at the start, else 0.",
+    ),
 ];
 pub const HISTOGRAMS: &[(&str, &str)] = &[
     ("broadcastd_publish_to_write_seconds", "From an event's publish to its first write in a shard."),
@@ -341,7 +345,13 @@ pub fn connections(endpoint: &str, dialect: &'static str) -> Gauge {
 pub fn reload_succeeded(unix_seconds: f64) {
     gauge!("broadcastd_config_last_reload_successful").set(1.0);
     gauge!("broadcastd_config_last_reload_success_timestamp_seconds").set(unix_seconds);
+    gauge!("broadcastd_config_last_good_in_use").set(0.0);
     counter!("broadcastd_config_reloads_total", "outcome" => "applied").increment(1);
+}
+
+/// The last good configuration runs in the place of the file, until a reload succeeds.
+pub fn last_good_runs() {
+    gauge!("broadcastd_config_last_good_in_use").set(1.0);
 }
 
 pub fn reload_refused() {

@@ -5,6 +5,7 @@ pub mod bounded;
 pub mod broadcaster;
 pub mod declared;
 pub mod demand;
+pub mod due;
 pub mod ends;
 pub mod file;
 pub mod files;
@@ -30,6 +31,7 @@ pub mod stream;
 pub mod timers;
 pub mod timing;
 pub mod told;
+pub mod trial;
 pub mod voice;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +40,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use broadcastd_plugin_api::StreamSpec;
+use serde_json::Value;
 
 use self::broadcaster::{Broadcaster, Inner, Shared};
 use self::declared::Declared;
@@ -54,6 +57,7 @@ use self::probation::Before;
 use self::saved::Saved;
 use self::status::Status;
 use self::timing::{Clock, Timing};
+use self::trial::{Place, Trial};
 use self::voice::Voice;
 use crate::event::Position;
 use crate::hub::Hub;
@@ -87,6 +91,8 @@ pub struct Supervisor {
     running: Mutex<BTreeMap<String, Running>>,
     /// What there is to show of each broadcaster, also while a reload takes its time.
     shown: Mutex<BTreeMap<String, Shown>>,
+    /// Where new files are tried before they are loaded; until it is set, nowhere.
+    trial: OnceLock<Trial>,
     /// Files that broadcasters were rolled back from.
     rejected: Mutex<BTreeMap<String, Rejected>>,
 }
@@ -129,14 +135,40 @@ impl Supervisor {
             declared: Arc::default(),
             running: Mutex::default(),
             shown: Mutex::default(),
+            trial: OnceLock::new(),
             rejected: Mutex::default(),
         }
     }
 
     /// Finds and loads a plugin without running a broadcaster: its schema and its declaration are in the library.
     pub fn library(&self, plugin: &str, sha256: Option<&str>) -> Result<Arc<Library>, Unusable> {
+        self.of_file(plugin, sha256, |image, note| self.load_here(&image, note))
+    }
+
+    /// The same, and a file that is new to this process is only tried, in another one.
+    fn library_to_try(&self, plugin: &str, sha256: Option<&str>) -> Result<Arc<Library>, Unusable> {
+        self.of_file(plugin, sha256, |image, note| match self.trial.get() {
+            Some(trial) if !loaded::is_here(&image.sha256) => {
+                let facts = trial.facts(&self.place(&image, &note))?;
+                Ok(Arc::new(Library::tried(image, note, facts)))
+            }
+            _ => self.load_here(&image, note),
+        })
+    }
+
+    /// From here on new files are tried before they are loaded.
+    pub fn try_new_files(&self, trial: Trial) {
+        self.trial.get_or_init(|| trial);
+    }
+
+    fn of_file<T>(
+        &self,
+        plugin: &str,
+        sha256: Option<&str>,
+        with: impl FnOnce(Image, Note) -> Result<T, Unusable>,
+    ) -> Result<T, Unusable> {
         let path = self.config.places.find(plugin)?;
-        let load = || {
+        let of_file = || {
             let image = Image::read(&path)?;
             let note = Note::read(&image.bytes)?;
             if note.id != plugin {
@@ -148,9 +180,26 @@ impl Supervisor {
             if let Some(pin) = sha256 {
                 image.check_pin(pin)?;
             }
-            loaded::load(&image, note, &self.config.cache_dir, self.config.timing.create)
+            with(image, note)
         };
-        load().map_err(|why| Unusable::new(format!("plugin {}: {why}", path.display())))
+        of_file().map_err(|why| Unusable::new(format!("plugin {}: {why}", path.display())))
+    }
+
+    fn load_here(&self, image: &Image, note: Note) -> Result<Arc<Library>, Unusable> {
+        loaded::load(image, note, &self.config.cache_dir, self.config.timing.create)
+    }
+
+    fn place<'a>(&'a self, image: &'a Image, note: &'a Note) -> Place<'a> {
+        Place { image, note, cache: &self.config.cache_dir, deadline: self.config.timing.create }
+    }
+
+    /// What the plugins that run declare of their settings, by broadcaster.
+    pub fn settings_schemas(&self) -> BTreeMap<String, Value> {
+        let declared = |(name, one): (&String, &Shown)| {
+            let library = &one.shared.as_ref()?.library;
+            Some((name.clone(), serde_json::from_str(&library.facts.config_schema).ok()?))
+        };
+        self.shown().iter().filter_map(declared).collect()
     }
 
     /// How every broadcaster is, in order of their names; disabled ones, too.
@@ -166,8 +215,7 @@ impl Supervisor {
     }
 
     fn status_one(&self, shown: &Shown) -> Status {
-        let rejected = self.rejected().get(&shown.wanted.name).cloned();
-        let rolled_back = rejected.map(|one| format!("rolled back from its plugin's file {}: {}", one.sha256, one.why));
+        let rolled_back = self.rejected().get(&shown.wanted.name).map(Rejected::told);
         Status { rolled_back, ..shown.status(&self.declared) }
     }
 
@@ -236,6 +284,8 @@ impl Supervisor {
             counts,
             name,
         };
+        let mut inner = Inner::new(wanted.settings.to_string(), wanted.restart);
+        inner.rolled_back = self.rolled_back(&desk.name, &library);
         Broadcaster::create(Shared {
             metrics: crate::metrics::Broadcaster::new(&desk.name),
             signal: Signal::of(&desk.name).into(),
@@ -244,7 +294,7 @@ impl Supervisor {
             timing: self.config.timing,
             tell: self.config.tell.clone(),
             saved: self.saved(),
-            inner: Mutex::new(Inner::new(wanted.settings.to_string(), wanted.restart)),
+            inner: Mutex::new(inner),
             is_stuck: AtomicBool::new(false),
         })
     }

@@ -1,5 +1,6 @@
 //! The daemon from its start until it is told to stop.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -7,13 +8,14 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::orders::{Order, Orders};
-use crate::app::{App, Surroundings};
+use crate::app::{App, LastGood, StartError, Surroundings};
 use crate::cli::{Exit, Options};
-use crate::commands::{exit_of, fail, load, refuse, say};
-use crate::config::Paint;
+use crate::commands::{exit_of, fail, say, source};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::watch::{Timing, Watch};
-use crate::event::unix_now;
+use crate::config::{self, Config, Layers, Loaded, Paint, Source};
+use crate::log::errors::Errors;
+use crate::systemd::sockets::Sockets;
 use crate::systemd::{self, Systemd};
 use crate::{app, log, metrics};
 
@@ -22,8 +24,8 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// What the main thread is asked to do.
 enum Wish {
-    /// The file changed: its new text, or why it cannot be read.
-    Changed(Result<String, Diagnostics>),
+    /// The files changed: their new texts, or why they cannot be read.
+    Changed(Result<Layers, Diagnostics>),
     Reload,
     /// What an operator asks for and waits for.
     Order(Order),
@@ -31,38 +33,107 @@ enum Wish {
     Drain,
 }
 
+/// What a start falls back on when the configuration is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resort {
+    /// The one that took effect last.
+    LastGood,
+    None,
+}
+
+/// A process that has not started yet.
+struct Starter {
+    file: Option<PathBuf>,
+    source: Source,
+    given: Sockets,
+    orders: Orders,
+    /// Known from the first try on: a process has one log.
+    around: Option<Surroundings>,
+}
+
 /// Runs the daemon.
-pub fn run(options: &Options) -> Exit {
-    let (source, loaded) = match load(options) {
-        Ok(found) => found,
-        Err(report) => return refuse(&report),
+pub fn run(options: &Options, resort: Resort) -> Exit {
+    let given = match Sockets::take() {
+        Ok(given) => given,
+        Err(error) => return fail(Exit::Config, &error.to_string()),
     };
-    let text = loaded.document.text().to_owned();
-    let levels = log::start(app::log_format(&loaded.config.log, &source.env), &loaded.config.log.level);
-    if !loaded.warnings.is_empty() {
-        tracing::warn!("{}", loaded.warnings.render(Paint::Plain, "the daemon starts all the same"));
-    }
-    let metrics = match metrics::install() {
-        Ok(metrics) => metrics,
-        Err(error) => return fail(Exit::Internal, &format!("cannot install the metrics recorder: {error}")),
-    };
+    let file = options.config_file();
+    let source = source(options, file.as_deref());
+    let read = config::read(file.as_deref());
     let (wish, wishes) = channel();
-    let around = Surroundings {
-        file: options.config_file(),
-        source,
-        levels,
-        metrics,
-        systemd: Systemd::from_env(),
-        orders: orders(wish.clone()),
-    };
-    match App::start(loaded, around) {
-        Ok(app) => serve(app, &text, wish, &wishes),
+    let mut starter = Starter { file, source, given, orders: orders(wish.clone()), around: None };
+    match starter.start(read.clone(), resort) {
+        Ok((app, refused)) => serve(app, (&read, refused.as_ref()), wish, &wishes),
         Err(error) => fail(exit_of(&error), &error.to_string()),
     }
 }
 
-fn serve(mut app: App, text: &str, wish: Sender<Wish>, wishes: &Receiver<Wish>) -> Exit {
-    let watch = match watch(&app, text, &wish) {
+impl Starter {
+    /// Starts with these files, or with the last good ones, and says then what was wrong with these.
+    fn start(
+        &mut self,
+        read: Result<Layers, Diagnostics>,
+        resort: Resort,
+    ) -> Result<(App, Option<Diagnostics>), StartError> {
+        let loaded = read.and_then(|layers| Config::from_layers(&self.source, layers));
+        let refused = match loaded.map_err(StartError::Config).and_then(|loaded| self.start_with(loaded)) {
+            Ok(app) => return Ok((app, None)),
+            Err(StartError::Config(report)) => report,
+            Err(error) => return Err(error),
+        };
+        let Some(file) = self.file.as_ref().filter(|_| resort == Resort::LastGood) else {
+            return Err(StartError::Config(refused));
+        };
+        let why = match LastGood::of(file, &self.source.env).load(&self.source) {
+            Ok(None) => return Err(StartError::Config(refused)),
+            Ok(Some(loaded)) => match self.start_with(loaded) {
+                Ok(app) => return Ok((app, Some(refused))),
+                Err(error @ (StartError::Config(_) | StartError::Both(..))) => error.to_string(),
+                Err(error) => return Err(error),
+            },
+            Err(why) => why,
+        };
+        Err(StartError::Both(refused, why))
+    }
+
+    fn start_with(&mut self, loaded: Loaded) -> Result<App, StartError> {
+        let around = match &self.around {
+            Some(around) => {
+                around.levels.configure(&loaded.config.log.level);
+                around.clone()
+            }
+            None => self.around.insert(self.surroundings(&loaded)?).clone(),
+        };
+        if !loaded.warnings.is_empty() {
+            tracing::warn!("{}", loaded.warnings.render(Paint::Plain, "the daemon starts all the same"));
+        }
+        App::start(loaded, around)
+    }
+
+    fn surroundings(&self, loaded: &Loaded) -> Result<Surroundings, StartError> {
+        let format = app::log_format(&loaded.config.log, &self.source.env);
+        let errors = Errors::default();
+        let levels = log::start(format, &loaded.config.log.level, errors.clone());
+        let metrics = metrics::install()
+            .map_err(|error| StartError::System(format!("cannot install the metrics recorder: {error}")))?;
+        Ok(Surroundings {
+            file: self.file.clone(),
+            source: self.source.clone(),
+            levels,
+            errors,
+            metrics,
+            systemd: Systemd::from_env(),
+            given: self.given.clone(),
+            orders: self.orders.clone(),
+        })
+    }
+}
+
+/// What was read for the start, and why it was refused, if it was.
+type Begin<'a> = (&'a Result<Layers, Diagnostics>, Option<&'a Diagnostics>);
+
+fn serve(mut app: App, (read, refused): Begin<'_>, wish: Sender<Wish>, wishes: &Receiver<Wish>) -> Exit {
+    let watch = match watch(&app, read, &wish) {
         Ok(watch) => watch,
         Err(error) => {
             tracing::error!(%error, "the configuration file cannot be watched; reload with SIGHUP");
@@ -72,9 +143,9 @@ fn serve(mut app: App, text: &str, wish: Sender<Wish>, wishes: &Receiver<Wish>) 
     if let Err(error) = listen_to_signals(&app, wish) {
         return fail(Exit::Internal, &format!("cannot listen to signals: {error}"));
     }
+    app.tell_who_waits();
     app.systemd().ready();
-    app.systemd().status("running");
-    metrics::reload_succeeded(unix_now() as f64 / 1e9);
+    app.begun(refused);
     if !app.systemd().is_there() {
         say(&app.greeting());
     }
@@ -96,7 +167,7 @@ fn obey(app: &mut App, watch: Option<&Watch>, wishes: &Receiver<Wish>) {
         }
         match wishes.recv_timeout(left) {
             Ok(Wish::Changed(read)) => _ = app.reload(read),
-            Ok(Wish::Reload) => _ = app.reload(app.read_file(watch)),
+            Ok(Wish::Reload) => _ = app.reload(app.read_files(watch)),
             Ok(Wish::Order(Order { reply, .. })) if reply.is_closed() => {} // it came too late, and was told so
             Ok(Wish::Order(Order { act, reply })) => _ = reply.send(app.obey(act, watch)),
             Ok(Wish::Report) => app.report(),
@@ -111,12 +182,12 @@ fn orders(wish: Sender<Wish>) -> Orders {
     Arc::new(move |order| _ = wish.send(Wish::Order(order)))
 }
 
-fn watch(app: &App, text: &str, wish: &Sender<Wish>) -> std::io::Result<Option<Watch>> {
+fn watch(app: &App, read: &Result<Layers, Diagnostics>, wish: &Sender<Wish>) -> std::io::Result<Option<Watch>> {
     let Some(file) = app.file() else { return Ok(None) };
     let wish = wish.clone();
-    // The main thread may have gone to drain; then nobody needs the text.
-    let on_change = move |text| _ = wish.send(Wish::Changed(text));
-    Watch::start(file, Some(text), Timing::default(), on_change).map(Some)
+    // The main thread may have gone to drain; then nobody needs the texts.
+    let on_change = move |read| _ = wish.send(Wish::Changed(read));
+    Watch::start(file, read, Timing::default(), on_change).map(Some)
 }
 
 fn listen_to_signals(app: &App, wish: Sender<Wish>) -> std::io::Result<()> {

@@ -51,6 +51,7 @@ use crate::describe::{Catalogue, Door};
 use crate::hub::Hub;
 use crate::identity::Verifier;
 use crate::shard::inbox::{Endpoint, Inbox};
+use crate::systemd::sockets::Sockets;
 use crate::websocket::deflate::Compression;
 
 /// What config says about the listeners and their endpoints.
@@ -92,6 +93,8 @@ pub struct Parts {
     pub hub: Arc<Hub>,
     pub shards: Vec<Arc<Inbox>>,
     pub verifier: Arc<Verifier>,
+    /// Addresses that are listened at already.
+    pub given: Sockets,
 }
 
 impl Config {
@@ -132,7 +135,7 @@ pub struct Prepared {
 impl Server {
     /// Listens and hands every client to one of the shards. `runtime` serves what is HTTP.
     pub fn start(config: Config, parts: Parts, runtime: Handle) -> Result<Self, ListenError> {
-        let ingest = IngestSocket::new(parts.hub.clone(), runtime.clone());
+        let ingest = IngestSocket::new(parts.hub.clone(), runtime.clone(), parts.given.clone());
         let (pages, catalogue) = (Arc::<Pages>::default(), Catalogue::new(parts.hub.clone()));
         let tokens = Arc::new(Tokens::new(parts.verifier));
         let gate = Gate::new(parts.shards, tokens.clone());
@@ -145,7 +148,7 @@ impl Server {
         let doors = Router::new().fallback(upgrade::open).with_state(entrance);
         let router = pages::around(doors, &pages, Purpose::Listen).merge(routes.into_router());
         let front = Front::new(router, config.header_timeout, hosts(&config));
-        let listeners = Listeners::new("server.listen", front.clone(), runtime.clone());
+        let listeners = Listeners::new("server.listen", front.clone(), runtime.clone(), parts.given);
         let server = Self { front, gate, tokens, pages, listeners, runtime, ingest, catalogue };
         let prepared = server.prepare(config)?;
         server.commit(prepared);

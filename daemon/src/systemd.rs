@@ -1,7 +1,10 @@
-//! What the daemon tells systemd: ready, reloading, stopping, how it fares, and that it is alive.
+//! What the daemon tells systemd: ready, reloading, stopping, how it fares, and that it is alive; in `sockets`, what systemd
+//! gives it.
 //!
 //! Outside systemd every word is heard by nobody and costs nothing. A word that systemd does not take is logged and the
 //! daemon goes on: telling is never worth more than serving.
+
+pub mod sockets;
 
 use std::ffi::{OsStr, OsString};
 use std::io;

@@ -203,7 +203,7 @@ fn verifier() -> Arc<Verifier> {
 impl House {
     fn ask(&self, uri: &Uri, is_client: bool) -> (u16, Vec<u8>) {
         let operator = (!is_client).then(|| Identity::of_operator("admin").into());
-        let arrival = Arrival { operator, ..Arrival::at(&"here".into(), Reach::Machine) };
+        let arrival = Arrival { operator, is_proven: !is_client, ..Arrival::at(&"here".into(), Reach::Machine) };
         let request = if uri.path().ends_with("/publish") {
             Request::post(uri).header("content-type", "application/json").body(Body::from(r#"{"type":"tick"}"#))
         } else {

@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
-use super::Config;
+use super::{Config, dashboard};
 use crate::identity::Identity;
 use crate::server::answer::Denied;
 use crate::server::http::Arrival;
@@ -41,11 +41,12 @@ impl fmt::Debug for Token {
 }
 
 /// The rules of the moment; a reload replaces them whole.
-#[derive(Default)]
 pub struct Guard {
     rules: RwLock<Arc<Rules>>,
     /// The listener whose file lets in none but operators.
     control: Option<Arc<str>>,
+    /// Who everybody is that comes in there: no token of the others says anything about them.
+    by_control: Arc<Identity>,
 }
 
 struct Rules {
@@ -56,10 +57,10 @@ struct Rules {
 
 impl Guard {
     pub fn new(control: Option<&str>) -> Self {
-        Self { control: control.map(Arc::from), ..Self::default() }
+        Self { rules: RwLock::default(), control: control.map(Arc::from), by_control: operator() }
     }
 
-    /// Whoever came in by another token is an operator no longer.
+    /// Whoever came in by another token is an operator no longer. Who came by the control socket showed none, and stays.
     pub fn set(&self, config: Config) {
         let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
         if rules.token != config.token {
@@ -82,10 +83,13 @@ pub async fn check(
 ) -> Response {
     let rules = guard.rules();
     let is_control = guard.control.as_ref() == Some(&arrival.listener);
-    let let_in = if is_control { rules.check_origin(&request) } else { rules.check(&request) };
+    let (let_in, operator) = match is_control {
+        true => (rules.check_origin(&request), &guard.by_control),
+        false => (rules.check(&request), &rules.operator),
+    };
     match let_in {
         Ok(()) => {
-            let operator = Some(rules.operator.clone());
+            let operator = Some(operator.clone());
             let is_proven = is_control || rules.token.is_some();
             request.extensions_mut().insert(Arrival { operator, is_proven, ..arrival });
             next.run(request).await
@@ -96,8 +100,12 @@ pub async fn check(
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { token: None, operator: Arc::new(Identity::of_operator(OPERATOR)) }
+        Self { token: None, operator: operator() }
     }
+}
+
+fn operator() -> Arc<Identity> {
+    Arc::new(Identity::of_operator(OPERATOR))
 }
 
 impl Rules {
@@ -112,7 +120,8 @@ impl Rules {
 
     fn check(&self, request: &Request) -> Result<(), Denied> {
         self.check_origin(request)?;
-        let needs_token = !OPEN_TO_ALL.contains(&request.uri().path());
+        let path = request.uri().path();
+        let needs_token = !OPEN_TO_ALL.contains(&path) && !dashboard::has(path);
         if needs_token && self.token.is_some() && self.token != shown(request)?.as_deref().map(Token::new) {
             let message = "this needs the admin token; send Authorization: Bearer TOKEN";
             let refused = Denied::new(StatusCode::UNAUTHORIZED, "authentication_required", message);

@@ -11,6 +11,8 @@ use clap::ValueEnum;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 
 use super::Parts;
 use super::pages::unknown_broadcaster;
@@ -52,6 +54,8 @@ pub enum Act {
     Plan(Option<Candidate>),
     /// Does something to one broadcaster.
     Steer(String, Deed),
+    /// Looks after broadcasters, because one has failed; nobody waits for it.
+    Look,
 }
 
 /// What can be done to a broadcaster, by the names that are in paths.
@@ -99,6 +103,7 @@ impl Act {
             Self::Reload => "reload the configuration".to_owned(),
             Self::Plan(_) => "plan a reload".to_owned(),
             Self::Steer(name, deed) => format!("{} broadcaster {}", deed.name(), name.escape_debug()),
+            Self::Look => "look after broadcasters".to_owned(),
         }
     }
 }
@@ -152,7 +157,7 @@ async fn steer(
 ) -> Result<Response, Denied> {
     arrival.changer()?;
     if parts.house.broadcaster(&name).is_none() {
-        return Err(unknown_broadcaster(&name));
+        return Err(unknown_broadcaster(&*parts.house, &name));
     }
     let deeds = Deed::value_variants();
     let Some(deed) = deeds.iter().copied().find(|known| known.name() == deed) else {
@@ -167,6 +172,14 @@ fn unnamed() -> String {
     "the given text".to_owned()
 }
 
+/// What comes of something that was ordered then.
+async fn in_time(
+    outcome: oneshot::Receiver<Outcome>,
+    ordered: Instant,
+) -> Result<Result<Outcome, oneshot::error::RecvError>, Elapsed> {
+    tokio::time::timeout_at(ordered + DEADLINE, outcome).await
+}
+
 /// It is done, and noted, also when whoever asked does not wait for it.
 async fn order(parts: Parts, arrival: Arrival, act: Act) -> Result<Response, Denied> {
     arrival.changer()?;
@@ -178,7 +191,7 @@ async fn order(parts: Parts, arrival: Arrival, act: Act) -> Result<Response, Den
         let _place = place;
         let (reply, outcome) = oneshot::channel();
         (parts.orders)(Order { act: act.clone(), reply });
-        let outcome = tokio::time::timeout(DEADLINE, outcome).await;
+        let outcome = in_time(outcome, Instant::now()).await;
         let noted = match &outcome {
             Ok(Ok(Outcome { is_done: true, .. })) => "done",
             Ok(Ok(_)) => "refused",
@@ -201,5 +214,28 @@ async fn order(parts: Parts, arrival: Arrival, act: Act) -> Result<Response, Den
             );
             Err(Denied::new(StatusCode::GATEWAY_TIMEOUT, "deadline", message))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_order_is_waited_for_up_to_its_deadline_and_no_longer() {
+        let soon = Duration::from_secs(30);
+        let done = || Outcome { is_done: true, report: Value::Null };
+        let (reply, outcome) = oneshot::channel();
+        assert!(in_time(outcome, Instant::now() - DEADLINE).await.is_err(), "nobody waits for what comes now");
+        assert!(reply.is_closed(), "so that the main thread need not begin with it");
+        let (reply, outcome) = oneshot::channel();
+        let waits = tokio::spawn(in_time(outcome, Instant::now() - DEADLINE + soon));
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished() && !reply.is_closed(), "its time is not over");
+        reply.send(done()).unwrap();
+        assert_eq!(waits.await.unwrap(), Ok(Ok(done())));
+        let (reply, outcome) = oneshot::channel();
+        drop(reply);
+        assert!(matches!(in_time(outcome, Instant::now()).await, Ok(Err(_))), "nobody does it any more");
     }
 }

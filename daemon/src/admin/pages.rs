@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::guard::{Guard, check};
-use super::{Parts, Readiness, connections, figures, levels, orders, process, streams, users};
+use super::{House, Parts, Readiness, connections, dashboard, figures, levels, orders, process, streams, users};
 use crate::hub::names::Names;
 use crate::metrics;
 use crate::server::answer::Denied;
@@ -50,7 +50,9 @@ fn routes(parts: Parts) -> Routes {
         .serve(&table::READY, ready)
         .serve(&table::BROADCASTERS, broadcasters)
         .serve(&table::BROADCASTER, broadcaster)
+        .serve(&table::CONFIG, configuration)
         .otherwise(only_get)
+        .merge(dashboard::routes())
         .merge(streams::routes())
         .merge(connections::routes())
         .merge(users::routes())
@@ -91,15 +93,21 @@ async fn broadcasters(State(parts): State<Parts>) -> Json<Value> {
     Json(parts.house.broadcasters())
 }
 
+async fn configuration(State(parts): State<Parts>) -> Json<Value> {
+    Json(parts.house.configuration())
+}
+
 async fn broadcaster(State(parts): State<Parts>, Path(name): Path<String>) -> Result<Json<Value>, Denied> {
     match parts.house.broadcaster(&name) {
         Some(found) => Ok(Json(found)),
-        None => Err(unknown_broadcaster(&name)),
+        None => Err(unknown_broadcaster(&*parts.house, &name)),
     }
 }
 
-pub fn unknown_broadcaster(name: &str) -> Denied {
-    let (name, list) = (name.escape_debug(), table::BROADCASTERS.path);
-    let message = format!("no broadcaster is called \"{name}\"; {list} lists them");
+pub fn unknown_broadcaster(house: &dyn House, name: &str) -> Denied {
+    let all = house.broadcasters();
+    let names: Vec<&str> = all.as_array().into_iter().flatten().filter_map(|one| one["name"].as_str()).collect();
+    let names = if names.is_empty() { "there is none".to_owned() } else { format!("names: {}", names.join(", ")) };
+    let message = format!("no broadcaster is called \"{}\"; {names}", name.escape_debug());
     Denied::new(StatusCode::NOT_FOUND, "unknown_broadcaster", message)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::{Extension, Json};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Parts;
 use crate::hub::stream::Stream;
@@ -122,6 +122,9 @@ fn describe(stream: &Stream) -> Value {
         "reason": reason,
         "visible": figures.visible,
         "private": figures.private,
+        "view": settings.view,
+        "address": settings.template.address(stream.name()),
+        "kinds": settings.kinds.iter().map(|(kind, spec)| (kind.clone(), json!(spec.collection))).collect::<Map<_, _>>(),
         "topics": figures.topics,
         "records": figures.records,
         "subscriptions": figures.subscriptions,

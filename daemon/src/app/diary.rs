@@ -78,7 +78,8 @@ impl Diary {
 
     pub fn reload_applied(&self, done: &Done) {
         let changes: Vec<&Change> = done.changes.iter().filter(|change| !matches!(change, Change::Keep(_))).collect();
-        self.reload(&json!({"outcome": "applied", "changes": changes, "waiting": done.waiting}));
+        let text = done.plan.text();
+        self.reload(&json!({"outcome": "applied", "changes": changes, "waiting": done.waiting, "text": text}));
     }
 
     pub fn reload_refused(&self, report: &Diagnostics) {
@@ -105,8 +106,11 @@ impl Drop for Diary {
 }
 
 fn declare(hub: &Hub, limits: Limits) -> Arc<Stream> {
-    let spec =
-        |collection: &str| KindSpec { schema: json!({"type": "object"}), collection: Some(collection.to_owned()) };
+    let spec = |collection: &str| KindSpec {
+        schema: json!({"type": "object"}),
+        collection: Some(collection.to_owned()),
+        record: None,
+    };
     let kinds = [BROADCASTER, RELOAD, FIGURES].map(|(kind, topic)| (kind.to_owned(), spec(topic)));
     let settings = Settings { visible: false, limits, kinds: BTreeMap::from(kinds), ..Settings::default() };
     let stream = hub.declare(OWN_STREAM, settings);

@@ -10,7 +10,9 @@ use serde_json::{Map, Value, json};
 use super::Surroundings;
 use crate::admin::levels::Unknown;
 use crate::admin::{self, Readiness};
-use crate::config::{LEVELS, OWN_STREAM};
+use crate::config::document::Document;
+use crate::config::effective::Effective;
+use crate::config::{LEVELS, Loaded, OWN_STREAM, schema};
 use crate::hub::Hub;
 use crate::hub::stream::Stream;
 use crate::log::Levels;
@@ -41,6 +43,15 @@ pub struct House {
 struct Inner {
     phase: Phase,
     last_reload: Option<Reload>,
+    /// Why the last good configuration runs in the place of the file.
+    stand_in: Option<String>,
+    in_force: Option<Arc<InForce>>,
+}
+
+/// The configuration as it was taken last, with who said what.
+struct InForce {
+    config: schema::Config,
+    document: Document,
 }
 
 /// What came of a reload, and when.
@@ -52,7 +63,7 @@ struct Reload {
 
 impl House {
     pub fn new(supervisor: Arc<Supervisor>, hub: Arc<Hub>, server: Arc<Server>, around: &Surroundings) -> Arc<Self> {
-        let inner = Mutex::new(Inner { phase: Phase::Starting, last_reload: None });
+        let inner = Mutex::new(Inner { phase: Phase::Starting, last_reload: None, stand_in: None, in_force: None });
         let (metrics, levels, file) = (around.metrics.clone(), around.levels.clone(), around.file.clone());
         Arc::new(Self { supervisor, hub, server, metrics, levels, file, since: Instant::now(), inner })
     }
@@ -63,7 +74,24 @@ impl House {
 
     /// A reload was applied, or refused for this reason.
     pub fn set_last_reload(&self, refused: Option<String>) {
-        self.lock().last_reload = Some(Reload { at: Instant::now(), refused });
+        let mut inner = self.lock();
+        inner.stand_in = inner.stand_in.take().filter(|_| refused.is_some());
+        inner.last_reload = Some(Reload { at: Instant::now(), refused });
+    }
+
+    /// The last good configuration runs, because the file was refused for this reason.
+    pub fn set_stand_in(&self, refused: String) {
+        self.lock().stand_in = Some(refused);
+    }
+
+    pub fn is_stand_in(&self) -> bool {
+        self.lock().stand_in.is_some()
+    }
+
+    /// The configuration that holds from now on.
+    pub fn set_configuration(&self, loaded: &Loaded) {
+        let (config, document) = (loaded.config.clone(), loaded.document.clone());
+        self.lock().in_force = Some(Arc::new(InForce { config, document }));
     }
 
     fn broadcaster_names(&self) -> Vec<String> {
@@ -87,6 +115,7 @@ impl admin::House for House {
     fn readiness(&self) -> Readiness {
         let inner = self.lock();
         let refused = inner.last_reload.as_ref().and_then(|reload| reload.refused.clone());
+        let stand_in = inner.stand_in.clone();
         let phase = inner.phase;
         drop(inner);
         let mut reasons: Vec<String> = match phase {
@@ -94,6 +123,8 @@ impl admin::House for House {
             Phase::Draining => vec!["draining".to_owned()],
             Phase::Ready => Vec::new(),
         };
+        let explained = |why| format!("the last good configuration runs, for the file was refused at the start: {why}");
+        reasons.extend(stand_in.map(explained));
         reasons.extend(refused.map(|why| format!("the last reload was refused: {why}")));
         reasons.extend(self.supervisor.status().iter().filter_map(trouble));
         Readiness { ready: phase == Phase::Ready, reasons }
@@ -120,6 +151,18 @@ impl admin::House for House {
             "broadcasters": self.broadcasters(),
             "streams": self.hub.streams().iter().map(|stream| figures(stream)).collect::<Vec<_>>(),
         })
+    }
+
+    fn configuration(&self) -> Value {
+        let Some(in_force) = self.lock().in_force.clone() else { return json!([]) };
+        let mut config = in_force.config.clone();
+        for status in self.supervisor.status() {
+            if let (Some(one), Value::Object(settings)) = (config.broadcasters.get_mut(&status.name), status.settings) {
+                one.settings = settings; // with what the plugin fills in
+            }
+        }
+        let tree = serde_json::to_value(&config).unwrap_or_default();
+        Effective::new(&in_force.document, tree, &self.supervisor.settings_schemas()).without_secrets().json()
     }
 
     fn log_levels(&self) -> Value {

@@ -13,9 +13,11 @@ use crate::config::{Loaded, Source, schema};
 use crate::describe::{Catalogue, Declarations};
 use crate::folders::Folders;
 use crate::hub::Hub;
+use crate::log::errors::Opened;
 use crate::plugin::Supervisor;
 use crate::plugin::files::Files;
 use crate::plugin::find::Places;
+use crate::plugin::reload::Aim;
 use crate::server;
 
 /// Loads every plugin and checks every setting; what is odd is no mistake.
@@ -48,7 +50,7 @@ pub fn settings_schemas(source: &Source, loaded: &Loaded) -> Result<BTreeMap<Str
     let idle = Idle::new(source, loaded)?;
     let declared = |(name, broadcaster): (&String, &schema::Broadcaster)| {
         let library = idle.supervisor.library(&broadcaster.plugin, broadcaster.sha256.as_deref()).ok()?;
-        Some((name.clone(), serde_json::from_str(library.config_schema).ok()?))
+        Some((name.clone(), serde_json::from_str(&library.facts.config_schema).ok()?))
     };
     Ok(loaded.config.broadcasters.iter().filter_map(declared).collect())
 }
@@ -61,9 +63,10 @@ pub fn places(source: &Source, loaded: &Loaded) -> Places {
 fn found(source: &Source, loaded: &Loaded) -> Result<(Declarations, Vec<Diagnostic>), StartError> {
     let idle = Idle::new(source, loaded)?;
     let broadcasters =
-        reload::prepare(&idle.supervisor, loaded, &Steering::default(), Files::All).map_err(StartError::Config)?;
+        reload::prepare(&idle.supervisor, loaded, &Steering::default(), Aim::Exchange).map_err(StartError::Config)?;
     trust::prepare(loaded, &source.env).map_err(StartError::Config)?;
     reload::admin(loaded, &source.env).map_err(StartError::Config)?;
+    reload::error_log(loaded, Opened::look).map_err(StartError::Config)?;
     for (name, settings) in broadcasters.streams(&idle.supervisor) {
         idle.hub.declare(&name, settings);
     }

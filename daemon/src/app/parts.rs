@@ -183,6 +183,11 @@ pub fn log_format(log: &schema::Log, env: &Env) -> log::Format {
     }
 }
 
+/// The file of the error log, if there shall be one.
+pub fn error_log(log: &schema::Log) -> Option<&Path> {
+    Some(&*log.errors).filter(|path| !path.as_os_str().is_empty())
+}
+
 /// A secret's text, read when it is needed and kept nowhere else.
 pub fn secret(secret: &schema::Secret, env: &Env) -> Result<String, String> {
     let from_file = |path: &Path| {

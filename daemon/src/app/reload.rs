@@ -1,5 +1,7 @@
 //! From one configuration to the next while everything runs: check all, make ready what is new, exchange, let go.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,15 +14,17 @@ use crate::admin;
 use crate::admin::orders::{Candidate, Outcome};
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::document::Document;
+use crate::config::layers::{Layer, Layers};
 use crate::config::{self, Loaded, OWN_STREAM, Paint, code, schema};
 use crate::event::unix_now;
 use crate::folders::Env;
 use crate::hub::Hub;
 use crate::hub::settings::{Settings, Source};
+use crate::log::errors::Opened;
 use crate::metrics;
 use crate::plugin::files::Files;
 use crate::plugin::plan::Change;
-use crate::plugin::reload::Prepared;
+use crate::plugin::reload::{Aim, Prepared};
 use crate::plugin::{Problem, Supervisor};
 use crate::server::listen::ListenError;
 use crate::server::{self, tls::Certificate};
@@ -58,21 +62,25 @@ pub struct Done {
 /// A whole configuration whose every part is ready. Dropping it lets go of all that is new.
 struct Next {
     loaded: Loaded,
+    /// As it is to be in force: with what operators want beside it.
+    config: schema::Config,
     broadcasters: Broadcasters,
     trust: trust::Prepared,
     server: server::Prepared,
     admin: admin::Prepared,
+    errors: Option<Opened>,
     plan: Plan,
     warnings: Diagnostics,
 }
 
 impl App {
-    /// Takes a new text of the configuration file, if it could be read. A mistake anywhere changes nothing.
-    pub fn reload(&mut self, read: Result<String, Diagnostics>) -> Outcome {
+    /// Takes the configuration's files anew, if they could be read. A mistake anywhere changes nothing.
+    pub fn reload(&mut self, read: Result<Layers, Diagnostics>) -> Outcome {
         self.around.systemd.reloading();
-        let outcome = match read.and_then(|text| self.try_reload(&text, Files::All)) {
+        let outcome = match read.and_then(|layers| self.try_reload(layers)) {
             Ok(done) => {
                 let outcome = self.applied(&done);
+                self.tell_who_waits();
                 if !done.plan.is_nothing() {
                     self.last_done = Some((Instant::now(), done.plan));
                 }
@@ -85,11 +93,11 @@ impl App {
     }
 
     /// The same for an operator who waits for it. The file may have been taken already when it was saved.
-    pub fn reload_asked(&mut self, read: Result<String, Diagnostics>) -> Outcome {
+    pub fn reload_asked(&mut self, read: Result<Layers, Diagnostics>) -> Outcome {
         let asked_at = Instant::now();
         let outcome = self.reload(read);
         match &self.last_done {
-            Some((at, plan)) if outcome.is_done && *at < asked_at && at.elapsed() < JUST_NOW => {
+            Some((at, plan)) if outcome.is_done && *at < asked_at && is_just_now(*at, asked_at) => {
                 let ago = at.elapsed().as_secs();
                 let title = format!("{} was reloaded {ago} s ago, and nothing has changed since", self.file_name());
                 done("applied", &title, plan)
@@ -101,31 +109,34 @@ impl App {
     /// What a reload of the file would do, or of another text in its place. Everything new is made ready for it and let go
     /// of again.
     pub fn plan(&self, candidate: Option<Candidate>) -> Outcome {
-        let (read, name) = match candidate {
-            Some(Candidate { config, name }) => (Ok(config), name),
-            None => (self.read_file(None), self.file_name()),
+        let (read, name) = match (candidate, &self.around.file) {
+            (None, _) => (self.read_files(None), self.file_name()),
+            (Some(Candidate { config: text, name }), None) => (Ok(Layers::of(&name, &text)), name),
+            (Some(Candidate { config: text, name }), Some(file)) => {
+                (config::files::read_around(file, Layer { name: name.clone(), text }), name)
+            }
         };
-        match read.and_then(|text| self.prepare(&text, Files::All)) {
+        match read.and_then(|layers| self.prepare(layers, Aim::Plan)) {
             Ok(next) => done("planned", &format!("a reload of {name} would change"), &next.plan),
-            Err(report) => mistaken(&Diagnostics { file: name, ..report }),
+            Err(report) => mistaken(&report),
         }
     }
 
     fn refused(&self, report: &Diagnostics) -> Outcome {
         metrics::reload_refused();
+        // Who reads the line finds it at every other place.
+        self.house.set_last_reload(Some(first_message(report)));
         let text = report.render(Paint::Plain, STAYS_ACTIVE);
         tracing::error!("the configuration was refused, and nothing was changed\n{text}");
-        let first = report.items.first().map_or_else(String::new, |item| item.message.clone());
-        self.house.set_last_reload(Some(first));
         self.diary.reload_refused(report);
         self.around.systemd.status("the last reload was refused; the running configuration stays active");
         mistaken(report)
     }
 
     /// Makes ready what is new. Nothing that runs is touched.
-    fn prepare(&self, text: &str, files: Files<'_>) -> Result<Next, Diagnostics> {
-        let mut loaded = config::Config::from_text(&self.around.source, text)?;
-        self.steering.apply(&mut loaded.config);
+    fn prepare(&self, layers: Layers, aim: Aim) -> Result<Next, Diagnostics> {
+        let loaded = config::Config::from_layers(&self.around.source, layers)?;
+        let config = self.steering.applied(&loaded.config);
         let document = &loaded.document;
         let at_address = |error: ListenError| {
             let pointer = format!("/{}", error.key().replace('.', "/"));
@@ -138,8 +149,6 @@ impl App {
                 vec![Diagnostic::of_value(code::UNUSABLE_ADDRESS, document, "/admin", message)],
             )
         };
-        let mut broadcasters = prepare(&self.supervisor, &loaded, &self.steering, files)?;
-        let warnings = loaded.warnings.clone().and(std::mem::take(&mut broadcasters.odd));
         let trust = trust::prepare(&loaded, &self.around.source.env)?;
         let limit = parts::max_connections(&loaded.config.hub);
         let certificate = certificate(&loaded, &self.around.source.env)?;
@@ -147,14 +156,19 @@ impl App {
         let server = self.server.prepare(server::Config { certificate, ..served }).map_err(at_address)?;
         let admin = admin(&loaded, &self.around.source.env)?;
         let admin = self.admin.prepare(admin).map_err(|error| at_admin(error.to_string()))?;
-        let waiting = waiting(&self.config, &loaded.config);
-        let plan = Plan::new(&self.hub, (&self.config, &loaded.config), broadcasters.prepared.changes(), waiting);
+        let errors = error_log(&loaded, Opened::at)?;
+        // Last, since a library that is loaded stays for good.
+        let mut broadcasters = prepare(&self.supervisor, &loaded, &self.steering, aim)?;
+        let warnings = loaded.warnings.clone().and(std::mem::take(&mut broadcasters.odd));
+        let waiting = waiting(&self.config, &config);
+        let plan = Plan::new(&self.hub, (&self.config, &config), broadcasters.prepared.changes(), waiting);
         let plan = plan.with_warnings(&warnings);
-        Ok(Next { loaded, broadcasters, trust, server, admin, plan, warnings })
+        Ok(Next { loaded, config, broadcasters, trust, server, admin, errors, plan, warnings })
     }
 
-    pub fn try_reload(&mut self, text: &str, files: Files<'_>) -> Result<Done, Diagnostics> {
-        let Next { loaded, broadcasters, trust, server, admin, plan, warnings } = self.prepare(text, files)?;
+    fn try_reload(&mut self, layers: Layers) -> Result<Done, Diagnostics> {
+        let Next { loaded, config, broadcasters, trust, server, admin, errors, plan, warnings } =
+            self.prepare(layers, Aim::Exchange)?;
         let document = &loaded.document;
         let changes = commit(&self.supervisor, &self.hub, broadcasters)
             .map_err(|problems| Diagnostics::about(document, diagnostics(document, problems)))?;
@@ -167,15 +181,18 @@ impl App {
             shard.configure(parts::shard(&loaded.config.hub));
         }
         self.around.levels.configure(&loaded.config.log.level);
+        self.around.errors.set(errors);
         warn(&warnings, "the configuration is taken all the same");
-        let waiting = waiting(&self.config, &loaded.config);
-        self.config = loaded.config;
-        self.text = text.to_owned();
+        let waiting = waiting(&self.config, &config);
+        self.house.set_configuration(&loaded);
+        self.config = config;
+        self.taken = loaded;
         Ok(Done { changes, waiting, plan })
     }
 
     fn applied(&self, done: &Done) -> Outcome {
         metrics::reload_succeeded(unix_now() as f64 / 1e9);
+        self.keep();
         self.house.set_last_reload(None);
         self.diary.reload_applied(done);
         let changed: Vec<String> = done
@@ -196,6 +213,15 @@ impl App {
         let file = self.around.file.as_deref();
         file.map_or_else(|| "the shipped configuration".to_owned(), |file| file.display().to_string())
     }
+}
+
+fn is_just_now(done: Instant, now: Instant) -> bool {
+    now.duration_since(done) < JUST_NOW
+}
+
+/// What is said of a report where there is room for one line.
+pub fn first_message(report: &Diagnostics) -> String {
+    report.items.first().map_or_else(String::new, |item| item.message.clone())
 }
 
 pub fn done(outcome: &str, title: &str, plan: &Plan) -> Outcome {
@@ -222,9 +248,9 @@ pub fn prepare(
     supervisor: &Supervisor,
     loaded: &Loaded,
     steering: &Steering,
-    files: Files<'_>,
+    aim: Aim,
 ) -> Result<Broadcasters, Diagnostics> {
-    let (config, document) = (&loaded.config, &loaded.document);
+    let (config, document) = (&steering.applied(&loaded.config), &loaded.document);
     let mut found = Vec::new();
     let mut declared = Vec::new();
     for (name, stream) in &config.streams {
@@ -238,7 +264,7 @@ pub fn prepare(
     }
     let mut wanted = Vec::new();
     for (name, broadcaster) in &config.broadcasters {
-        match settings(supervisor, document, (name, broadcaster), files) {
+        match settings(supervisor, document, (name, broadcaster), Files::All) {
             Ok(settings) => wanted.push(steering.steered(parts::wanted(&config.hub, name, broadcaster, settings))),
             Err(mistakes) => found.extend(mistakes),
         }
@@ -248,13 +274,18 @@ pub fn prepare(
     }
     let named = declared.iter().map(|(name, _)| name).chain(config.broadcasters.keys());
     let names = named.cloned().chain([OWN_STREAM.to_owned()]).collect();
-    let prepared = supervisor.prepare(wanted, files);
+    let prepared = supervisor.prepare(wanted, aim);
     let prepared = prepared.map_err(|problems| Diagnostics::about(document, diagnostics(document, problems)))?;
-    let odd = prepared.warnings.iter().map(|said| {
+    Ok(Broadcasters { declared, names, odd: odd(document, &prepared), prepared })
+}
+
+/// What plugins find odd, at its places in the file.
+pub fn odd(document: &Document, prepared: &Prepared) -> Vec<Diagnostic> {
+    let at_its_place = |said: &Problem| {
         let relative = said.pointer.strip_prefix("/settings").unwrap_or_default();
         Diagnostic::odd(document, &said.broadcaster, relative, &said.message)
-    });
-    Ok(Broadcasters { declared, names, odd: odd.collect(), prepared })
+    };
+    prepared.warnings.iter().map(at_its_place).collect()
 }
 
 /// Exchanges the old for the new; what is gone tells its subscribers.
@@ -296,6 +327,17 @@ pub fn admin(loaded: &Loaded, env: &Env) -> Result<admin::Config, Diagnostics> {
     Ok(admin::Config { listen: config.admin.listen.to_string(), token: token.map(|text| admin::Token::new(&text)) })
 }
 
+/// Opens the file that warnings and errors shall go to, or looks whether it could be.
+pub fn error_log<T>(loaded: &Loaded, open: fn(&Path) -> io::Result<T>) -> Result<Option<T>, Diagnostics> {
+    let Some(path) = parts::error_log(&loaded.config.log) else { return Ok(None) };
+    open(path).map(Some).map_err(|error| {
+        let message = format!("cannot write to {}: {error}", path.display());
+        let unusable = Diagnostic::of_value(code::UNUSABLE_FILE, &loaded.document, "/log/errors", message);
+        let help = "the folder must exist, and the user who runs the daemon may write there";
+        Diagnostics::about(&loaded.document, vec![unusable.help(help)])
+    })
+}
+
 /// The certificate that clients shall see, from its files.
 pub fn certificate(loaded: &Loaded, env: &Env) -> Result<Option<Arc<Certificate>>, Diagnostics> {
     let Some(tls) = &loaded.config.server.tls else { return Ok(None) };
@@ -322,7 +364,7 @@ pub fn settings(
         let pointer = format!("/broadcasters/{name}/plugin");
         vec![Diagnostic::of_value(code::UNUSABLE_PLUGIN, document, &pointer, unusable.to_string())]
     })?;
-    let schema: Value = serde_json::from_str(library.config_schema).unwrap_or(Value::Bool(true));
+    let schema: Value = serde_json::from_str(&library.facts.config_schema).unwrap_or(Value::Bool(true));
     config::check_settings(document, name, &schema).map_err(|mistakes| mistakes.items)
 }
 
@@ -349,6 +391,13 @@ mod tests {
     use crate::folders::Folders;
 
     #[test]
+    fn a_reload_is_the_last_one_for_a_minute() {
+        let done = Instant::now();
+        assert!(is_just_now(done, done + JUST_NOW - Duration::from_nanos(1)));
+        assert!(!is_just_now(done, done + JUST_NOW));
+    }
+
+    #[test]
     fn what_was_only_prepared_has_changed_nothing() {
         let home = tempfile::tempdir().unwrap();
         let env = Env::from([("HOME".to_owned(), home.path().display().to_string())]);
@@ -358,7 +407,7 @@ mod tests {
         let hub = Hub::new("epoch");
         let parts = super::super::supervisor_config(&loaded.config, &source.env, &folders);
         let supervisor = Supervisor::new(hub.clone(), parts);
-        let prepared = prepare(&supervisor, &loaded, &Steering::default(), Files::All).ok().unwrap();
+        let prepared = prepare(&supervisor, &loaded, &Steering::default(), Aim::Exchange).ok().unwrap();
         assert!(hub.stream("ticks").is_none());
         assert_eq!(commit(&supervisor, &hub, prepared).unwrap(), []);
         assert!(hub.stream("ticks").is_some());

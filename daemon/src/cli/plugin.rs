@@ -72,6 +72,9 @@ pub enum PluginCommand {
         #[arg(long)]
         scratch: PathBuf,
     },
+    /// Tries a file that is new to the daemon, which asks by standard input
+    #[command(hide = true)]
+    Try,
 }
 
 /// What is tried, and with what.

@@ -9,7 +9,7 @@ use super::table::Table;
 use super::{environment, fail, refuse, say};
 use crate::admin::orders::Deed;
 use crate::cli::{Exit, Format, Options, Reach};
-use crate::config::source;
+use crate::config::files;
 use crate::control::{self, Answer, Body, Control};
 
 /// Has the daemon take its configuration file, and prints what came of it.
@@ -19,7 +19,7 @@ pub fn reload(options: &Options, reach: &Reach) -> Exit {
 
 /// Prints what a reload would do, of the daemon's file or of this one in its place.
 pub fn plan(options: &Options, file: Option<&Path>, reach: &Reach) -> Exit {
-    match file.map(|file| source::read(file).map(|text| (file, text))).transpose() {
+    match file.map(|file| files::read_alone(file).map(|text| (file, text))).transpose() {
         Ok(None) => order(options, reach, "/v1/plan", Vec::new()),
         Ok(Some((file, text))) => {
             let candidate = json!({"config": text, "name": file.display().to_string()});
@@ -71,6 +71,7 @@ fn tell(reach: &Reach, answer: Result<Answer, Exit>) -> Exit {
         StatusCode::OK => Exit::Done,
         StatusCode::UNPROCESSABLE_ENTITY if answer.body["diagnostics"].is_null() => Exit::Unavailable,
         StatusCode::UNPROCESSABLE_ENTITY => Exit::Config,
+        StatusCode::NOT_FOUND => return fail(Exit::Data, &answer.refusal()),
         _ => return fail(Exit::Unavailable, &answer.refusal()),
     };
     match (reach.format, answer.body["text"].as_str()) {

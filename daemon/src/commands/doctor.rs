@@ -87,7 +87,7 @@ fn findings(options: &Options, reach: &Reach) -> Vec<Finding> {
 fn configuration(source: &Source, loaded: &Loaded) -> Finding {
     match offline::check(source, loaded) {
         Ok(odd) => match odd.items.first() {
-            None => Finding::ok("configuration", format!("{}: no mistakes", loaded.document.name())),
+            None => Finding::ok("configuration", format!("{}: no mistakes", loaded.document.layers().name())),
             Some(first) => Finding::warning("configuration", format!("{}; all of it: broadcastd check", first.message)),
         },
         Err(error) => wrong(&error),

@@ -1,5 +1,6 @@
 //! What `broadcastd plugin` does: one file for each of its commands.
 
+mod attempt;
 mod given;
 mod inspect;
 mod list;
@@ -22,6 +23,7 @@ pub fn run(options: &Options, asked: &PluginCommand) -> Exit {
             run::run(&run::Asked { file, settings: settings.as_deref(), name: name.as_deref(), log })
         }
         PluginCommand::Test { tried, format } => test::test(&asked_of(tried), *format),
+        PluginCommand::Try => attempt::answer(),
         PluginCommand::Check { name, tried, scratch } => test::check(name, asked_of(tried), scratch.clone()),
     }
 }

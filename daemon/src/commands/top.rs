@@ -12,7 +12,7 @@ use self::screen::Screen;
 use self::terminal::Terminal;
 use super::daemon::unreachable;
 use super::{environment, fail, say};
-use crate::cli::{Exit, Top};
+use crate::cli::{Exit, Format, Top};
 use crate::control::{Block, Control, Error, Events};
 
 /// The stream on which the daemon tells of itself.
@@ -21,6 +21,7 @@ const PATH: &str = "/v1/sse?topic=daemon";
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// What is drawn on where there is no terminal: as wide and high as it becomes.
 const UNBOUNDED: usize = usize::MAX;
+const NO_FIGURES: &str = "the daemon ended before it told any figures; ask again";
 /// What quits: q, Ctrl-C and Ctrl-D.
 const QUIT: [u8; 4] = [b'q', b'Q', 3, 4];
 
@@ -30,6 +31,9 @@ pub fn top(top: &Top) -> Exit {
         Ok(events) => events,
         Err(error) => return unreachable(&error),
     };
+    if top.format == Format::Json {
+        return lines(events, if top.once { 1 } else { usize::MAX });
+    }
     if top.once {
         return once(events);
     }
@@ -69,7 +73,14 @@ fn once(events: Events) -> Exit {
             return Exit::Done;
         }
     }
-    fail(Exit::Unavailable, "the daemon ended before it told any figures; ask again")
+    fail(Exit::Unavailable, NO_FIGURES)
+}
+
+/// For programs: the figures of so many seconds, or until the daemon ends.
+fn lines(events: Events, wanted: usize) -> Exit {
+    let figures = events.filter_map(|block| screen::figures(&block));
+    let said = figures.take(wanted).map(|figures| say(&figures.to_string())).count();
+    if said == 0 { fail(Exit::Unavailable, NO_FIGURES) } else { Exit::Done }
 }
 
 fn live(terminal: &Terminal, seen: &Receiver<Seen>) -> io::Result<()> {

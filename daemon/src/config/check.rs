@@ -12,7 +12,7 @@ use super::{
     diagnostic::Diagnostic,
     document::{Document, dotted, pointer_to},
     value::{follows_format, measure},
-    words::{a_type, nearest, one_of, shown},
+    words::{HIDDEN_VALUE, a_type, nearest, one_of, other_name, shown},
 };
 use crate::json_schema::{Schema, type_of};
 
@@ -21,7 +21,7 @@ const MAX_DEPTH: usize = 160;
 
 /// All that `schema` has against the value at `pointer`; nothing when no value is there.
 pub fn check(document: &Document, pointer: &str, schema: Schema<'_>) -> Vec<Diagnostic> {
-    let mut check = Check { document, found: Vec::new() };
+    let mut check = Check { document, found: Vec::new(), hides: false };
     if let Some(value) = document.value(pointer) {
         check.value(value, pointer, schema, 0);
     }
@@ -32,6 +32,8 @@ pub fn check(document: &Document, pointer: &str, schema: Schema<'_>) -> Vec<Diag
 struct Check<'a> {
     document: &'a Document,
     found: Vec<Diagnostic>,
+    /// Whether it is inside a value that the schema calls secret.
+    hides: bool,
 }
 
 impl Check<'_> {
@@ -39,6 +41,14 @@ impl Check<'_> {
         if depth > MAX_DEPTH {
             return;
         }
+        let (outside, known) = (self.hides, self.found.len());
+        self.hides |= schema.is_secret();
+        self.parts(value, pointer, schema, depth);
+        let hides = std::mem::replace(&mut self.hides, outside);
+        self.found[known..].iter_mut().for_each(|one| one.hides |= hides);
+    }
+
+    fn parts(&mut self, value: &Value, pointer: &str, schema: Schema<'_>, depth: usize) {
         if let Some(referred) = schema.referred() {
             self.value(value, pointer, referred, depth + 1);
         }
@@ -67,7 +77,7 @@ impl Check<'_> {
     fn alternatives(&mut self, value: &Value, pointer: &str, branches: &[Schema<'_>], depth: usize) {
         let mut tries: Vec<Vec<Diagnostic>> = Vec::new();
         for branch in branches {
-            let mut attempt = Check { document: self.document, found: Vec::new() };
+            let mut attempt = self.attempt();
             attempt.value(value, pointer, *branch, depth + 1);
             if attempt.found.is_empty() {
                 return;
@@ -105,7 +115,8 @@ impl Check<'_> {
         if types.contains(&is) || (is == "integer" && types.contains(&"number")) {
             return true;
         }
-        let rewritten = rewritten(value, &types).filter(|other| self.accepts(other, pointer, schema));
+        let rewritten =
+            rewritten(value, &types).filter(|_| !self.hides).filter(|other| self.accepts(other, pointer, schema));
         let wrong = self.wrong_type(value, pointer, &types);
         if let Some(other) = rewritten {
             *wrong = wrong.clone().suggest("write it as", other.to_string());
@@ -118,7 +129,7 @@ impl Check<'_> {
         wanted.dedup();
         let wanted = wanted.join(" or ");
         let short = value.is_number() || value.is_boolean() || self.document.raw(pointer).is_some();
-        let found = if short { shown(pointer, value) } else { a_type(type_of(value)).to_owned() };
+        let found = if short { self.shown(pointer, value) } else { a_type(type_of(value)).to_owned() };
         let message = format!("`{}` must be {wanted}, not {found}", dotted(pointer));
         let wrong = Diagnostic::of_value(code::WRONG_TYPE, self.document, pointer, message);
         self.found.push(wrong.label(format!("expected {wanted}")));
@@ -128,9 +139,18 @@ impl Check<'_> {
 
     /// Whether `schema` has nothing against a value that might stand here instead.
     fn accepts(&self, value: &Value, pointer: &str, schema: Schema<'_>) -> bool {
-        let mut attempt = Check { document: self.document, found: Vec::new() };
+        let mut attempt = self.attempt();
         attempt.value(value, pointer, schema, 0);
         attempt.found.is_empty()
+    }
+
+    fn attempt(&self) -> Self {
+        Check { document: self.document, found: Vec::new(), hides: self.hides }
+    }
+
+    /// A value in a message.
+    fn shown(&self, pointer: &str, value: &Value) -> String {
+        if self.hides { HIDDEN_VALUE.to_owned() } else { shown(pointer, value) }
     }
 
     fn is_constant(&mut self, value: &Value, pointer: &str, constants: &[&Value]) -> bool {
@@ -138,7 +158,7 @@ impl Check<'_> {
             return true;
         }
         let words: Vec<String> = constants.iter().filter(|one| !one.is_null()).map(|one| one.to_string()).collect();
-        let message = format!("`{}` cannot be {}", dotted(pointer), shown(pointer, value));
+        let message = format!("`{}` cannot be {}", dotted(pointer), self.shown(pointer, value));
         let mut diagnostic = Diagnostic::of_value(code::NOT_ONE_OF, self.document, pointer, message)
             .label(format!("expected {}", one_of(&words)));
         let known = constants.iter().filter_map(|one| one.as_str());
@@ -175,6 +195,9 @@ impl Check<'_> {
     fn unknown_key(&mut self, pointer: &str, key: &str, known: Vec<&str>) {
         let message = format!("unknown key `{}`", dotted(pointer));
         let unknown = Diagnostic::of_key(code::UNKNOWN_KEY, self.document, pointer, message).label("no such setting");
+        if let Some(here) = other_name(&dotted(pointer)) {
+            return self.found.push(unknown.help(format!("it is called `{here}` here; `docs/config.md` has its type")));
+        }
         self.found.push(match nearest(key, known.iter().copied()) {
             Some(near) => unknown.suggest("did you mean this?", near),
             None if known.is_empty() => unknown.help("nothing can be set here"),
@@ -208,7 +231,7 @@ impl Check<'_> {
     }
 
     fn wrong_format(&mut self, text: &str, pointer: &str, rule: &str) {
-        let message = format!("`{}` cannot be {}", dotted(pointer), shown(pointer, &Value::from(text)));
+        let message = format!("`{}` cannot be {}", dotted(pointer), self.shown(pointer, &Value::from(text)));
         let diagnostic = Diagnostic::of_value(code::WRONG_FORMAT, self.document, pointer, message);
         self.found.push(diagnostic.label("not understood").help(rule));
     }
@@ -255,7 +278,8 @@ impl Check<'_> {
         };
         let message = format!("`{}` must be {rule}", dotted(pointer));
         let diagnostic = Diagnostic::of_value(code::OUT_OF_RANGE, self.document, pointer, message);
-        self.found.push(diagnostic.label(format!("{} is out of range", unit(amount))));
+        let found = if self.hides { HIDDEN_VALUE.to_owned() } else { unit(amount) };
+        self.found.push(diagnostic.label(format!("{found} is out of range")));
     }
 }
 

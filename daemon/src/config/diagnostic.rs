@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     document::{At, Document, Origin, dotted},
+    layers::Layers,
     words::is_secret,
 };
 
@@ -26,6 +27,8 @@ pub struct Diagnostic {
     pub help: Vec<String>,
     pub notes: Vec<String>,
     pub suggestion: Option<Suggestion>,
+    /// Whether a schema calls the value secret.
+    pub hides: bool,
 }
 
 /// A change of the file that would make the finding go away.
@@ -36,11 +39,10 @@ pub struct Suggestion {
     pub replacement: String,
 }
 
-/// Findings about one file, in the order of the file.
+/// Findings about the files of a configuration, in the order of the files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostics {
-    pub file: String,
-    pub text: String,
+    pub layers: Layers,
     pub items: Vec<Diagnostic>,
 }
 
@@ -55,6 +57,7 @@ impl Diagnostic {
             help: Vec::new(),
             notes: Vec::new(),
             suggestion: None,
+            hides: false,
         }
     }
 
@@ -129,6 +132,18 @@ impl Diagnostic {
         Self { suggestion: Some(suggestion), ..self }
     }
 
+    /// The same finding in a file whose first byte has another number.
+    pub fn moved(mut self, by: usize) -> Self {
+        let spans = self.at.span.iter_mut().chain(self.suggestion.as_mut().map(|fix| &mut fix.span));
+        spans.for_each(|span| *span = span.start + by..span.end + by);
+        self
+    }
+
+    /// Whether what it is about must not be shown.
+    pub fn is_about_a_secret(&self) -> bool {
+        self.hides || is_secret(&self.pointer)
+    }
+
     /// Whether everything runs all the same.
     pub fn is_warning(&self) -> bool {
         [super::code::IGNORED, super::code::ODD].contains(&self.code)
@@ -136,40 +151,38 @@ impl Diagnostic {
 }
 
 impl Diagnostics {
-    pub fn new(file: &str, text: &str, mut items: Vec<Diagnostic>) -> Self {
-        // In the order an editor is walked through; what comes from outside the file stands last.
+    pub fn new(layers: Layers, mut items: Vec<Diagnostic>) -> Self {
+        // In the order an editor is walked through; what comes from outside the files stands last.
         items.sort_by_key(|item| {
             let outside = item.at.origin != Origin::File;
             (outside, item.at.span.as_ref().map_or(0, |span| span.start))
         });
-        Self { file: file.to_owned(), text: text.to_owned(), items }
+        Self { layers, items }
     }
 
     pub fn about(document: &Document, items: Vec<Diagnostic>) -> Self {
-        Self::new(document.name(), document.text(), items)
+        Self::new(document.layers().clone(), items)
     }
 
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// These findings and more about the same file.
-    pub fn and(self, more: Vec<Diagnostic>) -> Self {
-        Self::new(&self.file, &self.text, [self.items, more].concat())
+    /// What the configuration is called.
+    pub fn file(&self) -> &str {
+        self.layers.name()
     }
 
-    /// The same as data: a list in the order of the file, byte spans and one-based lines and columns.
+    /// These findings and more about the same files.
+    pub fn and(self, more: Vec<Diagnostic>) -> Self {
+        Self::new(self.layers, [self.items, more].concat())
+    }
+
+    /// The same as data: a list in the order of the files, with bytes, lines and columns of the file that is named.
     pub fn to_json(&self) -> Value {
         let items: Vec<Value> = self.items.iter().map(|item| self.item_to_json(item)).collect();
         let errors = self.items.iter().filter(|item| !item.is_warning()).count();
-        json!({ "file": self.file, "errors": errors, "diagnostics": items })
-    }
-
-    /// Line and column (in characters) of a byte of the text, both from one.
-    pub fn line_column(&self, byte: usize) -> (usize, usize) {
-        let before = &self.text[..byte.min(self.text.len())];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        json!({ "file": self.file(), "errors": errors, "diagnostics": items })
     }
 
     fn item_to_json(&self, item: &Diagnostic) -> Value {
@@ -178,10 +191,15 @@ impl Diagnostics {
             Origin::Environment(variable) => (Some(variable), None),
             Origin::Set(key) => (None, Some(key)),
         };
-        let position = item.at.span.as_ref().map(|span| self.line_column(span.start));
-        let suggestion = item.suggestion.as_ref().map(
-            |fix| json!({ "title": fix.title, "span": [fix.span.start, fix.span.end], "replacement": fix.replacement }),
-        );
+        let position = item.at.span.as_ref().map(|span| self.layers.position(span.start));
+        let in_file = |span: &Range<usize>| {
+            let (start, _) = self.layers.around(span.start);
+            [span.start - start, span.end - start]
+        };
+        let suggestion = item
+            .suggestion
+            .as_ref()
+            .map(|fix| json!({ "title": fix.title, "span": in_file(&fix.span), "replacement": fix.replacement }));
         json!({
             "code": item.code,
             "severity": if item.is_warning() { "warning" } else { "error" },
@@ -189,9 +207,10 @@ impl Diagnostics {
             "pointer": item.pointer,
             "environment": environment,
             "set": set,
-            "line": position.map(|(line, _)| line),
-            "column": position.map(|(_, column)| column),
-            "span": item.at.span.as_ref().map(|span| [span.start, span.end]),
+            "file": position.map(|at| at.file),
+            "line": position.map(|at| at.line),
+            "column": position.map(|at| at.column),
+            "span": item.at.span.as_ref().map(in_file),
             "label": item.label,
             "help": item.help,
             "notes": item.notes,

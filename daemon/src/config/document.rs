@@ -4,9 +4,12 @@ use std::{collections::BTreeMap, ops::Range};
 
 use serde_json::Value;
 
+use super::layers::Layers;
+
 /// Who said a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
+    /// A file of the configuration; which one, the span says.
     #[default]
     File,
     /// An environment variable, by name.
@@ -15,7 +18,7 @@ pub enum Origin {
     Set(String),
 }
 
-/// Where a value was said. With an origin other than the file, the spans are those of what it overrides.
+/// Where a value was said. With an origin other than a file, the spans are those of what it overrides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     pub key: Option<Range<usize>>,
@@ -25,31 +28,25 @@ pub struct Place {
     pub raw: Option<String>,
 }
 
-/// Where an error points: into the file, or at an override and at what it overrides.
+/// Where an error points: into a file, or at an override and at what it overrides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct At {
     pub origin: Origin,
     pub span: Option<Range<usize>>,
 }
 
-/// The tree, the text it was read from, and the place of every JSON pointer in it.
+/// The tree, the files it was read from, and the place of every JSON pointer in it.
 #[derive(Clone, Debug)]
 pub struct Document {
-    pub(super) name: String,
-    pub(super) text: String,
+    pub(super) layers: Layers,
     pub(super) tree: Value,
     pub(super) places: BTreeMap<String, Place>,
 }
 
 impl Document {
-    /// What the file is called in messages.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The file's text, whole.
-    pub fn text(&self) -> &str {
-        &self.text
+    /// The files, whole.
+    pub fn layers(&self) -> &Layers {
+        &self.layers
     }
 
     pub fn tree(&self) -> &Value {
@@ -70,7 +67,8 @@ impl Document {
     /// and of an override, what it overrides.
     pub fn at_value(&self, pointer: &str) -> At {
         let (place, exact) = self.place(pointer);
-        let on_one_line = place.value.clone().filter(|span| !self.text[span.clone()].contains('\n'));
+        let on_one_line =
+            place.value.clone().filter(|span| !self.layers.text(span).is_some_and(|text| text.contains('\n')));
         let is_table = exact && self.value(pointer).is_some_and(Value::is_object);
         let by_name = place.origin == Origin::File && (is_table || !exact);
         let span = if by_name { place.key.clone().or(on_one_line) } else { on_one_line.or(place.key.clone()) };
@@ -88,6 +86,19 @@ impl Document {
         self.place(pointer).0.raw.as_deref()
     }
 
+    /// Lays another file over what is there: tables go together, anything else takes the place of what it meets.
+    pub(super) fn lay(&mut self, tree: Value, places: BTreeMap<String, Place>) {
+        let mut replaced = Vec::new();
+        merge("", &mut self.tree, tree, &mut replaced);
+        for pointer in replaced {
+            let below = format!("{pointer}/")..format!("{pointer}0"); // what follows the slash in the order of bytes
+            let old: Vec<String> = self.places.range(below.clone()).map(|(key, _)| key.clone()).collect();
+            old.iter().for_each(|key| drop(self.places.remove(key)));
+            let new = places.range(below).chain(places.get_key_value(&pointer));
+            self.places.extend(new.map(|(key, place)| (key.clone(), place.clone())));
+        }
+    }
+
     /// The place of `pointer` or of the nearest one above it, and whether it is its own.
     fn place(&self, pointer: &str) -> (&Place, bool) {
         static NOWHERE: Place = Place { key: None, value: None, origin: Origin::File, raw: None };
@@ -100,6 +111,28 @@ impl Document {
                 Some(cut) => here = &here[..cut],
                 None => return (&NOWHERE, false),
             }
+        }
+    }
+}
+
+/// Puts what is said above into what is said below, and notes which values it took as they are.
+fn merge(pointer: &str, below: &mut Value, above: Value, replaced: &mut Vec<String>) {
+    match (below, above) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (key, value) in above {
+                let pointer = pointer_to(pointer, &key);
+                match below.get_mut(&key) {
+                    Some(known) => merge(&pointer, known, value, replaced),
+                    None => {
+                        below.insert(key, value);
+                        replaced.push(pointer);
+                    }
+                }
+            }
+        }
+        (below, above) => {
+            *below = above;
+            replaced.push(pointer.to_owned());
         }
     }
 }

@@ -1,17 +1,35 @@
 //! More about each error of the configuration than a line can say, from the page that is in the documentation.
 
+use serde::Serialize;
+
 use super::code;
 
 /// The page: a section for each code.
 const PAGE: &str = include_str!("../../../docs/errors.md");
 
 /// The section of a code, in whichever case it is written.
-pub fn section(code: &str) -> Option<&'static str> {
+fn section(code: &str) -> Option<&'static str> {
     let heading = format!("\n## {}\n", code.to_ascii_uppercase());
     let start = PAGE.find(&heading)? + 1;
     let rest = &PAGE[start..];
     let end = rest[1..].find("\n## ").map_or(rest.len(), |end| end + 1);
     Some(rest[..end].trim_end())
+}
+
+/// An error and all that there is to say of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Section {
+    pub code: &'static str,
+    pub meaning: &'static str,
+    /// Its section of the page, as Markdown.
+    pub text: &'static str,
+}
+
+/// The error with this code, or all; none where no error has it.
+pub fn sections(code: Option<&str>) -> Vec<Section> {
+    let is_wanted = |known: &str| code.is_none_or(|code| code.eq_ignore_ascii_case(known));
+    let wanted = code::ALL.iter().filter(|(code, _)| is_wanted(code));
+    wanted.map(|&(code, meaning)| Section { code, meaning, text: section(code).unwrap_or(meaning) }).collect()
 }
 
 /// All codes, each with what it means.

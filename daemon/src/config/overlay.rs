@@ -132,13 +132,33 @@ impl Document {
         let overrides: Vec<(String, String)> = self.places.iter().filter_map(ours).collect();
         for (key, raw) in overrides {
             let parts = super::document::parts(&key[pointer.len()..]);
-            let wanted = parts.into_iter().try_fold(schema, |schema, part| schema.below(&part));
+            let mut here = pointer.to_owned();
+            let wanted = parts.into_iter().try_fold(schema, |schema, part| {
+                self.begin_list(&here, schema);
+                here = pointer_to(&here, &part);
+                schema.below(&part)
+            });
             if let (Some(wanted), Some(value)) = (wanted, self.tree.pointer_mut(&key)) {
                 let read = as_wanted(&raw, wanted);
                 // A table or list that is one already may hold overrides of its own by now.
                 if type_of(&read) != type_of(value) {
                     *value = read;
                 }
+            }
+        }
+    }
+}
+
+impl Document {
+    /// What overrides have made of a list that nobody had begun is a table whose keys count from nothing.
+    fn begin_list(&mut self, pointer: &str, schema: Schema<'_>) {
+        let types = schema.types();
+        let Some(Value::Object(table)) = self.tree.pointer_mut(pointer) else { return };
+        let is_counted = !table.is_empty() && (0..table.len()).all(|index| table.contains_key(&index.to_string()));
+        if is_counted && types.contains(&"array") && !types.contains(&"object") {
+            let items = (0..table.len()).filter_map(|index| table.remove(&index.to_string())).collect();
+            if let Some(value) = self.tree.pointer_mut(pointer) {
+                *value = Value::Array(items);
             }
         }
     }

@@ -1,11 +1,13 @@
 //! Diagnostics as text, in the manner of rustc.
 
+use std::ops::Range;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Origin as Header, Patch, Renderer, Snippet};
 
 use super::{
     diagnostic::{Diagnostic, Diagnostics},
     document::Origin,
-    words::is_secret,
+    layers::Position,
 };
 
 /// Whether the text may carry terminal colours.
@@ -38,7 +40,7 @@ impl Diagnostics {
             .filter(|(count, _)| *count > 0)
             .map(|(count, word)| format!("{count} {word}{}", if *count == 1 { "" } else { "s" }))
             .collect();
-        out.push_str(&format!("{}: {}. {active}", self.file, words.join(", ")));
+        out.push_str(&format!("{}: {}. {active}", self.file(), words.join(", ")));
         out.truncate(out.trim_end().len());
         out.push('\n');
         out
@@ -48,27 +50,21 @@ impl Diagnostics {
         let level = if item.is_warning() { Level::WARNING } else { Level::ERROR };
         let title = level.primary_title(item.message.as_str()).id(item.code);
         let mut group = match (&item.at.origin, &item.at.span) {
-            (Origin::File, Some(span)) if self.shows_a_secret(span.start) => {
-                // The line would show what should not have been written there; it must not spread into logs as well.
-                let (line, column) = self.line_column(span.start);
-                let header = Header::path(self.file.as_str()).line(line).char_column(column);
-                let group = title.element(header);
-                if item.label.is_empty() { group } else { group.element(Level::NOTE.message(item.label.as_str())) }
-            }
-            (Origin::File, Some(span)) => {
-                let mut annotation = AnnotationKind::Primary.span(span.clone());
+            (Origin::File, Some(span)) if self.is_shown(span.start) => {
+                let mut annotation = AnnotationKind::Primary.span(self.in_file(span));
                 if !item.label.is_empty() {
                     annotation = annotation.label(item.label.as_str());
                 }
-                title.element(Snippet::source(self.text.as_str()).path(self.file.as_str()).annotation(annotation))
+                title.element(self.snippet(span.start).annotation(annotation))
             }
-            (origin, _) => {
-                let header = match origin {
-                    Origin::File => self.file.clone(),
-                    Origin::Environment(variable) => format!("environment: {variable}"),
-                    Origin::Set(key) => format!("command line: --set {key}"),
+            (origin, span) => {
+                let header = match (origin, span) {
+                    (Origin::File, Some(span)) => self.header(span.start),
+                    (Origin::File, None) => Header::path(self.file()),
+                    (Origin::Environment(variable), _) => Header::path(format!("environment: {variable}")),
+                    (Origin::Set(key), _) => Header::path(format!("command line: --set {key}")),
                 };
-                let group = title.element(Header::path(header));
+                let group = title.element(header);
                 if item.label.is_empty() { group } else { group.element(Level::NOTE.message(item.label.as_str())) }
             }
         };
@@ -81,31 +77,51 @@ impl Diagnostics {
         for help in &item.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
-        let (shown, hidden): (Vec<_>, Vec<_>) =
-            item.suggestion.iter().partition(|fix| !self.shows_a_secret(fix.span.start));
+        let (shown, hidden): (Vec<_>, Vec<_>) = item.suggestion.iter().partition(|fix| self.is_shown(fix.span.start));
         for fix in hidden {
             group = group.element(Level::HELP.message(format!("{} {}", fix.title, fix.replacement)));
         }
         let fix = shown.first().map(|fix| {
-            let patch = Patch::new(fix.span.clone(), fix.replacement.as_str());
-            let source = Snippet::source(self.text.as_str()).path(self.file.as_str()).patch(patch);
-            Level::HELP.secondary_title(fix.title.as_str()).element(source)
+            let patch = Patch::new(self.in_file(&fix.span), fix.replacement.as_str());
+            Level::HELP.secondary_title(fix.title.as_str()).element(self.snippet(fix.span.start).patch(patch))
         });
         [Some(group), fix].into_iter().flatten().collect()
     }
 
-    /// Whether a secret was written on this line of the file where none may stand, which is a finding of its own.
-    fn shows_a_secret(&self, at: usize) -> bool {
-        let line = |at: usize| self.line_column(at).0;
-        let secrets = self.items.iter().filter(|item| is_secret(&item.pointer));
-        secrets.filter_map(|item| item.at.span.as_ref()).any(|span| line(span.start) == line(at))
+    /// The file that a byte is in, to show lines of.
+    fn snippet<'a, T: Clone>(&'a self, byte: usize) -> Snippet<'a, T> {
+        let (_, layer) = self.layers.around(byte);
+        Snippet::source(layer.text.as_str()).path(layer.name.as_str())
     }
 
-    /// What an override overrides, if the file says anything there.
+    /// Where a byte is, without its line; of a file that could not be read, its name.
+    fn header(&self, byte: usize) -> Header<'_> {
+        let Position { file, line, column } = self.layers.position(byte);
+        match self.layers.around(byte) {
+            (_, layer) if layer.text.is_empty() => Header::path(file),
+            _ => Header::path(file).line(line).char_column(column),
+        }
+    }
+
+    fn in_file(&self, span: &Range<usize>) -> Range<usize> {
+        let (start, _) = self.layers.around(span.start);
+        span.start - start..span.end - start
+    }
+
+    /// Whether the line of a byte can be shown. One with a secret where none may stand, which is a finding of its own, must
+    /// not spread into logs as well; and a file that could not be read has none.
+    fn is_shown(&self, byte: usize) -> bool {
+        let line = |byte: usize| (self.layers.position(byte).file, self.layers.position(byte).line);
+        let secrets = self.items.iter().filter(|item| item.is_about_a_secret());
+        let has_text = !self.layers.around(byte).1.text.is_empty();
+        has_text && !secrets.filter_map(|item| item.at.span.as_ref()).any(|span| line(span.start) == line(byte))
+    }
+
+    /// What an override overrides, if a file says anything there.
     fn overridden(&self, item: &Diagnostic) -> Option<String> {
-        let span = item.at.span.clone().filter(|_| item.at.origin != Origin::File)?;
-        let (line, _) = self.line_column(span.start);
-        let overridden = if is_secret(&item.pointer) { "not shown" } else { self.text.get(span)?.trim() };
-        Some(format!("this overrides {}:{line} ({overridden})", self.file))
+        let span = item.at.span.as_ref().filter(|_| item.at.origin != Origin::File)?;
+        let Position { file, line, .. } = self.layers.position(span.start);
+        let overridden = if item.is_about_a_secret() { "not shown" } else { self.layers.text(span)?.trim() };
+        Some(format!("this overrides {file}:{line} ({overridden})"))
     }
 }

@@ -11,6 +11,7 @@ use super::{
     code,
     diagnostic::Diagnostic,
     document::{Document, pointer_to},
+    layers::Position,
     schema::{Config, Endpoint},
     value::Address,
     words::nearest,
@@ -304,8 +305,12 @@ impl Rules<'_> {
         let here = self.document.value(pointer).and(self.document.at_value(pointer).span);
         match here {
             Some(span) => {
-                let line = self.document.text()[..span.start].matches('\n').count() + 1;
-                format!("on line {line}")
+                let Position { file, line, .. } = self.document.layers().position(span.start);
+                if file == self.document.layers().name() {
+                    format!("on line {line}")
+                } else {
+                    format!("at {file}:{line}")
+                }
             }
             None => "by default".to_owned(),
         }

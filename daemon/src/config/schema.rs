@@ -49,6 +49,10 @@ pub struct Log {
     pub format: LogFormat,
     /// "error", "warn", "info" (default), "debug" or "trace"; also per broadcaster: "info,bars=debug".
     pub level: String,
+    /// A file that gets every warning and error, whatever `level` says, each as a line of JSON; "" (default) is none. At 16 MiB it
+    /// is put beside as FILE.1, in place of the one before.
+    #[schemars(extend("pattern" = "^(/.*)?$", "x-rule" = "a log file is a whole path, like \"/var/log/broadcastd/errors.log\", or \"\""))]
+    pub errors: PathBuf,
 }
 
 /// How a log line looks.
@@ -72,6 +76,6 @@ pub struct Plugins {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Auto, level: "info".to_owned() }
+        Self { format: LogFormat::Auto, level: "info".to_owned(), errors: PathBuf::new() }
     }
 }

@@ -1,6 +1,6 @@
-//! Reads the text of a configuration file and turns it into a `Document`, all syntax errors at once.
+//! Turns the texts of the configuration's files into one `Document`, all syntax errors of all files at once.
 
-use std::{collections::BTreeMap, fs::File, io::Read, ops::Range, path::Path};
+use std::{collections::BTreeMap, ops::Range};
 
 use serde_json::{Map, Number, Value};
 use toml::de::{DeArray, DeTable, DeValue};
@@ -9,48 +9,8 @@ use super::{
     code,
     diagnostic::{Diagnostic, Diagnostics},
     document::{At, Document, Origin, Place, pointer_to},
+    layers::Layers,
 };
-
-/// The largest configuration read: a hundred times the shipped one, and small enough to read whole at every change.
-pub const LARGEST_FILE: u64 = 1024 * 1024;
-
-/// Reads the file whole. The error says what is wrong with the file itself.
-pub fn read(path: &Path) -> Result<String, Diagnostics> {
-    let name = path.display().to_string();
-    let refuse = |diagnostic: Diagnostic| Diagnostics::new(&name, "", vec![diagnostic]);
-    let unreadable = |message: String, help: &str| refuse(Diagnostic::new(code::UNREADABLE, message).help(help));
-    let failed = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => unreadable(
-            format!("there is no file `{name}`"),
-            "name one that is there with --config, or leave --config out to run with ./config.toml or the shipped one",
-        ),
-        std::io::ErrorKind::PermissionDenied => unreadable(
-            format!("`{name}` may not be read by this user"),
-            "give the user that runs the daemon read permission, for example with chgrp and chmod g+r",
-        ),
-        _ => unreadable(format!("`{name}` cannot be read: {error}"), "check the path and the file system"),
-    };
-    let kind = std::fs::metadata(path).map_err(failed)?;
-    if kind.is_dir() {
-        return Err(unreadable(format!("`{name}` is a directory"), "name the file in it, such as config.toml"));
-    }
-    if !kind.is_file() {
-        return Err(unreadable(format!("`{name}` is not a regular file"), "name a regular file"));
-    }
-    let mut bytes = Vec::new();
-    // One byte more than allowed tells a full file from one that is too large, even if it grows meanwhile.
-    File::open(path).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)).map_err(failed)?;
-    if bytes.len() as u64 > LARGEST_FILE {
-        let message = format!("`{name}` is larger than {} KiB", LARGEST_FILE / 1024);
-        return Err(refuse(Diagnostic::new(code::TOO_LARGE, message).help("check that it is the right file")));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let good = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..good].iter().filter(|byte| **byte == b'\n').count();
-        let message = format!("`{name}` is not UTF-8 text: byte {good}, on line {line}, belongs to no character");
-        refuse(Diagnostic::new(code::NOT_UTF8, message).help("save the file as UTF-8"))
-    })
-}
 
 /// Whether the text is TOML at all; a file caught half-written mostly is not.
 pub fn parses(text: &str) -> bool {
@@ -60,31 +20,35 @@ pub fn parses(text: &str) -> bool {
 impl Document {
     /// Parses the text; `name` is what messages call the file. All syntax errors, and nothing else, when there are any.
     pub fn parse(name: &str, text: &str) -> Result<Self, Diagnostics> {
-        let (table, errors) = DeTable::parse_recoverable(text);
-        if !errors.is_empty() {
-            let items = errors.iter().map(|error| syntax_error(text, error.message(), error.span())).collect();
-            return Err(Diagnostics::new(name, text, items));
-        }
-        let mut walk = Walk { places: BTreeMap::new(), refused: Vec::new() };
-        let tree = walk.table(table.get_ref(), "");
-        if walk.refused.is_empty() {
-            Ok(Self { name: name.to_owned(), text: text.to_owned(), tree, places: walk.places })
-        } else {
-            Err(Diagnostics::new(name, text, walk.refused))
-        }
+        Self::of_layers(Layers::of(name, text))
     }
-}
 
-impl Document {
+    /// The same for several files, each laid over those before it.
+    pub fn of_layers(layers: Layers) -> Result<Self, Diagnostics> {
+        let mut document = Self { layers: Layers::default(), tree: Value::Object(Map::new()), places: BTreeMap::new() };
+        let mut refused = Vec::new();
+        for (start, layer) in layers.all() {
+            let (table, errors) = DeTable::parse_recoverable(&layer.text);
+            let errors = errors.iter().map(|error| syntax_error(&layer.text, error.message(), error.span()));
+            refused.extend(errors.map(|error| error.moved(start)));
+            let mut walk = Walk { start, places: BTreeMap::new(), refused: Vec::new() };
+            let tree = walk.table(table.get_ref(), "");
+            refused.extend(walk.refused);
+            document.lay(tree, walk.places);
+        }
+        document.layers = layers;
+        if refused.is_empty() { Ok(document) } else { Err(Diagnostics::new(document.layers, refused)) }
+    }
+
     /// A tree that was not written as TOML, so that its values have pointers and no places.
     pub fn of_tree(name: &str, tree: Value) -> Self {
-        Self { name: name.to_owned(), text: String::new(), tree, places: BTreeMap::new() }
+        Self { layers: Layers::of(name, ""), tree, places: BTreeMap::new() }
     }
 }
 
 /// A value as `--set` and the environment give it: a TOML value, else the bare text.
 pub fn literal(raw: &str) -> Value {
-    let mut walk = Walk { places: BTreeMap::new(), refused: Vec::new() };
+    let mut walk = Walk { start: 0, places: BTreeMap::new(), refused: Vec::new() };
     let value = DeValue::parse(raw.trim()).map(|value| walk.value(value.get_ref(), ""));
     match value {
         Ok(value) if walk.refused.is_empty() => value,
@@ -92,8 +56,10 @@ pub fn literal(raw: &str) -> Value {
     }
 }
 
-/// The walk over the parsed file that builds the tree beside the places.
+/// The walk over a parsed file that builds the tree beside the places.
 struct Walk {
+    /// The number of the file's first byte.
+    start: usize,
     places: BTreeMap<String, Place>,
     refused: Vec<Diagnostic>,
 }
@@ -103,7 +69,8 @@ impl Walk {
         let mut object = Map::new();
         for (key, value) in table {
             let pointer = pointer_to(pointer, key.get_ref());
-            let place = Place { key: Some(key.span()), value: Some(value.span()), ..Place::default() };
+            let (key_at, value_at) = (self.moved(key.span()), self.moved(value.span()));
+            let place = Place { key: Some(key_at), value: Some(value_at), ..Place::default() };
             self.places.insert(pointer.clone(), place);
             let value = self.value(value.get_ref(), &pointer);
             object.insert(key.get_ref().to_string(), value);
@@ -115,7 +82,8 @@ impl Walk {
         let mut items = Vec::with_capacity(array.len());
         for (index, item) in array.iter().enumerate() {
             let pointer = pointer_to(pointer, &index.to_string());
-            self.places.insert(pointer.clone(), Place { value: Some(item.span()), ..Place::default() });
+            let place = Place { value: Some(self.moved(item.span())), ..Place::default() };
+            self.places.insert(pointer.clone(), place);
             items.push(self.value(item.get_ref(), &pointer));
         }
         Value::Array(items)
@@ -149,6 +117,10 @@ impl Walk {
         let diagnostic = Diagnostic::new(code::NUMBER, message).at(At { origin: Origin::File, span }).label(rule);
         self.refused.push(Diagnostic { pointer: pointer.to_owned(), ..diagnostic });
         Value::Null
+    }
+
+    fn moved(&self, span: Range<usize>) -> Range<usize> {
+        self.start + span.start..self.start + span.end
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::{schema::*, value::*, *};
+use super::{layers::Layer, schema::*, value::*, *};
 
 /// Stands at the end of every golden text.
 const ACTIVE: &str = "Nothing was changed; the running configuration stays active.";
@@ -21,7 +21,12 @@ fn bars_schema() -> Value {
             "fill": { "oneOf": [{ "const": "none" }, { "const": "previous_close" }] },
             "clock": { "type": "string", "enum": ["wall", "event"] },
             "session": { "type": "string", "pattern": "^(24x7|[0-9]{4}-[0-9]{4})$" },
-            "limits": { "$ref": "#/$defs/limits", "default": {} }
+            "limits": { "$ref": "#/$defs/limits", "default": {} },
+            "licence": { "type": "object", "properties": {
+                "code": { "type": "string", "writeOnly": true, "pattern": "^[0-9]+$" },
+                "seal": { "type": "integer", "format": "password", "maximum": 99 },
+                "holder": { "enum": ["us"], "writeOnly": true }
+            } }
         },
         "$defs": {
             "symbol": { "type": "string", "minLength": 1, "maxLength": 32 },
@@ -47,13 +52,24 @@ fn load_with(text: &str, env: &[(&str, &str)], sets: &[&str]) -> Loaded {
     outcome.unwrap_or_else(|found| panic!("{}", found.render(Paint::Plain, ACTIVE)))
 }
 
-/// The report on one input; its first lines say what comes from outside the file.
+/// The files of an input: behind a line `#### NAME` begins the file of the folder that has this name.
+fn layers(input: &str) -> Layers {
+    let mut texts = input.split("#### ");
+    let file = texts.next().unwrap_or_default();
+    let folder = texts.map(|one| {
+        let (name, text) = one.split_once('\n').unwrap();
+        Layer { name: name.to_owned(), text: text.to_owned() }
+    });
+    Layers { folder: folder.collect(), ..Layers::of("config.toml", file) }
+}
+
+/// The report on one input; its first lines say what comes from outside the files.
 fn report(input: &str) -> String {
     let said = |word: &str| -> Vec<&str> {
         input.lines().filter_map(|line| line.strip_prefix("# ")?.strip_prefix(word)?.strip_prefix(": ")).collect()
     };
     let env: Vec<(&str, &str)> = said("env").iter().map(|line| line.split_once('=').unwrap()).collect();
-    let loaded = match Config::from_text(&source(&env, &said("set")), input) {
+    let loaded = match Config::from_layers(&source(&env, &said("set")), layers(input)) {
         Ok(loaded) => loaded,
         Err(found) => return found.render(Paint::Plain, ACTIVE),
     };
@@ -262,6 +278,84 @@ fn a_variable_with_one_underscore_too_few_is_warned_about() {
     assert!(text.ends_with("config.toml: 1 warning.\n"), "{text}");
 }
 
+/// Every setting of a schema that is no table, by its path; a name that the operator chooses is `x`.
+fn leaves<'a>(path: &[String], schema: Schema<'a>, found: &mut Vec<(Vec<String>, Schema<'a>)>) {
+    let tables = schema.certain();
+    let named = tables.iter().filter_map(|one| Some((one, one.properties()?)));
+    let mut below: Vec<(String, Schema<'_>)> =
+        named.flat_map(|(one, names)| names.keys().map(|name| (name.clone(), one.property(name).unwrap()))).collect();
+    below.extend(tables.iter().find_map(Schema::additional).map(|each| ("x".to_owned(), each)));
+    let tables_in_list = tables
+        .iter()
+        .find_map(Schema::items)
+        .filter(|each| each.certain().iter().any(|one| one.properties().is_some()));
+    below.extend(tables_in_list.map(|each| ("0".to_owned(), each)));
+    if below.is_empty() {
+        found.push((path.to_vec(), schema));
+    }
+    for (name, schema) in below {
+        leaves(&[path, &[name]].concat(), schema, found);
+    }
+}
+
+/// A text that stands for a value in the environment, whatever its type may be.
+fn sample(schema: Schema<'_>) -> String {
+    let constant = schema.variants().iter().flat_map(Schema::constants).find_map(Value::as_str).map(str::to_owned);
+    let format = schema.certain().iter().find_map(|one| one.text("format")).unwrap_or_default();
+    let types = schema.types();
+    let first =
+        ["boolean", "integer", "number", "array", "string", "object"].into_iter().find(|one| types.contains(one));
+    constant.unwrap_or_else(|| match (format, first) {
+        ("duration" | "size", _) => "100".to_owned(),
+        ("interval", _) => "1s..2s".to_owned(),
+        ("socket-address", _) => "127.0.0.1:1".to_owned(),
+        (_, Some("boolean")) => "true".to_owned(),
+        (_, Some("integer" | "number")) => "1".to_owned(),
+        (_, Some("object")) => "{ a = 1 }".to_owned(),
+        _ => "credential:1".to_owned(), // a secret, and a text or a list of one that may not be what is wanted
+    })
+}
+
+#[test]
+fn every_setting_can_be_given_by_the_environment() {
+    let schema = Schema::new(&SCHEMA);
+    let mut all = Vec::new();
+    leaves(&[], schema, &mut all);
+    assert!(all.len() > 80, "only {} settings", all.len());
+    for (path, wanted) in all {
+        let variable = format!("BROADCASTD_{}", path.join("__").to_uppercase());
+        let pointer = path.iter().fold(String::new(), |pointer, part| document::pointer_to(&pointer, part));
+        let text = sample(wanted);
+        let mut document = Document::parse("config.toml", "").unwrap();
+        let env = [(variable.clone(), text.clone())].into();
+        assert_eq!(overlay::apply(&mut document, &env, &[]), []);
+        document.read_overrides("", schema);
+        assert_eq!(document.origin(&pointer), Some(&Origin::Environment(variable.clone())), "{variable}");
+        for found in check::check(&document, "", schema) {
+            // A table of its own may need more than one variable, and a pattern more than a sample.
+            let is_read = [code::MISSING_KEY, code::WRONG_FORMAT, code::OUT_OF_RANGE].contains(&found.code);
+            assert!(
+                is_read && found.at.origin == Origin::Environment(variable.clone()),
+                "{variable}={text}: {found:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_list_of_tables_can_be_begun_by_the_environment() {
+    let env = [
+        ("BROADCASTD_SERVER__ENDPOINTS__1__PATH", "/b"),
+        ("BROADCASTD_SERVER__ENDPOINTS__0__PATH", "/a"),
+        ("BROADCASTD_SERVER__ENDPOINTS__0__STREAMS", "x"),
+    ];
+    let config = load_with("[streams.x]\n", &env, &["server.endpoints.1.dialect=sse"]).config;
+    let doors: Vec<_> = config.server.endpoints.iter().map(|one| (&*one.path, one.dialect, &*one.streams[0])).collect();
+    assert_eq!(doors, [("/a", Dialect::Native, "x"), ("/b", Dialect::Sse, "*")]);
+    let gap = Config::from_text(&source(&env[..1], &[]), "").unwrap_err();
+    assert_eq!(gap.items[0].code, code::WRONG_TYPE, "the first of them is missing");
+}
+
 #[test]
 fn a_broadcaster_has_variables_of_its_own() {
     let env = [
@@ -334,7 +428,7 @@ fn a_finding_is_also_data() {
     assert_eq!(found["errors"], 2);
     let expected = json!({
         "code": "C005", "severity": "error", "message": "`log.format` cannot be \"jsn\"", "pointer": "/log/format",
-        "environment": null, "set": null, "line": 3, "column": 10, "span": [24, 29],
+        "environment": null, "set": null, "file": "config.toml", "line": 3, "column": 10, "span": [24, 29],
         "label": "expected one of \"auto\", \"journald\", \"text\", \"json\"", "help": [], "notes": [],
         "suggestion": { "title": "did you mean this?", "span": [24, 29], "replacement": "\"json\"" }
     });
@@ -400,11 +494,134 @@ fn files_that_are_none_are_refused_with_a_next_step() {
 #[test]
 fn the_largest_file_is_read_and_one_byte_more_is_not() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let largest = usize::try_from(source::LARGEST_FILE).unwrap();
+    let largest = usize::try_from(files::LARGEST).unwrap();
     std::fs::write(file.path(), "#".repeat(largest)).unwrap();
-    assert_eq!(source::read(file.path()).unwrap().len(), largest);
+    assert_eq!(files::read(file.path()).unwrap().file.text.len(), largest);
     std::fs::write(file.path(), "#".repeat(largest + 1)).unwrap();
     assert_eq!(refused(file.path()).0, code::TOO_LARGE);
+}
+
+/// A folder with a file and a folder beside it.
+fn with_folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let place = tempfile::tempdir().unwrap();
+    std::fs::create_dir(place.path().join("config.d")).unwrap();
+    std::fs::write(place.path().join("config.toml"), "[hub]\nmax_topics = 1\n").unwrap();
+    for (name, text) in files {
+        std::fs::write(place.path().join("config.d").join(name), text).unwrap();
+    }
+    place
+}
+
+#[test]
+fn the_most_files_are_read_and_one_more_is_not() {
+    let place = with_folder(&[]);
+    let write = |index: usize| std::fs::write(place.path().join(format!("config.d/{index}.toml")), "").unwrap();
+    (0..files::MOST_FILES).for_each(write);
+    let file = place.path().join("config.toml");
+    assert_eq!(files::read(&file).unwrap().folder.len(), files::MOST_FILES);
+    write(files::MOST_FILES);
+    let (code, message) = refused(&file);
+    assert_eq!(code, code::TOO_LARGE);
+    assert!(message.contains("has 101 files that end in .toml; at most 100 are read"), "{message}");
+}
+
+#[test]
+fn all_files_together_are_as_large_as_one_may_be() {
+    let place = with_folder(&[]);
+    let file = place.path().join("config.toml");
+    let half = usize::try_from(files::LARGEST).unwrap() / 2;
+    let fill = |name: &str, bytes: usize| std::fs::write(place.path().join(name), "#".repeat(bytes)).unwrap();
+    fill("config.toml", half);
+    fill("config.d/a.toml", half - 3);
+    fill("config.d/b.toml", 3);
+    assert_eq!(files::read(&file).unwrap().folder.len(), 2);
+    fill("config.d/b.toml", 4);
+    let (code, message) = refused(&file);
+    assert_eq!(code, code::TOO_LARGE);
+    let b = place.path().join("config.d/b.toml");
+    assert!(
+        message.contains(&format!("with `{}` the configuration is larger than 1024 KiB", b.display())),
+        "{message}"
+    );
+}
+
+#[test]
+fn every_file_that_cannot_be_read_is_named() {
+    use std::os::unix::fs::symlink;
+    let place = with_folder(&[("a.toml", ""), ("z.toml", "[")]);
+    std::fs::write(place.path().join("config.d/b.toml"), b"\xff").unwrap();
+    std::fs::create_dir(place.path().join("config.d/c.toml")).unwrap();
+    symlink("nowhere", place.path().join("config.d/d.toml")).unwrap();
+    let report = Config::load(&Source { path: place.path().join("config.toml"), ..Source::default() }).unwrap_err();
+    let told = report.render(Paint::Plain, ACTIVE).replace(&place.path().display().to_string(), "");
+    for line in [
+        "--> /config.d/b.toml\n",
+        "`/config.d/b.toml` is not UTF-8 text: byte 0, on line 1, belongs to no character",
+        "--> /config.d/c.toml\n",
+        "`/config.d/c.toml` is a directory",
+        "move it elsewhere, or give it another ending than .toml",
+        "there is no file `/config.d/d.toml`",
+        "it is a link that leads nowhere",
+        "/config.toml: 3 errors. ",
+    ] {
+        assert!(told.contains(line), "no {line} in\n{told}");
+    }
+    let json = report.to_json();
+    assert_eq!(json["diagnostics"][0]["file"], place.path().join("config.d/b.toml").display().to_string());
+}
+
+#[test]
+fn a_file_in_the_place_of_the_folder_is_no_folder() {
+    let place = with_folder(&[]);
+    std::fs::remove_dir(place.path().join("config.d")).unwrap();
+    std::fs::write(place.path().join("config.d"), "").unwrap();
+    let (code, message) = refused(&place.path().join("config.toml"));
+    assert_eq!((code, message.contains("config.d` is no folder\n")), (code::UNREADABLE, true), "{message}");
+}
+
+#[test]
+fn files_of_the_folder_are_laid_over_the_file_in_the_order_of_their_names() {
+    let place = with_folder(&[
+        ("20-b.toml", "[hub]\nmax_records = 22\nrate = { burst = 7 }\n"),
+        ("10-a.toml", "[hub]\nmax_topics = 2\nmax_records = 11\nrate.commands = 3\n[streams.a]\n"),
+        ("30-c.toml~", "["),
+        (".40-d.toml", "["),
+    ]);
+    let source =
+        Source { path: place.path().join("config.toml"), ..source(&[("BROADCASTD_HUB__MAX_PER_IP", "5")], &[]) };
+    let loaded = Config::load(&source).unwrap();
+    let hub = &loaded.config.hub;
+    assert_eq!((hub.max_topics, hub.max_records, hub.rate.commands, hub.rate.burst, hub.max_per_ip), (2, 22, 3, 7, 5));
+    assert!(loaded.config.streams.contains_key("a"));
+    let line = |pointer: &str| {
+        let position = loaded.document.layers().position(loaded.document.at_value(pointer).span.unwrap().start);
+        format!("{}:{}", position.file.rsplit('/').next().unwrap(), position.line)
+    };
+    assert_eq!(line("/hub/max_topics"), "10-a.toml:2");
+    assert_eq!(line("/hub/max_records"), "20-b.toml:2");
+    assert_eq!(line("/hub/rate/commands"), "10-a.toml:4");
+    assert_eq!(line("/hub/rate/burst"), "20-b.toml:3");
+    assert_eq!(line("/hub"), "config.toml:1", "a table is where it was begun");
+}
+
+#[test]
+fn a_list_takes_the_place_of_the_list_and_its_places_with_it() {
+    let text = "[[server.endpoints]]\npath = \"/a\"\n[[server.endpoints]]\npath = \"/b\"\n\
+                #### config.d/x.toml\n[[server.endpoints]]\npath = \"/c\"\n#### config.d/y.toml\n[streams]\na = 3\n\
+                #### config.d/z.toml\n[streams.a]\nvisible = true\n";
+    let loaded = Config::from_layers(&source(&[], &[]), layers(text)).unwrap();
+    let paths: Vec<&str> = loaded.config.server.endpoints.iter().map(|one| &*one.path).collect();
+    assert_eq!(paths, ["/c"]);
+    assert!(loaded.document.places.keys().all(|key| !key.starts_with("/server/endpoints/1")));
+    assert_eq!(
+        loaded
+            .document
+            .layers()
+            .position(loaded.document.at_value("/server/endpoints/0/path").span.unwrap().start)
+            .file,
+        "config.d/x.toml"
+    );
+    assert!(loaded.config.streams["a"].visible, "a table takes the place of a number");
 }
 
 #[test]

@@ -1,15 +1,17 @@
-//! Sees every kind of save of the configuration file, and hands over its text once it has changed and settled.
+//! Sees every kind of save of the configuration file and of those in its folder, and hands over their texts once they have
+//! changed and settled.
 //!
 //! Editors write in place, rename over, or delete and create; Kubernetes swaps a symlink two hops away. So the folder of
-//! every component and every symlink hop on the way to the file is watched, the way is walked anew after every event,
-//! and what counts is the hash of the text, never a time stamp. A poll covers what the kernel does not tell: network
-//! file systems, single-file mounts, lost events.
+//! every component and every symlink hop on the way to each file is watched (`way`), the ways are walked anew after every
+//! event, and what counts is the hash of the texts, never a time stamp. A poll covers what the kernel does not tell:
+//! network file systems, single-file mounts, lost events.
+
+mod way;
 
 use std::{
-    collections::{BTreeSet, VecDeque},
-    ffi::OsString,
+    collections::BTreeMap,
     io,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -19,28 +21,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use notify::{
-    Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
-    event::{AccessKind, AccessMode},
-};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use sha2::{Digest, Sha256};
 
-use super::{diagnostic::Diagnostics, source};
+use self::way::Way;
+use super::{diagnostic::Diagnostics, files, layers::Layers, source};
 
-/// How many symlinks lead on before they are taken for a circle; the kernel's own limit.
-const MAX_HOPS: usize = 40;
-
-/// How often the way to the file is walked again when it changed while the watches were being placed.
+/// How often the ways to the files are walked again when they changed while the watches were being placed.
 const MAX_WALKS: usize = 5;
 
 /// When a save counts as finished.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// Nothing must happen for this long before the file is read: longer than editors take between two writes.
+    /// Nothing must happen for this long before the files are read: longer than editors take between two writes.
     pub quiet: Duration,
-    /// A file that never rests is read after this long all the same.
+    /// Files that never rest are read after this long all the same.
     pub longest: Duration,
-    /// The hash is compared this often even when the kernel reports nothing.
+    /// The hashes are compared this often even when the kernel reports nothing.
     pub poll: Duration,
 }
 
@@ -60,31 +57,32 @@ impl Default for Timing {
 }
 
 impl Watch {
-    /// Watches `path` in a thread of its own and calls `on_change` with the text whenever it differs from the last one,
-    /// or with what is wrong with the file when it can no longer be read. `known` is the text in force, `None` when
-    /// there was no file; a change between reading it and this call is not missed.
+    /// Watches `path` and its folder in a thread of its own and calls `on_change` with the texts whenever they differ from
+    /// the last ones, or with what is wrong with the files when they can no longer be read. `known` is what was read last;
+    /// a change between that and this call is not missed.
     ///
-    /// A text that is no TOML, an empty one, and an unreadable file are only reported after one more quiet period.
+    /// A text that is no TOML, an empty one, a file that has gone, and unreadable ones are only reported after one more
+    /// quiet period.
     pub fn start(
         path: &Path,
-        known: Option<&str>,
+        known: &Result<Layers, Diagnostics>,
         timing: Timing,
-        on_change: impl Fn(Result<String, Diagnostics>) + Send + 'static,
+        on_change: impl Fn(Result<Layers, Diagnostics>) + Send + 'static,
     ) -> io::Result<Self> {
         Self::start_with(path, known, timing, Sight::Kernel, on_change)
     }
 
     fn start_with(
         path: &Path,
-        known: Option<&str>,
+        known: &Result<Layers, Diagnostics>,
         timing: Timing,
         sight: Sight,
-        on_change: impl Fn(Result<String, Diagnostics>) + Send + 'static,
+        on_change: impl Fn(Result<Layers, Diagnostics>) + Send + 'static,
     ) -> io::Result<Self> {
         // One wake that has not been seen yet says as much as a hundred.
         let (wake, woken) = sync_channel(1);
         let stop = Arc::new(AtomicBool::new(false));
-        let seen = Arc::new(Mutex::new(known.map(hash)));
+        let seen = Arc::new(Mutex::new(seen(known)));
         let observer = Observer {
             path: std::path::absolute(path)?,
             shown: path.to_owned(),
@@ -100,9 +98,9 @@ impl Watch {
         Ok(Self { seen, wake, stop, thread: Some(thread) })
     }
 
-    /// The file was read elsewhere, and what was in it is known: it is not handed over, and what comes after it is.
-    pub fn saw(&self, found: &Result<String, Diagnostics>) {
-        *lock(&self.seen) = found.as_deref().ok().map(hash);
+    /// The files were read elsewhere, and what was in them is known: it is not handed over, and what comes after it is.
+    pub fn saw(&self, found: &Result<Layers, Diagnostics>) {
+        *lock(&self.seen) = seen(found);
     }
 }
 
@@ -127,15 +125,8 @@ enum Sight {
     PollOnly,
 }
 
-/// The folders on the way to the file, and the entries in them that are steps of it.
-#[derive(Debug, PartialEq, Eq)]
-struct Way {
-    folders: BTreeSet<PathBuf>,
-    steps: BTreeSet<PathBuf>,
-}
-
-/// The hash of the text that is known; `None` when the file could not be read.
-type Seen = Option<[u8; 32]>;
+/// The hash of every file's text by its name; or what is said of the files while they cannot be read.
+type Seen = Result<BTreeMap<String, [u8; 32]>, Vec<String>>;
 
 /// The thread behind a `Watch`.
 struct Observer<F> {
@@ -150,7 +141,7 @@ struct Observer<F> {
     on_change: F,
 }
 
-impl<F: Fn(Result<String, Diagnostics>)> Observer<F> {
+impl<F: Fn(Result<Layers, Diagnostics>)> Observer<F> {
     fn run(mut self) {
         let mut watcher = self.watch();
         self.settle();
@@ -181,37 +172,46 @@ impl<F: Fn(Result<String, Diagnostics>)> Observer<F> {
         }
     }
 
-    /// Reads the file and hands it over if it changed.
+    /// Reads the files and hands them over if they changed.
     fn settle(&mut self) {
-        let mut found = source::read(&self.shown);
+        let mut found = files::read(&self.shown);
         if self.is_seen(&found) {
             return;
         }
-        if is_doubtful(&found) {
+        if self.is_doubtful(&found) {
             // Perhaps caught half-written, or between delete and create.
             self.wait_for_quiet();
-            found = source::read(&self.shown);
+            found = files::read(&self.shown);
             if self.is_seen(&found) || self.stop.load(Ordering::Acquire) {
                 return;
             }
         }
-        *lock(&self.seen) = found.as_deref().ok().map(hash);
+        *lock(&self.seen) = seen(&found);
         (self.on_change)(found);
     }
 
-    fn is_seen(&self, found: &Result<String, Diagnostics>) -> bool {
-        found.as_deref().ok().map(hash) == *lock(&self.seen)
+    fn is_seen(&self, found: &Result<Layers, Diagnostics>) -> bool {
+        seen(found) == *lock(&self.seen)
     }
 
-    /// Watches every folder on the way to the file as the way is now. Without the kernel's help the poll must do.
+    /// Whether a save in progress may look like it: gone, empty, or cut off.
+    fn is_doubtful(&self, found: &Result<Layers, Diagnostics>) -> bool {
+        let Ok(layers) = found else { return true };
+        let is_half = |text: &str| text.trim().is_empty() || !source::parses(text);
+        let is_there = |name: &String| layers.all().any(|(_, layer)| layer.name == *name);
+        let has_gone = lock(&self.seen).as_ref().is_ok_and(|known| !known.keys().all(is_there));
+        has_gone || layers.all().any(|(_, layer)| is_half(&layer.text))
+    }
+
+    /// Watches every folder on the ways to the files as they are now. Without the kernel's help the poll must do.
     fn watch(&self) -> Option<RecommendedWatcher> {
         if self.sight != Sight::Kernel {
             return None;
         }
-        let mut way = walk(&self.path);
+        let mut way = Way::to(&self.path);
         for _ in 0..MAX_WALKS {
             let watcher = self.watch_way(&way);
-            let now = walk(&self.path);
+            let now = Way::to(&self.path);
             // Only a way that is still the same after the watches stand is surely watched.
             if now == way {
                 return watcher;
@@ -225,9 +225,9 @@ impl<F: Fn(Result<String, Diagnostics>)> Observer<F> {
 
     fn watch_way(&self, way: &Way) -> Option<RecommendedWatcher> {
         let wake = self.wake.clone();
-        let paths: BTreeSet<PathBuf> = way.folders.union(&way.steps).cloned().collect();
+        let ours = way.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if event.map_or(true, |event| concerns(&event, &paths)) {
+            if event.map_or(true, |event| ours.is_concerned(&event)) {
                 // Full means that a wake is already on its way.
                 let _ = wake.try_send(());
             }
@@ -252,61 +252,12 @@ fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn hash(text: &str) -> [u8; 32] {
-    Sha256::digest(text.as_bytes()).into()
-}
-
-/// What a save in progress may look like: gone, empty, or cut off.
-fn is_doubtful(found: &Result<String, Diagnostics>) -> bool {
-    found.as_deref().map_or(true, |text| text.trim().is_empty() || !source::parses(text))
-}
-
-/// Whether an event is about the way to the file. Reading is not: we read ourselves.
-fn concerns(event: &Event, paths: &BTreeSet<PathBuf>) -> bool {
-    let reading = matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write));
-    let lost = event.need_rescan() || event.paths.is_empty();
-    lost || (!reading && event.paths.iter().any(|path| paths.contains(path)))
-}
-
-/// Follows the path component by component, through every symlink, as far as it exists.
-fn walk(path: &Path) -> Way {
-    let mut way = Way { folders: BTreeSet::new(), steps: BTreeSet::new() };
-    let mut here = PathBuf::from("/");
-    let mut ahead: VecDeque<OsString> = components(path).collect();
-    let mut hops = 0;
-    while let Some(part) = ahead.pop_front() {
-        if part == ".." {
-            here.pop();
-            continue;
-        }
-        let step = here.join(&part);
-        way.folders.insert(here.clone());
-        way.steps.insert(step.clone());
-        match std::fs::read_link(&step) {
-            Ok(target) => {
-                hops += 1;
-                if hops > MAX_HOPS {
-                    return way;
-                }
-                if target.is_absolute() {
-                    here = PathBuf::from("/");
-                }
-                components(&target).collect::<Vec<_>>().into_iter().rev().for_each(|part| ahead.push_front(part));
-            }
-            // Not a symlink, or not there: what is missing ends the way where it will appear.
-            Err(_) if step.symlink_metadata().is_err() => return way,
-            Err(_) => here = step,
-        }
+fn seen(found: &Result<Layers, Diagnostics>) -> Seen {
+    let hash = |text: &str| Sha256::digest(text.as_bytes()).into();
+    match found {
+        Ok(layers) => Ok(layers.all().map(|(_, layer)| (layer.name.clone(), hash(&layer.text))).collect()),
+        Err(report) => Err(report.items.iter().map(|item| item.message.clone()).collect()),
     }
-    way
-}
-
-fn components(path: &Path) -> impl Iterator<Item = OsString> {
-    path.components().filter_map(|component| match component {
-        Component::Normal(part) => Some(part.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        _ => None,
-    })
 }
 
 #[cfg(test)]

@@ -26,10 +26,13 @@ pub fn one_of(words: &[String]) -> String {
     }
 }
 
+/// What stands in a message for a value that must not.
+pub const HIDDEN_VALUE: &str = "this value";
+
 /// A value as it may stand in a message: short, and never a secret.
 pub fn shown(pointer: &str, value: &Value) -> String {
     if is_secret(pointer) {
-        return "this value".to_owned();
+        return HIDDEN_VALUE.to_owned();
     }
     /// A message stays on one line of a terminal.
     const LONGEST_SHOWN: usize = 60;
@@ -82,6 +85,48 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     (best.0 <= allowed && best.0 < word.chars().count()).then_some(best.1)
 }
 
+/// What a setting is called here that goes by another name elsewhere, or did before; no slip leads from one to the other.
+const OTHER_NAMES: &[(&str, &str)] = &[
+    ("admin.address", "admin.listen"),
+    ("admin.bind", "admin.listen"),
+    ("admin.port", "admin.listen"),
+    ("broadcasters.*.config", "broadcasters.*.settings"),
+    ("broadcasters.*.depends_on", "broadcasters.*.listen"),
+    ("broadcasters.*.inputs", "broadcasters.*.listen"),
+    ("broadcasters.*.library", "broadcasters.*.plugin"),
+    ("broadcasters.*.options", "broadcasters.*.settings"),
+    ("broadcasters.*.path", "broadcasters.*.plugin"),
+    ("hub.buffer", "hub.outbox"),
+    ("hub.keepalive", "hub.ping"),
+    ("hub.max_clients", "hub.max_connections"),
+    ("hub.queue", "hub.outbox"),
+    ("log.filter", "log.level"),
+    ("logging", "log"),
+    ("metrics", "admin"),
+    ("plugin", "plugins"),
+    ("plugins.paths", "plugins.dirs"),
+    ("server.address", "server.listen"),
+    ("server.allowed_origins", "server.origins"),
+    ("server.bind", "server.listen"),
+    ("server.port", "server.listen"),
+    ("server.routes", "server.endpoints"),
+    ("server.shutdown_timeout", "server.drain"),
+    ("server.threads", "server.shards"),
+    ("server.workers", "server.shards"),
+    ("streams.*.public", "streams.*.visible"),
+];
+
+/// The name of a setting that is unknown by this one; `*` stands for a name that the operator chose.
+pub fn other_name(dotted: &str) -> Option<String> {
+    let given: Vec<&str> = dotted.split('.').collect();
+    let fits = |pattern: &str| {
+        let parts: Vec<&str> = pattern.split('.').collect();
+        parts.len() == given.len() && parts.iter().zip(&given).all(|(part, given)| part == given || *part == "*")
+    };
+    let (_, here) = OTHER_NAMES.iter().find(|(elsewhere, _)| fits(elsewhere))?;
+    Some(here.replace('*', given.get(1).unwrap_or(&"NAME")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,5 +147,27 @@ mod tests {
         assert_eq!(shown("/admin/token", &Value::from("hunter2")), "this value");
         assert_eq!(shown("/log/level", &Value::from("loud")), "\"loud\"");
         assert_eq!(shown("/a", &Value::from("x".repeat(500))).chars().count(), 61);
+    }
+
+    #[test]
+    fn a_setting_is_found_by_the_name_it_has_elsewhere() {
+        assert_eq!(other_name("server.threads").as_deref(), Some("server.shards"));
+        assert_eq!(other_name("broadcasters.bars.options").as_deref(), Some("broadcasters.bars.settings"));
+        assert_eq!(
+            other_name("broadcasters.bars.settings.options"),
+            None,
+            "what plugins call theirs is their own matter"
+        );
+    }
+
+    #[test]
+    fn every_name_from_elsewhere_is_unknown_here_and_leads_to_one_that_is_known() {
+        let schema = crate::json_schema::Schema::new(&crate::config::SCHEMA);
+        let known = |dotted: &str| {
+            dotted.replace('*', "x").split('.').try_fold(schema, |here, part| here.below(part)).is_some()
+        };
+        for (elsewhere, here) in OTHER_NAMES {
+            assert!(!known(elsewhere) && known(here), "{elsewhere} → {here}");
+        }
     }
 }

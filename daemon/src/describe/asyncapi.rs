@@ -1,16 +1,16 @@
 //! All streams and messages as an AsyncAPI 3.0 document: a channel for each stream, and one for what clients and the
 //! daemon say to each other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
 use super::draft07::draft07;
 use super::native::{self, schema, schema_of_said};
+use super::records::{Form, collections};
 use super::{Declarations, Door, Stream};
 use crate::dialect::Dialect;
 use crate::dialect::native::SUBPROTOCOL;
-use crate::hub::kinds::DEFAULT_COLLECTION;
 use crate::hub::settings::Settings;
 
 /// Where schemas stand in the document.
@@ -164,22 +164,18 @@ impl Document {
 
     fn stream(&mut self, Stream { name, settings }: &Stream, servers: &[(String, &Door)]) {
         let mut messages = Messages::default();
-        let mut collections = Map::new();
+        let mut payloads = BTreeMap::new();
         for (kind, spec) in &settings.kinds {
-            let payload = json!({"$ref": self.schema(&format!("{name}.{kind}"), &spec.schema)});
-            let collection = spec.collection.as_deref().unwrap_or(DEFAULT_COLLECTION);
-            let records =
-                collections.entry(collection).or_insert_with(|| json!({"type": "array", "items": {"anyOf": []}}));
-            if let Some(Value::Array(kinds)) = records.pointer_mut("/items/anyOf") {
-                kinds.push(payload.clone());
-            }
-            let about = spec.schema.get("description").and_then(Value::as_str).unwrap_or_default();
+            let Some(schema) = spec.of_events() else { continue };
+            let payload = json!({"$ref": self.schema(&format!("{name}.{kind}"), schema)});
+            payloads.insert(kind.as_str(), payload.clone());
+            let about = schema.get("description").and_then(Value::as_str).unwrap_or_default();
             messages.add(kind, about, event(enveloped(kind, Some(name), payload)));
         }
         if settings.kinds.is_empty() {
             self.declared(name, settings, &mut messages);
         }
-        let records = json!({"type": "object", "properties": collections});
+        let records = self.records(name, settings, &payloads);
         let update = enveloped("full_update", Some(name), records);
         messages.add("full_update", "The records of a subscription, each in its collection.", update);
         let address = settings.template.address(name);
@@ -198,6 +194,21 @@ impl Document {
             channel["servers"] = here.into();
         }
         self.channels.insert(name.to_string(), channel);
+    }
+
+    /// What a snapshot shows; the payloads of kinds stand where `payloads` says.
+    fn records(&mut self, name: &str, settings: &Settings, payloads: &BTreeMap<&str, Value>) -> Value {
+        let mut properties = Map::new();
+        for (collection, forms) in collections(&settings.kinds) {
+            let place = |form: &Form<'_>| match form {
+                Form::Payload(kind) => payloads.get(kind).cloned().unwrap_or_default(),
+                Form::Own(schema) => json!({"$ref": self.schema(&format!("{name}.{collection}.record"), schema)}),
+            };
+            let places: Vec<Value> = forms.iter().map(place).collect();
+            let items = if places.is_empty() { json!(false) } else { json!({"anyOf": places}) };
+            properties.insert(collection.to_owned(), json!({"type": "array", "items": items}));
+        }
+        json!({"type": "object", "properties": properties})
     }
 
     /// The events of a stream that outside programs publish to: those that a schema file names, and whatever else.

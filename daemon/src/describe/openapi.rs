@@ -64,6 +64,8 @@ pub struct Answer(pub u16, pub &'static str, pub Content);
 pub enum Content {
     Nothing,
     Text,
+    /// Whatever its `Content-Type` says.
+    File,
     /// Server-sent events, without end.
     Events,
     Json(Schema),
@@ -162,6 +164,7 @@ impl Content {
         let (form, schema) = match self {
             Self::Nothing => return json!({"description": means}),
             Self::Text => ("text/plain", json!({"type": "string"})),
+            Self::File => ("*/*", json!({})),
             Self::Events => ("text/event-stream", json!({"type": "string"})),
             Self::Json(schema) => ("application/json", schema()),
             Self::Refusal => ("application/json", refusal()),

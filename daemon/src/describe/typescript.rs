@@ -5,16 +5,19 @@ mod objects;
 mod text;
 mod types;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use self::text::{Type, doc, indented, key, string};
 use self::types::Types;
 use super::native::{self, schema, schema_of_said};
+use super::records::{Form, collections};
 use super::{Declarations, Stream};
 use crate::hub::kinds::DEFAULT_COLLECTION;
 
 /// Names that are written out here; types that are made from schemas have others.
-const WRITTEN: [&str; 11] = [
+const WRITTEN: [&str; 12] = [
     "Message",
     "Event",
     "FullUpdate",
@@ -25,28 +28,30 @@ const WRITTEN: [&str; 11] = [
     "ClientMessage",
     "ServerMessage",
     "StreamMessages",
+    "StreamParams",
     "StreamName",
 ];
+/// Parameters where there are none.
+const NO_PARAMS: &str = "{ [key: string]: never }";
+
 /// A file of declarations.
 pub fn typescript(declarations: &Declarations) -> String {
     let mut types = Types::new(WRITTEN);
     types.push("// Made by `broadcastd schema ts` from what the broadcasters declare; do not edit.\n\n");
     let mut said = commands(&mut types);
     let mut heard = messages(&mut types);
-    let mut streams = Vec::new();
+    let (mut streams, mut params) = (Vec::new(), Vec::new());
     for one in &declarations.streams {
         let made = stream(&mut types, one);
         said.extend(made.commands);
         streams.push(format!("{}: {};", key(&one.name), made.message));
+        params.push(format!("{}: {};", key(&one.name), made.params.as_deref().unwrap_or(NO_PARAMS)));
         heard.push(made.message);
     }
     alias(&mut types, "Whatever a client may say.", "ClientMessage", &Type::union(said.into_iter().map(Type::atom)));
     alias(&mut types, "Whatever the daemon says.", "ServerMessage", &Type::union(heard.into_iter().map(Type::atom)));
-    let body = if streams.is_empty() { String::new() } else { format!("\n  {}\n", indented(&streams.join("\n"))) };
-    types.push(&format!(
-        "{}export interface StreamMessages {{{body}}}\n\n",
-        doc("The messages of each stream, by its name.")
-    ));
+    interface(&mut types, "The messages of each stream, by its name.", "StreamMessages", &streams);
+    interface(&mut types, "The parameters of each stream, by its name.", "StreamParams", &params);
     types.push("export type StreamName = keyof StreamMessages;\n");
     types.into_text()
 }
@@ -109,39 +114,53 @@ const ANYTHING: &str = "{ [key: string]: unknown }";
 /// The names of what was declared for a stream.
 struct Made {
     message: String,
+    params: Option<String>,
     commands: Vec<String>,
 }
 
 fn stream(types: &mut Types, stream: &Stream) -> Made {
     let (name, settings) = (&*stream.name, &*stream.settings);
-    let mut messages = Vec::new();
-    let mut records: Vec<(&str, Vec<Type>)> = Vec::new();
+    let mut payloads = BTreeMap::new();
     for (kind, spec) in &settings.kinds {
-        let payload = types.declare(name, kind, &spec.schema);
-        messages.push(Type::atom(format!("Event<{}, {}, {payload}>", string(kind), string(name))));
-        let collection = spec.collection.as_deref().unwrap_or(DEFAULT_COLLECTION);
-        match records.iter_mut().find(|(known, _)| *known == collection) {
-            Some((_, types)) => types.push(Type::atom(payload)),
-            None => records.push((collection, vec![Type::atom(payload)])),
+        if let Some(schema) = spec.of_events() {
+            payloads.insert(kind.as_str(), types.declare(name, kind, schema));
         }
     }
-    if messages.is_empty() {
+    let event =
+        |(kind, payload): (&&str, &String)| Type::atom(format!("Event<{}, {}, {payload}>", string(kind), string(name)));
+    let mut messages: Vec<Type> = payloads.iter().map(event).collect();
+    if settings.kinds.is_empty() {
         messages = declared(types, stream);
-        records.push((DEFAULT_COLLECTION, vec![Type::atom(ANYTHING)])); // a record is what its publisher says
     }
-    let collection = |(collection, types): (&str, Vec<Type>)| {
-        let mark = if collection == DEFAULT_COLLECTION { "?" } else { "" }; // it is shown where it has records only
-        format!("{}{mark}:{};", key(collection), Type::union(types).array().behind())
-    };
-    let records: Vec<String> = records.into_iter().map(collection).collect();
-    let about = format!("What a `full_update` of `{name}` shows.");
-    let records = object(types, &about, &[name, "records"], &records);
+    let records = records(types, stream, &payloads);
     messages.push(Type::atom(format!("FullUpdate<{}, {records}>", string(name))));
-    params(types, stream);
+    let params = params(types, stream);
     let commands = stream_commands(types, stream);
     let message = types.name(&[name, "message"]);
     alias(types, &format!("What is said on `{name}`."), &message, &Type::union(messages));
-    Made { message, commands }
+    Made { message, params, commands }
+}
+
+/// Declares what a snapshot shows, and returns its name; the payloads of kinds are called as `payloads` says.
+fn records(types: &mut Types, Stream { name, settings }: &Stream, payloads: &BTreeMap<&str, String>) -> String {
+    let mut fields = Vec::new();
+    for (collection, forms) in collections(&settings.kinds) {
+        let form = |form: &Form<'_>| match form {
+            Form::Payload(kind) => Type::atom(payloads.get(kind).map_or("unknown", String::as_str)),
+            Form::Own(schema) => Type::atom(types.declare(name, &format!("{collection} record"), schema)),
+        };
+        let forms: Vec<Type> = forms.iter().map(form).collect();
+        fields.push((collection, Type::union(forms)));
+    }
+    if settings.kinds.is_empty() {
+        fields.push((DEFAULT_COLLECTION, Type::atom(ANYTHING))); // a record is what its publisher says
+    }
+    let field = |(collection, form): (&str, Type)| {
+        let mark = if collection == DEFAULT_COLLECTION { "?" } else { "" }; // it is shown where it has records only
+        format!("{}{mark}:{};", key(collection), form.array().behind())
+    };
+    let fields: Vec<String> = fields.into_iter().map(field).collect();
+    object(types, &format!("What a `full_update` of `{name}` shows."), &[name, "records"], &fields)
 }
 
 /// The events of a stream that outside programs publish to, as far as a schema file says what they are like.
@@ -157,8 +176,8 @@ fn declared(types: &mut Types, Stream { name, settings }: &Stream) -> Vec<Type> 
     }
 }
 
-/// The parameters of the stream's template, if it has any. An alias and no interface: only that fits `Subscribe`.
-fn params(types: &mut Types, Stream { name, settings }: &Stream) {
+/// Declares the parameters of the stream's template, if it has any, and returns the name. An alias and no interface: only that fits `Subscribe`.
+fn params(types: &mut Types, Stream { name, settings }: &Stream) -> Option<String> {
     let parameter = |(parameter, default): (&str, Option<&str>)| {
         let default = default.map(|value| format!("{} unless it is given.", string(value)));
         let spellings = settings.template.spellings(parameter);
@@ -167,11 +186,12 @@ fn params(types: &mut Types, Stream { name, settings }: &Stream) {
         format!("{}{}?: Param;", doc(&text.join(" ")), key(parameter))
     };
     let fields: Vec<String> = settings.template.parameters().map(parameter).collect();
-    if !fields.is_empty() {
+    (!fields.is_empty()).then(|| {
         let about = format!("The parameters of `{}`.", settings.template.address(name));
         let own = types.name(&[name, "params"]);
         alias(types, &about, &own, &Type::atom(format!("{{\n  {}\n}}", indented(&fields.join("\n")))));
-    }
+        own
+    })
 }
 
 fn stream_commands(types: &mut Types, stream: &Stream) -> Vec<String> {
@@ -194,9 +214,13 @@ fn stream_commands(types: &mut Types, stream: &Stream) -> Vec<String> {
 
 fn object(types: &mut Types, about: &str, words: &[&str], fields: &[String]) -> String {
     let name = types.name(words);
-    let body = indented(&fields.join("\n"));
-    types.push(&format!("{}export interface {name} {{\n  {body}\n}}\n\n", doc(about)));
+    interface(types, about, &name, fields);
     name
+}
+
+fn interface(types: &mut Types, about: &str, name: &str, fields: &[String]) {
+    let body = if fields.is_empty() { String::new() } else { format!("\n  {}\n", indented(&fields.join("\n"))) };
+    types.push(&format!("{}export interface {name} {{{body}}}\n\n", doc(about)));
 }
 
 fn alias(types: &mut Types, about: &str, name: &str, one: &Type) {

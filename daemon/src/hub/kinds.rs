@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn the_daemons_own_types_are_no_kinds() {
-        let bar = KindSpec { schema: true.into(), collection: Some("bars".to_owned()) };
+        let bar = KindSpec { schema: true.into(), collection: Some("bars".to_owned()), record: None };
         let mut kinds = Kinds::new(&[("bar".to_owned(), bar)].into());
         for reserved in ["", "error", "status", "full_update", "response", "batch"] {
             assert_eq!(kinds.get(reserved).unwrap_err(), Refused::BadKind(reserved.to_owned()));

@@ -1,10 +1,17 @@
 //! What happens to broadcasters and their plugins, as it is counted.
 
+use std::sync::OnceLock;
+
 use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 
 /// What happens to one broadcaster.
 pub struct Broadcaster {
     name: String,
+    /// Once it has begun: a series that is in one scrape is in all that follow.
+    held: OnceLock<Held>,
+}
+
+struct Held {
     up: Gauge,
     restarts: Counter,
     skipped: Counter,
@@ -12,18 +19,17 @@ pub struct Broadcaster {
 
 impl Broadcaster {
     pub fn new(name: &str) -> Self {
-        let labels = [Label::new("broadcaster", name.to_owned())];
-        Self {
-            name: name.to_owned(),
-            up: gauge!("broadcastd_broadcaster_up", labels.iter()),
-            restarts: counter!("broadcastd_broadcaster_restarts_total", labels.iter()),
-            skipped: counter!("broadcastd_events_skipped_total", labels.iter()),
-        }
+        Self { name: name.to_owned(), held: OnceLock::new() }
+    }
+
+    /// It is shown from here on.
+    pub fn begin(&self) {
+        self.held();
     }
 
     pub fn started(&self, plugin: &str, version: &str, sha256: &str) {
         self.info(plugin, version, sha256).set(1.0);
-        self.up.set(1.0);
+        self.held().up.set(1.0);
     }
 
     /// This library no longer runs as the broadcaster; another may.
@@ -43,7 +49,7 @@ impl Broadcaster {
     }
 
     pub fn stopped(&self) {
-        self.up.set(0.0);
+        self.held().up.set(0.0);
     }
 
     pub fn failed(&self, reason: &'static str) {
@@ -52,12 +58,12 @@ impl Broadcaster {
     }
 
     pub fn restarted(&self) {
-        self.restarts.increment(1);
+        self.held().restarts.increment(1);
     }
 
     /// Events not delivered because nobody listened, since the broadcaster was first started.
     pub fn skipped(&self, total: u64) {
-        self.skipped.absolute(total);
+        self.held().skipped.absolute(total);
     }
 
     pub fn slow_call(&self, call: &'static str) {
@@ -67,6 +73,17 @@ impl Broadcaster {
     /// A histogram for one kind of call into the plugin, to be kept by the caller.
     pub fn calls(&self, call: &'static str) -> Histogram {
         histogram!("broadcastd_plugin_call_duration_seconds", "broadcaster" => self.name.clone(), "call" => call)
+    }
+
+    fn held(&self) -> &Held {
+        self.held.get_or_init(|| {
+            let labels = [Label::new("broadcaster", self.name.clone())];
+            Held {
+                up: gauge!("broadcastd_broadcaster_up", labels.iter()),
+                restarts: counter!("broadcastd_broadcaster_restarts_total", labels.iter()),
+                skipped: counter!("broadcastd_events_skipped_total", labels.iter()),
+            }
+        })
     }
 }
 

@@ -3,10 +3,12 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use broadcastd_plugin_api::{StreamSpec, abi};
 
 use super::demand::Demand;
+use super::due::{self, MAX_BATCH};
 use super::handles;
 use super::inputs::Inputs;
 use super::library::{Instance, Library};
@@ -17,13 +19,14 @@ use super::told::{Moment, Told};
 use super::voice::Voice;
 use crate::event::{Draft, Event};
 use crate::hub::inputs::ListenerId;
+use crate::hub::pattern::Pattern;
+use crate::hub::records::Record;
 use crate::hub::settings::Settings;
-use crate::hub::signal::{Signal, Wakes};
+use crate::hub::signal::Signal;
 use crate::hub::stream::Stream;
+use crate::hub::stream::reads::{Reader, Sight};
 use crate::hub::{Hub, Refused};
 
-/// Events in one call, as in the daemon.
-const MAX_BATCH: usize = 256;
 /// Events that are read back of what it published at a time.
 const MAX_READ: usize = 1024;
 
@@ -180,25 +183,7 @@ impl Alone {
     }
 
     fn gather(&mut self) -> Vec<Told> {
-        let (wakes, now) = (self.signal.take(), self.desk.clock.mono_ns());
-        let mut told = Vec::new();
-        if wakes.has(Wakes::WRITABLE) {
-            self.port.unblock();
-            told.push(Told::Writable);
-        }
-        if wakes.has(Wakes::WAKE) {
-            told.push(Told::Wake);
-        }
-        while told.len() < MAX_BATCH
-            && let Some(timer) = self.port.take_due_timer(now)
-        {
-            told.push(Told::Timer(timer));
-        }
-        if let Some(own) = &self.own {
-            let changed = own.stream.take_demand().into_iter();
-            told.extend(changed.filter_map(|(pattern, count)| self.demand.changed(pattern, count, now)));
-        }
-        told.extend(self.demand.take_ended(now));
+        let mut told = due::gather(&self.port, &mut self.demand, self.signal.take(), Duration::ZERO);
         for inputs in &mut self.inputs {
             inputs.read(MAX_BATCH, &mut told);
         }
@@ -269,6 +254,18 @@ impl Alone {
             own.stream.saved_inputs(own.reader, last.number);
             published.extend(batch.events.into_iter().map(|input| input.event));
         }
+    }
+
+    /// What snapshots would show now, of every audience.
+    pub fn records(&self) -> Vec<Record> {
+        let Some(Own { stream, .. }) = &self.own else { return Vec::new() };
+        let everything = [Pattern::whole(stream.name())];
+        let of = |audience: Arc<str>| {
+            let sight = Sight { reader: Reader::Operator, audience: &audience };
+            let (_, snapshot) = stream.show(&sight, &everything).ok()?;
+            Some(snapshot.records().cloned().collect::<Vec<_>>())
+        };
+        stream.audiences().into_iter().filter_map(of).flatten().collect()
     }
 
     /// How many events were not taken of it because something was wrong with them.

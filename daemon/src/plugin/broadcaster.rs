@@ -80,6 +80,8 @@ pub struct Inner {
     pub tenure: Tenure,
     /// It did not hand over in time, and its successor is made ready: it does not begin before it is told to go on.
     pub is_silenced: bool,
+    /// The file that it was rolled back from, and why.
+    pub rolled_back: Option<String>,
     /// What was told of it last.
     told: Option<State>,
 }
@@ -197,6 +199,7 @@ impl Shared {
             errors: inner.errors,
             last_error: inner.last_error.clone(),
             degraded,
+            rolled_back: inner.rolled_back.clone(),
         };
         inner.told = Some(told.clone());
         (self.tell)(News::Changed(told));
@@ -220,6 +223,7 @@ impl Inner {
             checkpoint: Checkpoint::default(),
             tenure: Tenure::Waiting,
             is_silenced: false,
+            rolled_back: None,
             told: None,
         }
     }

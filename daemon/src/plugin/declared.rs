@@ -58,7 +58,7 @@ type Place = (Arc<str>, Labels);
 type Labels = BTreeMap<String, String>;
 
 /// Where gauges record that are not shown.
-static NOT_SHOWN: LazyLock<Arc<Cell>> = LazyLock::new(|| Arc::new(Cell::new(abi::METRIC_GAUGE, Arc::new([]))));
+static NOT_SHOWN: LazyLock<Arc<Cell>> = LazyLock::new(|| Arc::new(Cell::new(cell::NOTHING, Arc::new([]))));
 
 /// A series to record into.
 pub struct Opened {
@@ -85,13 +85,10 @@ impl Declared {
     pub fn open(&self, broadcaster: &Arc<str>, opening: &Opening<'_>) -> Result<Opened, BadMetric> {
         let labels = check(opening)?;
         let mut all = self.lock();
+        all.check_kind(opening)?;
         let bounds = all.bounds_of(broadcaster, opening);
         let used: usize = all.families.values().map(|family| family.of(broadcaster).count()).sum();
         let family = all.families.get(opening.name);
-        if family.is_some_and(|family| family.kind != opening.kind) {
-            let why = "is declared as another kind already; choose another name";
-            return Err(BadMetric(format!("{} {why}", opening.name)));
-        }
         let is_known = |key: &Place| family.is_some_and(|family| family.series.contains_key(key));
         let own = (broadcaster.clone(), labels);
         let is_beyond = used >= MAX_SERIES && !is_known(&own);
@@ -104,6 +101,11 @@ impl Declared {
         }
         let cell = all.family(opening).cell(key, || Cell::new(opening.kind, bounds));
         Ok(Opened { cell, is_beyond })
+    }
+
+    /// Whether nobody has a metric of this name that is of another kind.
+    pub fn check_kind(&self, opening: &Opening<'_>) -> Result<(), BadMetric> {
+        self.lock().check_kind(opening)
     }
 
     /// What the buckets of a histogram reach to that is opened from here on; a JSON list.
@@ -175,6 +177,14 @@ impl Declared {
 }
 
 impl All {
+    fn check_kind(&self, opening: &Opening<'_>) -> Result<(), BadMetric> {
+        if self.families.get(opening.name).is_none_or(|family| family.kind == opening.kind) {
+            return Ok(());
+        }
+        let why = "is declared as another kind already; choose another name";
+        Err(BadMetric(format!("{} {why}", opening.name)))
+    }
+
     fn bounds_of(&self, broadcaster: &Arc<str>, opening: &Opening<'_>) -> Arc<[f64]> {
         let own = self.bounds.get(broadcaster).and_then(|known| known.get(opening.name));
         match own {

@@ -25,6 +25,13 @@ pub struct Rejected {
     pub instead: Arc<Library>,
 }
 
+impl Rejected {
+    /// In the words of a status.
+    pub fn told(&self) -> String {
+        format!("rolled back from its plugin's file {}: {}", self.sha256, self.why)
+    }
+}
+
 impl Supervisor {
     /// The library for a broadcaster. A file that it was rolled back from is not tried again by itself.
     pub fn library_for(
@@ -39,7 +46,7 @@ impl Supervisor {
         if let Some(library) = runs.as_ref().filter(|one| !is_looked_at && pin.is_none_or(|pin| pin == one.sha256)) {
             return Ok(library.clone());
         }
-        let library = self.library(plugin, pin)?;
+        let library = self.library_to_try(plugin, pin)?;
         let rejected = self.rejected().get(broadcaster).cloned();
         match rejected.filter(|one| one.sha256 == library.sha256) {
             Some(Rejected { why, .. }) if pin.is_some() => Err(Unusable::new(format!(
@@ -64,6 +71,11 @@ impl Supervisor {
     /// It may not, after all.
     pub fn reject(&self, broadcaster: &str, rejected: Rejected) {
         self.rejected().insert(broadcaster.to_owned(), rejected);
+    }
+
+    /// What is told of a broadcaster that runs this library, if it is what runs in the place of a rejected one.
+    pub(super) fn rolled_back(&self, broadcaster: &str, library: &Library) -> Option<String> {
+        self.rejected().get(broadcaster).filter(|one| one.instead.sha256 == library.sha256).map(Rejected::told)
     }
 
     /// A library begins for a broadcaster: what was rejected before another file does not matter any more.

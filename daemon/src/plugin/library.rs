@@ -9,8 +9,11 @@ use std::time::Duration;
 use broadcastd_plugin_api::abi::{self, Bytes, Collected, Entry, Event, InstanceHandle, PluginApi, Status, Str};
 use libloading::os::unix::{self, RTLD_LOCAL, RTLD_NOW};
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 
 use super::bounded;
+use super::broadcaster::fault;
+use super::file::Image;
 use super::handles::{self, Handle};
 use super::host;
 use super::note::{Note, Unusable};
@@ -19,6 +22,9 @@ use super::port::{Fault, Port};
 /// The largest state that an instance may save.
 pub const MAX_STATE: usize = 64 << 20;
 
+/// The longest declaration of a stream: a thousand kinds have that with schemas of 4 KiB.
+pub const MAX_STREAM: usize = 4 << 20;
+
 /// `dlopen` is told never to unmap the library: a thread that touched a Rust library crashes when it ends later.
 const RTLD_NODELETE: i32 = 0x1000;
 
@@ -26,22 +32,52 @@ const RTLD_NODELETE: i32 = 0x1000;
 pub struct Library {
     pub note: Note,
     pub sha256: String,
-    pub description: &'static str,
+    pub facts: Facts,
+    /// `None`: it is not in this process, and was tried in another one.
+    api: Option<PluginApi>,
+    /// The file that was tried.
+    pub tried: Option<Image>,
+}
+
+/// What a plugin says of itself when it is loaded.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Facts {
+    pub description: String,
     /// JSON Schema of the settings.
-    pub config_schema: &'static str,
+    pub config_schema: String,
     /// Declaration of the stream as JSON; empty: a notifier.
-    pub stream: &'static str,
+    pub stream: String,
     /// 0: it keeps no state.
     pub state_version: u32,
     pub can_reconfigure: bool,
-    api: PluginApi,
+}
+
+/// What a plugin makes of settings that it takes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Taken {
+    /// What is odd about them.
+    pub odd: Vec<Fault>,
+    /// The declaration of the stream with them, as JSON.
+    pub stream: String,
 }
 
 impl Library {
+    /// One that was tried in another process: all is known of it, and it makes no instances.
+    pub fn tried(image: Image, note: Note, facts: Facts) -> Self {
+        Self { note, sha256: image.sha256.clone(), facts, api: None, tried: Some(image) }
+    }
+
+    /// Asks the plugin whether it takes settings, and what its stream is with them. What is wrong is at its place in them.
+    pub fn take(&self, broadcaster: &str, settings: &str, deadline: Duration) -> Result<Taken, Vec<Fault>> {
+        let odd = self.validate(broadcaster, settings.to_owned(), deadline)?;
+        let stream = self.stream_with(broadcaster, settings.to_owned(), deadline).map_err(|fault| vec![fault])?;
+        Ok(Taken { odd, stream })
+    }
+
     /// Asks the plugin about settings, beyond what the schema says: what is odd about them, or wrong. Nobody waits for
     /// the answer beyond the deadline.
     pub fn validate(&self, broadcaster: &str, settings: String, deadline: Duration) -> Result<Vec<Fault>, Vec<Fault>> {
-        let Some(validate) = self.api.validate else { return Ok(Vec::new()) };
+        let Some(validate) = self.api.as_ref().and_then(|api| api.validate) else { return Ok(Vec::new()) };
         let port = Port::detached(broadcaster);
         let handle = handles::open(port.clone());
         let status = bounded::call((broadcaster, "validate"), deadline, move || {
@@ -53,6 +89,34 @@ impl Library {
             Ok(abi::OK) => Ok(port.take_warnings()),
             Ok(status) => Err(port.take_faults(status, "validate")),
             Err(fault) => Err(vec![fault]),
+        }
+    }
+
+    /// Asks the plugin for the declaration of its stream with settings that it has taken; most have one for all. Nobody
+    /// waits for the answer beyond the deadline.
+    pub fn stream_with(&self, broadcaster: &str, settings: String, deadline: Duration) -> Result<String, Fault> {
+        let stream_with = self.api.as_ref().and_then(|api| api.stream_with);
+        let Some(stream_with) = stream_with.filter(|_| !self.facts.stream.is_empty()) else {
+            return Ok(self.facts.stream.clone());
+        };
+        let port = Port::detached(broadcaster);
+        let handle = handles::open(port.clone());
+        let answered = bounded::call((broadcaster, "stream_with"), deadline, move || {
+            let mut declared = Collected::new(MAX_STREAM);
+            let writer = declared.writer();
+            // SAFETY: `stream_with` is a function of the loaded table; handle, text and writer live for the call.
+            let status = unsafe { stream_with(host::pointer(handle), Str::new(&settings), &raw const writer) };
+            (status, declared.into_bytes())
+        });
+        handles::close(handle);
+        let wrong = |status, why: String| fault(status, format!("the declaration of its stream {why}"));
+        match answered? {
+            (_, Err(abi::E_LIMIT)) => Err(wrong(abi::E_LIMIT, format!("has more than {} MiB", MAX_STREAM >> 20))),
+            (abi::OK, Ok(bytes)) if bytes.is_empty() => {
+                Err(wrong(abi::E_FAILED, "is empty with these settings".into()))
+            }
+            (abi::OK, Ok(bytes)) => String::from_utf8(bytes).map_err(|_| wrong(abi::E_INVALID, "is no UTF-8".into())),
+            (abi::OK, Err(status)) | (status, _) => Err(port.take_fault(status, "stream_with")),
         }
     }
 }
@@ -100,19 +164,20 @@ impl Opened {
 
 /// One instance, used and destroyed on the thread that made it.
 pub struct Instance {
-    library: Arc<Library>,
+    api: PluginApi,
     raw: NonNull<InstanceHandle>,
     host: Handle,
 }
 
 impl Instance {
     pub fn create(library: &Arc<Library>, host: Handle, settings: &str) -> Result<Self, Status> {
-        let create = library.api.create.ok_or(abi::E_UNSUPPORTED)?;
+        let api = library.api.ok_or(abi::E_UNSUPPORTED)?;
+        let create = api.create.ok_or(abi::E_UNSUPPORTED)?;
         let mut raw = ptr::null_mut();
         // SAFETY: `create` is a function of the loaded table, and `raw` may be written to.
         let status = unsafe { create(host::pointer(host), Str::new(settings), &raw mut raw) };
         match NonNull::new(raw) {
-            Some(raw) if status == abi::OK => Ok(Self { library: library.clone(), raw, host }),
+            Some(raw) if status == abi::OK => Ok(Self { api, raw, host }),
             _ if status == abi::OK => Err(abi::E_FAILED),
             _ => Err(status),
         }
@@ -120,11 +185,11 @@ impl Instance {
 
     pub fn start(&mut self) -> Status {
         // SAFETY: the instance lives, and `&mut self` on its own thread keeps calls apart (rule R4).
-        self.library.api.start.map_or(abi::OK, |start| unsafe { start(self.raw.as_ptr()) })
+        self.api.start.map_or(abi::OK, |start| unsafe { start(self.raw.as_ptr()) })
     }
 
     pub fn on_events(&mut self, events: &[Event<'_>]) -> Status {
-        let Some(on_events) = self.library.api.on_events else { return abi::OK };
+        let Some(on_events) = self.api.on_events else { return abi::OK };
         // SAFETY: as above; the slice lives for the call and is laid out by its own stride.
         unsafe { on_events(self.raw.as_ptr(), events.as_ptr(), events.len(), size_of::<Event<'_>>()) }
     }
@@ -137,7 +202,7 @@ impl Instance {
             _added: [u64; 4],
         }
         const SIZE: u32 = size_of::<Larger<'_>>() as u32;
-        let Some(on_events) = self.library.api.on_events else { return abi::OK };
+        let Some(on_events) = self.api.on_events else { return abi::OK };
         let larger: Vec<Larger<'_>> = events
             .iter()
             .map(|event| Larger { known: Event { size: SIZE, ..*event }, _added: [u64::MAX; 4] })
@@ -148,7 +213,7 @@ impl Instance {
 
     /// The state, or `None` when the plugin keeps none.
     pub fn save_state(&mut self) -> Result<Option<Vec<u8>>, Status> {
-        let Some(save) = self.library.api.save_state.filter(|_| self.library.state_version > 0) else {
+        let Some(save) = self.api.save_state.filter(|_| self.api.state_version > 0) else {
             return Ok(None);
         };
         let mut collected = Collected::new(MAX_STATE);
@@ -166,13 +231,13 @@ impl Instance {
     }
 
     pub fn restore_state(&mut self, from_version: u32, state: &[u8]) -> Status {
-        let Some(restore) = self.library.api.restore_state else { return abi::E_UNSUPPORTED };
+        let Some(restore) = self.api.restore_state else { return abi::E_UNSUPPORTED };
         // SAFETY: as above; the bytes live for the call.
         unsafe { restore(self.raw.as_ptr(), from_version, Bytes::new(state)) }
     }
 
     pub fn reconfigure(&mut self, settings: &str) -> Status {
-        let Some(reconfigure) = self.library.api.reconfigure else { return abi::E_UNSUPPORTED };
+        let Some(reconfigure) = self.api.reconfigure else { return abi::E_UNSUPPORTED };
         // SAFETY: as above; the text lives for the call.
         unsafe { reconfigure(self.raw.as_ptr(), Str::new(settings)) }
     }
@@ -195,7 +260,7 @@ fn reason_of_refusal(refused: Status) -> String {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        if let Some(destroy) = self.library.api.destroy {
+        if let Some(destroy) = self.api.destroy {
             // SAFETY: the instance was made by `create` and is destroyed once, on its own thread.
             unsafe { destroy(self.raw.as_ptr()) };
         }
@@ -246,14 +311,12 @@ fn checked(api: PluginApi, note: Note, sha256: String) -> Result<Library, Unusab
     if let Err(error) = serde_json::from_str::<IgnoredAny>(config_schema) {
         return Err(Unusable::new(format!("its table's config_schema is no JSON: {error}; correct it and rebuild it")));
     }
-    Ok(Library {
-        description: text("description", api.description)?,
-        config_schema,
-        stream: text("stream", api.stream)?,
+    let facts = Facts {
+        description: text("description", api.description)?.to_owned(),
+        config_schema: config_schema.to_owned(),
+        stream: text("stream", api.stream)?.to_owned(),
         state_version: api.state_version,
         can_reconfigure: api.reconfigure.is_some(),
-        note,
-        sha256,
-        api,
-    })
+    };
+    Ok(Library { note, sha256, facts, api: Some(api), tried: None })
 }

@@ -35,6 +35,11 @@ pub fn load(image: &Image, note: Note, cache: &Path, deadline: Duration) -> Resu
     bounded::call((&id, "its entry"), deadline, start).unwrap_or_else(|late| Err(Unusable::new(late.message)))
 }
 
+/// Whether this content is here already, so that it takes no other place.
+pub fn is_here(sha256: &str) -> bool {
+    LOADED.lock().contains_key(sha256)
+}
+
 static LOADED: Loaded = Loaded { slots: Mutex::new(BTreeMap::new()), changed: Condvar::new() };
 
 /// By the hash of the content: all that was ever loaded, and what is being loaded.

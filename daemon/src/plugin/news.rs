@@ -25,13 +25,22 @@ pub struct State {
     pub last_error: Option<String>,
     /// Why the plugin says that something is wrong, although it works.
     pub degraded: Option<String>,
+    /// The file that it was rolled back from, and why.
+    pub rolled_back: Option<String>,
 }
 
 impl State {
     /// Of one that has no instance.
     pub fn disabled(name: &str) -> Self {
-        let (restarts, errors) = (0, 0);
-        Self { name: name.to_owned(), state: Phase::Stopped, restarts, errors, last_error: None, degraded: None }
+        Self {
+            name: name.to_owned(),
+            state: Phase::Stopped,
+            restarts: 0,
+            errors: 0,
+            last_error: None,
+            degraded: None,
+            rolled_back: None,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::{self, ThreadId};
 
 use broadcastd_plugin_api::abi::{self, Msg, Status};
+use serde::{Deserialize, Serialize};
 
 use super::declared::Declared;
 use super::declared::cell::Cell;
@@ -46,7 +47,7 @@ pub struct Counts {
 }
 
 /// Why a call into the plugin failed, in its own words.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     pub status: Status,
     /// JSON pointer into the settings, or empty.
@@ -95,6 +96,8 @@ pub struct Port {
     timers: Mutex<Timers>,
     health: Mutex<Health>,
     metrics: RwLock<Vec<Arc<Cell>>>,
+    /// Where they are opened until it begins.
+    apart: Mutex<Option<figures::Apart>>,
     has_told_beyond: AtomicBool,
     /// Why an event was not taken last.
     refusal: Mutex<Option<String>>,
@@ -117,6 +120,7 @@ impl Port {
             timers: Mutex::default(),
             health: Mutex::new(Health::Ok),
             metrics: RwLock::default(),
+            apart: Mutex::default(),
             has_told_beyond: AtomicBool::new(false),
             refusal: Mutex::default(),
             seat: OnceLock::new(),

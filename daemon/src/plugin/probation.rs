@@ -43,9 +43,10 @@ impl Supervisor {
         let nobody = Signal::of(&format!("{name} before")).into();
         let kept = Inputs::listen(&streams, &nobody, &fresh.checkpoint.positions);
         let until = self.config.clock.mono_ns() + nanos(self.config.timing.probation);
-        let (wanted, spec) = (old.wanted.clone(), old.spec.clone());
-        let loaded = Loaded { wanted, library: old_library, spec, warnings: Vec::new() };
-        Some(Before { loaded, standing: Standing::Probation { until, handed: fresh.checkpoint.clone(), kept } })
+        Some(Before {
+            loaded: old.loaded(),
+            standing: Standing::Probation { until, handed: fresh.checkpoint.clone(), kept },
+        })
     }
 
     /// Looks after those that are on probation: one that failed is rolled back.
@@ -95,7 +96,11 @@ impl Supervisor {
         };
         let Some(old) = running.remove(name) else { return refuse("it does not run") };
         let sha256 = old.broadcaster.shared().library.sha256.clone();
-        self.reject(name, Rejected { sha256, why: why.to_owned(), instead: loaded.library.clone() });
+        let rejected = Rejected { sha256, why: why.to_owned(), instead: loaded.library.clone() };
+        if let Some(broadcaster) = &fresh.broadcaster {
+            broadcaster.shared().lock().rolled_back = Some(rejected.told());
+        }
+        self.reject(name, rejected);
         old.broadcaster.step_down();
         running.extend(self.begin(&mut Prepared::of_one(loaded, fresh)));
         drop(before); // only now may the streams let go of what it handles again

@@ -16,13 +16,14 @@ use super::plan::{Change, Wanted, circle, plan};
 use super::port::Fault;
 use super::probation::Before;
 use super::saved::Checkpoint;
-use super::stream::{declaration, settings};
+use super::stream::settings;
 use super::{Problem, Running, Shown, Supervisor};
 use crate::hub::settings::{Settings, Source};
 use crate::hub::stream::Stream;
 
 pub(super) mod fresh;
 mod hand_over;
+mod loading;
 
 /// Why the stream of a disabled broadcaster has no source.
 const DISABLED: &str = "the broadcaster is disabled";
@@ -41,6 +42,14 @@ pub struct Prepared {
     pub(super) healthy: BTreeSet<String>,
     /// What ran before those that begin, where it may come back.
     before: BTreeMap<String, Before>,
+}
+
+/// What a configuration is made ready for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// To be told what it would do: a file that is new is tried in another process, and not loaded.
+    Plan,
+    Exchange,
 }
 
 /// A wanted broadcaster with its library.
@@ -68,7 +77,7 @@ impl Prepared {
 impl Supervisor {
     /// Loads, checks and makes everything that the wanted broadcasters need and that is not there yet. Nothing that runs
     /// is touched. All problems are found at once.
-    pub fn prepare(&self, wanted: Vec<Wanted>, files: Files<'_>) -> Result<Prepared, Vec<Problem>> {
+    pub fn prepare(&self, wanted: Vec<Wanted>, aim: Aim) -> Result<Prepared, Vec<Problem>> {
         if let Some(circle) = circle(&wanted) {
             let text = format!("broadcasters listen to each other in a circle: {}", circle.join(" → "));
             return Err(vec![problem(circle[0], "/listen", text)]);
@@ -77,7 +86,7 @@ impl Supervisor {
         let mut problems = Vec::new();
         let mut loaded = BTreeMap::new();
         for wanted in wanted {
-            match self.load(wanted, files) {
+            match self.load(wanted, Files::All) {
                 Ok(one) => _ = loaded.insert(one.wanted.name.clone(), one),
                 Err(found) => problems.extend(found),
             }
@@ -85,24 +94,24 @@ impl Supervisor {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let (changes, healthy) = {
-            let running = self.lock();
-            let old: Vec<Wanted> = running.values().map(|running| running.wanted.clone()).collect();
-            let new: Vec<Wanted> = loaded.values().map(|one: &Loaded| one.wanted.clone()).collect();
-            let healthy = running.iter().filter(|(_, one)| one.broadcaster.shared().phase() == Phase::Running);
-            let healthy = healthy.map(|(name, _)| name.clone()).collect();
-            (plan(&old, &new).into_iter().map(|change| try_again(change, &running)).collect(), healthy)
-        };
-        let warnings = loaded.values_mut().flat_map(|one| std::mem::take(&mut one.warnings)).collect();
-        let mut prepared = Prepared { changes, wanted: loaded, disabled, warnings, healthy, ..Prepared::default() };
-        for change in prepared.changes.clone() {
-            match self.make_ready(&change, &mut prepared) {
-                Err(problem) if matches!(change, Change::Retry(_)) => cannot_try_again(&problem),
-                Err(problem) => problems.push(problem),
-                Ok(()) => {}
-            }
+        self.prepare_loaded(Prepared { wanted: loaded, disabled, ..Prepared::default() }, aim, |_| true)
+    }
+
+    /// The same for one of them. All others go on as they run: with the file and the settings that they have, and
+    /// quarantined ones as they are.
+    pub fn prepare_one(&self, one: Wanted, files: Files<'_>) -> Result<Prepared, Vec<Problem>> {
+        let name = one.name.clone();
+        let runs = |(name, running): (&String, &Running)| (name.clone(), running.loaded());
+        let wanted = self.lock().iter().map(runs).collect();
+        let mut all = Prepared { wanted, disabled: self.disabled(), ..Prepared::default() };
+        all.wanted.remove(&name);
+        all.disabled.retain(|other| other.name != name);
+        if one.disabled {
+            all.disabled.push(one);
+        } else {
+            all.wanted.insert(name.clone(), self.load(one, files)?);
         }
-        if problems.is_empty() { Ok(prepared) } else { Err(problems) }
+        self.prepare_loaded(all, Aim::Exchange, |other| other == name)
     }
 
     /// The streams of the wanted broadcasters, as they would be declared.
@@ -175,26 +184,42 @@ impl Supervisor {
         }
     }
 
-    fn load(&self, mut wanted: Wanted, files: Files<'_>) -> Result<Loaded, Vec<Problem>> {
-        let unusable = |why: String| vec![problem(&wanted.name, "/plugin", why)];
-        let library = self.library_for(&wanted.name, &wanted.plugin, wanted.sha256.as_deref(), files);
-        let library = library.map_err(|why| unusable(why.to_string()))?;
-        let spec = declaration(library.stream);
-        let spec = spec.map_err(|why| unusable(format!("plugin {}: {why}", wanted.plugin)))?;
-        let validated = library.validate(&wanted.name, wanted.settings.to_string(), self.config.timing.create);
-        let at_their_places =
-            |faults: Vec<Fault>| faults.iter().map(|fault| of_settings(&wanted.name, fault)).collect();
-        let warnings = validated.map(at_their_places).map_err(at_their_places)?;
-        wanted.file_sha256.clone_from(&library.sha256);
-        Ok(Loaded { wanted, library, spec, warnings })
+    /// Everything is loaded; whether it fits together, and what changes. `tries` says who may leave its quarantine.
+    fn prepare_loaded(&self, all: Prepared, aim: Aim, tries: impl Fn(&str) -> bool) -> Result<Prepared, Vec<Problem>> {
+        let mut prepared = all;
+        let mut problems = self.check_inputs(&prepared);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        {
+            let running = self.lock();
+            let old: Vec<Wanted> = running.values().map(|running| running.wanted.clone()).collect();
+            let new: Vec<Wanted> = prepared.wanted.values().map(|one| one.wanted.clone()).collect();
+            let healthy = running.iter().filter(|(_, one)| one.broadcaster.shared().phase() == Phase::Running);
+            prepared.healthy = healthy.map(|(name, _)| name.clone()).collect();
+            let again = |change: Change| if tries(change.name()) { try_again(change, &running) } else { change };
+            prepared.changes = plan(&old, &new).into_iter().map(again).collect();
+        }
+        prepared.warnings = prepared.wanted.values_mut().flat_map(|one| std::mem::take(&mut one.warnings)).collect();
+        if aim == Aim::Exchange {
+            self.load_tried(&mut prepared)?;
+        }
+        for change in prepared.changes.clone() {
+            match self.make_ready(&change, &mut prepared) {
+                Err(problem) if matches!(change, Change::Retry(_)) => cannot_try_again(&problem),
+                Err(problem) => problems.push(problem),
+                Ok(()) => {}
+            }
+        }
+        if problems.is_empty() { Ok(prepared) } else { Err(problems) }
     }
 
     fn make_ready(&self, change: &Change, prepared: &mut Prepared) -> Result<(), Problem> {
         let name = change.name();
-        let Some(loaded) = prepared.wanted.get(name) else { return Ok(()) };
+        let Some(loaded) = prepared.wanted.get(name).filter(|one| one.library.tried.is_none()) else { return Ok(()) };
         let is_new = match change {
             Change::Start(_) | Change::Replace(_) | Change::Retry(_) => true,
-            Change::Reconfigure(_) => !loaded.library.can_reconfigure,
+            Change::Reconfigure(_) => !loaded.library.facts.can_reconfigure,
             _ => false,
         };
         if !is_new {
@@ -208,29 +233,30 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Everything that is listened to exists, and is not private unless that is allowed.
-    fn check_inputs(&self, prepared: &Prepared) -> Result<(), Problem> {
+    /// Every broadcaster that is listened to has a stream, which is not private unless that is allowed: its plugin says
+    /// so. What the configuration says of streams itself has been checked with it.
+    fn check_inputs(&self, prepared: &Prepared) -> Vec<Problem> {
+        let mut problems = Vec::new();
         for Loaded { wanted, .. } in prepared.wanted.values() {
             for (index, stream) in wanted.listen.iter().enumerate() {
-                let at = format!("/listen/{index}");
                 let is_disabled = prepared.disabled.iter().any(|one| one.name == *stream);
-                let is_private = match (prepared.wanted.get(stream), self.hub.stream(stream)) {
-                    (Some(Loaded { spec: Some(spec), .. }), _) => spec.private,
-                    (None, known) if is_disabled => known.is_some_and(|known| known.settings().private),
-                    (None, Some(known)) if known.source() == Source::Declared => known.settings().private,
-                    _ => {
-                        let text =
-                            format!("there is no stream \"{stream}\"; declare [streams.{stream}], or correct the name");
-                        return Err(problem(&wanted.name, &at, text));
-                    }
+                let is_private = match prepared.wanted.get(stream) {
+                    Some(Loaded { spec, .. }) => spec.as_ref().map(|spec| spec.private),
+                    // Of one that has not run yet nothing is known.
+                    None if is_disabled => Some(self.hub.stream(stream).is_some_and(|known| known.settings().private)),
+                    None => continue,
                 };
-                if is_private && !wanted.allow_private {
-                    let text = format!("stream \"{stream}\" is private; set allow_private = true to listen to it");
-                    return Err(problem(&wanted.name, &at, text));
-                }
+                let text = match is_private {
+                    None => format!("broadcaster {stream} has no stream; listen to another one"),
+                    Some(true) if !wanted.allow_private => {
+                        format!("stream \"{stream}\" is private; set allow_private = true to listen to it")
+                    }
+                    Some(_) => continue,
+                };
+                problems.push(problem(&wanted.name, &format!("/listen/{index}"), text));
             }
         }
-        Ok(())
+        problems
     }
 
     /// What the stream of a broadcaster is like; `None` for a notifier.
@@ -240,7 +266,7 @@ impl Supervisor {
 
     fn adjust(&self, old: &mut Running, new: Loaded) {
         old.broadcaster.shared().lock().restart = new.wanted.restart;
-        if old.wanted.stream != new.wanted.stream
+        if (&old.wanted.stream, &old.spec) != (&new.wanted.stream, &new.spec)
             && let Some(settings) = self.settings(&new)
         {
             self.hub.declare(&new.wanted.name, settings);

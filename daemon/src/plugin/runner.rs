@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 use broadcastd_plugin_api::abi;
 use metrics::Histogram;
 
 use super::broadcaster::{Answer, Order, Phase, Shared, Tenure, fault};
 use super::demand::Demand;
+use super::due::MAX_BATCH;
 use super::handles;
 use super::inputs::Inputs;
 use super::library::Instance;
@@ -38,6 +40,8 @@ pub struct Runner {
     since: Since,
     writing: Option<file::Writing>,
     calls: BTreeMap<&'static str, Histogram>,
+    /// Calls from before it began, which count when it does: a few, since each was asked for.
+    early: Vec<(&'static str, Duration)>,
 }
 
 /// What happened since the last checkpoint and the last file.
@@ -72,6 +76,7 @@ impl Runner {
             since: Since::default(),
             writing: None,
             calls: BTreeMap::new(),
+            early: Vec::new(),
         }
     }
 
@@ -114,6 +119,7 @@ impl Runner {
             Order::Restore(checkpoint) => self.restore(&checkpoint).map(|()| None),
             Order::Begin(inputs, checkpoint) => {
                 self.shared.take_office(inputs, checkpoint);
+                self.show();
                 if let Err(fault) = self.begin() {
                     self.failed(&fault);
                 }
@@ -135,6 +141,9 @@ impl Runner {
     fn create(&mut self) -> Result<(), Fault> {
         let port = Port::new(self.shared.desk.clone(), self.shared.signal.clone());
         port.set_home();
+        if self.tenure() == Tenure::Waiting {
+            port.keep_metrics_apart();
+        }
         let handle = handles::open(port.clone());
         let mut inner = self.shared.lock();
         inner.port = Some((port.clone(), handle));
@@ -190,7 +199,7 @@ impl Runner {
         }
         while self.with_inputs(|inputs| inputs.are_repeated()) {
             let mut told = Vec::new();
-            self.with_inputs(|inputs| inputs.read(turn::MAX_BATCH, &mut told));
+            self.with_inputs(|inputs| inputs.read(MAX_BATCH, &mut told));
             if told.is_empty() {
                 break;
             }
@@ -294,7 +303,7 @@ impl Runner {
         let until = self.now().saturating_add(nanos(self.shared.timing.stop / 2));
         while self.now() < until && !self.port.is_blocked() {
             let mut told = Vec::new();
-            self.with_inputs(|inputs| inputs.read(turn::MAX_BATCH, &mut told));
+            self.with_inputs(|inputs| inputs.read(MAX_BATCH, &mut told));
             if told.is_empty() {
                 break;
             }
@@ -308,12 +317,13 @@ impl Runner {
         self.port.set_gate(Gate::Closed);
         self.shared.lock().failures += 1;
         self.report(fault);
-        self.settle(fault);
+        self.settle();
         self.destroy(); // last, since it may hang
     }
 
-    /// Decides when it is started again, and tells who waits for its events.
-    fn settle(&mut self, fault: &Fault) {
+    /// Decides when it is started again, and tells who waits for its events: not what went wrong, which may name what is
+    /// nobody's business but the operator's.
+    fn settle(&mut self) {
         if self.tenure() != Tenure::Present {
             self.shared.set_phase(Phase::Quarantined);
             return;
@@ -325,7 +335,7 @@ impl Runner {
             Verdict::AgainAt(at) => {
                 self.again_at = Some(at);
                 self.shared.set_phase(Phase::BackingOff);
-                format!("starts again after a failure: {}", fault.message)
+                "starts again after a failure".to_owned()
             }
             Verdict::Quarantine => {
                 self.again_at = None;
@@ -334,7 +344,7 @@ impl Runner {
                 drop(inputs); // a stream does not keep its events for somebody who may never come back
                 let (max, within) = (policy.max, policy.within);
                 tracing::error!(broadcaster = &*self.shared.desk.name, "quarantined; correct it and reload");
-                format!("quarantined after {max} failures in {within:?}: {}", fault.message)
+                format!("quarantined after {max} failures in {within:?}")
             }
         };
         if let Some(stream) = self.shared.desk.stream.get() {

@@ -15,6 +15,10 @@
 #define STREAM "{\"template\":\"{what}\",\"kinds\":{\"n\":{\"schema\":{},\"collection\":\"all\"}}}"
 #endif
 
+#ifdef ABI_MAJOR
+#undef BCD_ABI_MAJOR
+#define BCD_ABI_MAJOR ABI_MAJOR
+#endif
 #ifdef WITH_NOTE
 BCD_PLUGIN_NOTE(NOTE_ID, VERSION);
 #endif
@@ -62,10 +66,29 @@ static int64_t say_n(bcd_instance *self, uint32_t flags, const bcd_event *cause)
     return say(self, "n", payload, flags, cause);
 }
 
+/* Opens metrics and records into them. */
+static void count_early(bcd_host *host) {
+    api->metric_record(host, api->metric_open(host, BCD_METRIC_COUNTER, TEXT("early_total"), TEXT(""), TEXT("")), 1);
+    api->metric_record(host, api->metric_open(host, BCD_METRIC_GAUGE, TEXT("early"), TEXT(""), TEXT("")), 7);
+    api->metric_bounds(host, TEXT("early_seconds"), TEXT("[1,2]"));
+    api->metric_record(host, api->metric_open(host, BCD_METRIC_HISTOGRAM, TEXT("early_seconds"), TEXT(""), TEXT("")), 1.5);
+}
+
 static bcd_status create(bcd_host *host, bcd_str settings, bcd_instance **out) {
+#ifdef PANICS_IN_CREATE
+    api->fail(host, BCD_E_PANIC, TEXT(""), TEXT("panicked at create"));
+    return BCD_E_PANIC;
+#endif
+#ifdef ABORTS_IN_CREATE
+    abort();
+#endif
+#ifdef HANGS_IN_CREATE
+    for (;;) sleep(1);
+#endif
     bcd_instance *self = calloc(1, sizeof *self);
     self->host = host;
     snprintf(self->settings, sizeof self->settings, "%.*s", (int)settings.len, settings.ptr);
+    if (strstr(self->settings, "early")) count_early(host);
     if (strstr(self->settings, "refused")) {
         api->fail(host, BCD_E_INVALID, TEXT("/mode"), TEXT("\"refused\" is refused"));
         free(self);
@@ -86,6 +109,26 @@ static bcd_status validate(bcd_host *host, bcd_str settings) {
     if (!contains(text, "unwise")) return BCD_OK;
     api->fail(host, BCD_E_INVALID, TEXT("/mode"), TEXT("\"unwise\" is not wise"));
     return BCD_E_INVALID;
+}
+
+/* With more kinds, if the settings say so, and behind them as many blanks as they say. */
+static bcd_status stream_with(bcd_host *host, bcd_str settings, const bcd_writer *writer) {
+    static const char more[] = "{\"kinds\":{\"n\":{\"schema\":{}},\"m\":{\"schema\":{},\"collection\":\"more\"}}}";
+    static const char blank[] = " ";
+    char text[256];
+    const char *said, *blanks;
+    long left;
+    snprintf(text, sizeof text, "%.*s", (int)settings.len, settings.ptr);
+    if (strstr(text, "vague")) {
+        api->fail(host, BCD_E_FAILED, TEXT("/mode"), TEXT("\"vague\" says nothing"));
+        return BCD_E_FAILED;
+    }
+    said = strstr(text, "mute") ? "" : strstr(text, "more") ? more : STREAM;
+    writer->write(writer->context, (const uint8_t *)said, strlen(said));
+    blanks = strstr(text, "blanks ");
+    for (left = blanks ? strtol(blanks + strlen("blanks "), NULL, 10) - (long)strlen(said) : 0; left > 0; left--)
+        writer->write(writer->context, (const uint8_t *)blank, 1);
+    return BCD_OK;
 }
 
 /* Hangs until the file is there whose path the settings name behind the word. */
@@ -246,6 +289,7 @@ static const bcd_plugin_api table = {
     reconfigure,
     destroy,
     NULL,
+    stream_with,
 };
 
 BCD_EXPORT const bcd_plugin_api *broadcastd_plugin_v1(const bcd_host_api *host_api, bcd_host *loader) {

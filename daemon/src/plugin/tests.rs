@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::broadcaster::Phase;
-use super::files::Files;
 use super::plan::{Change, Wanted};
+use super::reload::Aim;
 use super::timing::virtual_clock::VirtualClock;
 use super::*;
 use crate::event::{Draft, Event, LogId, Position};
@@ -24,6 +24,7 @@ use crate::hub::{Reader, Wish};
 
 mod alone;
 mod commands;
+mod declaring;
 mod faulty;
 mod inputs;
 mod inspecting;
@@ -75,7 +76,7 @@ impl House {
     }
 
     fn reload(&self, wanted: &[Wanted]) -> Result<Vec<Change>, Vec<Problem>> {
-        self.supervisor.prepare(wanted.to_vec(), Files::All).and_then(|prepared| self.supervisor.commit(prepared))
+        self.supervisor.prepare(wanted.to_vec(), Aim::Exchange).and_then(|prepared| self.supervisor.commit(prepared))
     }
 
     /// Publishes into the declared stream.

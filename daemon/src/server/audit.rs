@@ -1,7 +1,19 @@
 //! What operators did that concerns others: lines under a target of their own, which alone name users, so that they can be
 //! kept apart.
 
+use std::sync::Arc;
+
+use super::answer::Denied;
 use super::http::{Arrival, Credentials};
+use crate::identity::Identity;
+
+/// The operator who is shown what is private of a user, where it has shown that it is one; and notes that. No door shows such
+/// a thing otherwise.
+pub fn reveal(arrival: &Arrival, act: &'static str, user: &str) -> Result<Arc<Identity>, Denied> {
+    let operator = arrival.proven("this shows what is private")?;
+    note(arrival, act, user);
+    Ok(operator)
+}
 
 /// Notes that somebody on the admin listener did this to, or looked at what belongs to, `whom`.
 pub fn note(arrival: &Arrival, act: &'static str, whom: &str) {

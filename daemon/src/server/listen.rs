@@ -22,6 +22,7 @@ use tokio::task::AbortHandle;
 use super::hosts::Reach;
 use super::http::{Arrival, Credentials, Front};
 use crate::metrics as count;
+use crate::systemd::sockets::Sockets;
 
 /// What begins the address of a socket that is a file.
 pub const UNIX: &str = "unix:";
@@ -42,6 +43,8 @@ pub struct Listeners {
     front: Arc<Front>,
     /// What the files of sockets are created with; without it the process' mask decides.
     mode: Option<u32>,
+    /// Those that are open already, before anything is bound.
+    given: Sockets,
     open: Mutex<Vec<Open>>,
 }
 
@@ -56,7 +59,7 @@ struct Open {
 /// An accept loop; it ends when this is dropped.
 pub(super) struct Accepting(AbortHandle);
 
-/// The file of a unix socket; it goes with its listener.
+/// The file of a unix socket that is ours; it goes with its listener.
 pub struct SocketFile(PathBuf);
 
 enum Listener {
@@ -86,8 +89,8 @@ pub struct ListenError {
 }
 
 impl Listeners {
-    pub fn new(key: &'static str, front: Arc<Front>, runtime: Handle) -> Self {
-        Self { key, runtime, front, mode: None, open: Mutex::default() }
+    pub fn new(key: &'static str, front: Arc<Front>, runtime: Handle, given: Sockets) -> Self {
+        Self { key, runtime, front, mode: None, given, open: Mutex::default() }
     }
 
     /// The same with files of sockets that have this mode.
@@ -103,7 +106,7 @@ impl Listeners {
             let is_known = self.lock().iter().any(|open| open.address == *address)
                 || fresh.iter().any(|known| known.address == *address);
             if !is_known {
-                let bound = bind(address, self.mode);
+                let bound = bind(address, self.mode, &self.given);
                 let error = |error| ListenError { key: self.key, address: address.clone(), error };
                 fresh.push(bound.map_err(error)?);
             }
@@ -227,18 +230,21 @@ impl fmt::Display for ListenError {
 
 impl std::error::Error for ListenError {}
 
-fn bind(address: &str, mode: Option<u32>) -> io::Result<Fresh> {
+fn bind(address: &str, mode: Option<u32>, given: &Sockets) -> io::Result<Fresh> {
     if let Some(path) = address.strip_prefix(UNIX).filter(|path| path.starts_with('/')) {
-        let (listener, file) = bind_file(Path::new(path), mode)?;
+        let (listener, file) = bind_file(Path::new(path), mode, given)?;
         listener.set_nonblocking(true)?;
         let listener = Listener::Unix(UnixListener::from_std(listener)?);
-        return Ok(Fresh { address: address.to_owned(), bound: address.to_owned(), listener, file: Some(file) });
+        return Ok(Fresh { address: address.to_owned(), bound: address.to_owned(), listener, file });
     }
     if !address.contains(':') || address.starts_with(UNIX) {
         let message = "an address is HOST:PORT, like 127.0.0.1:8080, or unix:/PATH";
         return Err(io::Error::new(ErrorKind::InvalidInput, message));
     }
-    let listener = std::net::TcpListener::bind(address)?;
+    let listener = match given.tcp(address)? {
+        Some(given) => given,
+        None => std::net::TcpListener::bind(address)?,
+    };
     rustix::net::listen(&listener, QUEUE)?; // a second time, with room
     listener.set_nonblocking(true)?;
     let bound = listener.local_addr()?.to_string();
@@ -246,9 +252,21 @@ fn bind(address: &str, mode: Option<u32>) -> io::Result<Fresh> {
     Ok(Fresh { address: address.to_owned(), bound, listener, file: None })
 }
 
-/// Listens at a socket file, which has this mode before anybody can connect. A file that nobody answers at is left from a
-/// daemon that ended hard, and gives way.
-pub(super) fn bind_file(path: &Path, mode: Option<u32>) -> io::Result<(StdUnixListener, SocketFile)> {
+/// Listens at a socket file. One that was given stays as it is; a new one has this mode before anybody can connect. A file
+/// that nobody answers at is left from a daemon that ended hard, and gives way.
+pub(super) fn bind_file(
+    path: &Path,
+    mode: Option<u32>,
+    given: &Sockets,
+) -> io::Result<(StdUnixListener, Option<SocketFile>)> {
+    if let Some(given) = given.unix(path)? {
+        return Ok((given, None));
+    }
+    let (listener, file) = bind_own(path, mode)?;
+    Ok((listener, Some(file)))
+}
+
+fn bind_own(path: &Path, mode: Option<u32>) -> io::Result<(StdUnixListener, SocketFile)> {
     match bind_free(path, mode) {
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
             let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
@@ -339,7 +357,7 @@ mod tests {
         const CROWD: usize = 500;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         let _inside = runtime.enter();
-        let nobody_accepts = bind("127.0.0.1:0", None).unwrap();
+        let nobody_accepts = bind("127.0.0.1:0", None, &Sockets::default()).unwrap();
         let address: SocketAddr = nobody_accepts.bound.parse().unwrap();
         // Without room in the queue the kernel would drop the attempt, and try again after a second.
         let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(900)).unwrap();

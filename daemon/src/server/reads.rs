@@ -131,13 +131,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
     }
 }
 
-/// Whose log of a stream an operator reads. A private one is named on purpose, and that is noted.
+/// Whose log of a stream an operator reads. A private one is named on purpose, by who is proven to be one, and that is noted.
 pub fn audience(stream: &Stream, named: Option<&str>, arrival: &Arrival) -> Result<Arc<str>, Denied> {
     let name = stream.name();
     match (stream.settings().private, named) {
         (false, None) => Ok("".into()),
         (true, Some(user)) => {
-            audit::note(arrival, "read a private log", user);
+            audit::reveal(arrival, "read a private log", user)?;
             Ok(user.into())
         }
         (true, None) => {

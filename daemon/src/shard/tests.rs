@@ -69,7 +69,7 @@ impl House {
 
     fn bars(&self, lag: Lag) -> Arc<Stream> {
         let template = Template::parse("{symbol}:{resolution=1}").unwrap();
-        let bar = KindSpec { schema: true.into(), collection: Some("bars".to_owned()) };
+        let bar = KindSpec { schema: true.into(), collection: Some("bars".to_owned()), record: None };
         let kinds = [("bar".to_owned(), bar)].into();
         self.hub.declare("bars", Settings { template, lag, kinds, ..Settings::default() })
     }

@@ -129,7 +129,7 @@ BCD_EXPORT const bcd_plugin_api *broadcastd_plugin_v1(const bcd_host_api *host, 
     static const bcd_plugin_api api = {
         sizeof api, BCD_ABI_MINOR, TEXT("my_plugin"), TEXT("0.1.0"), TEXT("Counts"), TEXT(SCHEMA), TEXT(STREAM),
         1, 0, /* the version of its state */
-        NULL, create, start, on_events, save_state, restore_state, NULL, destroy, NULL};
+        NULL, create, start, on_events, save_state, restore_state, NULL, destroy, NULL, NULL};
     host_api = host;
     if (!HAS(fail)) return NULL;
     if (!HAS(publish) || !HAS(timer_set)) {

@@ -12,7 +12,6 @@ use broadcastd::describe::Catalogue;
 use broadcastd::event::{Draft, Flags};
 use broadcastd::hub::Hub;
 use broadcastd::hub::settings::{Settings, Source};
-use broadcastd::shard::inbox::Inbox;
 use libtest_mimic::Trial;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
@@ -27,6 +26,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(broadcasters_are_shown_as_the_house_tells),
         needs::nothing(streams_are_shown_with_figures),
         needs::nothing(unknown_paths_and_methods_are_told_the_right_ones),
+        needs::nothing(the_dashboard_is_served_whole_and_kept_by_browsers),
         needs::nothing(a_foreign_host_is_refused),
         needs::nothing(a_foreign_origin_is_refused),
         needs::nothing(a_token_opens_all_but_health),
@@ -50,11 +50,15 @@ struct Told(Mutex<Readiness>);
 
 impl admin::House for Told {
     fn broadcasters(&self) -> Value {
-        json!({"broadcasters": [{"name": "bars"}]})
+        json!([{"name": "bars"}])
     }
 
     fn broadcaster(&self, name: &str) -> Option<Value> {
         (name == "bars").then(|| json!({"name": "bars", "enabled": true}))
+    }
+
+    fn configuration(&self) -> Value {
+        json!([{"key": "hub.outbox", "value": "1MiB", "origin": "default"}])
     }
 
     fn log_levels(&self) -> Value {
@@ -133,12 +137,6 @@ impl Running {
         Self::with(hub, admin::Config { listen: "127.0.0.1:0".into(), token: None })
     }
 
-    /// With the shards of a house.
-    pub fn over(hub: &Arc<Hub>, shards: Vec<Arc<Inbox>>) -> Self {
-        let config = admin::Config { listen: "127.0.0.1:0".into(), token: None };
-        Self::begin(config, |house| Parts { shards: Shards(shards.into()), ..parts(hub, house) })
-    }
-
     fn with(hub: &Arc<Hub>, config: admin::Config) -> Self {
         Self::begin(config, |house| parts(hub, house))
     }
@@ -162,7 +160,16 @@ fn parts(hub: &Arc<Hub>, house: Arc<Told>) -> Parts {
     let catalogue = Catalogue::new(hub.clone());
     let orders: Orders = Arc::new(drop); // nobody obeys
     let shards = Shards(Arc::new([]));
-    Parts { hub: hub.clone(), shards, house, catalogue, metrics: METRICS.clone(), control: None, orders }
+    Parts {
+        hub: hub.clone(),
+        shards,
+        house,
+        catalogue,
+        metrics: METRICS.clone(),
+        control: None,
+        orders,
+        given: Default::default(),
+    }
 }
 
 fn alone() -> Running {
@@ -186,15 +193,12 @@ fn health_readiness_and_reasons() {
 
 fn broadcasters_are_shown_as_the_house_tells() {
     let admin = alone();
-    assert_eq!(get(&admin.address, "/v1/broadcasters").json(), json!({"broadcasters": [{"name": "bars"}]}));
+    assert_eq!(get(&admin.address, "/v1/broadcasters").json(), json!([{"name": "bars"}]));
     assert_eq!(get(&admin.address, "/v1/broadcasters/bars").json(), json!({"name": "bars", "enabled": true}));
     let unknown = get(&admin.address, "/v1/broadcasters/nope");
     assert_eq!(
         (unknown.status, unknown.body.as_str()),
-        (
-            404,
-            r#"{"error":{"code":"unknown_broadcaster","message":"no broadcaster is called \"nope\"; /v1/broadcasters lists them"}}"#
-        )
+        (404, r#"{"error":{"code":"unknown_broadcaster","message":"no broadcaster is called \"nope\"; names: bars"}}"#)
     );
 }
 
@@ -206,7 +210,7 @@ fn streams_are_shown_with_figures() {
     let ticks = get(&admin.address, "/v1/streams/ticks").json();
     let mut expected = json!({
         "name": "ticks", "position": {"epoch": "e1", "seq": 2}, "source": "declared", "reason": null,
-        "visible": true, "private": false, "topics": 2, "records": 0, "subscriptions": 0, "listeners": 0,
+        "visible": true, "private": false, "view": null, "address": "ticks", "kinds": {}, "topics": 2, "records": 0, "subscriptions": 0, "listeners": 0,
         "listen_bytes": 0,
         "history": {"events": 2, "bytes": 516, "max_events": 1000, "max_bytes": 16 << 20, "max_age_s": 300.0},
     });
@@ -229,13 +233,33 @@ fn unknown_paths_and_methods_are_told_the_right_ones() {
     assert_eq!(unknown.status, 404);
     assert_eq!(
         unknown.body,
-        r#"{"error":{"code":"unknown_path","message":"nothing is at /nope; valid paths: /v1/ws (native), /v1/sse (sse), /metrics, /healthz, /readyz, /v1/broadcasters, /v1/broadcasters/{name}, /v1/streams, /v1/streams/{stream}, /v1/streams/{stream}/subscribers, /v1/streams/{stream}/listeners, /v1/connections, /v1/connections/{id}, DELETE /v1/connections/{id}, /v1/users, /v1/users/{id}, DELETE /v1/users/{id}/connections, /v1/queues, /v1/counters, POST /v1/log-levels/{name}, /v1/log-levels, POST /v1/reload, POST /v1/plan, POST /v1/broadcasters/{name}/{deed}, /v1/status, /v1/streams/{stream}/snapshot, /v1/streams/{stream}/history, POST /v1/streams/{stream}/publish, POST /v1/broadcasters/{broadcaster}/commands/{command}, POST /v1/log, /v1/asyncapi.json, /v1/openapi.json"}}"#
+        r#"{"error":{"code":"unknown_path","message":"nothing is at /nope; valid paths: /v1/ws (native), /v1/sse (sse), /metrics, /healthz, /readyz, /v1/broadcasters, /v1/broadcasters/{name}, /v1/config, /, /assets/{file}, /v1/streams, /v1/streams/{stream}, /v1/streams/{stream}/subscribers, /v1/streams/{stream}/listeners, /v1/connections, /v1/connections/{id}, DELETE /v1/connections/{id}, /v1/users, /v1/users/{id}, DELETE /v1/users/{id}/connections, /v1/queues, /v1/counters, POST /v1/log-levels/{name}, /v1/log-levels, POST /v1/reload, POST /v1/plan, POST /v1/broadcasters/{name}/{deed}, /v1/status, /v1/streams/{stream}/snapshot, /v1/streams/{stream}/history, POST /v1/streams/{stream}/publish, POST /v1/broadcasters/{broadcaster}/commands/{command}, POST /v1/log, /v1/asyncapi.json, /v1/openapi.json"}}"#
     );
     let wrong = post(&admin.address, "/v1/streams", "application/json", b"{}");
     assert_eq!((wrong.status, wrong.header("allow")), (405, Some("GET, HEAD")));
     assert_eq!(wrong.json()["error"]["message"], "this path is asked with GET, HEAD");
     let wrong = get(&admin.address, "/v1/streams/ticks/publish");
     assert_eq!((wrong.status, wrong.header("allow")), (405, Some("POST")));
+}
+
+fn the_dashboard_is_served_whole_and_kept_by_browsers() {
+    let admin = alone();
+    let page = get(&admin.address, "/");
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert_eq!(page.header("cache-control"), Some("no-cache"));
+    let assets: Vec<&str> = page.body.split('"').filter(|part| part.starts_with("/assets/")).collect();
+    assert!(assets.len() >= 3, "{}", page.body);
+    for path in assets {
+        let asset = get(&admin.address, path);
+        assert_eq!(asset.status, 200, "{path}");
+        assert_eq!(asset.header("cache-control"), Some("public, max-age=31536000, immutable"), "{path}");
+        assert!(asset.header("content-security-policy").unwrap().contains("frame-ancestors 'none'"), "{path}");
+    }
+    let known = [("If-None-Match", page.header("etag").unwrap())];
+    let again = ask(&admin.address, "GET / HTTP/1.1", &known, b"");
+    assert_eq!((again.status, &*again.body), (304, ""));
+    assert_eq!(get(&admin.address, "/assets/none.js").json()["error"]["code"], "not_found");
+    assert_eq!(post(&admin.address, "/", "text/plain", b"").status, 405);
 }
 
 fn a_foreign_host_is_refused() {
@@ -270,10 +294,11 @@ fn a_token_opens_all_but_health() {
     let admin = Running::with(&Hub::new(house::EPOCH), config);
     let asked =
         |path: &str, headers: &[(&str, &str)]| ask(&admin.address, &format!("GET {path} HTTP/1.1"), headers, b"");
-    for path in ["/healthz", "/readyz"] {
+    // The dashboard is the same for everybody, and asks for the token itself.
+    for path in ["/healthz", "/readyz", "/", "/assets/licenses.txt"] {
         assert_eq!(asked(path, &[]).status, 200, "{path}");
     }
-    for path in ["/metrics", "/v1/streams", "/v1/broadcasters", "/nope"] {
+    for path in ["/metrics", "/v1/streams", "/v1/broadcasters", "/v1/config", "/assets/none.js", "/nope"] {
         let refused = asked(path, &[]);
         assert_eq!((refused.status, refused.header("www-authenticate")), (401, Some("Bearer")), "{path}");
     }

@@ -40,7 +40,7 @@ fn users_are_named_to_operators_and_nowhere_else() {
     assert_eq!(house::connect(&daemon.clients, &[("Authorization", &expired)]).unwrap_err().status, 401);
     say(&mut client, r#"{"type":"subscribe","stream":"nope"}"#);
     hear_json(&mut client);
-    assert_eq!(get(&daemon.admin, &format!("/v1/streams/mail/history?audience={USER}")).status, 200);
+    assert_eq!(daemon.get_proven(&format!("/v1/streams/mail/history?audience={USER}")).status, 200);
     let id = get(&daemon.admin, "/v1/connections").json()["connections"][0]["id"].as_str().unwrap().to_owned();
     for path in [format!("/v1/connections/{id}"), format!("/v1/users/{USER}/connections")] {
         let line = format!("DELETE {path} HTTP/1.1");

@@ -139,6 +139,7 @@ fn every_unusable_configuration_is_refused_with_its_reason() {
         ("config-keys-large", &[b"[auth]\njwt = { keys = \"config.toml\" }\n", &[b'#'; 64 << 10][..]].concat()),
         ("config-secret-missing", b"[auth]\njwt = { secret = { env = \"NOWHERE\" } }\n"),
         ("config-secret-short", b"[auth]\njwt = { secret = { file = \"short\" } }\n"),
+        ("config-error-log", b"[log]\nerrors = \"/no-such-folder/errors.log\"\n"),
         ("config-admin-token", b"[admin]\ntoken = { file = \"no-such-token\" }\n"),
         (
             "config-no-pattern",

@@ -54,8 +54,9 @@ fn ends_in_quarantine(mode: &str, reason: &str, message: &str) {
             break why;
         }
     };
-    assert!(why.starts_with("quarantined after 3 failures in 60s: ") && why.contains(message), "{why}");
+    assert_eq!(why, "quarantined after 3 failures in 60s", "what went wrong is for operators");
     let status = daemon.get("/v1/broadcasters/bad").json();
+    assert!(status["last_error"].as_str().unwrap().contains(message), "{status}");
     assert_eq!(
         (&status["state"], &status["restarts"], &status["errors"]),
         (&json!("quarantined"), &json!(2), &json!(3))

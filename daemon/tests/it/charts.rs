@@ -6,7 +6,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use crate::dialogue;
-use crate::house::{Client, hear_json, say};
+use crate::house::{self, Client, hear_json, say, until};
 use crate::http::{self, Answer};
 use crate::needs;
 use crate::process::Daemon;
@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         needs::nothing(the_piston_rings_are_judged_as_published_and_acknowledged_for_everybody),
         needs::nothing(charts_and_acknowledgements_go_on_after_a_restart),
+        needs::nothing(a_source_that_goes_and_comes_again_is_counted_and_told_in_no_words),
         needs::nothing(a_reload_begins_the_limits_that_changed_and_says_all_that_is_wrong),
     ]
 }
@@ -192,6 +193,53 @@ fn charts_and_acknowledgements_go_on_after_a_restart() {
 
 fn hear_limit(heard: &[(String, Value)]) -> Value {
     heard.iter().find(|(kind, _)| kind == "control_limits").unwrap().1["ucl"].clone()
+}
+
+/// The dialect has no words for a source: who is there hears samples, a pause, and samples.
+fn a_source_that_goes_and_comes_again_is_counted_and_told_in_no_words() {
+    let with = |more: &str| format!("{}{more}", config("{ auto = { limits = { samples = 4 }, rules = \"nelson\" } }"));
+    let (enabled, disabled) = (with(""), with("enabled = false\n"));
+    let daemon = Daemon::start(&enabled);
+    let mut client = dialogue::open(&daemon.clients, "/ws/samples");
+    say(&mut client, r#"{"type":"subscribe","characteristic_ids":[7]}"#);
+    assert_eq!(hear_json(&mut client)["type"], "subscribed");
+    let mut native = daemon.subscriber("alerts");
+    let single = |value: f64| sample(json!(7), json!({ "value": value }));
+    let next = |client: &mut Client| {
+        let mut said = hear_json(client);
+        (said["type"].take(), said["payload"]["sample_id"].clone())
+    };
+    let untold = || daemon.metric(r#"broadcastd_no_source_untold_total{stream="alerts",dialect="spc"}"#);
+    publish(&daemon, &[single(1.0)]);
+    assert_eq!(next(&mut client), (json!("sample"), json!(1)));
+    assert_eq!((hear_json(&mut native)["data"]["sample_id"].take(), untold()), (json!(1), None));
+
+    daemon.reload(|| daemon.configure(&disabled));
+    let state = hear_json(&mut native)["data"].take();
+    assert_eq!(state, json!({"status": "no_source", "reason": "the broadcaster is disabled"}));
+    until("it is counted", || untold() == Some(1.0));
+    daemon.wait_for_log("connections whose dialect has no words for it were not told");
+    assert_eq!(daemon.publish("samples", &single(2.0)).status, 202, "nobody judges it");
+    let mut newcomer = dialogue::open(&daemon.clients, "/ws/samples");
+    say(&mut newcomer, r#"{"type":"subscribe","characteristic_ids":[7]}"#);
+    assert_eq!(hear_json(&mut newcomer)["type"], "subscribed");
+    say(&mut newcomer, r#"{"type":"ping"}"#);
+    assert_eq!(hear_json(&mut newcomer), json!({"type": "pong"}), "who comes meanwhile hears nothing of it either");
+
+    daemon.reload(|| daemon.configure(&enabled));
+    assert_eq!(hear_json(&mut native)["data"]["status"], "source");
+    publish(&daemon, &[single(1.5)]);
+    for client in [&mut client, &mut newcomer] {
+        let (kind, number) = next(client);
+        assert_eq!(kind, "sample", "nothing was said in between");
+        assert!(number.as_u64() > Some(1), "it counts on: {number}");
+    }
+
+    // A stream that is gone is another matter: who waits there would wait for ever.
+    daemon.reload(|| daemon.configure("[streams.samples]\n"));
+    for client in [&mut client, &mut newcomer] {
+        assert_eq!(house::hear_close(client), (1013, "the stream was removed; come back later".to_owned()));
+    }
 }
 
 fn a_reload_begins_the_limits_that_changed_and_says_all_that_is_wrong() {

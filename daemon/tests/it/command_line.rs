@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use libtest_mimic::Trial;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::needs;
@@ -18,6 +18,9 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(settings_of_plugins_are_shown_with_their_defaults),
         needs::nothing(the_shipped_configuration_is_printed_as_it_is),
         needs::program("python3-openapi", editors_find_what_is_wrong_by_the_schema),
+        needs::programs(&["taplo"], editors_that_know_taplo_find_what_is_wrong),
+        needs::nothing(a_broadcasters_own_variables_are_taken_and_named),
+        needs::nothing(what_a_plugin_calls_secret_is_shown_to_nobody),
         needs::nothing(an_error_is_explained_by_its_code),
         needs::nothing(examples_of_errors_are_as_wrong_and_as_right_as_the_page_says),
         needs::nothing(programs_read_what_check_found),
@@ -112,6 +115,102 @@ fn editors_find_what_is_wrong_by_the_schema() {
     assert_eq!(wrong("[broadcasters.other]\nplugin = \"x\"\nsettings.symbols = 3\n"), "[]", "another plugin's");
 }
 
+fn editors_that_know_taplo_find_what_is_wrong() {
+    let place = place(BARS);
+    fs::write(place.path().join("schema.json"), ask(&place, &["config", "schema"])).unwrap();
+    let schema = format!("file://{}", place.path().join("schema.json").display());
+    let lint = |text: &str| {
+        fs::write(place.path().join("linted.toml"), text).unwrap();
+        let mut taplo = Command::new("taplo");
+        let output =
+            taplo.args(["lint", "--schema", &schema, "linted.toml"]).current_dir(place.path()).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for right in [ask(&place, &["config", "default"]), ask(&place, &["config", "show"]), BARS.to_owned()] {
+        let (is_right, told) = lint(&right);
+        assert!(is_right, "{told}\n{right}");
+    }
+    for (wrong, told) in [
+        ("[hub]\nmax_topics = 0\n", "linted.toml:2:14"),
+        ("[hub]\nmax_topic = 1\n", "'max_topic' was unexpected"),
+        ("[broadcasters.bars]\nplugin = \"bars\"\nsettings.symbols = 3\n", "linted.toml:3:20"),
+        ("[broadcasters.bars]\nenabled = true\n", "\"plugin\" is a required property"),
+    ] {
+        let (is_right, said) = lint(wrong);
+        assert!(!is_right && said.contains(told), "{told} is not in\n{said}");
+    }
+}
+
+fn a_broadcasters_own_variables_are_taken_and_named() {
+    let place = place("[broadcasters.bars]\nplugin = \"bars\"\nenv = \"BAR_BROADCASTER\"\n");
+    let run = |arguments: &[&str], env: &[(&str, &str)]| process::run(place.path(), arguments, env);
+    let env = [
+        ("BAR_BROADCASTER_ENABLED", "yes"),
+        ("BAR_BROADCASTER_INTERVAL", "0.5"),
+        ("BAR_BROADCASTER_SYMBOLS", "AAPL,MSFT"),
+        ("BAR_BROADCASTER_RESOLUTIONS", "1,5,15,D"),
+    ];
+    let shown = run(&["config", "show", "--format", "json"], &env);
+    let all: Vec<Value> = serde_json::from_str(&shown.stdout).unwrap_or_else(|_| panic!("{}", shown.stderr));
+    for (key, value, variable) in [
+        ("enabled", json!(true), env[0].0),
+        ("settings.interval", json!(0.5), env[1].0),
+        ("settings.symbols", json!(["AAPL", "MSFT"]), env[2].0),
+        ("settings.resolutions", json!(["1", "5", "15", "D"]), env[3].0),
+    ] {
+        let key = format!("broadcasters.bars.{key}");
+        let one = all.iter().find(|one| one["key"] == *key).unwrap();
+        assert_eq!(one, &json!({"key": key, "value": value, "origin": "environment", "variable": variable}));
+    }
+    assert_eq!(run(&["check"], &env).code, Some(0));
+    let disabled = run(&["config", "show"], &[("BAR_BROADCASTER_ENABLED", "no")]).stdout;
+    assert!(disabled.contains("\nenabled = false\n"), "{disabled}");
+    for (variable, value, code) in [
+        ("BAR_BROADCASTER_ENABLED", "maybe", "C012"),
+        ("BAR_BROADCASTER_INTERVAL", "fast", "C008"),
+        ("BAR_BROADCASTER_RESOLUTION", "5", "C002"),
+        ("BAR_BROADCASTER_TIMEZONE", "Europe/Berln", "C013"),
+    ] {
+        let refused = run(&["check"], &[(variable, value)]);
+        let expected = format!("--> environment: {variable}\n");
+        assert_eq!(refused.code, Some(78), "{variable}");
+        assert!(refused.stderr.contains(&expected) && refused.stderr.contains(code), "{}", refused.stderr);
+    }
+}
+
+fn what_a_plugin_calls_secret_is_shown_to_nobody() {
+    let faulty = "[broadcasters.faulty]\nplugin = \"faulty\"\n";
+    let place = place(&format!("{faulty}settings = {{ pin = \"4711-of-the-file\" }}\n"));
+    let run = |arguments: &[&str], env: &[(&str, &str)]| process::run(place.path(), arguments, env);
+    let variable = "BROADCASTD_BROADCASTERS__FAULTY__SETTINGS__PIN";
+    let set = ["--set", "broadcasters.faulty.settings.pin=4711-of-the-line"];
+    let from = [
+        (&set[..0], &[][..], "config.toml:3"),
+        (&set[..0], &[(variable, "4711-of-the-environment")], variable),
+        (&set[..], &[], "--set "),
+    ];
+    for (arguments, env, origin) in from {
+        let told = run(&[&["config", "show", "--origin"], arguments].concat(), env).stdout;
+        let line = told.lines().find(|line| line.starts_with("pin = ")).unwrap();
+        assert!(line.starts_with("pin = \"(hidden)\" ") && line.contains(origin), "{line}");
+        let data = run(&[&["config", "show", "--format", "json"], arguments].concat(), env).stdout;
+        assert!(!told.contains("4711") && !data.contains("4711"), "{told}{data}");
+    }
+    // Nor where it is wrong.
+    let wrong = self::run(&format!("{faulty}settings = {{ pin = 4711 }}\n"), &["check"]);
+    assert_eq!(wrong.code, Some(78));
+    assert!(wrong.stderr.contains("faulty.settings.pin` must be a string, not this value"), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("config.toml:3:20") && !wrong.stderr.contains("4711"), "{}", wrong.stderr);
+    // A secret of the daemon itself may not stand there at all.
+    for setting in ["admin.token", "auth.jwt.secret", "server.tls.key"] {
+        let given = format!("{setting}=hunter2");
+        let refused = run(&["check", "--set", &given, "--set", "server.tls.cert=x"], &[]);
+        let rule = "a secret is never inline: write \"credential:NAME\", { file = \"/path\" } or { env = \"NAME\" }";
+        assert_eq!(refused.code, Some(78), "{setting}");
+        assert!(refused.stderr.contains(rule) && !refused.stderr.contains("hunter2"), "{}", refused.stderr);
+    }
+}
+
 fn an_error_is_explained_by_its_code() {
     let refused = run("[hub]\nmax_topic = 1\n", &["check"]);
     assert!(refused.stderr.contains("C002"), "{}", refused.stderr);
@@ -124,6 +223,11 @@ fn an_error_is_explained_by_its_code() {
     }
     let list = ask(&place(""), &["explain"]);
     assert!(list.starts_with("C001  ") && list.lines().any(|line| line.starts_with("C043  ")), "{list}");
+    let all: Value = serde_json::from_str(&ask(&place(""), &["explain", "--format", "json"])).unwrap();
+    assert_eq!(all.as_array().unwrap().len(), list.lines().count());
+    let one: Value = serde_json::from_str(&ask(&place(""), &["explain", "c002", "--format", "json"])).unwrap();
+    assert_eq!((&one[0]["code"], one.as_array().unwrap().len()), (&Value::from("C002"), 1));
+    assert!(one[0]["text"].as_str().unwrap().starts_with("## C002\n"), "{one}");
     let unknown = run("", &["explain", "E17"]);
     assert_eq!(unknown.code, Some(64));
     assert_eq!(unknown.stderr, "no error has the code \"E17\"; `broadcastd explain` lists those that there are\n");

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::alerts::blocks;
 use crate::http::ask;
 use crate::needs;
-use crate::process::{self, Daemon, Ended, PORTS};
+use crate::process::{self, CONTROL, Daemon, Ended, PORTS};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -31,7 +31,6 @@ pub fn tests() -> Vec<Trial> {
 
 const BARS: &str =
     "[streams.ticks]\nvisible = true\n[broadcasters.bars]\nplugin = \"bars\"\nsettings.interval = \"60s\"\n";
-const SOCKET: &str = ".local/state/broadcastd/control.sock";
 
 fn run(daemon: &Daemon, arguments: &[&str]) -> Ended {
     process::run(daemon.folder.path(), arguments, &[])
@@ -49,7 +48,7 @@ fn without_a_daemon_commands_say_where_they_looked() {
     for command in ["status", "plan", "reload"] {
         let ended = process::run(home.path(), &[command], &[]);
         assert_eq!(ended.code, Some(69), "{command}");
-        let own = home.path().join(SOCKET).display().to_string();
+        let own = home.path().join(CONTROL).display().to_string();
         let expected = format!(
             "no daemon listens at {own} or /run/broadcastd/control.sock; start one, or name its socket: --socket PATH (its log says which)\n"
         );
@@ -170,7 +169,7 @@ fn the_status_is_the_daemons_own() {
 
 fn only_who_has_proven_to_be_an_operator_changes_the_daemon() {
     let daemon = Daemon::start(BARS);
-    let mode = fs::metadata(daemon.folder.path().join(SOCKET)).unwrap().permissions().mode();
+    let mode = fs::metadata(daemon.folder.path().join(CONTROL)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
     let asked =
         |headers: &[(&str, &str)], path: &str| ask(&daemon.admin, &format!("POST {path} HTTP/1.1"), headers, b"");
@@ -193,7 +192,7 @@ fn no_web_page_uses_the_control_socket() {
     let daemon = Daemon::start(BARS);
     let status = |more: &[&str]| {
         let mut curl = Command::new("curl");
-        curl.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--unix-socket", SOCKET, "-X", "POST"]);
+        curl.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--unix-socket", CONTROL, "-X", "POST"]);
         let asked = curl.args(more).arg("http://localhost/v1/plan").current_dir(daemon.folder.path()).output().unwrap();
         String::from_utf8(asked.stdout).unwrap()
     };
@@ -249,10 +248,10 @@ fn a_socket_left_by_a_killed_daemon_is_taken_over() {
     let daemon = Daemon::start(BARS);
     daemon.signal("KILL");
     let (_, folder) = daemon.wait();
-    assert!(folder.path().join(SOCKET).exists());
+    assert!(folder.path().join(CONTROL).exists());
     assert_eq!(process::run(folder.path(), &["status"], &[]).code, Some(69));
     let daemon = Daemon::start_in(folder, BARS, &[]);
     printed(&daemon, &["status"]);
     let (_, folder) = daemon.stop();
-    assert!(!folder.path().join(SOCKET).exists());
+    assert!(!folder.path().join(CONTROL).exists());
 }

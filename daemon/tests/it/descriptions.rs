@@ -34,6 +34,7 @@ pub fn tests() -> Vec<Trial> {
             &["node-asyncapi", "python3-openapi"],
             shipped::what_is_shipped_is_described_as_asyncapi_and_openapi_ask,
         ),
+        needs::program("node-ajv", shipped::what_is_heard_fits_the_messages_that_are_described),
         needs::program("tsc", shipped::the_compiler_takes_the_types_of_what_is_shipped_and_what_is_heard),
         needs::programs(&["node-asyncapi", "tsc"], the_kinds_of_a_schema_file_are_described),
         needs::nothing(private_streams_are_described_to_operators_only),
@@ -336,7 +337,8 @@ fn the_compiler_takes_whatever_a_schema_says() {
     let mut rng = Rng::with_seed(seed);
     let mut files = BTreeMap::new();
     for number in 0..STREAMS {
-        let kinds = (0..3).map(|_| (name(&mut rng), KindSpec { schema: root(&mut rng), collection: None }));
+        let kinds =
+            (0..3).map(|_| (name(&mut rng), KindSpec { schema: root(&mut rng), collection: None, record: None }));
         files.insert(format!("types{number}.ts"), types_of(kinds.collect()));
     }
     if let Err(said) = compile(&files) {

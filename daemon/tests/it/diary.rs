@@ -148,7 +148,9 @@ fn reloads_are_told_and_the_stream_outlives_them() {
     let mut client = operator(&daemon);
     assert_eq!(watch(&mut client, "daemon:reloads")["reloads"], json!([]));
     daemon.reload(|| daemon.configure(&format!("{WELL}settings = {{ interval_ms = 50 }}\n[broadcasters.more]\nplugin = \"faulty\"\n[plugins]\ndirs = [\"elsewhere\"]\n")));
-    let applied = hear_json(&mut client);
+    let mut applied = hear_json(&mut client);
+    let text = applied["data"].as_object_mut().unwrap().remove("text").unwrap();
+    assert!(text.as_str().unwrap().contains("+ broadcaster more: starts"), "{text}");
     assert_eq!((&applied["type"], &applied["stream"]), (&json!("reload"), &json!("daemon")));
     let changes = json!([{"change": "start", "broadcaster": "more"}, {"change": "reconfigure", "broadcaster": "well"}]);
     assert_eq!(applied["data"], json!({"outcome": "applied", "changes": changes, "waiting": ["plugins.dirs"]}));
@@ -194,6 +196,9 @@ fn figures_come_once_a_second_and_are_true() {
     let rates = ["published_per_s", "delivered_per_s"].map(|name| quiet[name].as_f64());
     assert_eq!(rates, [Some(0.0), Some(0.0)], "what the daemon tells of itself does not count: {quiet}");
     assert!(quiet["memory_bytes"].as_u64() > Some(0), "{quiet}");
+    assert_eq!(quiet["streams"], json!({"ticks": {"published_per_s": 0.0, "subscriptions": 1}}), "{quiet}");
+    let waits = ["p50", "p99"].map(|part| quiet["publish_to_write_ms"][part].as_f64());
+    assert!(waits[0] > Some(0.0) && waits[0] <= waits[1], "the figures before were written: {quiet}");
     assert_eq!(daemon.publish("ticks", &json!([{"type": "tick"}, {"type": "tick"}])).status, 202);
     let mut published = 0.0;
     while published == 0.0 {

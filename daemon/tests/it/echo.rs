@@ -29,7 +29,12 @@ impl Echo {
     pub fn start() -> Self {
         let (runtime, stop) = house::runtime();
         let (inbox, inbounds) = Inbox::new(0, usize::MAX).unwrap();
-        let parts = Parts { hub: Hub::new(house::EPOCH), shards: vec![inbox], verifier: Arc::default() };
+        let parts = Parts {
+            hub: Hub::new(house::EPOCH),
+            shards: vec![inbox],
+            verifier: Arc::default(),
+            given: Default::default(),
+        };
         let server = Server::start(config(), parts, runtime).unwrap();
         thread::spawn(move || {
             for inbound in inbounds {

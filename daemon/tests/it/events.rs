@@ -37,7 +37,10 @@ pub struct Events(BufReader<TcpStream>);
 
 impl Events {
     pub fn open(address: &str, query: &str, headers: &[(&str, &str)]) -> Self {
-        let mut socket = http::connect(address);
+        Self::open_on(http::connect(address), address, query, headers)
+    }
+
+    pub fn open_on(mut socket: TcpStream, address: &str, query: &str, headers: &[(&str, &str)]) -> Self {
         let line = format!("GET /v1/sse?{query} HTTP/1.1");
         socket.write_all(&http::request(address, &line, headers, b"")).unwrap();
         let mut events = Self(BufReader::new(socket));
@@ -45,6 +48,10 @@ impl Events {
         assert_eq!(head[0], "HTTP/1.1 200 OK", "{head:?}");
         assert!(head.contains(&"content-type: text/event-stream".to_owned()), "{head:?}");
         events
+    }
+
+    pub fn socket(&self) -> &TcpStream {
+        self.0.get_ref()
     }
 
     /// The next block that has data.

@@ -88,7 +88,8 @@ impl House {
         let start = |index| shard::Handle::start(index, shard, hub.clone(), verifier.clone()).unwrap();
         let shards: Vec<_> = (0..2).map(start).collect();
         let inboxes = shards.iter().map(|shard| shard.inbox.clone()).collect();
-        let parts = server::Parts { hub: hub.clone(), shards: inboxes, verifier: verifier.clone() };
+        let parts =
+            server::Parts { hub: hub.clone(), shards: inboxes, verifier: verifier.clone(), given: Default::default() };
         let server = Server::start(config, parts, runtime).unwrap();
         Self { hub, server, shards, verifier, _stop: stop }
     }

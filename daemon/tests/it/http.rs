@@ -46,8 +46,18 @@ pub fn post(address: &str, path: &str, content_type: &str, body: &[u8]) -> Answe
 
 /// `Host` is the address unless the headers say something else.
 pub fn ask(address: &str, line: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-    let mut socket = connect(address);
-    socket.write_all(&request(address, line, headers, body)).unwrap();
+    ask_over(connect(address), address, line, headers, body)
+}
+
+/// The same over any socket.
+pub fn ask_over(
+    mut socket: impl Read + Write,
+    host: &str,
+    line: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
+    socket.write_all(&request(host, line, headers, body)).unwrap();
     let answer = read(&mut socket);
     assert_is_described(line, &answer);
     answer

@@ -1,19 +1,14 @@
 //! Publishing over HTTP: every status, what a rejected event says, and that a retry is harmless.
 
 use std::io::Write;
-use std::sync::Arc;
 
-use broadcastd::hub::Hub;
-use broadcastd::hub::settings::{Settings, Source};
-use broadcastd::hub::stream::Stream;
 use broadcastd::server::ingest::MAX_BODY_BYTES;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use crate::admin::Running;
-use crate::house::{EPOCH, House};
 use crate::http::{Answer, ask, connect, get, post, read, request};
 use crate::needs;
+use crate::process::Daemon;
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -35,32 +30,38 @@ pub fn tests() -> Vec<Trial> {
 const JSON: &str = "application/json";
 const LINES: &str = "application/x-ndjson";
 
-struct Ingest {
-    hub: Arc<Hub>,
-    ticks: Arc<Stream>,
-    admin: Running,
-}
+const PATH: &str = "/v1/streams/ticks/publish";
+const TICKS: &str = "[streams.ticks]\nvisible = true\n";
+/// What an answer here has for the epoch of the daemon's stream.
+const EPOCH: &str = "e1";
+
+struct Ingest(Daemon);
 
 impl Ingest {
     fn start() -> Self {
-        Self::with(Settings::default())
-    }
-
-    fn with(settings: Settings) -> Self {
-        let hub = Hub::new(EPOCH);
-        let ticks = hub.declare("ticks", settings);
-        let admin = Running::start(&hub);
-        Self { hub, ticks, admin }
+        Self(Daemon::start(TICKS))
     }
 
     fn send(&self, content_type: &str, body: &[u8]) -> Answer {
-        post(&self.admin.address, "/v1/streams/ticks/publish", content_type, body)
+        post(&self.0.admin, PATH, content_type, body)
     }
 
     fn told(&self, content_type: &str, body: &str) -> (u16, Value) {
-        let answer = self.send(content_type, body.as_bytes());
-        (answer.status, answer.json())
+        told(self.send(content_type, body.as_bytes()))
     }
+
+    /// The number of the stream's last event.
+    fn seq(&self) -> Value {
+        self.0.get("/v1/streams/ticks").json()["position"]["seq"].take()
+    }
+}
+
+fn told(answer: Answer) -> (u16, Value) {
+    let mut body = answer.json();
+    if let Some(epoch) = body.pointer_mut("/position/epoch") {
+        *epoch = json!(EPOCH);
+    }
+    (answer.status, body)
 }
 
 fn accepted(events: u64, seq: u64) -> (u16, Value) {
@@ -111,30 +112,30 @@ fn what_cannot_be_told_apart_is_refused_whole() {
         ingest.told(JSON, "nonsense").1["error"]["message"],
         "the body is neither one JSON object nor an array of them: expected ident at line 1 column 2; for one object a line send Content-Type: application/x-ndjson"
     );
-    assert_eq!(ingest.ticks.figures().seq, 0, "nothing of it was published");
+    assert_eq!(ingest.seq(), 0, "nothing of it was published");
 }
 
 fn a_full_stream_says_what_to_send_again() {
-    let ingest = Ingest::with(Settings { listen_buffer: 600, ..Settings::default() });
-    let listener = ingest.ticks.listen(Arc::default(), None);
-    let body = r#"[{"type":"a"},{"type":"b"},{"type":"c"},{"type":"d"},{}]"#;
-    let answer = ingest.send(JSON, body.as_bytes());
-    let missing = json!({"index": 4, "pointer": "/type", "error": "\"type\" is missing; it says what happened"});
-    let expected = json!({
-        "accepted": 3,
-        "rejected": [{"index": 3, "pointer": "", "error": "full"}, missing],
-        "position": {"epoch": EPOCH, "seq": 3},
-    });
-    assert_eq!((answer.status, answer.header("retry-after"), answer.json()), (207, Some("1"), expected));
+    let hub = "[hub]\nlisten_buffer = \"4KiB\"\n";
+    let listener = "[broadcasters.deaf]\nplugin = \"faulty\"\nlisten = [\"ticks\"]\nsettings = { mode = \"hang\", at = \"message\" }\n";
+    let ingest = Ingest(Daemon::start(&format!("{TICKS}{hub}{listener}")));
+    let body = vec![json!({"type": "a"}); 100];
+    let answer = ingest.send(JSON, Value::from([&body[..], &[json!({})]].concat()).to_string().as_bytes());
+    assert_eq!((answer.status, answer.header("retry-after")), (207, Some("1")), "{answer:?}");
+    let (_, mut part) = told(answer);
+    let taken = part["accepted"].as_u64().unwrap();
+    assert!((2..100).contains(&taken) && ingest.seq() == taken, "{part}");
+    let rejected = part["rejected"].as_array_mut().unwrap();
+    let missing = json!({"index": 100, "pointer": "/type", "error": "\"type\" is missing; it says what happened"});
+    assert_eq!(rejected.pop(), Some(missing), "what stands for itself is told beside it");
+    let full = |index: u64| json!({"index": index, "pointer": "", "error": "full"});
+    assert_eq!(*rejected, (taken..100).map(full).collect::<Vec<_>>(), "nothing behind the first is tried");
     let answer = ingest.send(JSON, br#"{"type":"d"}"#);
-    let expected = json!({
-        "accepted": 0,
-        "rejected": [{"index": 0, "pointer": "", "error": "full"}],
-        "position": {"epoch": EPOCH, "seq": 3},
-    });
-    assert_eq!((answer.status, answer.header("retry-after"), answer.json()), (429, Some("1"), expected));
-    ingest.ticks.saved_inputs(listener, 3);
-    assert_eq!(ingest.told(JSON, r#"{"type":"d"}"#), accepted(1, 4));
+    assert_eq!((answer.status, answer.header("retry-after")), (429, Some("1")));
+    let position = json!({"epoch": EPOCH, "seq": taken});
+    assert_eq!(told(answer).1, json!({"accepted": 0, "rejected": [full(0)], "position": position}));
+    ingest.0.reload(|| ingest.0.configure(&format!("{TICKS}{hub}")));
+    assert_eq!(ingest.told(JSON, r#"{"type":"d"}"#), accepted(1, taken + 1), "nobody is behind any more");
 }
 
 fn only_two_content_types_are_taken() {
@@ -143,7 +144,7 @@ fn only_two_content_types_are_taken() {
         let (status, told) = ingest.told(other, r#"{"type":"a"}"#);
         assert_eq!((status, &told["error"]["code"]), (415, &json!("unsupported_media_type")), "{other}");
     }
-    let bare = ask(&ingest.admin.address, "POST /v1/streams/ticks/publish HTTP/1.1", &[], b"{}");
+    let bare = ask(&ingest.0.admin, "POST /v1/streams/ticks/publish HTTP/1.1", &[], b"{}");
     assert_eq!(
         (bare.status, bare.body.as_str()),
         (
@@ -167,31 +168,31 @@ fn too_many_events_are_refused_before_the_first() {
     let ingest = Ingest::start();
     let (status, told) = ingest.told(JSON, &format!("[{}{{}}]", "{\"type\":\"a\"},".repeat(100_000)));
     assert_eq!((status, &told["error"]["code"]), (413, &json!("too_many_events")));
-    assert_eq!(ingest.ticks.figures().seq, 0);
+    assert_eq!(ingest.seq(), 0);
 }
 
 fn only_declared_streams_take_events() {
-    let ingest = Ingest::start();
-    let bars = ingest.hub.declare("bars", Settings::default());
-    let send =
-        |stream: &str| post(&ingest.admin.address, &format!("/v1/streams/{stream}/publish"), JSON, b"{\"type\":\"a\"}");
-    for source in [Source::Running, Source::Absent("stopped".into())] {
-        bars.set_source(source);
+    let bars = |is_enabled: bool| format!("[broadcasters.bars]\nplugin = \"faulty\"\nenabled = {is_enabled}\n");
+    let daemon = Daemon::start(&format!("{TICKS}{}", bars(true)));
+    let send = |stream: &str| post(&daemon.admin, &format!("/v1/streams/{stream}/publish"), JSON, b"{\"type\":\"a\"}");
+    let message = |answer: Answer| answer.json()["error"]["message"].take();
+    for (source, is_enabled) in [("running", true), ("absent", false)] {
+        if !is_enabled {
+            daemon.reload(|| daemon.configure(&format!("{TICKS}{}", bars(false))));
+        }
+        assert_eq!(daemon.get("/v1/streams/bars").json()["source"], source);
         let refused = send("bars");
         assert_eq!((refused.status, &refused.json()["error"]["code"]), (403, &json!("forbidden")));
         assert_eq!(
-            refused.json()["error"]["message"],
+            message(refused),
             "stream \"bars\" belongs to the broadcaster of that name, which alone publishes to it; declare a stream of your own as [streams.NAME]"
         );
     }
     let unknown = send("nope");
     assert_eq!(unknown.status, 404);
-    assert_eq!(unknown.json()["error"]["message"], "unknown stream \"nope\"; streams to publish to: ticks");
-    ingest.hub.remove("ticks");
-    assert_eq!(
-        send("ticks").json()["error"]["message"],
-        "unknown stream \"ticks\"; streams to publish to: none is declared"
-    );
+    assert_eq!(message(unknown), "unknown stream \"nope\"; streams to publish to: ticks");
+    daemon.reload(|| daemon.configure(&bars(false)));
+    assert_eq!(message(send("ticks")), "unknown stream \"ticks\"; streams to publish to: none is declared");
 }
 
 fn a_retry_with_an_id_is_harmless() {
@@ -200,18 +201,19 @@ fn a_retry_with_an_id_is_harmless() {
     assert_eq!(ingest.told(JSON, body), accepted(2, 2));
     assert_eq!(ingest.told(JSON, body), accepted(2, 2));
     assert_eq!(ingest.told(JSON, r#"[{"type":"a","id":"1"},{"type":"c","id":"3"}]"#), accepted(2, 3));
-    assert_eq!(ingest.ticks.figures().history_events, 3);
+    assert_eq!(ingest.0.get("/v1/streams/ticks").json()["history"]["events"], 3);
 }
 
 fn private_streams_take_an_audience_and_tell_no_position() {
-    let ingest = Ingest::with(Settings { private: true, ..Settings::default() });
+    let ingest = Ingest(Daemon::start("[streams.ticks]\nprivate = true\n"));
     let expected = json!({"accepted": 1, "rejected": [], "position": null});
     assert_eq!(ingest.told(JSON, r#"{"type":"a","audience":"u1"}"#), (202, expected));
 }
 
 fn client_listeners_need_a_token() {
-    let house = House::start();
-    let refused = post(&house.address(), "/v1/streams/ticks/publish", JSON, br#"{"type":"a"}"#);
+    let ingest = Ingest::start();
+    let clients = &ingest.0.clients;
+    let refused = post(clients, PATH, JSON, br#"{"type":"a"}"#);
     assert_eq!(
         (refused.status, refused.header("www-authenticate"), refused.body.as_str()),
         (
@@ -220,24 +222,24 @@ fn client_listeners_need_a_token() {
             r#"{"error":{"code":"authentication_required","message":"publishing here needs a token: send Authorization: Bearer TOKEN, or publish on the admin listener"}}"#
         )
     );
-    assert_eq!(post(&house.address(), "/v1/streams/nope/publish", "", b"").status, 401, "no name is given away");
-    assert_eq!(get(&house.address(), "/v1/streams/ticks/publish").status, 405);
-    assert_eq!(house.hub.stream("ticks").unwrap().figures().seq, 0);
+    assert_eq!(post(clients, "/v1/streams/nope/publish", "", b"").status, 401, "no name is given away");
+    assert_eq!(get(clients, PATH).status, 405);
+    assert_eq!(ingest.seq(), 0);
 }
 
 fn a_body_that_ends_early_disturbs_nobody() {
     let ingest = Ingest::start();
     let whole = request(
-        &ingest.admin.address,
+        &ingest.0.admin,
         "POST /v1/streams/ticks/publish HTTP/1.1",
         &[("Content-Type", JSON)],
         br#"{"type":"a"}"#,
     );
-    let mut socket = connect(&ingest.admin.address);
+    let mut socket = connect(&ingest.0.admin);
     socket.write_all(&whole[..whole.len() - 3]).unwrap();
     drop(socket);
     assert_eq!(ingest.told(JSON, r#"{"type":"a"}"#), accepted(1, 1));
-    let mut slow = connect(&ingest.admin.address);
+    let mut slow = connect(&ingest.0.admin);
     for byte in whole.chunks(7) {
         slow.write_all(byte).unwrap();
     }

@@ -8,12 +8,11 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Barrier};
 
-use broadcastd::server::Config;
 use broadcastd::server::ingest::socket::MAX_PRODUCERS;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use crate::house::{self, Client, House, hear_json};
+use crate::house::{Client, hear_json};
 use crate::http::PATIENCE;
 use crate::needs;
 use crate::process::Daemon;
@@ -59,12 +58,16 @@ impl Producer {
     }
 }
 
-/// A house with its socket in a folder of its own.
-fn house() -> (House, PathBuf, tempfile::TempDir) {
+/// A daemon with its socket in its folder.
+fn start() -> (Daemon, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ingest.sock");
-    let house = House::with(Config { ingest: vec![path.clone()], ..house::config() }, house::shard_config());
-    (house, path, folder)
+    let daemon = Daemon::start_in(folder, &config(&path), &[]);
+    (daemon, path)
+}
+
+fn config(path: &Path) -> String {
+    format!("[ingest]\nsocket = {path:?}\n[streams.ticks]\nvisible = true\n")
 }
 
 /// The `number`s that a client hears, by `producer`.
@@ -79,13 +82,14 @@ pub fn heard(client: &mut Client, events: u64) -> BTreeMap<u64, Vec<u64>> {
 }
 
 fn each_line_is_answered_in_order() {
-    let (house, path, _folder) = house();
+    let (daemon, path) = start();
     let mut producer = Producer::connect(&path);
     producer
         .say(&format!("{LINE}{{\"stream\":\"nope\",\"type\":\"a\",\"id\":\"7\"}}\n\n{LINE}{{\"stream\":\"ticks\","));
     producer.say("\"type\":\"tick\",\"id\":\"8\"}");
     producer.socket.shutdown(Shutdown::Write).unwrap();
-    let accepted = |seq: u64| json!({"accepted": true, "position": {"epoch": house::EPOCH, "seq": seq}});
+    let position = || daemon.get("/v1/streams/ticks").json()["position"].take();
+    let accepted = |seq: u64| json!({"accepted": true, "position": {"epoch": position()["epoch"], "seq": seq}});
     assert_eq!(producer.hear(), accepted(1));
     let refused = producer.hear();
     assert_eq!((&refused["error"]["code"], &refused["id"]), (&json!("unknown_stream"), &json!("7")));
@@ -93,11 +97,11 @@ fn each_line_is_answered_in_order() {
     let last = producer.hear();
     assert_eq!((&last["position"]["seq"], &last["id"]), (&json!(3), &json!("8")), "the last line needs no end");
     assert_eq!(producer.hear(), Value::Null);
-    assert_eq!(house.hub.stream("ticks").unwrap().figures().seq, 3);
+    assert_eq!(position()["seq"], 3);
 }
 
 fn a_line_is_answered_before_the_next_is_sent() {
-    let (_house, path, _folder) = house();
+    let (_daemon, path) = start();
     let mut producer = Producer::connect(&path);
     for seq in 1..=3 {
         producer.say(LINE);
@@ -106,7 +110,7 @@ fn a_line_is_answered_before_the_next_is_sent() {
 }
 
 fn the_socket_is_for_the_daemons_user_and_group() {
-    let (_house, path, _folder) = house();
+    let (_daemon, path) = start();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
 }
 
@@ -115,26 +119,21 @@ fn a_socket_of_a_dead_daemon_gives_way_and_of_a_living_one_does_not() {
     let path = folder.path().join("ingest.sock");
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists(), "a file that nobody answers at");
-    let with = |ingest: &[&PathBuf]| {
-        let ingest = ingest.iter().map(|path| (*path).clone()).collect();
-        House::with(Config { ingest, ..house::config() }, house::shard_config())
-    };
-    let first = with(&[&path]);
-    Producer::connect(&path).say(LINE);
-    let other = folder.path().join("other.sock");
-    let second = with(&[&path, &other]);
-    assert_eq!(
-        (first.server.ingest_socket(), second.server.ingest_socket()),
-        (Some(path.clone()), Some(other.clone()))
-    );
-    let refused = second.server.prepare(Config { ingest: vec![path.clone()], ..house::config() }).err().unwrap();
+    let _first = Daemon::start_in(folder, &config(&path), &[]);
+    let mut producer = Producer::connect(&path);
+    producer.say(LINE);
+    assert_eq!(producer.hear()["accepted"], true);
+    let (second, other) = start();
+    let refused = second.refuse(|| second.configure(&config(&path)));
     let expected = format!(
         "cannot listen on unix:{}: it is taken already; stop the program that listens there, or change ingest.socket in the configuration",
         path.display()
     );
-    assert_eq!(refused.to_string(), expected);
-    drop(second);
+    assert!(refused.contains(&expected), "{refused}");
+    let (_, _folder) = second.stop();
     assert!(path.exists() && !other.exists(), "each takes its own file away");
+    producer.say(LINE);
+    assert_eq!(producer.hear()["accepted"], true);
 }
 
 fn the_default_falls_back_to_the_state_folder() {
@@ -180,7 +179,7 @@ fn a_reload_moves_the_socket_and_a_drain_ends_it() {
 }
 
 fn one_that_reads_no_answers_holds_up_nobody() {
-    let (_house, path, _folder) = house();
+    let (_daemon, path) = start();
     let deaf = UnixStream::connect(&path).unwrap();
     deaf.set_nonblocking(true).unwrap();
     let lines = LINE.repeat(1000);
@@ -193,7 +192,7 @@ fn one_that_reads_no_answers_holds_up_nobody() {
 }
 
 fn so_many_producers_are_served_and_the_next_waits() {
-    let (_house, path, _folder) = house();
+    let (_daemon, path) = start();
     let mut served: Vec<Producer> = (0..MAX_PRODUCERS).map(|_| Producer::connect(&path)).collect();
     for producer in &mut served {
         producer.say(LINE);
@@ -213,9 +212,8 @@ fn so_many_producers_are_served_and_the_next_waits() {
 fn fifty_producers_at_once_lose_nothing_and_keep_their_order() {
     const PRODUCERS: u64 = 50;
     const EVENTS: u64 = 10;
-    let (house, path, _folder) = house();
-    let mut client = house.connect();
-    house::subscribe(&mut client, "ticks");
+    let (daemon, path) = start();
+    let mut client = daemon.subscriber("ticks");
     let all_at_once = Arc::new(Barrier::new(usize::try_from(PRODUCERS).unwrap()));
     let producers = (0..PRODUCERS).map(|producer| {
         let (at_once, path) = (all_at_once.clone(), path.clone());

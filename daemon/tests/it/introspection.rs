@@ -1,21 +1,17 @@
 //! What operators see of those who are connected and of what waits, and how they end it.
 
 use std::collections::BTreeSet;
-use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 
-use broadcastd::dialect::Dialect;
 use broadcastd::event::unix_now;
-use broadcastd::shard::inbox::{Endpoint, Inbound, Inbox, Newcomer};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use crate::admin::Running;
-use crate::house::{self, Client, House, hear_json};
+use crate::house::{self, Client, hear_json};
 use crate::http::{Answer, ask};
 use crate::needs;
 use crate::process::Daemon;
 use crate::reads;
+use crate::vigil::Stopped;
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -24,15 +20,11 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(connections_are_found_by_stream_topic_and_user),
         needs::nothing(users_are_counted_across_shards_and_logged_out),
         needs::nothing(a_user_who_is_logged_out_hears_it),
-        needs::nothing(a_shard_that_does_not_answer_is_told),
+        needs::programs(&["python3", "ptrace"], a_shard_that_does_not_answer_is_told),
         needs::nothing(who_is_slow_is_seen),
         needs::nothing(queues_listeners_and_counters_are_shown),
         needs::nothing(bounds_of_pages_hold_at_their_edges),
     ]
-}
-
-fn admin_of(house: &House) -> Running {
-    Running::over(&house.hub, house.shards.iter().map(|shard| shard.inbox.clone()).collect())
 }
 
 fn get(address: &str, path: &str) -> Value {
@@ -47,20 +39,6 @@ fn delete(address: &str, path: &str) -> Answer {
 
 fn ids(page: &Value) -> Vec<String> {
     page["connections"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect()
-}
-
-/// A client of the first shard with these subscriptions; its socket keeps it there.
-fn arrive(house: &House, topics: &[&str]) -> UnixStream {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let endpoint = Arc::new(Endpoint::open("/v1/ws", Dialect::Native));
-    let wishes = topics.iter().map(|topic| broadcastd::dialect::Command::Subscribe {
-        target: broadcastd::dialect::Target::Topic((*topic).to_owned()),
-        since: None,
-        batch: None,
-    });
-    let newcomer = Newcomer { wishes: wishes.collect(), ..Newcomer::over(ours, endpoint) };
-    house.shards[0].inbox.hand(Inbound::Adopt(Box::new(newcomer)));
-    theirs
 }
 
 fn a_connection_is_shown_as_it_is_and_closed() {
@@ -219,36 +197,53 @@ fn a_user_who_is_logged_out_hears_it() {
 }
 
 fn a_shard_that_does_not_answer_is_told() {
-    let house = House::start();
-    let (deaf, _nobody_reads) = Inbox::new(9, 1000).unwrap();
-    let (ended, reader) = Inbox::new(10, 1000).unwrap();
-    drop(reader);
-    let alive = house.shards[0].inbox.clone();
-    for (silent, name) in [(deaf, "stopped"), (ended, "ended")] {
-        let admin = Running::over(&house.hub, vec![alive.clone(), silent]);
-        for path in ["/v1/connections", "/v1/users", "/v1/connections/e1-1-0"] {
-            let told = crate::http::get(&admin.address, path);
-            assert_eq!((told.status, told.header("retry-after")), (503, Some("5")), "{name} {path}");
-            assert_eq!(told.json()["error"]["message"], "shard 1 gave no answer within 2 s; ask again");
-        }
-        assert_eq!(crate::http::get(&admin.address, "/v1/connections/e1-0-0").status, 404, "others answer");
-        assert_eq!(crate::http::get(&admin.address, "/v1/queues").status, 200, "nobody is asked for that");
+    let daemon = daemon_with_users();
+    let _clients = [daemon.connect(), daemon.connect()];
+    let here = || ids(&get(&daemon.admin, "/v1/connections"));
+    let both = here();
+    let on = |shard: &str| both.iter().find(|id| id.split('-').nth(1) == Some(shard)).unwrap();
+    let deaf = on("1");
+    let stopped = Stopped::threads(daemon.pid(), "shard-1", 1);
+    for line in [
+        "GET /v1/connections",
+        "GET /v1/users",
+        &format!("GET /v1/connections/{deaf}"),
+        &format!("DELETE /v1/connections/{deaf}"),
+    ] {
+        let told = ask(&daemon.admin, &format!("{line} HTTP/1.1"), &[], b"");
+        assert_eq!((told.status, told.header("retry-after")), (503, Some("5")), "{line}");
+        assert_eq!(
+            told.json()["error"],
+            json!({"code": "shard_silent", "message": "shard 1 gave no answer within 2 s; ask again"})
+        );
     }
+    assert_eq!(crate::http::get(&daemon.admin, &format!("/v1/connections/{}", on("0"))).status, 200, "others answer");
+    for path in ["/v1/queues", "/v1/counters", "/v1/streams/ticks/subscribers"] {
+        assert_eq!(crate::http::get(&daemon.admin, path).status, 200, "{path}: nobody is asked for that");
+    }
+    drop(stopped);
+    house::until("it does what was asked of it meanwhile", || {
+        crate::http::get(&daemon.admin, &format!("/v1/connections/{deaf}")).status == 404
+    });
+    assert_eq!(here(), [on("0").clone()]);
 }
 
 fn who_is_slow_is_seen() {
-    let mut shard = house::shard_config();
-    shard.outbox = 10_000;
-    let house = House::with(house::config(), shard);
-    let admin = admin_of(&house);
-    let _slow = arrive(&house, &["ticks"]);
-    house::until("it is there", || house.hub.stream("ticks").unwrap().figures().subscriptions == 1);
-    let payload = format!("{{\"x\":\"{}\"}}", "x".repeat(50_000));
+    let daemon = Daemon::start("[streams.ticks]\nvisible = true\n[hub]\noutbox = \"64KiB\"\n");
+    let slow = daemon.subscriber("ticks");
+    let mut quick = daemon.connect();
+    house::say(&mut quick, r#"{"type":"subscribe","topic":"ticks:quiet"}"#);
+    let event = json!({"type": "tick", "topic": "ticks:A", "data": {"x": "x".repeat(500_000)}});
+    let shown = || get(&daemon.admin, "/v1/connections?topic=ticks:A")["connections"][0].take();
     house::until("it lags", || {
-        house.publish("ticks", "A", &payload);
-        get(&admin.address, "/v1/connections")["connections"][0]["lagged"].as_u64() > Some(0)
+        assert_eq!(daemon.publish("ticks", &event).status, 202);
+        shown()["lagged"].as_u64() > Some(0)
     });
-    assert!(get(&admin.address, "/v1/connections")["connections"][0]["outbox_bytes"].as_u64() > Some(0));
+    assert!(shown()["outbox_bytes"].as_u64() > Some(0), "{}", shown());
+    let all = get(&daemon.admin, "/v1/connections");
+    let lagged: Vec<&Value> = all["connections"].as_array().unwrap().iter().filter(|one| one["lagged"] != 0).collect();
+    assert_eq!((lagged.len(), &lagged[0]["id"]), (1, &shown()["id"]), "and nobody else: {all}");
+    drop(slow);
 }
 
 fn queues_listeners_and_counters_are_shown() {
@@ -278,27 +273,24 @@ fn queues_listeners_and_counters_are_shown() {
 }
 
 fn bounds_of_pages_hold_at_their_edges() {
-    let house = House::start();
-    let admin = admin_of(&house);
+    let daemon = Daemon::start("[streams.ticks]\nvisible = true\n");
     for path in ["/v1/connections", "/v1/users", "/v1/streams/ticks/subscribers"] {
         for (limit, status) in [("1", 200), ("1000", 200), ("0", 400), ("1001", 400), ("-1", 400), ("x", 400)] {
-            let answer = crate::http::get(&admin.address, &format!("{path}?limit={limit}"));
+            let answer = crate::http::get(&daemon.admin, &format!("{path}?limit={limit}"));
             assert_eq!(answer.status, status, "{path} {limit}");
         }
     }
     let topics: Vec<String> = (0..25).map(|number| format!("ticks:{number}")).collect();
-    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-    let _client = arrive(&house, &topics);
-    house::until("it has subscribed", || house.hub.stream("ticks").unwrap().figures().subscriptions == 25);
-    let page = get(&admin.address, "/v1/connections");
+    let _client = come(&daemon, None, &topics.iter().map(String::as_str).collect::<Vec<_>>());
+    let page = get(&daemon.admin, "/v1/connections");
     let shown = &page["connections"][0];
     assert_eq!((&shown["subscriptions"], shown["topics"].as_array().unwrap().len()), (&json!(25), 20));
-    let one = get(&admin.address, &format!("/v1/connections/{}", ids(&page)[0]));
+    let one = get(&daemon.admin, &format!("/v1/connections/{}", ids(&page)[0]));
     assert_eq!(one["topics"].as_array().unwrap().len(), 25);
     for (method, path, allowed) in
         [("POST", "/v1/connections/e1-0-0", "GET, HEAD, DELETE"), ("GET", "/v1/users/u/connections", "DELETE")]
     {
-        let wrong = ask(&admin.address, &format!("{method} {path} HTTP/1.1"), &[], b"");
+        let wrong = ask(&daemon.admin, &format!("{method} {path} HTTP/1.1"), &[], b"");
         assert_eq!((wrong.status, wrong.header("allow")), (405, Some(allowed)));
     }
 }

@@ -44,6 +44,7 @@ mod first_words;
 mod foreign;
 mod fuzzing;
 mod generator;
+mod given;
 mod guesses;
 mod handshake;
 mod hostile;
@@ -56,6 +57,8 @@ mod ingest_rights;
 mod ingest_socket;
 mod inputs;
 mod introspection;
+mod last_good;
+mod layers;
 mod lifecycle;
 mod limits;
 mod main_job;
@@ -76,6 +79,7 @@ mod reads;
 mod real_trades;
 mod reload;
 mod sanitized;
+mod secrets;
 mod server;
 mod signing;
 mod slow;
@@ -137,6 +141,7 @@ fn main() -> ExitCode {
         foreign::tests(),
         fuzzing::tests(),
         generator::tests(),
+        given::tests(),
         guesses::tests(),
         handshake::tests(),
         hostile::tests(),
@@ -146,6 +151,8 @@ fn main() -> ExitCode {
         ingest_socket::tests(),
         inputs::tests(),
         introspection::tests(),
+        last_good::tests(),
+        layers::tests(),
         lifecycle::tests(),
         limits::tests(),
         main_job::tests(),
@@ -164,6 +171,7 @@ fn main() -> ExitCode {
         real_trades::tests(),
         reload::tests(),
         sanitized::tests(),
+        secrets::tests(),
         server::tests(),
         slow::tests(),
         spc::tests(),

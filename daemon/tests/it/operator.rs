@@ -1,6 +1,7 @@
 //! What operators do with the running daemon from a terminal, by the built binary on both ends.
 
 mod doctor;
+mod error_log;
 mod log_level;
 mod publish;
 mod state;
@@ -21,6 +22,7 @@ pub fn tests() -> Vec<Trial> {
         publish::tests(),
         tap::tests(),
         log_level::tests(),
+        error_log::tests(),
         token::tests(),
         state::tests(),
         doctor::tests(),

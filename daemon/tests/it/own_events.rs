@@ -160,7 +160,7 @@ fn nobody_becomes_another_by_what_is_said() {
     let claiming = ["user", "user_id", "audience", "sub"].map(|name| format!("{name}=user-1")).join("&");
     let uri = format!("ws://{}/v1/ws?{claiming}", daemon.clients);
     let mut client = house::open(http::connect(&daemon.clients), &uri, &claims).unwrap();
-    let epoch = daemon.get("/v1/streams/user?audience=user-1").json()["position"]["epoch"].take();
+    let epoch = daemon.get_proven("/v1/streams/user?audience=user-1").json()["position"]["epoch"].take();
     for named in ["user", "user_id", "audience", "session_id", "client_id", "params"] {
         let mut wish = json!({"type": "subscribe", "stream": "user", "since": {"epoch": epoch, "seq": 1}});
         wish[named] = json!("user-1");

@@ -3,6 +3,7 @@
 mod conformance;
 mod page;
 mod running;
+mod stories;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(conformance::each_broken_rule_of_the_border_is_named),
         needs::nothing(conformance::shipped_ones_that_panic_are_caught_at_their_first_input),
         needs::nothing(conformance::programs_read_how_each_check_went),
+        needs::nothing(stories::whatever_they_are_told_they_say_what_they_declare),
         needs::nothing(running::events_come_out_as_they_would_go_in),
         needs::nothing(running::a_signal_ends_it_in_order_and_a_second_at_once),
         needs::nothing(running::inputs_that_are_wrong_are_told_and_the_others_taken),

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, mpsc};
@@ -18,6 +19,9 @@ use crate::needs;
 
 /// What every configuration here begins with: nothing but ports that the kernel chooses.
 pub const PORTS: &str = "[server]\nlisten = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n";
+
+/// Where commands ask the daemon, in its folder.
+pub const CONTROL: &str = ".local/state/broadcastd/control.sock";
 
 /// The folder of the plugins, built once: `cargo test` alone does not build them.
 pub static PLUGINS: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -95,7 +99,13 @@ impl Daemon {
     /// Starts in a folder that may have the state of an earlier daemon.
     pub fn start_in(folder: TempDir, config: &str, env: &[(&str, &str)]) -> Self {
         fs::write(folder.path().join("config.toml"), format!("{PORTS}{config}")).unwrap();
-        let mut child = command(folder.path(), env).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let command = command(folder.path(), env);
+        Self::start_by(command, folder)
+    }
+
+    /// Starts by a command, in a folder that has a configuration.
+    pub fn start_by(mut command: Command, folder: TempDir) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Log::default());
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let keep = log.clone();
@@ -194,6 +204,13 @@ impl Daemon {
 
     pub fn get(&self, path: &str) -> http::Answer {
         http::get(&self.admin, path)
+    }
+
+    /// The same by the control socket, which is proof enough of an operator.
+    pub fn get_proven(&self, path: &str) -> http::Answer {
+        let socket = UnixStream::connect(self.folder.path().join(CONTROL)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        http::ask_over(socket, "localhost", &format!("GET {path} HTTP/1.1"), &[], b"")
     }
 
     /// What `/readyz` gives as reasons, with its status.

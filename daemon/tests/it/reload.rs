@@ -1,6 +1,7 @@
 //! A changed configuration on the real daemon: what changed takes effect, and nobody else notices.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,14 +10,14 @@ use std::thread;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
+use crate::events::Events;
 use crate::house::{self, Client, hear_json};
-use crate::http;
-use crate::needs;
-use crate::process::{Daemon, PLUGINS, PORTS};
+use crate::process::{Daemon, PORTS};
+use crate::{http, needs, steering};
 
 pub fn tests() -> Vec<Trial> {
     vec![
-        needs::nothing(five_hundred_clients_miss_nothing_while_the_configuration_changes),
+        needs::nothing(a_thousand_clients_miss_nothing_in_a_storm_of_reloads),
         needs::nothing(a_stream_that_is_added_can_be_used_and_one_that_is_removed_says_so),
         needs::nothing(a_disabled_broadcaster_starts_and_stops_with_its_setting),
         needs::nothing(listeners_come_and_go_and_connections_stay),
@@ -25,32 +26,38 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// Many enough that each has work waiting somewhere at the moment of every exchange.
-const CLIENTS: usize = 500;
+/// Many enough that each has work waiting somewhere at the moment of every exchange. Half of them speak over WebSockets.
+const CLIENTS: usize = 1000;
 /// Threads that read for them, each in turn for its own.
 const READERS: usize = 4;
-/// How many events the publisher may be ahead of the slowest reader, so that nobody lags: this test is not about that.
+/// How many rounds the publisher may be ahead of the slowest reader, so that nobody lags: this test is not about that.
 const AHEAD: u64 = 20;
+/// How often everything is done that a configuration can go through.
+const STORMS: usize = 14;
 
 const TICKS: &str = "[streams.ticks]\nvisible = true\n";
 
-fn five_hundred_clients_miss_nothing_while_the_configuration_changes() {
+/// `steady` counts what is published to `in`; nothing ever happens to the other two streams.
+const STORMY: &str = "[streams.ticks]\nvisible = true\n[streams.tocks]\nvisible = true\n[streams.in]\n\
+[plugins]\ndirs = [\"plugins\"]\n";
+const STREAMS: [&str; 3] = ["ticks", "tocks", "steady"];
+
+fn a_thousand_clients_miss_nothing_in_a_storm_of_reloads() {
     let folder = tempfile::tempdir().unwrap();
-    let plugins = folder.path().join("plugins");
-    fs::create_dir(&plugins).unwrap();
-    let faulty = fs::read(PLUGINS.join("libfaulty.so")).unwrap();
-    replace_file(&plugins.join("libfaulty.so"), &faulty);
-    let config = |interval: u32, more: &str| {
-        let plugins = plugins.display();
-        format!(
-            "{TICKS}[plugins]\ndirs = [\"{plugins}\"]\n[broadcasters.hello]\nplugin = \"faulty\"\nsettings = {{ interval_ms = {interval} }}\n{more}"
-        )
-    };
-    let second = "[broadcasters.second]\nplugin = \"faulty\"\n";
-    let daemon = Daemon::start_in(folder, &config(200, ""), &[]);
-    let listeners: Vec<Vec<Listener>> =
-        (0..READERS).map(|_| (0..CLIENTS / READERS).map(|_| Listener::new(&daemon)).collect()).collect();
-    assert_eq!(connections(&daemon), CLIENTS);
+    fs::create_dir(folder.path().join("plugins")).unwrap();
+    let library = folder.path().join("plugins/libsteady.so");
+    let files = ["1.0.0", "2.0.0"].map(|version| {
+        steering::build_as(folder.path(), "steady", version, &[]);
+        (version, fs::read(&library).unwrap())
+    });
+    let daemon = Daemon::start_in(folder, &stormy(0, ""), &[]);
+    let listeners: Vec<Vec<Listener>> = thread::scope(|scope| {
+        let some = || (0..CLIENTS / READERS).map(|at| Listener::new(&daemon, at)).collect();
+        let opening: Vec<_> = (0..READERS).map(|_| scope.spawn(some)).collect();
+        opening.into_iter().map(|opened| opened.join().unwrap()).collect()
+    });
+    let open = || [("/v1/ws", "native"), ("/v1/sse", "sse")].map(|(path, dialect)| connections(&daemon, path, dialect));
+    assert_eq!(open(), [CLIENTS / 2; 2]);
     let heard: Vec<AtomicU64> = (0..READERS).map(|_| AtomicU64::new(0)).collect();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -60,70 +67,124 @@ fn five_hundred_clients_miss_nothing_while_the_configuration_changes() {
             .zip(&heard)
             .map(|(group, heard)| scope.spawn(move || listen_to_the_last(group, heard)))
             .collect();
-
-        let sha256 = |daemon: &Daemon| daemon.get("/v1/broadcasters/hello").json()["sha256"].clone();
-        let first_file = sha256(&daemon);
-        daemon.reload(|| daemon.configure(&config(100, "")));
-        daemon.reload(|| daemon.configure(&config(100, second)));
-        let mut of_second = daemon.subscriber("second");
-        assert_eq!(hear_json(&mut of_second)["type"], "count");
-        daemon.reload(|| {
-            replace_file(&plugins.join("libfaulty.so"), &[&faulty[..], b"\n"].concat());
-            daemon.signal("HUP");
-        });
-        assert_ne!(sha256(&daemon), first_file);
-        daemon.reload(|| daemon.configure(&config(150, "")));
-        assert_eq!(reason_for_no_source(&mut of_second), "the stream was removed");
-        drop(of_second);
-        house::until("the probe is gone", || connections(&daemon) == CLIENTS);
-
+        house::until("events flow", || heard.iter().all(|heard| heard.load(Ordering::Relaxed) > 0));
+        for storm in 1..=STORMS {
+            rage(&daemon, &library, &files, storm);
+        }
+        let during = heard.iter().map(|heard| heard.load(Ordering::Relaxed)).min().unwrap();
         stop.store(true, Ordering::Relaxed);
         let published = publisher.join().unwrap();
-        assert!(published > 100, "only {published} events were under way");
         let listeners: Vec<Listener> = readers.into_iter().flat_map(|reader| reader.join().unwrap()).collect();
-        let with_counts = listeners.iter().filter(|listener| listener.count.is_some()).count();
-        assert_eq!((listeners.len(), with_counts), (CLIENTS, CLIENTS));
+        assert_eq!(open(), [CLIENTS / 2; 2], "they are there to the end");
+        let all_heard = |one: &Listener| one.heard.iter().all(|last| last.number == published);
+        assert_eq!(listeners.iter().filter(|one| all_heard(one)).count(), CLIENTS, "of {published} events");
+        assert!(during > 20, "only {during} events of each stream were under way");
     });
 }
 
-/// A client of both streams that holds what it hears against what must come next.
+fn stormy(storm: usize, more: &str) -> String {
+    format!(
+        "{STORMY}[broadcasters.steady]\nplugin = \"steady\"\nlisten = [\"in\"]\nsettings = {{ mode = \"{storm}\" }}\n{more}"
+    )
+}
+
+/// All that can happen to a configuration and a plugin's file, one after the other as fast as the daemon takes it, beside
+/// what it does by itself when a file is saved.
+fn rage(daemon: &Daemon, library: &Path, files: &[(&str, Vec<u8>); 2], storm: usize) {
+    let second = "[broadcasters.second]\nplugin = \"steady\"\nlisten = [\"in\"]\n[streams.more]\n";
+    let is_taken = |what: &str, expected: u16| {
+        let answer = ask_by_control(daemon, "/v1/reload");
+        assert_eq!(answer.status, expected, "storm {storm}, {what}: {}", answer.body);
+    };
+    daemon.configure(&stormy(storm, ""));
+    is_taken("other settings", 200);
+    daemon.configure("[hub]\nmax_topic = 7\n");
+    is_taken("a mistake", 422);
+    let whole = format!("{PORTS}{}", stormy(storm, second));
+    daemon.configure_whole(&whole[..whole.len() / 2]);
+    is_taken("half a configuration", 422);
+    daemon.configure(&stormy(storm, second));
+    is_taken("another broadcaster", 200);
+    let (version, file) = &files[storm % 2];
+    replace_file(library, file);
+    is_taken("another file of the plugin", 200);
+    assert_eq!(daemon.get("/v1/broadcasters/steady").json()["version"], *version);
+    fs::write(library, &file[..file.len() / 2]).unwrap();
+    is_taken("half a file of the plugin", 422);
+    replace_file(library, file);
+    daemon.configure(&stormy(storm, ""));
+    is_taken("one broadcaster less", 200);
+}
+
+fn ask_by_control(daemon: &Daemon, path: &str) -> http::Answer {
+    let mut socket = UnixStream::connect(daemon.folder.path().join(".local/state/broadcastd/control.sock")).unwrap();
+    socket.set_read_timeout(Some(http::PATIENCE)).unwrap();
+    socket.write_all(&http::request("localhost", &format!("POST {path} HTTP/1.1"), &[], b"")).unwrap();
+    http::read(&mut socket)
+}
+
+/// A client of all three streams that holds what it hears against what must come next.
 struct Listener {
-    client: Client,
-    /// The last count of `hello`, whose broadcaster is replaced again and again and goes on from its state.
-    count: Option<u64>,
+    client: Dialect,
+    heard: [Last; STREAMS.len()],
+    /// The number of the last events, once one of them has said so.
+    end: Option<u64>,
+}
+
+enum Dialect {
+    Native(Box<Client>),
+    Sse(Events),
+}
+
+/// The last event of a stream: what was counted in it, and its number on the wire.
+#[derive(Clone, Copy, Default)]
+struct Last {
+    number: u64,
+    seq: u64,
 }
 
 impl Listener {
-    fn new(daemon: &Daemon) -> Self {
-        let mut client = daemon.subscriber("ticks");
-        house::say(&mut client, r#"{"type":"subscribe","stream":"hello"}"#);
-        Self { client, count: None }
+    fn new(daemon: &Daemon, at: usize) -> Self {
+        let client = if at.is_multiple_of(2) {
+            let mut client = daemon.connect();
+            STREAMS.iter().for_each(|stream| house::subscribe(&mut client, stream));
+            Dialect::Native(Box::new(client))
+        } else {
+            let topics = STREAMS.map(|stream| format!("topic={stream}")).join("&");
+            let mut events = Events::open(&daemon.clients, &topics, &[]);
+            let said = (0..=2 * STREAMS.len()).map(|_| events.next().event).collect::<Vec<_>>();
+            assert_eq!(said.iter().filter(|event| *event == "full_update").count(), STREAMS.len(), "{said:?}");
+            Dialect::Sse(events)
+        };
+        Self { client, heard: [Last::default(); STREAMS.len()], end: None }
     }
 
-    /// Hears up to the next tick, which must be this one, and says whether it is the last.
-    fn hear_tick(&mut self, expected: u64) -> bool {
-        loop {
-            let message = hear_json(&mut self.client);
-            match (message["type"].as_str().unwrap(), &message["data"]) {
-                ("tick", data) => {
-                    assert_eq!((&message["seq"], &data["n"]), (&json!(expected), &json!(expected)), "{message}");
-                    return data["last"] == true;
-                }
-                ("count", data) => {
-                    let count = data["count"].as_u64().unwrap();
-                    assert!(self.count.is_none_or(|before| count == before + 1), "{:?}, then {message}", self.count);
-                    self.count = Some(count);
-                }
-                ("response" | "full_update", _) if self.count.is_none() => {}
-                _ => panic!("nobody should hear {message}"),
+    /// Hears this event of each stream, and says whether it is the last.
+    fn hear_round(&mut self, expected: u64) -> bool {
+        while self.heard.iter().any(|last| last.number < expected) {
+            let message = match &mut self.client {
+                Dialect::Native(client) => hear_json(client),
+                Dialect::Sse(events) => events.next().data,
+            };
+            assert!(message["type"] == "tick" || message["type"] == "n", "nobody should hear {message}");
+            let at = STREAMS.iter().position(|stream| message["stream"] == *stream).unwrap();
+            let (seq, Last { number, seq: before }) = (message["seq"].as_u64().unwrap(), self.heard[at]);
+            assert_eq!(message["data"]["n"], number + 1, "behind {number}: {message}");
+            assert_eq!(message["prev"].as_u64().unwrap_or(0), before, "behind {before}: {message}");
+            // Records that are told anew at an exchange take numbers, too.
+            assert!(seq == before + 1 || seq > before && message["type"] == "n", "behind {before}: {message}");
+            self.heard[at] = Last { number: number + 1, seq };
+            if message["data"]["last"] == true {
+                self.end = Some(number + 1); // others may be behind it
             }
         }
+        self.end == Some(expected)
     }
 }
 
 fn listen_to_the_last(mut listeners: Vec<Listener>, heard: &AtomicU64) -> Vec<Listener> {
     for expected in 1.. {
-        let last = listeners.iter_mut().map(|listener| listener.hear_tick(expected)).filter(|last| *last).count();
+        let last = listeners.iter_mut().map(|listener| listener.hear_round(expected)).filter(|last| *last).count();
         heard.store(expected, Ordering::Relaxed);
         if last > 0 {
             assert_eq!(last, listeners.len());
@@ -133,13 +194,17 @@ fn listen_to_the_last(mut listeners: Vec<Listener>, heard: &AtomicU64) -> Vec<Li
     listeners
 }
 
-/// Publishes without a pause but for its readers, and says how many events there were.
+/// Publishes to all three without a pause but for its readers, and says how many events of each there were.
 fn publish_until(daemon: &Daemon, stop: &AtomicBool, heard: &[AtomicU64]) -> u64 {
     for n in 1.. {
         let last = stop.load(Ordering::Relaxed);
-        let answer =
-            daemon.publish("ticks", &json!({"type": "tick", "topic": "ticks:A", "data": {"n": n, "last": last}}));
-        assert_eq!(answer.status, 202, "{answer:?}");
+        let event = json!({"type": "tick", "topic": "ticks:A", "data": {"n": n, "last": last}});
+        let other = json!({"type": "tick", "topic": "tocks:A", "data": {"n": n, "last": last}});
+        for (stream, event) in [("ticks", event), ("tocks", other), ("in", json!({"type": "do", "data": {"do": "x"}}))]
+        {
+            let answer = daemon.publish(stream, &event);
+            assert_eq!(answer.status, 202, "{answer:?}");
+        }
         if last {
             return n;
         }
@@ -256,8 +321,8 @@ fn reason_for_no_source(client: &mut Client) -> Value {
     }
 }
 
-fn connections(daemon: &Daemon) -> usize {
-    let open = daemon.metric(r#"broadcastd_connections{endpoint="/v1/ws",dialect="native"}"#);
+fn connections(daemon: &Daemon, path: &str, dialect: &str) -> usize {
+    let open = daemon.metric(&format!("broadcastd_connections{{endpoint=\"{path}\",dialect=\"{dialect}\"}}"));
     open.unwrap_or_default() as usize
 }
 

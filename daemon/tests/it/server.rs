@@ -5,16 +5,16 @@ use std::net::TcpStream;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
-use broadcastd::server::{Config, pages};
-use broadcastd::shard;
+use broadcastd::server::Config;
 use libtest_mimic::Trial;
-use serde_json::json;
+use serde_json::{Value, json};
 use tungstenite::protocol::{CloseFrame, Role};
 use tungstenite::{Message, WebSocket};
 
 use crate::house::{self, Client, House, hear, hear_close, say};
 use crate::http::{self, ask, get};
 use crate::needs;
+use crate::process::Daemon;
 use crate::raw::{TEXT, UPGRADE, frame, unmasked};
 
 pub fn tests() -> Vec<Trial> {
@@ -41,28 +41,46 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(a_close_is_answered_with_its_code),
         needs::nothing(a_reload_adds_and_removes_addresses_and_disturbs_nobody),
         needs::nothing(a_reload_changes_endpoints_for_new_connections_only),
-        needs::nothing(an_endpoint_may_belong_to_one_listener),
         needs::nothing(addresses_that_cannot_be_listened_on_say_what_to_do),
         needs::nothing(a_unix_socket_serves_and_its_file_goes_with_it),
         needs::nothing(a_drain_ends_connections_and_lets_nobody_in),
     ]
 }
 
+/// With the streams `ticks` (outside programs) and `bars` (a broadcaster that does not run).
+const STREAMS: &str = "[streams.ticks]\nvisible = true\n[broadcasters.bars]\nplugin = \"faulty\"\nenabled = false\n";
+
+fn start() -> Daemon {
+    Daemon::start(STREAMS)
+}
+
+/// With these lines of `[hub]`.
+fn start_with(hub: &str) -> Daemon {
+    Daemon::start(&format!("{STREAMS}[hub]\n{hub}\n"))
+}
+
+fn publish(daemon: &Daemon, topic: &str, data: &Value) {
+    let event = json!({"type": "tick", "topic": format!("ticks:{topic}"), "data": data});
+    assert_eq!(daemon.publish("ticks", &event).status, 202);
+}
+
 fn a_client_subscribes_hears_events_and_unsubscribes() {
-    let house = House::start();
-    let mut client = house.connect();
+    let daemon = start();
+    let mut client = daemon.connect();
     say(&mut client, r#"{"type":"subscribe","topic":"ticks:AAPL","id":"1"}"#);
+    let epoch = daemon.get("/v1/streams/ticks").json()["position"]["epoch"].as_str().unwrap().to_owned();
+    let mut hears = || hear(&mut client).replace(&epoch, "e1");
     assert_eq!(
-        hear(&mut client),
+        hears(),
         r#"{"type":"response","stream":"ticks","session_id":null,"data":{"status":"subscribed","topic":"ticks:AAPL","epoch":"e1","recovered":false},"timestamp":"…","seq":0,"id":"1"}"#
     );
     assert_eq!(
-        hear(&mut client),
+        hears(),
         r#"{"type":"full_update","stream":"ticks","session_id":null,"data":{},"timestamp":"…","seq":0,"epoch":"e1","topic":"ticks:AAPL"}"#
     );
-    house.publish("ticks", "GOOGL", r#"{"price":1}"#);
-    house.publish("ticks", "AAPL", r#"{"price":2}"#);
-    house.publish("ticks", "AAPL", r#"{"price":3}"#);
+    publish(&daemon, "GOOGL", &json!({"price": 1}));
+    publish(&daemon, "AAPL", &json!({"price": 2}));
+    publish(&daemon, "AAPL", &json!({"price": 3}));
     assert_eq!(
         hear(&mut client),
         r#"{"type":"tick","stream":"ticks","session_id":null,"data":{"price":2},"timestamp":"…","seq":2,"topic":"ticks:AAPL"}"#
@@ -76,14 +94,14 @@ fn a_client_subscribes_hears_events_and_unsubscribes() {
         hear(&mut client),
         r#"{"type":"response","stream":"ticks","session_id":null,"data":{"status":"unsubscribed","topic":"ticks:AAPL"},"timestamp":"…","id":"2"}"#
     );
-    house.publish("ticks", "AAPL", r#"{"price":4}"#);
+    publish(&daemon, "AAPL", &json!({"price": 4}));
     say(&mut client, r#"{"type":"ping","id":"3"}"#);
     assert_eq!(
         hear(&mut client),
         r#"{"type":"status","stream":"system","session_id":null,"data":{"status":"pong"},"timestamp":"…","id":"3"}"#
     );
     client.send(Message::Close(None)).unwrap();
-    house::until("the place is given back", || house.hub.stream("ticks").unwrap().figures().subscriptions == 0);
+    house::until("the place is given back", || daemon.get("/v1/streams/ticks").json()["subscriptions"] == 0);
 }
 
 fn subscribe(client: &mut Client, topic: &str) {
@@ -99,18 +117,18 @@ fn still_answers(client: &mut Client) {
 }
 
 fn a_stream_without_source_says_so() {
-    let house = House::start();
-    let mut client = house.connect();
+    let daemon = start();
+    let mut client = daemon.connect();
     subscribe(&mut client, "bars:AAPL:1");
     assert_eq!(
         hear(&mut client),
-        r#"{"type":"status","stream":"bars","session_id":null,"data":{"status":"no_source","reason":"broadcaster stopped"},"timestamp":"…"}"#
+        r#"{"type":"status","stream":"bars","session_id":null,"data":{"status":"no_source","reason":"the broadcaster is disabled"},"timestamp":"…"}"#
     );
 }
 
 fn one_message_may_hold_two_requests() {
-    let house = House::start();
-    let mut client = house.connect();
+    let daemon = start();
+    let mut client = daemon.connect();
     say(&mut client, "{\"type\":\"ping\",\"id\":1}\n{\"type\":\"streams\",\"id\":2}\n");
     assert_eq!(
         hear(&mut client),
@@ -127,10 +145,10 @@ fn write(client: &mut Client, bytes: &[u8]) {
 }
 
 fn what_comes_with_the_request_is_heard() {
-    let house = House::start();
-    let address = house.address();
-    let mut socket = http::connect(&address);
-    let request = http::request(&address, "GET /v1/ws HTTP/1.1", &UPGRADE, b"");
+    let daemon = start();
+    let address = &daemon.clients;
+    let mut socket = http::connect(address);
+    let request = http::request(address, "GET /v1/ws HTTP/1.1", &UPGRADE, b"");
     let ping = frame(TEXT, br#"{"type":"ping","id":"early"}"#);
     socket.write_all(&[request, ping].concat()).unwrap();
     let mut head = Vec::new();
@@ -147,11 +165,11 @@ fn what_comes_with_the_request_is_heard() {
 }
 
 fn bad_handshakes_say_what_is_missing() {
-    let house = House::start();
+    let daemon = start();
     let without = |name: &str, more: &[(&'static str, &'static str)]| {
         let headers: Vec<_> =
             UPGRADE.into_iter().filter(|(known, _)| *known != name).chain(more.iter().copied()).collect();
-        ask(&house.address(), "GET /v1/ws HTTP/1.1", &headers, b"")
+        ask(&daemon.clients, "GET /v1/ws HTTP/1.1", &headers, b"")
     };
     let no_key = without("Sec-WebSocket-Key", &[]);
     assert_eq!(
@@ -163,36 +181,35 @@ fn bad_handshakes_say_what_is_missing() {
     );
     let old = without("Sec-WebSocket-Version", &[("Sec-WebSocket-Version", "12")]);
     assert_eq!((old.status, old.header("sec-websocket-version")), (426, Some("13")));
-    let plain = get(&house.address(), "/v1/ws");
+    let plain = get(&daemon.clients, "/v1/ws");
     assert_eq!((plain.status, plain.header("upgrade")), (426, Some("websocket")));
     assert_eq!(
         plain.json()["error"]["message"],
         "this path speaks websocket: send Connection: upgrade and Upgrade: websocket"
     );
-    let posted = ask(&house.address(), "POST /v1/ws HTTP/1.1", &UPGRADE, b"");
+    let posted = ask(&daemon.clients, "POST /v1/ws HTTP/1.1", &UPGRADE, b"");
     assert_eq!((posted.status, posted.header("allow")), (405, Some("GET")));
 }
 
 fn unknown_paths_are_told_the_valid_ones() {
-    let house = House::start();
+    let daemon = start();
     for headers in [&[][..], &UPGRADE] {
-        let unknown = ask(&house.address(), "GET /ws?token=secret HTTP/1.1", headers, b"");
+        let unknown = ask(&daemon.clients, "GET /ws?token=secret HTTP/1.1", headers, b"");
         assert_eq!(
             (unknown.status, unknown.body.as_str()),
             (
                 404,
-                r#"{"error":{"code":"unknown_path","message":"nothing is at /ws; valid paths: /v1/ws (native), /v1/streams, /v1/streams/{stream}, /v1/streams/{stream}/snapshot, /v1/streams/{stream}/history, POST /v1/streams/{stream}/publish, POST /v1/broadcasters/{broadcaster}/commands/{command}, /api/state/snapshot, POST /v1/log, /v1/asyncapi.json, /v1/openapi.json"}}"#
+                r#"{"error":{"code":"unknown_path","message":"nothing is at /ws; valid paths: /v1/ws (native), /v1/sse (sse), /v1/streams, /v1/streams/{stream}, /v1/streams/{stream}/snapshot, /v1/streams/{stream}/history, POST /v1/streams/{stream}/publish, POST /v1/broadcasters/{broadcaster}/commands/{command}, /api/state/snapshot, POST /v1/log, /v1/asyncapi.json, /v1/openapi.json"}}"#
             )
         );
     }
 }
 
 fn a_head_too_long_or_too_slow_ends_the_connection() {
-    let house =
-        House::with(Config { header_timeout: Duration::from_millis(50), ..house::config() }, house::shard_config());
+    let daemon = start_with("header_timeout = \"100ms\"");
     let long = "x".repeat(20 << 10);
-    assert_eq!(ask(&house.address(), "GET /v1/ws HTTP/1.1", &[("X-Long", &long)], b"").status, 431);
-    let mut slow = http::connect(&house.address());
+    assert_eq!(ask(&daemon.clients, "GET /v1/ws HTTP/1.1", &[("X-Long", &long)], b"").status, 431);
+    let mut slow = http::connect(&daemon.clients);
     slow.write_all(b"GET /v1/ws HTTP/1.1\r\nHost: ").unwrap();
     let mut said = Vec::new();
     slow.read_to_end(&mut said).unwrap();
@@ -200,11 +217,10 @@ fn a_head_too_long_or_too_slow_ends_the_connection() {
 }
 
 fn a_client_that_reads_no_answers_is_cut_off() {
-    let config = Config { header_timeout: Duration::from_millis(300), ..house::config() };
-    let house = House::with(config, house::shard_config());
-    let address = house.address();
-    let mut greedy = http::connect(&address);
-    let requests = http::request(&address, "GET /nope HTTP/1.1", &[("Connection", "keep-alive")], b"").repeat(1000);
+    let daemon = start_with("header_timeout = \"300ms\"");
+    let address = &daemon.clients;
+    let mut greedy = http::connect(address);
+    let requests = http::request(address, "GET /nope HTTP/1.1", &[("Connection", "keep-alive")], b"").repeat(1000);
     let error = loop {
         if let Err(error) = greedy.write_all(&requests) {
             break error;
@@ -214,14 +230,12 @@ fn a_client_that_reads_no_answers_is_cut_off() {
 }
 
 fn the_time_for_http_does_not_bind_a_lagging_client() {
-    let config = Config { header_timeout: Duration::from_millis(100), ..house::config() };
-    let shard = shard::Config { ping_every: Duration::from_millis(50), ..house::shard_config() };
-    let house = House::with(config, shard);
-    let (mut slow, mut clock) = (house.connect(), house.connect());
+    let daemon = start_with("header_timeout = \"100ms\"\nping = { every = \"100ms\" }");
+    let (mut slow, mut clock) = (daemon.connect(), daemon.connect());
     subscribe(&mut slow, "ticks");
-    let payload = format!("{{\"x\":\"{}\"}}", "y".repeat(64 << 10));
-    for _ in 0..300 {
-        house.publish("ticks", "AAPL", &payload);
+    let event = json!({"type": "tick", "data": {"x": "y".repeat(64 << 10)}});
+    for _ in 0..6 {
+        assert_eq!(daemon.publish("ticks", &json!(vec![&event; 50])).status, 202);
     }
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(1500) {
@@ -234,13 +248,16 @@ fn the_time_for_http_does_not_bind_a_lagging_client() {
 }
 
 fn pages_of_foreign_origins_are_refused() {
-    let origins = vec!["https://example.com".to_owned()];
-    let listening = |origins| Config { pages: pages::Rules { origins, ..pages::Rules::default() }, ..house::config() };
-    let house = House::with(listening(origins), house::shard_config());
+    let listening = |origins: &str| {
+        listening(&json!(["127.0.0.1:0"])).replacen("[admin]", &format!("origins = {origins}\n[admin]"), 1)
+    };
+    let daemon = start();
+    daemon.reload(|| daemon.configure_whole(&listening("[\"https://example.com\"]")));
+    let connect = |origin: &str| house::connect(&daemon.clients, &[("Origin", origin)]);
     for allowed in ["http://localhost:3000", "http://127.0.0.1", "https://example.com"] {
-        assert!(house.try_connect(&[("Origin", allowed)]).is_ok(), "{allowed}");
+        assert!(connect(allowed).is_ok(), "{allowed}");
     }
-    let refused = house.try_connect(&[("Origin", "https://other.example")]).err().unwrap();
+    let refused = connect("https://other.example").err().unwrap();
     assert_eq!(
         (refused.status, refused.body.as_str()),
         (
@@ -248,22 +265,21 @@ fn pages_of_foreign_origins_are_refused() {
             r#"{"error":{"code":"origin_refused","message":"pages of origin https://other.example may not connect; add it to server.origins in the configuration to allow it"}}"#
         )
     );
-    let any = listening(vec!["*".to_owned()]);
-    house.server.commit(house.server.prepare(any).unwrap());
-    assert!(house.try_connect(&[("Origin", "https://other.example")]).is_ok());
+    daemon.reload(|| daemon.configure_whole(&listening("[\"*\"]")));
+    assert!(connect("https://other.example").is_ok());
 }
 
 fn the_last_place_is_given_back() {
-    let house = House::with(Config { max_connections: 3, ..house::config() }, house::shard_config());
-    let mut clients: Vec<Client> = (0..3).map(|_| house.connect()).collect();
-    let refused = house.try_connect(&[]).err().unwrap();
+    let daemon = start_with("max_connections = 3");
+    let mut clients: Vec<Client> = (0..3).map(|_| daemon.connect()).collect();
+    let refused = house::connect(&daemon.clients, &[]).err().unwrap();
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
     assert_eq!(
         refused.json()["error"],
         json!({"code": "too_many_connections", "message": "there are 3 connections already, the most there may be (hub.max_connections)"})
     );
     drop(clients.pop());
-    house::until("a place is free again", || match house.try_connect(&[]) {
+    house::until("a place is free again", || match house::connect(&daemon.clients, &[]) {
         Ok(client) => {
             clients.push(client);
             true
@@ -273,25 +289,24 @@ fn the_last_place_is_given_back() {
             false
         }
     });
-    assert_eq!(house.try_connect(&[]).err().unwrap().status, 503);
+    assert_eq!(house::connect(&daemon.clients, &[]).err().unwrap().status, 503);
     clients.iter_mut().for_each(still_answers);
 }
 
 fn this_machine_is_exempt_from_the_limit_per_address() {
-    let house = House::with(Config { max_per_ip: 1, ..house::config() }, house::shard_config());
-    let mut clients = [house.connect(), house.connect()];
+    let daemon = start_with("max_per_ip = 1");
+    let mut clients = [daemon.connect(), daemon.connect()];
     clients.iter_mut().for_each(still_answers);
 }
 
 /// One client is closed with the code, and another one hears nothing of it.
 fn closes_with(code: u16, reason: &str, misbehave: impl FnOnce(&mut Client)) {
-    let shard = shard::Config { max_message: 1000, ..house::shard_config() };
-    let house = House::with(house::config(), shard);
-    let (mut bad, mut good) = (house.connect(), house.connect());
+    let daemon = start_with("max_message = 1000");
+    let (mut bad, mut good) = (daemon.connect(), daemon.connect());
     subscribe(&mut good, "ticks");
     misbehave(&mut bad);
     assert_eq!(hear_close(&mut bad), (code, reason.to_owned()));
-    house.publish("ticks", "AAPL", "{}");
+    publish(&daemon, "AAPL", &json!({}));
     assert!(hear(&mut good).starts_with(r#"{"type":"tick""#));
 }
 
@@ -313,8 +328,8 @@ fn text_that_is_not_utf_8_closes() {
 }
 
 fn fragments_and_binary_messages_are_answered() {
-    let house = House::start();
-    let mut client = house.connect();
+    let daemon = start();
+    let mut client = daemon.connect();
     let text = br#"{"type":"subscribe","topic":"ticks:AAPL","id":"1"}"#;
     write(&mut client, &frame(0x01, &text[..9]));
     write(&mut client, &frame(0x89, b"between"));
@@ -331,8 +346,8 @@ fn fragments_and_binary_messages_are_answered() {
 }
 
 fn errors_do_not_close() {
-    let house = House::start();
-    let mut client = house.connect();
+    let daemon = start();
+    let mut client = daemon.connect();
     let error = |stream: &str, code: &str, message: &str| {
         format!(
             r#"{{"type":"error","stream":"{stream}","session_id":null,"data":{{"code":"{code}","message":"{message}"}},"timestamp":"…"}}"#
@@ -358,13 +373,8 @@ fn errors_do_not_close() {
 }
 
 fn a_silent_client_is_pinged_and_dropped() {
-    let shard = shard::Config {
-        ping_every: Duration::from_millis(50),
-        drop_after: Duration::from_millis(400),
-        ..house::shard_config()
-    };
-    let house = House::with(house::config(), shard);
-    let mut client = house.connect();
+    let daemon = start_with("ping = { every = \"100ms\", drop_after = \"400ms\" }");
+    let mut client = daemon.connect();
     // Read below the library, which would answer the pings.
     let mut said = Vec::new();
     client.get_mut().read_to_end(&mut said).unwrap();
@@ -375,9 +385,8 @@ fn a_silent_client_is_pinged_and_dropped() {
 
 fn a_client_that_answers_pings_stays() {
     let drop_after = Duration::from_millis(600);
-    let shard = shard::Config { ping_every: Duration::from_millis(50), drop_after, ..house::shard_config() };
-    let house = House::with(house::config(), shard);
-    let mut client = house.connect();
+    let daemon = start_with("ping = { every = \"100ms\", drop_after = \"600ms\" }");
+    let mut client = daemon.connect();
     let start = Instant::now();
     while start.elapsed() < 2 * drop_after {
         assert!(matches!(client.read().unwrap(), Message::Ping(_)));
@@ -387,62 +396,59 @@ fn a_client_that_answers_pings_stays() {
 }
 
 fn a_close_is_answered_with_its_code() {
-    let house = House::start();
-    let mut client = house.connect();
+    let daemon = start();
+    let mut client = daemon.connect();
     client.close(Some(CloseFrame { code: 4321.into(), reason: "done".into() })).unwrap();
     assert_eq!(hear_close(&mut client).0, 4321);
     assert!(matches!(client.read(), Err(tungstenite::Error::ConnectionClosed)));
 }
 
-fn reload(house: &House, config: Config) {
-    house.server.commit(house.server.prepare(config).unwrap());
+/// The streams, on these addresses.
+fn listening(addresses: &Value) -> String {
+    format!("[server]\nlisten = {addresses}\n[admin]\nlisten = \"127.0.0.1:0\"\n{STREAMS}")
+}
+
+fn addresses(daemon: &Daemon) -> Vec<String> {
+    serde_json::from_value(daemon.get("/v1/status").json()["listen"].take()).unwrap()
 }
 
 fn a_reload_adds_and_removes_addresses_and_disturbs_nobody() {
-    let house = House::start();
-    let first = house.address();
-    let mut client = house.connect();
+    let daemon = start();
+    let first = &daemon.clients;
+    let mut client = daemon.connect();
     subscribe(&mut client, "ticks");
-    let both = vec!["127.0.0.1:0".to_owned(), "127.0.0.2:0".to_owned()];
-    reload(&house, Config { listen: both, ..house::config() });
-    let addresses = house.server.addresses();
-    assert_eq!((addresses.len(), &addresses[0]), (2, &first), "what was open stays as it was");
-    let mut second = house::connect(&addresses[1], &[]).unwrap();
-    reload(&house, Config { listen: vec!["127.0.0.2:0".to_owned()], ..house::config() });
-    house::until("the first address is closed", || TcpStream::connect(&first).is_err());
-    assert_eq!(house.server.addresses(), addresses[1..]);
+    daemon.reload(|| daemon.configure_whole(&listening(&json!(["127.0.0.1:0", "127.0.0.2:0"]))));
+    let both = addresses(&daemon);
+    assert_eq!((both.len(), &both[0]), (2, first), "what was open stays as it was");
+    let mut second = house::connect(&both[1], &[]).unwrap();
+    daemon.reload(|| daemon.configure_whole(&listening(&json!(["127.0.0.2:0"]))));
+    house::until("the first address is closed", || TcpStream::connect(first).is_err());
+    assert_eq!(addresses(&daemon), both[1..]);
     still_answers(&mut second);
-    house.publish("ticks", "AAPL", "{}");
+    publish(&daemon, "AAPL", &json!({}));
     assert!(hear(&mut client).starts_with(r#"{"type":"tick""#), "its listener is gone, it is not");
 }
 
 fn a_reload_changes_endpoints_for_new_connections_only() {
-    let house = House::start();
-    let mut client = house.connect();
-    let mut config = house::config();
-    config.endpoints[0].endpoint.path = "/other".to_owned();
-    config.endpoints[0].endpoint.streams = vec!["bars".to_owned()];
-    reload(&house, config);
+    let daemon = start();
+    let mut client = daemon.connect();
+    let other = "[[server.endpoints]]\npath = \"/other\"\nstreams = [\"bars\"]\n";
+    daemon.reload(|| daemon.configure(&format!("{STREAMS}{other}")));
     subscribe(&mut client, "ticks");
-    assert_eq!(house.try_connect(&[]).err().unwrap().status, 404);
-    let address = house.address();
-    let mut new = house::open(http::connect(&address), &format!("ws://{address}/other"), &[]).unwrap();
+    let refused = house::connect(&daemon.clients, &[]).err().unwrap();
+    assert_eq!(
+        (refused.status, &refused.json()["error"]["message"]),
+        (
+            404,
+            &json!(
+                "nothing is at /v1/ws; valid paths: /other (native), /v1/streams, /v1/streams/{stream}, /v1/streams/{stream}/snapshot, /v1/streams/{stream}/history, POST /v1/streams/{stream}/publish, POST /v1/broadcasters/{broadcaster}/commands/{command}, /api/state/snapshot, POST /v1/log, /v1/asyncapi.json, /v1/openapi.json"
+            )
+        )
+    );
+    let address = &daemon.clients;
+    let mut new = house::open(http::connect(address), &format!("ws://{address}/other"), &[]).unwrap();
     say(&mut new, r#"{"type":"subscribe","topic":"ticks"}"#);
     assert!(hear(&mut new).contains(r#"unknown stream \"ticks\"; valid streams: bars"#));
-}
-
-fn an_endpoint_may_belong_to_one_listener() {
-    let mut config = house::config();
-    config.listen = vec!["127.0.0.1:0".to_owned(), "127.0.0.2:0".to_owned()];
-    config.endpoints[0].listen = Some("127.0.0.2:0".to_owned());
-    let house = House::with(config, house::shard_config());
-    let addresses = house.server.addresses();
-    assert!(house::connect(&addresses[1], &[]).is_ok());
-    let refused = house::connect(&addresses[0], &[]).err().unwrap();
-    assert_eq!(
-        refused.json()["error"]["message"],
-        "nothing is at /v1/ws; valid paths: /v1/streams, /v1/streams/{stream}, /v1/streams/{stream}/snapshot, /v1/streams/{stream}/history, POST /v1/streams/{stream}/publish, POST /v1/broadcasters/{broadcaster}/commands/{command}, /api/state/snapshot, POST /v1/log, /v1/asyncapi.json, /v1/openapi.json"
-    );
 }
 
 fn addresses_that_cannot_be_listened_on_say_what_to_do() {
@@ -483,22 +489,20 @@ fn a_unix_socket_serves_and_its_file_goes_with_it() {
     let path = folder.path().join("http.sock");
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists(), "left by a daemon that ended hard");
-    let listen = vec![format!("unix:{}", path.display())];
-    let config = Config { listen: listen.clone(), max_per_ip: 0, ..house::config() };
-    let house = House::with(config.clone(), house::shard_config());
-    assert_eq!(house.server.addresses(), listen);
+    let listen = format!("unix:{}", path.display());
+    let daemon = start();
+    daemon.reload(|| daemon.configure_whole(&listening(&json!([listen]))));
+    assert_eq!(addresses(&daemon), [&*listen]);
     let socket = UnixStream::connect(&path).unwrap();
     socket.set_read_timeout(Some(http::PATIENCE)).unwrap();
     let mut client = house::open(socket, "ws://localhost/v1/ws", &[]).unwrap();
-    say(&mut client, r#"{"type":"subscribe","topic":"ticks"}"#);
-    hear(&mut client);
-    hear(&mut client);
-    let other = House::start();
-    let refused = other.server.prepare(config).err().unwrap();
-    assert_eq!(refused.kind(), std::io::ErrorKind::AddrInUse, "a socket that somebody answers at is not taken away");
-    reload(&house, house::config());
+    house::subscribe(&mut client, "ticks");
+    let other = start();
+    let refused = other.refuse(|| other.configure_whole(&listening(&json!([listen]))));
+    assert!(refused.contains("it is taken already"), "a socket that somebody answers at is not taken away: {refused}");
+    daemon.reload(|| daemon.configure_whole(&listening(&json!(["127.0.0.1:0"]))));
     assert!(!path.exists());
-    house.publish("ticks", "AAPL", "{}");
+    publish(&daemon, "AAPL", &json!({}));
     assert!(hear(&mut client).starts_with(r#"{"type":"tick""#));
 }
 

@@ -12,15 +12,18 @@ use socket2::{Domain, SockRef, Socket, Type};
 use tungstenite::WebSocket;
 use tungstenite::protocol::{Role, WebSocketConfig};
 
-use crate::house::{hear_json, until};
+use crate::events::Events;
+use crate::house::{hear_close, hear_json, say, until};
 use crate::http::PATIENCE;
 use crate::needs;
 use crate::process::Daemon;
+use crate::raw;
 
 pub fn tests() -> Vec<Trial> {
     vec![
         needs::nothing(ten_thousand_that_stop_at_once_hold_up_nobody),
         needs::nothing(one_that_reads_a_byte_per_event_is_told_all_it_loses),
+        needs::nothing(each_dialect_tells_who_is_too_slow_in_its_own_words),
     ]
 }
 
@@ -77,6 +80,87 @@ fn one_that_reads_a_byte_per_event_is_told_all_it_loses() {
         daemon.metric("broadcastd_lagged_total{stream=\"ticks\",policy=\"resync\"}").is_some_and(|times| times >= 1.0)
     });
     account_for_all(wake((socket, heard)), 2 * EVENTS);
+}
+
+/// Beside the endpoint of server-sent events.
+const DIALECTS: &str = r#"
+[[server.endpoints]]
+path = "/v1/sse"
+dialect = "sse"
+[[server.endpoints]]
+path = "/streams"
+dialect = "streams"
+streams = ["ticks"]
+[[server.endpoints]]
+path = "/fastws"
+dialect = "fastws"
+streams = ["ticks"]
+[[server.endpoints]]
+path = "/spc"
+dialect = "spc"
+streams = ["ticks"]
+[streams.ticks]
+visible = true
+lag = "resync"
+template = "{symbol}"
+[hub]
+outbox = "64KiB"
+"#;
+
+fn each_dialect_tells_who_is_too_slow_in_its_own_words() {
+    let daemon = Daemon::start(DIALECTS);
+    let open = |path: &str, wish: &str, answers: usize| {
+        let uri = format!("ws://{}{path}", daemon.clients);
+        let mut client = tungstenite::client(uri, raw::narrow(&daemon.clients)).unwrap().0;
+        say(&mut client, wish);
+        (0..answers).for_each(|_| drop(hear_json(&mut client)));
+        client
+    };
+    let mut page = open("/streams", r#"{"type":"subscribe","stream":"ticks"}"#, 3);
+    let mut silent = [
+        open("/fastws", r#"{"type":"ticks.subscribe","payload":{"symbol":"1"}}"#, 1),
+        open("/spc", r#"{"type":"subscribe","characteristic_ids":[1]}"#, 1),
+    ];
+    let mut events = Events::open_on(raw::narrow(&daemon.clients), &daemon.clients, "topic=ticks", &[]);
+    while events.next().event != "full_update" {}
+    let event = json!({"type": "tick", "topic": "ticks:1", "key": "k", "data": {"pad": "x".repeat(60 << 10)}});
+    let closed = || daemon.metric(r#"broadcastd_lagged_total{stream="ticks",policy="disconnect"}"#);
+    let mut count = 0;
+    until("all of them lag", || {
+        assert_eq!(daemon.publish("ticks", &event).status, 202);
+        count += 1;
+        let shown = daemon.get("/v1/connections").json();
+        let lag = shown["connections"].as_array().unwrap().iter().filter(|one| one["lagged"] != 0);
+        let paths: Vec<&str> = lag.filter_map(|one| one["endpoint"].as_str()).collect();
+        closed() == Some(2.0) && ["/streams", "/v1/sse"].iter().all(|path| paths.contains(path))
+    });
+    for socket in [page.get_ref(), silent[0].get_ref(), silent[1].get_ref(), events.socket()] {
+        raw::widen(socket);
+    }
+    for client in &mut silent {
+        assert_eq!(hear_close(client), (1013, "too far behind; resume by position".to_owned()), "no words for a gap");
+    }
+    let mut told = hear_json(&mut page);
+    while told["type"] == "tick" {
+        told = hear_json(&mut page);
+    }
+    let status = (&told["type"], &told["status"], &told["stream"], &told["data"]["stream"], &told["data"]["policy"]);
+    assert_eq!(
+        status,
+        (&json!("status"), &json!("lagged"), &json!(""), &json!("ticks"), &json!("resync")),
+        "what had a name of a stream there might be overlooked: {told}"
+    );
+    let shown = hear_json(&mut page);
+    assert_eq!((&shown["type"], shown["data"]["records"].as_array().map(Vec::len)), (&json!("full_update"), Some(1)));
+    let mut block = events.next();
+    while block.event == "tick" {
+        block = events.next();
+    }
+    let (lost, to) = (&block.data["data"], block.data["data"]["to"].as_u64().unwrap());
+    assert_eq!((&*block.event, &lost["status"], &lost["policy"]), ("status", &json!("lagged"), &json!("resync")));
+    assert!(lost["from"].as_u64() > Some(1) && to <= count, "{lost} of {count}");
+    let shown = events.next();
+    assert_eq!((&shown.data["resync"], &shown.data["seq"]), (&json!(true), &json!(to)));
 }
 
 /// The most bytes that the daemon ever had resident.

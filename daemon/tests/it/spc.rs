@@ -83,15 +83,27 @@ fn everything_that_is_said() {
 }
 
 fn what_is_not_told_is_counted() {
+    let bars = "[[server.endpoints]]\npath = \"/bars\"\ndialect = \"fastws\"\nstreams = [\"alerts\"]\n";
     let broadcaster = "[broadcasters.alerts]\nplugin = \"faulty\"\nenabled = false\n";
-    let daemon = Daemon::start(&format!("{CONFIG}{broadcaster}"));
+    let daemon = Daemon::start(&format!("{CONFIG}{bars}{broadcaster}"));
+    let untold = |dialect: &str| {
+        let series = "broadcastd_no_source_untold_total{stream=\"alerts\",dialect=";
+        daemon.metric(&format!("{series}\"{dialect}\"}}"))
+    };
     let mut client = dialogue::open(&daemon.clients, PATH);
     say(&mut client, r#"{"type":"subscribe","characteristic_ids":[1]}"#);
     assert_eq!(hear_json(&mut client), json!({"type": "subscribed", "characteristic_ids": [1]}));
     say(&mut client, r#"{"type":"ping"}"#);
     assert_eq!(hear_json(&mut client), json!({"type": "pong"}), "nothing on the wire");
-    let untold = r#"broadcastd_no_source_untold_total{stream="alerts",dialect="spc"}"#;
-    assert_eq!(daemon.metric(untold), Some(2.0), "by being there, and by subscribing");
+    assert_eq!(untold("spc"), Some(2.0), "by being there, and by subscribing");
+    let mut client = dialogue::open(&daemon.clients, "/bars");
+    for symbol in ["A", "B"] {
+        let wish = json!({"type": "alerts.subscribe", "payload": {"symbol": symbol}});
+        say(&mut client, &wish.to_string());
+        let answer = hear_json(&mut client);
+        assert_eq!(answer["payload"]["symbol"], symbol, "nothing on the wire: {answer}");
+    }
+    assert_eq!(untold("fastws"), Some(2.0), "for each subscription");
 }
 
 /// Is there, then subscribes to characteristic 1, and prints what it hears; leaves after the second acknowledgement.

@@ -4,13 +4,16 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
-use crate::house::{Client, hear_json};
+use crate::house::{self, Client, hear_json};
 use crate::needs;
-use crate::process::{self, Daemon, Ended};
+use crate::process::{self, Daemon, Ended, PORTS};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -18,8 +21,12 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(one_that_is_disabled_keeps_its_stream_and_its_listeners),
         needs::nothing(another_file_takes_over_and_can_be_taken_back),
         needs::nothing(a_file_that_cannot_take_over_changes_nothing),
+        needs::nothing(a_file_that_is_replaced_meanwhile_is_taken_whole),
+        needs::nothing(a_file_that_is_only_planned_or_refused_leaves_nothing),
         needs::nothing(a_file_that_fails_on_probation_is_rolled_back_by_itself),
         needs::nothing(what_cannot_be_done_is_refused_with_the_reason),
+        needs::nothing(an_order_touches_nobody_else),
+        needs::nothing(a_plan_a_check_and_a_reload_refuse_the_same),
     ]
 }
 
@@ -39,7 +46,11 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("plugins")).unwrap();
         build(folder.path(), "1.0.0", &[]);
-        let daemon = Daemon::start_in(folder, CONFIG, &[]);
+        Self::on(folder, CONFIG)
+    }
+
+    fn on(folder: TempDir, config: &str) -> Self {
+        let daemon = Daemon::start_in(folder, config, &[]);
         let client = daemon.subscriber("steady");
         let mut place = Self { daemon, client, last_seq: 0 };
         place.count_to(1);
@@ -100,18 +111,33 @@ impl Place {
         reasons.into_iter().find(|reason| reason.contains("steady")).unwrap_or_default()
     }
 
+    /// Its record in the stream `daemon`.
+    fn told_to_operators(&self) -> Value {
+        let mut operator = house::connect(&self.daemon.admin, &[]).unwrap();
+        house::say(&mut operator, r#"{"type":"subscribe","topic":"daemon:broadcasters"}"#);
+        assert_eq!(hear_json(&mut operator)["data"]["status"], "subscribed");
+        let shown = hear_json(&mut operator)["data"]["broadcasters"].take();
+        let all = shown.as_array().unwrap();
+        all.iter().find(|one| one["name"] == "steady").unwrap().clone()
+    }
+
     fn version(&self) -> Value {
         self.daemon.get("/v1/broadcasters/steady").json()["version"].clone()
     }
 }
 
-/// Compiles the plugin into the daemon's folder of plugins, as one replaces a file.
 fn build(folder: &Path, version: &str, definitions: &[&str]) {
+    build_as(folder, "steady", version, definitions);
+}
+
+/// Compiles the plugin into the daemon's folder of plugins, as one replaces a file.
+pub fn build_as(folder: &Path, id: &str, version: &str, definitions: &[&str]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let (new, file) = (folder.join("libsteady.so.new"), folder.join("plugins/libsteady.so"));
+    let (new, file) = (folder.join(format!("lib{id}.so.new")), folder.join(format!("plugins/lib{id}.so")));
     let mut cc = Command::new("cc");
-    cc.args(["-std=c99", "-shared", "-fPIC", "-pthread", "-DWITH_NOTE", "-DID=\"steady\"", "-o"]).arg(&new);
-    cc.arg(format!("-DVERSION=\"{version}\"")).args(definitions.iter().map(|definition| format!("-D{definition}")));
+    cc.args(["-std=c99", "-shared", "-fPIC", "-pthread", "-DWITH_NOTE", "-o"]).arg(&new);
+    cc.args([format!("-DID=\"{id}\""), format!("-DVERSION=\"{version}\"")]);
+    cc.args(definitions.iter().map(|definition| format!("-D{definition}")));
     cc.arg("-I").arg(root.join("plugin-api/include")).arg(root.join("daemon/src/plugin/testing.c"));
     assert!(cc.status().unwrap().success());
     fs::rename(new, file).unwrap();
@@ -181,6 +207,10 @@ fn a_file_that_cannot_take_over_changes_nothing() {
         (&["REFUSE_STATE"][..], "it does not take over the state: state of version 1 is too old"),
         (&["HANGS_IN_RESTORE"][..], "the plugin did not return from restore_state within 2s"),
         (&["REFUSE_LOAD"][..], "not today"),
+        (&["PANICS_IN_CREATE"][..], "panicked at create"),
+        (&["NOTE_ID=\"somebody\""][..], "its note says it is plugin \"somebody\""),
+        (&["ABI_MAJOR=2"][..], "it was built for ABI 2, this daemon speaks 1"),
+        (&["HANGS_IN_CREATE"][..], "the plugin did not return from create within 10s"),
     ];
     for (at, (definitions, why)) in wrong.into_iter().enumerate() {
         place.build(&format!("2.0.{at}"), definitions);
@@ -189,10 +219,97 @@ fn a_file_that_cannot_take_over_changes_nothing() {
         assert_eq!(place.version(), "1.0.0");
         place.count_to(3 + at as u64);
     }
-    fs::write(place.daemon.folder.path().join("plugins/libsteady.so"), "no library").unwrap();
-    place.refused("swap", "steady", 78);
+    let file = place.daemon.folder.path().join("plugins/libsteady.so");
+    place.build("3.0.0", &[]);
+    let whole = fs::read(&file).unwrap();
+    for part in [0, 1, whole.len() / 4, whole.len() / 2, whole.len() - 1] {
+        fs::write(&file, &whole[..part]).unwrap();
+        place.refused("swap", "steady", 78);
+    }
     place.done("restart"); // the file is not looked at for that
-    place.count_to(6);
+    assert_eq!(place.version(), "1.0.0");
+    place.count_to(10);
+    fs::write(&file, whole).unwrap();
+    place.done("swap");
+    assert_eq!(place.version(), "3.0.0");
+    place.count_to(11);
+}
+
+/// Each is another file to the daemon.
+const NEW_FILES: usize = 20;
+
+fn a_file_that_is_only_planned_or_refused_leaves_nothing() {
+    let mut place = Place::new();
+    let file = place.daemon.folder.path().join("plugins/libsteady.so");
+    let series = |place: &Place| {
+        let page = place.daemon.get("/metrics").body;
+        let named = |line: &&str| line.contains("broadcaster=") || line.starts_with("broadcastd_plugin_generations");
+        let of_time = |line: &&str| line.contains("call_duration_seconds") || line.contains("slow_calls");
+        let lines = page.lines().filter(named).filter(|line| !of_time(line));
+        let mut series: Vec<String> = lines.map(str::to_owned).collect();
+        series.sort(); // a scrape has no order
+        series
+    };
+    place.build("2.0.0", &[]);
+    let whole = fs::read(&file).unwrap();
+    let (more, before) = ("[broadcasters.more]\nplugin = \"steady\"\n", series(&place));
+    let next = place.daemon.folder.path().join("next.toml");
+    for n in 0..NEW_FILES {
+        fs::write(&next, format!("{PORTS}{CONFIG}{more}")).unwrap();
+        fs::write(&file, [&whole[..], &vec![b'x'; n]].concat()).unwrap();
+        let planned = process::run(place.daemon.folder.path(), &["plan", "next.toml"], &[]);
+        assert_eq!(planned.code, Some(0), "{}", planned.stderr);
+        assert!(planned.stdout.contains("  ~ broadcaster steady: a new instance takes over"), "{}", planned.stdout);
+        assert!(planned.stdout.contains("  + broadcaster more: starts"), "{}", planned.stdout);
+    }
+    for (definition, why) in [
+        ("REFUSE_LOAD", "not today"),
+        ("PANICS_IN_CREATE", "panicked at create"),
+        ("ABORTS_IN_CREATE", "it ended the process that tried it by signal 6, as it would have ended the daemon"),
+    ] {
+        place.build("2.0.1", &[definition]);
+        let refusal = place.refused("swap", "steady", 78);
+        assert!(refusal.contains(why), "{refusal}");
+        assert_eq!(process::run(place.daemon.folder.path(), &["reload"], &[]).code, Some(78));
+    }
+    assert_eq!(series(&place), before);
+    place.count_to(3);
+    fs::write(&file, whole).unwrap();
+    place.done("swap");
+    assert_eq!(place.version(), "2.0.0");
+    let resident = |series: &[String]| {
+        let line = series.iter().find(|line| line.starts_with("broadcastd_plugin_generations_resident ")).unwrap();
+        line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()
+    };
+    assert_eq!(resident(&series(&place)), resident(&before) + 1);
+    place.count_to(4);
+}
+
+fn a_file_that_is_replaced_meanwhile_is_taken_whole() {
+    let mut place = Place::new();
+    let file = place.daemon.folder.path().join("plugins/libsteady.so");
+    let versions = ["2.0.0", "3.0.0"];
+    let files = versions.map(|version| {
+        place.build(version, &[]);
+        fs::read(&file).unwrap()
+    });
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let replaced = scope.spawn(|| {
+            let new = file.with_extension("new");
+            let each = files.iter().cycle().take_while(|_| !stop.load(Ordering::Relaxed));
+            each.map(|bytes| fs::write(&new, bytes).and_then(|()| fs::rename(&new, &file)).unwrap()).count()
+        });
+        for n in 3..15 {
+            let ended = place.ask("swap", "steady");
+            let is_the_same = ended.stderr.starts_with("broadcaster steady runs the file of its plugin as it is");
+            assert!(ended.code == Some(0) || is_the_same, "{}", ended.stderr);
+            assert!(versions.iter().any(|version| place.version() == *version));
+            place.count_to(n);
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(replaced.join().unwrap() > 12);
+    });
 }
 
 fn a_file_that_fails_on_probation_is_rolled_back_by_itself() {
@@ -207,11 +324,19 @@ fn a_file_that_fails_on_probation_is_rolled_back_by_itself() {
     place.count_to(5);
     let reason = place.reason();
     assert!(reason.starts_with("broadcaster steady was rolled back from its plugin's file "), "{reason}");
+    let why = reason.trim_start_matches("broadcaster steady was ");
+    let told = place.told_to_operators();
+    assert_eq!((&told["state"], &told["rolled_back"]), (&json!("running"), &json!(why)), "{told}");
+    let rollbacks = "broadcastd_broadcaster_errors_total{broadcaster=\"steady\",reason=\"rolled_back\"}";
+    assert_eq!(place.daemon.metric(rollbacks), Some(1.0));
     place.daemon.reload(|| place.daemon.signal("HUP"));
     assert_eq!(place.version(), "1.0.0", "a reload does not try it again");
+    place.done("restart");
+    assert_eq!(place.told_to_operators()["rolled_back"], why, "it is still the file before");
     place.build("3.0.0", &["BREAKS_AT=\"other\""]);
     place.daemon.reload(|| place.daemon.signal("HUP"));
     assert_eq!((place.version(), place.reason()), (json!("3.0.0"), String::new()));
+    assert_eq!(place.told_to_operators()["rolled_back"], Value::Null);
     place.count_to(6);
 }
 
@@ -232,9 +357,65 @@ fn what_cannot_be_done_is_refused_with_the_reason() {
         refused("restart", "off"),
         "broadcaster off is disabled; nothing else can be done to it than to enable it"
     );
-    assert_eq!(refused("restart", "nobody"), "no broadcaster is called \"nobody\"; /v1/broadcasters lists them");
+    assert_eq!(
+        place.refused("restart", "nobody", 65),
+        "no broadcaster is called \"nobody\"; names: behind, off, steady"
+    );
     assert_eq!(place.ask("restart", "../x").code, Some(64));
     assert_eq!(place.ask("burn", "steady").code, Some(64));
     let post = |path: &str| crate::http::ask(&place.daemon.admin, &format!("POST {path} HTTP/1.1"), &[], b"").status;
     assert_eq!(post("/v1/broadcasters/steady/restart"), 403);
+}
+
+const ILL: &str = "[streams.sick]\nschema = \"sick.json\"\n\
+[broadcasters.ill]\nplugin = \"steady\"\nlisten = [\"sick\"]\nrestart = { max = 1 }\n";
+
+fn an_order_touches_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("plugins")).unwrap();
+    build(folder.path(), "1.0.0", &[]);
+    let schema = folder.path().join("sick.json");
+    fs::write(&schema, "{}").unwrap();
+    let mut place = Place::on(folder, &format!("{CONFIG}{ILL}"));
+    let ill = |place: &Place| place.daemon.get("/v1/broadcasters/ill").json();
+    assert_eq!(place.daemon.publish("sick", &json!({"type": "do", "data": {"do": "poison"}})).status, 202);
+    house::until("it is quarantined", || ill(&place)["state"] == "quarantined");
+    let before = ill(&place);
+    // None of this concerns the one that something is done to.
+    fs::remove_file(schema).unwrap();
+    for deed in ["restart", "disable", "enable", "restart"] {
+        let told = place.done(deed);
+        assert!(told.starts_with(&format!("{deed} of broadcaster steady:\n")), "{told}");
+        assert!(told.contains("\n2 broadcasters unchanged; ") && !told.contains("ill"), "{told}");
+        assert_eq!(ill(&place), before, "{deed}");
+        assert_eq!(place.daemon.get("/v1/broadcasters/off").json()["state"], "stopped");
+    }
+    place.count_to(3);
+    place.build("2.0.0", &[]);
+    place.done("swap");
+    assert_eq!(place.version(), "2.0.0");
+    let version = |name: &str| place.daemon.get(&format!("/v1/broadcasters/{name}")).json()["version"].clone();
+    assert_eq!((version("behind"), ill(&place)), (json!("1.0.0"), before));
+    place.count_to(4);
+}
+
+fn a_plan_a_check_and_a_reload_refuse_the_same() {
+    let place = Place::new();
+    let private = "STREAM=\"{\\\"private\\\":true,\\\"template\\\":\\\"{what}\\\"}\"";
+    build_as(place.daemon.folder.path(), "secret", "1.0.0", &[private]);
+    let next = format!(
+        "{CONFIG}[broadcasters.log]\nplugin = \"secret\"\n[broadcasters.reads]\nplugin = \"steady\"\nlisten = [\"log\"]\n"
+    );
+    let rule = "stream \"log\" is private; set allow_private = true to listen to it";
+    place.daemon.refuse(|| place.daemon.configure(&next));
+    let said = |arguments: &[&str]| {
+        let ended = process::run(place.daemon.folder.path(), arguments, &[]);
+        assert_eq!((ended.code, ended.stderr.contains(rule)), (Some(78), true), "{arguments:?}: {}", ended.stderr);
+        ended.stderr.rsplit_once("\n\n").map_or(ended.stderr.clone(), |(mistakes, _)| mistakes.to_owned())
+    };
+    let [plan, check, reload] = [["plan"], ["check"], ["reload"]].map(|arguments| said(&arguments));
+    assert_eq!((&plan, &check), (&reload, &reload));
+    place.daemon.reload(|| {
+        place.daemon.configure(&next.replace("listen = [\"log\"]", "listen = [\"log\"]\nallow_private = true"));
+    });
 }

@@ -4,21 +4,11 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use std::collections::BTreeMap;
-
-use broadcastd::dialect::Dialect;
-use broadcastd::event::Draft;
-use broadcastd::hub::settings::Settings;
-use broadcastd::hub::template::Template;
-use broadcastd::identity::Auth;
-use broadcastd::server::EndpointConfig;
-use broadcastd::shard::inbox::Endpoint;
-use broadcastd_plugin_api::KindSpec;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use crate::dialogue::{self, Dialogue};
-use crate::house::{House, hear_json, say, shard_config};
+use crate::house::{hear_json, say, until};
 use crate::http::{ask, get};
 use crate::needs;
 use crate::process::Daemon;
@@ -38,48 +28,17 @@ const STATE: &str = "/api/state/snapshot";
 const SUBSCRIBE: &str = r#"{"type":"subscribe","stream":"state_machines","params":{"session_id":"exec_1"},"timestamp":"2026-01-05T10:00:00.000Z"}"#;
 const HEARTBEAT: &str = r#"{"type":"heartbeat","timestamp":"2026-01-05T10:00:30.000Z"}"#;
 
-fn endpoint() -> Endpoint {
-    let aliases = [("session_update".to_owned(), "state_machines".to_owned())].into();
-    Endpoint { aliases, ..dialogue::endpoint(PATH, Dialect::Streams, &["state_machines", "bars", "orders"]) }
-}
-
-fn instances() -> KindSpec {
-    KindSpec { schema: json!({}), collection: Some("instances".to_owned()) }
-}
-
-/// A house with state machines, as their broadcaster declares them.
-fn house(endpoint: Endpoint) -> House {
-    let house = House::with(dialogue::serving([endpoint]), shard_config());
-    let kinds = ["state_change", "instance_added", "instance_removed"];
-    let kinds = kinds.map(|kind| (kind.to_owned(), instances())).into();
-    let template = Template::parse("{session_id}").unwrap();
-    house.hub.declare("state_machines", Settings { template, kinds, ..Settings::default() });
-    house.hub.declare("orders", Settings { private: true, ..Settings::default() });
-    house
-}
-
-/// A state machine of a session changes.
-fn change(house: &House, session_id: &str, state: &str) {
-    let payload = json!({"strategy_id": "momentum", "symbol": "BTCUSDT", "state": state}).to_string();
-    let draft = Draft {
-        kind: "state_change",
-        topic: session_id,
-        key: "momentum:BTCUSDT",
-        session_id,
-        payload: payload.as_bytes(),
-        ..Draft::default()
-    };
-    house.hub.stream("state_machines").unwrap().publish(&draft, None).unwrap();
+/// A state machine of a session changes, as an outside program tells it.
+fn change(daemon: &Daemon, session_id: &str, state: &str) {
+    let topic = format!("state_machines:{session_id}");
+    let data = json!({"strategy_id": "momentum", "symbol": "BTCUSDT", "state": state});
+    let event = json!({"type": "state_change", "topic": topic, "key": "momentum:BTCUSDT", "session_id": session_id, "data": data});
+    assert_eq!(daemon.publish("state_machines", &event).status, 202);
 }
 
 fn everything_that_is_said() {
     let daemon = Daemon::start(&config(false));
-    let change = |session_id: &str, state: &str| {
-        let topic = format!("state_machines:{session_id}");
-        let data = json!({"strategy_id": "momentum", "symbol": "BTCUSDT", "state": state});
-        let event = json!({"type": "state_change", "topic": topic, "key": "momentum:BTCUSDT", "session_id": session_id, "data": data});
-        assert_eq!(daemon.publish("state_machines", &event).status, 202);
-    };
+    let change = |session_id: &str, state: &str| change(&daemon, session_id, state);
     let mut page = Dialogue::open(&daemon.clients, PATH);
     page.hears();
     page.says(SUBSCRIBE);
@@ -129,14 +88,14 @@ fn everything_that_is_said() {
 
 /// The client's rules, run by node against what the daemon says.
 fn a_page_keeps_its_connection_for_ten_minutes() {
-    let house = house(endpoint());
-    let mut page = dialogue::open(&house.address(), PATH);
+    let daemon = Daemon::start(&config(false));
+    let mut page = dialogue::open(&daemon.clients, PATH);
     let connected = hear_json(&mut page);
     say(&mut page, SUBSCRIBE);
     let subscribed = [hear_json(&mut page), hear_json(&mut page)];
     say(&mut page, HEARTBEAT);
     let pong = hear_json(&mut page);
-    change(&house, "exec_1", "S1");
+    change(&daemon, "exec_1", "S1");
     let event = hear_json(&mut page);
     let said = |pong: &Value| json!({"connected": connected, "subscribed": subscribed, "pong": pong, "event": event});
     let fine = json!({"sockets": 1, "missed": 0, "early": 0, "updates": 1, "lost": 0});
@@ -162,53 +121,94 @@ fn lived(said: &Value) -> Value {
     serde_json::from_slice(&ended.stdout).unwrap()
 }
 
+/// Somebody who could be known, so that an identity may be asked for.
+const AUTH: &str =
+    "[[auth.tokens]]\nname = \"page\"\nsha256 = \"a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e\"\n";
+
+/// Four broadcasters of state machines, of which clients of the endpoint may read one; and streams that somebody might
+/// take for those that the client knows.
+fn of_many(signals: &str) -> String {
+    let machines = [
+        ("state_machines", "sessions", "visible = true"),
+        ("hidden", "hidden_sessions", "visible = false"),
+        ("elsewhere", "other_sessions", "visible = true"),
+        ("known", "known_sessions", "auth = \"required\""),
+    ];
+    let machines = machines.map(|(name, input, stream)| {
+        format!(
+            "[streams.{input}]\n[broadcasters.{name}]\nplugin = \"state_machines\"\nlisten = [\"{input}\"]\nstream = {{ {stream} }}\n\
+             [[broadcasters.{name}.settings.machines]]\nid = \"strategy\"\ninitial = \"MONITORING\"\n\
+             states = [{{ id = \"MONITORING\" }}, {{ id = \"S1\" }}]\ntransitions = [{{ from = \"*\", to = \"S1\", event = \"signal\" }}]\n"
+        )
+    });
+    format!(
+        "[[server.endpoints]]\npath = \"/ws\"\ndialect = \"streams\"\nstreams = [\"state_machines\", \"hidden\", \"known\", \"ticks\", \"orders\", \"secured\", \"alerts\"]\n\
+         aliases = {{ positions = \"ticks\", signals = \"{signals}\" }}\n\
+         [streams.ticks]\nvisible = true\n[streams.orders]\nvisible = true\nprivate = true\n\
+         [streams.secured]\nvisible = true\nauth = \"required\"\n[streams.alerts]\nvisible = true\n{AUTH}{}",
+        machines.concat()
+    )
+}
+
+/// What a page fetches, without its time.
+fn state(address: &str) -> Value {
+    let answer = get(address, STATE);
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+    let mut told = answer.json();
+    assert_eq!(told["success"], true);
+    assert!(told["data"].as_object_mut().unwrap().remove("timestamp").unwrap().as_str().unwrap().ends_with('Z'));
+    told["data"].take()
+}
+
 fn the_state_is_what_everybody_may_read() {
-    let aliases = [("positions".to_owned(), "ticks".to_owned())].into();
-    let streams = ["state_machines", "ticks", "orders", "hidden"].map(str::to_owned).to_vec();
-    let house = house(Endpoint { aliases, streams, ..endpoint() });
-    let address = house.address();
-    let data = || {
-        let answer = get(&address, STATE);
-        assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
-        assert_eq!(answer.header("access-control-allow-origin"), None);
-        let mut told = answer.json();
-        assert_eq!(told["success"], true);
-        assert!(told["data"].as_object_mut().unwrap().remove("timestamp").unwrap().as_str().unwrap().ends_with('Z'));
-        told["data"].take()
+    let daemon = Daemon::start(&of_many("orders"));
+    let nothing = json!({"positions": [], "active_signals": [], "state_machine_state": []});
+    assert_eq!(state(&daemon.clients), nothing);
+    let publish = |stream: &str, event: Value| assert_eq!(daemon.publish(stream, &event).status, 202, "{stream}");
+    let begin = |input: &str, session: &str| {
+        let data = json!({"session_id": session, "strategies": ["momentum"], "symbols": ["BTC"]});
+        publish(input, json!({"type": "session.started", "data": data}));
     };
-    assert_eq!(data(), json!({"positions": [], "active_signals": [], "state_machine_state": []}));
-    let kinds = BTreeMap::from([("a".to_owned(), instances())]);
-    let hidden = Settings { visible: false, kinds: kinds.clone(), ..Settings::default() };
-    house.hub.declare("hidden", hidden);
-    house.hub.declare("elsewhere", Settings { kinds: kinds.clone(), ..Settings::default() });
-    house.hub.declare("signals", Settings::default());
-    house.hub.declare("orders", Settings { private: true, kinds, ..Settings::default() });
-    for stream in ["hidden", "elsewhere", "orders", "signals"] {
-        let audience = if stream == "orders" { "ann" } else { "" };
-        let draft = Draft { kind: "a", key: "1", audience, payload: br#"{"mine":true}"#, ..Draft::default() };
-        house.hub.stream(stream).unwrap().publish(&draft, None).unwrap();
+    let machines = |name: &str| daemon.get(&format!("/v1/streams/{name}")).json()["records"].take();
+    for (input, name) in [("hidden_sessions", "hidden"), ("other_sessions", "elsewhere"), ("known_sessions", "known")] {
+        begin(input, "exec_9");
+        until("there is one", || machines(name) == 1);
     }
-    assert_eq!(data(), json!({"positions": [], "active_signals": [], "state_machine_state": []}), "nothing of others");
-    let draft = Draft { kind: "position", key: "BTC", payload: br#"{"quantity":2}"#, ..Draft::default() };
-    house.hub.stream("ticks").unwrap().publish(&draft, None).unwrap();
-    change(&house, "exec_1", "S1");
-    change(&house, "exec_2", "O1");
-    let told = data();
-    assert_eq!((&told["positions"], &told["active_signals"]), (&json!([{"quantity": 2}]), &json!([])));
-    let states: Vec<&Value> = told["state_machine_state"].as_array().unwrap().iter().map(|one| &one["state"]).collect();
-    assert_eq!(states, ["S1", "O1"]);
+    let signal = |audience: Value| json!({"type": "signal", "key": "1", "audience": audience, "data": {"mine": true}});
+    publish("orders", signal(json!("ann")));
+    for stream in ["secured", "alerts"] {
+        publish(stream, signal(Value::Null));
+    }
+    assert_eq!(state(&daemon.clients), nothing, "nothing of others");
+    daemon.reload(|| daemon.configure(&of_many("secured")));
+    assert_eq!(state(&daemon.clients), nothing, "nothing that wants an identity");
+    daemon.reload(|| daemon.configure(&of_many("alerts")));
+    publish("ticks", json!({"type": "position", "key": "BTC", "data": {"quantity": 2}}));
+    begin("sessions", "exec_1");
+    begin("sessions", "exec_2");
+    until("both are there", || machines("state_machines") == 2);
+    let told = state(&daemon.clients);
+    assert_eq!((&told["positions"], &told["active_signals"]), (&json!([{"quantity": 2}]), &json!([{"mine": true}])));
+    let shown = told["state_machine_state"].as_array().unwrap();
+    let of: Vec<[&Value; 2]> = shown.iter().map(|one| [&one["session_id"], &one["state"]]).collect();
+    assert_eq!(of, [["exec_1", "MONITORING"], ["exec_2", "MONITORING"]]);
 }
 
 fn the_state_is_where_the_dialect_is() {
-    let mut config = dialogue::serving([]);
-    config.listen = vec!["127.0.0.1:0".into(), "localhost:0".into()];
-    let native = Endpoint::open("/v1/ws", Dialect::Native);
-    config.endpoints = vec![
-        EndpointConfig { listen: None, endpoint: native },
-        EndpointConfig { listen: Some("127.0.0.1:0".into()), endpoint: endpoint() },
-    ];
-    let house = House::with(config, shard_config());
-    let [here, there] = &house.server.addresses()[..] else { panic!() };
+    let whole = |more: &str| {
+        format!(
+            "[server]\nlisten = [\"127.0.0.1:0\", \"127.0.0.2:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+             [streams.state_machines]\nvisible = true\n[[server.endpoints]]\npath = \"/v1/ws\"\n\
+             [[server.endpoints]]\npath = \"/ws\"\ndialect = \"streams\"\nstreams = [\"state_machines\"]\n{more}{AUTH}"
+        )
+    };
+    let daemon = Daemon::start("[streams.state_machines]\nvisible = true\n");
+    let nowhere = get(&daemon.clients, STATE);
+    assert_eq!((nowhere.status, &nowhere.json()["error"]["code"]), (404, &json!("unknown_path")));
+    daemon.reload(|| daemon.configure_whole(&whole("listen = \"127.0.0.1:0\"\n")));
+    let addresses: Vec<String> = serde_json::from_value(daemon.get("/v1/status").json()["listen"].take()).unwrap();
+    let [here, there] = &addresses[..] else { panic!("{addresses:?}") };
     assert_eq!(get(here, STATE).status, 200);
     let missing = get(there, STATE);
     assert_eq!((missing.status, &missing.json()["error"]["code"]), (404, &json!("unknown_path")));
@@ -216,9 +216,9 @@ fn the_state_is_where_the_dialect_is() {
     assert_eq!((foreign.status, &foreign.json()["error"]["code"]), (403, &json!("origin_refused")));
     let posted = ask(here, &format!("POST {STATE} HTTP/1.1"), &[], b"");
     assert_eq!((posted.status, posted.header("allow")), (405, Some("GET, HEAD")));
-    let closed = crate::streams::house(Endpoint { auth: Auth::Required, ..endpoint() });
-    change(&closed, "exec_1", "S1");
-    let refused = get(&closed.address(), STATE);
+    daemon.reload(|| daemon.configure_whole(&whole("auth = \"required\"\n")));
+    change(&daemon, "exec_1", "S1");
+    let refused = get(here, STATE);
     assert_eq!((refused.status, &refused.json()["error"]["code"]), (401, &json!("authentication_required")));
 }
 

@@ -1,25 +1,18 @@
-//! What clients of the dialects with words of their own say and hear, letter for letter: transcripts that are played to a
-//! running shard. `UPDATE_GOLDEN=1` writes what was heard; how much is heard at each step stays as it is written.
+//! What clients of the dialects with words of their own say and hear, letter for letter: transcripts that are played to the
+//! real daemon. `UPDATE_GOLDEN=1` writes what was heard; how much is heard at each step stays as it is written.
 
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use broadcastd::dialect::Dialect;
-use broadcastd::dialect::fastws::Revision;
-use broadcastd::event::Draft;
-use broadcastd::hub::settings::{Settings, Source};
-use broadcastd::hub::template::Template;
-use broadcastd::identity::{Auth, Identity};
-use broadcastd::shard::inbox::{Endpoint, Inbound, Newcomer};
-use broadcastd_plugin_api::KindSpec;
+use broadcastd::event::unix_now;
 use libtest_mimic::Trial;
-use tungstenite::protocol::Role;
-use tungstenite::{Message, WebSocket};
+use serde_json::{Value, json};
+use tungstenite::Message;
 
-use crate::house::{House, config, shard_config};
-use crate::{http, needs};
+use crate::house::Client;
+use crate::http::{self, ask};
+use crate::needs;
+use crate::process::Daemon;
+use crate::reads::{SECRET, token};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -32,47 +25,49 @@ pub fn tests() -> Vec<Trial> {
 }
 
 fn fastws_a() {
-    play("fastws-a", endpoint(Dialect::Fastws(Revision::A), &["bars", "quotes"]));
+    play("fastws-a", &format!("dialect = \"fastws\"\n{BARS}"));
 }
 
 fn fastws_a_with_snapshot() {
-    play("fastws-a-snapshot", Endpoint { snapshot: true, ..endpoint(Dialect::Fastws(Revision::A), &["bars"]) });
+    play("fastws-a-snapshot", &format!("dialect = \"fastws\"\nsnapshot = true\n{BARS}"));
 }
 
 fn fastws_c() {
-    play("fastws-c", endpoint(Dialect::Fastws(Revision::C), &["bars", "quotes"]));
+    play("fastws-c", &format!("dialect = \"fastws\"\nrevision = \"c\"\n{BARS}"));
 }
 
 fn native_batches() {
-    play("native-batches", endpoint(Dialect::Native, &["bars", "quotes"]));
+    play("native-batches", BARS);
 }
 
 fn user() {
-    play("user", Endpoint { auth: Auth::Required, ..endpoint(Dialect::User, &["user"]) });
+    play("user", "dialect = \"user\"\nstreams = [\"user\"]\nauth = \"required\"\n");
 }
 
-fn endpoint(dialect: Dialect, streams: &[&str]) -> Endpoint {
-    let streams = streams.iter().map(|stream| (*stream).to_owned()).collect();
-    let aliases = [("candles".to_owned(), "bars".to_owned())].into();
-    Endpoint { streams, aliases, snapshot: dialect.begins_with_snapshot(), ..Endpoint::open("/", dialect) }
-}
-
-/// When every event here is published: 2026-01-17T10:00:00.123456789Z.
-const PUBLISHED: i64 = 1_768_644_000_123_456_789;
+const PATH: &str = "/door";
+const BARS: &str = "streams = [\"bars\", \"quotes\"]\naliases = { candles = \"bars\" }\n";
+const STREAMS: [(&str, &str); 3] = [
+    ("bars", "visible = true\ntemplate = \"{symbol}:{resolution=1}\""),
+    ("quotes", "visible = true\ntemplate = \"{symbol}\""),
+    ("user", "visible = true\nprivate = true"),
+];
+/// When every event here is published.
+const PUBLISHED: &str = "2026-01-17T10:00:00.123456789Z";
 const PUBLISHED_TEXT: &str = "2026-01-17T10:00:00.123";
+/// What transcripts have for the epoch of the daemon's streams.
+const EPOCH: &str = "e1";
 
 /// What happens on the stage: one line of a transcript each.
 struct Stage {
-    house: House,
-    endpoint: Arc<Endpoint>,
-    client: Option<WebSocket<UnixStream>>,
+    daemon: Daemon,
+    epoch: String,
+    client: Option<Client>,
 }
 
-fn play(name: &str, endpoint: Endpoint) {
+fn play(name: &str, endpoint: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/dialects/{name}.txt"));
     let script = std::fs::read_to_string(&path).unwrap();
-    let mut stage = Stage { house: House::with(config(), shard_config()), endpoint: endpoint.into(), client: None };
-    stage.declare();
+    let mut stage = Stage::new(endpoint);
     let mut heard = String::new();
     for line in script.lines() {
         let line = if line.starts_with('<') { format!("< {}", stage.hear()) } else { line.to_owned() };
@@ -86,59 +81,78 @@ fn play(name: &str, endpoint: Endpoint) {
     }
 }
 
+/// A daemon with the endpoint, and the streams but for one.
+fn config(endpoint: &str, removed: &str) -> String {
+    let streams = STREAMS.into_iter().filter(|(name, _)| *name != removed);
+    let streams: String = streams.map(|(name, of_it)| format!("[streams.{name}]\n{of_it}\n")).collect();
+    format!(
+        "[[server.endpoints]]\npath = \"{PATH}\"\n{endpoint}[auth]\njwt = {{ secret = {{ env = \"JWT\" }} }}\n{streams}"
+    )
+}
+
 impl Stage {
-    fn declare(&self) {
-        let bar = KindSpec { schema: true.into(), collection: Some("bars".to_owned()) };
-        let bars = Settings {
-            template: Template::parse("{symbol}:{resolution=1}").unwrap(),
-            kinds: [("bar".to_owned(), bar)].into(),
-            ..Settings::default()
-        };
-        self.house.hub.declare("bars", bars).set_source(Source::Declared);
-        let quotes = Settings { template: Template::parse("{symbol}").unwrap(), ..Settings::default() };
-        self.house.hub.declare("quotes", quotes);
-        self.house.hub.declare("user", Settings { private: true, ..Settings::default() });
+    /// With what config says of the endpoint.
+    fn new(endpoint: &str) -> Self {
+        let daemon = Daemon::start_with(&config(endpoint, ""), &[("JWT", SECRET), ("BROADCASTD_SERVER__SHARDS", "1")]);
+        let epoch = daemon.get("/v1/streams/bars").json()["position"]["epoch"].as_str().unwrap().to_owned();
+        Self { daemon, epoch, client: None }
     }
 
     fn act(&mut self, line: &str) {
-        let words: Vec<&str> = line.splitn(7, ' ').map(|word| if word == "-" { "" } else { word }).collect();
+        let words: Vec<&str> = line.splitn(6, ' ').collect();
         match *words {
             ["connect"] => self.connect(None),
             ["connect", user] => self.connect(Some(user)),
-            [">", ..] => self.client().send(Message::text(&line[2..])).unwrap(),
-            ["binary", ..] => self.client().send(Message::binary(line.as_bytes().to_vec())).unwrap(),
-            ["publish", topic, kind, key, audience, ..] => {
-                let (stream, topic) = topic.split_once(':').unwrap_or((topic, ""));
-                let payload = words[5..].join(" ");
-                let draft = Draft { kind, topic, key, audience, payload: payload.as_bytes(), ..Draft::default() };
-                let draft = Draft { unix_ns: PUBLISHED, ..draft };
-                self.house.hub.stream(stream).unwrap().publish(&draft, None).unwrap();
+            [">", ..] => {
+                let said = line[2..].replace(&format!(r#""epoch":"{EPOCH}""#), &format!(r#""epoch":"{}""#, self.epoch));
+                self.client().send(Message::text(said)).unwrap();
             }
-            ["logout", user] => self.house.shards[0].inbox.hand(Inbound::LogOut(user.into())),
-            ["remove", stream] => self.house.hub.remove(stream),
+            ["binary", ..] => self.client().send(Message::binary(line.as_bytes().to_vec())).unwrap(),
+            ["publish", topic, kind, key, audience, payload] => self.publish(topic, [kind, key, audience], payload),
+            ["logout", user] => {
+                let line = format!("DELETE /v1/users/{user}/connections HTTP/1.1");
+                assert_eq!(ask(&self.daemon.admin, &line, &[], b"").status, 200);
+            }
+            // An endpoint that names the stream goes with it: config would be refused otherwise.
+            ["remove", stream] => self.daemon.reload(|| self.daemon.configure(&config("", stream))),
             ["#", ..] | ["<", ..] | [""] => {}
             _ => panic!("what is {line:?}?"),
         }
     }
 
-    fn connect(&mut self, user: Option<&str>) {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        theirs.set_nonblocking(true).unwrap();
-        ours.set_read_timeout(Some(http::PATIENCE)).unwrap();
-        let identity = user.map(|user| Arc::new(Identity::of_user(user)));
-        let newcomer = Newcomer { identity, ..Newcomer::over(OwnedFd::from(theirs), self.endpoint.clone()) };
-        self.house.shards[0].inbox.hand(Inbound::Adopt(Box::new(newcomer)));
-        self.client = Some(WebSocket::from_raw_socket(ours, Role::Client, None));
+    /// The payload goes over the wire as it is written, as the golden texts have it.
+    fn publish(&self, topic: &str, [kind, key, audience]: [&str; 3], payload: &str) {
+        let stream = topic.split(':').next().unwrap();
+        let mut event = json!({"type": kind, "topic": topic, "timestamp": PUBLISHED});
+        for (name, word) in [("key", key), ("audience", audience)] {
+            if word != "-" {
+                event[name] = Value::from(word);
+            }
+        }
+        let mut body = event.to_string();
+        body.truncate(body.len() - 1);
+        body += &format!(",\"data\":{payload}}}");
+        let path = format!("/v1/streams/{stream}/publish");
+        let answer = http::post(&self.daemon.admin, &path, "application/json", body.as_bytes());
+        assert_eq!(answer.status, 202, "{body}: {answer:?}");
     }
 
-    fn client(&mut self) -> &mut WebSocket<UnixStream> {
+    fn connect(&mut self, user: Option<&str>) {
+        let mut uri = format!("ws://{}{PATH}", self.daemon.clients);
+        if let Some(user) = user {
+            uri += &format!("?token={}", token(user, unix_now(), &json!({})));
+        }
+        self.client = Some(tungstenite::client(uri, http::connect(&self.daemon.clients)).unwrap().0);
+    }
+
+    fn client(&mut self) -> &mut Client {
         self.client.as_mut().expect("a client connects first")
     }
 
     fn hear(&mut self) -> String {
         loop {
             match self.client().read().unwrap() {
-                Message::Text(text) => return without_now(&text),
+                Message::Text(text) => return without_now(&text.replace(&self.epoch, EPOCH)),
                 Message::Close(Some(frame)) => return format!("close {} {}", u16::from(frame.code), frame.reason),
                 Message::Ping(_) | Message::Pong(_) => {}
                 other => panic!("{other:?}"),

@@ -42,12 +42,12 @@ sys.stdin.read()
 "#;
 
 /// Threads that do not move until this is dropped.
-struct Stopped(Child);
+pub struct Stopped(Child);
 
 impl Stopped {
-    fn threads(of: &Service, name: &str, many: usize) -> Self {
+    pub fn threads(process: u32, name: &str, many: usize) -> Self {
         let mut debugger = Command::new("python3")
-            .args(["-c", STOP, &of.pid().to_string(), name])
+            .args(["-c", STOP, &process.to_string(), name])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -77,7 +77,7 @@ fn a_listener_whose_threads_stop_ends_the_signs_of_life() {
 /// The signs of life end with these threads, and come back with them.
 fn stops_with(threads: &str, many: usize) {
     let service = watched("", &[("BROADCASTD_SERVER__SHARDS", "2")]);
-    let stopped = Stopped::threads(&service, threads, many);
+    let stopped = Stopped::threads(service.pid(), threads, many);
     let ends = (0..5).any(|_| service.heard_within(PERIOD).is_none());
     assert!(ends, "systemd hears signs of life although {threads} stands still");
     drop(stopped);

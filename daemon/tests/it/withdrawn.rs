@@ -13,6 +13,7 @@ use broadcastd::identity::{self, Identity};
 use broadcastd::shard::inbox::{Endpoint, Inbound, Newcomer};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tungstenite::protocol::Role;
 use tungstenite::{Message, WebSocket};
 
@@ -28,6 +29,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(lines_behind_an_admin_token_that_was_changed_are_refused),
         needs::nothing(a_command_whose_body_comes_after_its_token_went_is_refused),
         needs::nothing(operators_go_with_the_token_that_let_them_in),
+        needs::nothing(who_came_by_the_control_socket_showed_no_token_and_stays),
         needs::nothing(who_comes_to_a_shard_after_its_token_went_is_sent_away),
     ]
 }
@@ -35,18 +37,21 @@ pub fn tests() -> Vec<Trial> {
 const LINE: &str = "{\"type\":\"a\"}\n";
 const LINES: &str = "/v1/streams/ticks/publish HTTP/1.1\r\nContent-Type: application/x-ndjson";
 
-fn house() -> House {
-    let house = House::start();
-    trust(&house, "opener");
-    house
+/// A daemon that knows the service `feed` by this token and by no other.
+fn start() -> Daemon {
+    Daemon::start(&knowing("opener"))
 }
 
-/// The service `feed` is known by this token and by no other.
-fn trust(house: &House, token: &str) {
-    let lists = Lists { publish: vec!["ticks".into()], commands: vec!["any".into()], ..Lists::default() };
-    let service =
-        Service { name: "feed".into(), token: Hash::of(token), grants: Grants::read(lists).unwrap(), rate: None };
-    house.verifier.set(identity::Config { services: vec![service], ..identity::Config::default() }, Instant::now());
+fn knowing(token: &str) -> String {
+    let hash: String = Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!(
+        "[streams.ticks]\nvisible = true\n[broadcasters.bars]\nplugin = \"faulty\"\nenabled = false\n\
+         [[auth.tokens]]\nname = \"feed\"\nsha256 = \"{hash}\"\npublish = [\"ticks\"]\ncommands = [\"any\"]\n"
+    )
+}
+
+fn exchange(daemon: &Daemon) {
+    daemon.reload(|| daemon.configure(&knowing("another")));
 }
 
 /// A request whose body comes in chunks and has not begun.
@@ -73,12 +78,12 @@ fn second_is_forbidden((status, told): (u16, Value)) {
 }
 
 fn lines_behind_a_token_that_was_taken_back_are_refused() {
-    let house = house();
-    let published = || house.hub.stream("ticks").unwrap().figures().seq;
-    let mut body = begin(&house.address(), LINES, "opener");
+    let daemon = start();
+    let published = || daemon.get("/v1/streams/ticks").json()["position"]["seq"].take();
+    let mut body = begin(&daemon.clients, LINES, "opener");
     send(&mut body, LINE);
     house::until("the first is published", || published() == 1);
-    trust(&house, "another");
+    exchange(&daemon);
     send(&mut body, LINE);
     second_is_forbidden(end(body));
     assert_eq!(published(), 1);
@@ -96,16 +101,16 @@ fn lines_behind_an_admin_token_that_was_changed_are_refused() {
 }
 
 fn a_command_whose_body_comes_after_its_token_went_is_refused() {
-    let house = house();
+    let daemon = start();
     let line = "/v1/broadcasters/bars/commands/poke HTTP/1.1\r\nContent-Type: application/json";
-    let mut body = begin(&house.address(), line, "opener");
+    let mut body = begin(&daemon.clients, line, "opener");
     send(&mut body, "nu");
     // What is asked after it is answered after its head was read.
     house::until("it waits for its body", || {
-        let other = end(begin(&house.address(), line, "opener"));
+        let other = end(begin(&daemon.clients, line, "opener"));
         other.0 == 404
     });
-    trust(&house, "another");
+    exchange(&daemon);
     send(&mut body, "ll");
     let (status, told) = end(body);
     assert_eq!((status, &told["error"]["message"]), (401, &json!("your token has been taken back or changed")));
@@ -133,6 +138,20 @@ fn get(daemon: &Daemon, token: &str, path: &str) -> Value {
     http::ask(&daemon.admin, &format!("GET {path} HTTP/1.1"), &[("Authorization", &bearer)], b"").json()
 }
 
+fn who_came_by_the_control_socket_showed_no_token_and_stays() {
+    let (daemon, secret) = guarded();
+    let socket = UnixStream::connect(daemon.folder.path().join(".local/state/broadcastd/control.sock")).unwrap();
+    socket.set_read_timeout(Some(http::PATIENCE)).unwrap();
+    let mut by_control = house::open(socket, "ws://localhost/v1/ws", &[]).unwrap();
+    let bearer = [("Authorization", "Bearer first")];
+    let mut by_token = house::connect(&daemon.admin, &bearer).unwrap();
+    change(&daemon, &secret, "second");
+    assert_eq!(hear_close(&mut by_token).0, 4001);
+    daemon.reload(|| daemon.configure("[streams.ticks]\nvisible = true\n"));
+    say(&mut by_control, r#"{"type":"ping","id":"1"}"#);
+    assert_eq!(hear_json(&mut by_control)["data"]["status"], "pong");
+}
+
 fn operators_go_with_the_token_that_let_them_in() {
     let (daemon, secret) = guarded();
     let operator = |token: &str| {
@@ -153,14 +172,23 @@ fn operators_go_with_the_token_that_let_them_in() {
     assert_eq!(hear_json(&mut second)["data"]["status"], "pong");
 }
 
+/// The moment between a check and the shard cannot be hit from outside.
 fn who_comes_to_a_shard_after_its_token_went_is_sent_away() {
-    let house = house();
+    let house = House::start();
+    trust(&house, "opener");
     let known = house.verifier.verify("opener", 0).unwrap();
     let first = arrive(&house, known.clone());
     assert_eq!(first[0]["data"]["status"], "connected");
     trust(&house, "another");
     let late = arrive(&house, known);
     assert_eq!((late.len(), &late[0]["data"]["code"]), (1, &json!("authentication_required")), "{late:?}");
+}
+
+/// The service `feed` is known by this token and by no other.
+fn trust(house: &House, token: &str) {
+    let grants = Grants::read(Lists::default()).unwrap();
+    let service = Service { name: "feed".into(), token: Hash::of(token), grants, rate: None };
+    house.verifier.set(identity::Config { services: vec![service], ..identity::Config::default() }, Instant::now());
 }
 
 /// What somebody is told who comes to a shard as this and says nothing, up to the close or the records of `ticks`.

@@ -1,14 +1,18 @@
 //! What the daemon has done in the last second, from two looks at what it has counted.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::config::OWN_STREAM;
-use crate::metrics::totals::total;
+use crate::metrics::totals::{buckets, by_label, quantile, total};
+
+const PUBLISHED: &str = "broadcastd_events_published_total";
+const SUBSCRIPTIONS: &str = "broadcastd_subscriptions";
 
 /// What was counted up to one moment. What the daemon tells of itself is left out, so that looking changes nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counted {
     pub connections: u64,
     pub subscriptions: u64,
@@ -16,6 +20,10 @@ pub struct Counted {
     pub delivered: u64,
     pub lagged: u64,
     pub memory_bytes: usize,
+    /// Of each stream what was published and how many subscribe to it.
+    pub streams: BTreeMap<String, (u64, u64)>,
+    /// How long events waited for their first write; those of the daemon itself are among them.
+    pub waits: Vec<(f64, u64)>,
 }
 
 /// Remembers the last look.
@@ -29,13 +37,22 @@ impl Counted {
     pub fn read(text: &str, memory_bytes: usize) -> Self {
         let own = format!("stream=\"{OWN_STREAM}\"");
         let sum = |metric: &str| total(text.lines().filter(|line| !line.contains(&own)), metric);
+        let (mut published, subscribed) =
+            (by_label(text.lines(), PUBLISHED, "stream"), by_label(text.lines(), SUBSCRIPTIONS, "stream"));
+        published.remove(OWN_STREAM);
+        let of_stream = |(name, count): (String, u64)| {
+            let subscriptions = subscribed.get(&name).copied().unwrap_or_default();
+            (name, (count, subscriptions))
+        };
         Self {
             connections: sum("broadcastd_connections"),
-            subscriptions: sum("broadcastd_subscriptions"),
-            published: sum("broadcastd_events_published_total"),
+            subscriptions: sum(SUBSCRIPTIONS),
+            published: sum(PUBLISHED),
             delivered: sum("broadcastd_deliveries_total"),
             lagged: sum("broadcastd_lagged_total"),
             memory_bytes,
+            streams: published.into_iter().map(of_stream).collect(),
+            waits: buckets(text.lines(), "broadcastd_publish_to_write_seconds"),
         }
     }
 }
@@ -52,6 +69,15 @@ impl Figures {
             true => (after.saturating_sub(before) as f64 / seconds * 10.0).round() / 10.0,
             false => 0.0,
         };
+        let streams = counted.streams.iter().map(|(name, (published, subscriptions))| {
+            let before = self.before.streams.get(name).map_or(0, |(published, _)| *published);
+            (name.clone(), json!({"published_per_s": rate(before, *published), "subscriptions": subscriptions}))
+        });
+        let streams: Map<String, Value> = streams.collect();
+        let wait = |part: f64| {
+            let seconds = quantile(&self.before.waits, &counted.waits, part);
+            seconds.map(|seconds| (seconds * 1e6).round() / 1e3)
+        };
         let figures = json!({
             "connections": counted.connections,
             "subscriptions": counted.subscriptions,
@@ -59,6 +85,8 @@ impl Figures {
             "delivered_per_s": rate(self.before.delivered, counted.delivered),
             "lagged": counted.lagged,
             "memory_bytes": counted.memory_bytes,
+            "publish_to_write_ms": {"p50": wait(0.5), "p99": wait(0.99)},
+            "streams": streams,
         });
         *self = Self::new(now, counted);
         figures
@@ -83,21 +111,26 @@ mod tests {
             delivered: 1010,
             lagged: 7,
             memory_bytes: 4096,
+            streams: BTreeMap::from([("ticks".to_owned(), (4, 3))]),
+            waits: vec![(0.001, 0), (0.002, 10)],
         };
         let told = figures.next(start + Duration::from_secs(2), counted.clone());
         let expected = json!({
             "connections": 3, "subscriptions": 4, "published_per_s": 2.5, "delivered_per_s": 5.0, "lagged": 7,
-            "memory_bytes": 4096,
+            "memory_bytes": 4096, "publish_to_write_ms": {"p50": 1.5, "p99": 1.99},
+            "streams": {"ticks": {"published_per_s": 2.0, "subscriptions": 3}},
         });
         assert_eq!(told, expected);
         let told = figures.next(start + Duration::from_secs(3), Counted { published: 106, ..counted.clone() });
         assert_eq!((&told["published_per_s"], &told["delivered_per_s"]), (&json!(1.0), &json!(0.0)));
+        assert_eq!(told["publish_to_write_ms"], json!({"p50": null, "p99": null}), "nothing was written since");
         let told = figures.next(start + Duration::from_secs(3), Counted { published: 200, ..counted });
         assert_eq!(told["published_per_s"], 0.0, "no time has passed");
     }
 
     #[test]
     fn everything_is_counted_but_what_the_daemon_tells_of_itself() {
+        let own = format!("stream=\"{OWN_STREAM}\"");
         let names = ["connections", "subscriptions", "events_published_total", "deliveries_total", "lagged_total"]
             .map(|name| format!("broadcastd_{name}"));
         assert!(names.iter().all(|name| COUNTERS.iter().chain(GAUGES).any(|(known, _)| known == name)));
@@ -106,8 +139,10 @@ mod tests {
             [of("ticks", value), of("daemon", 1000), of("daemons", 10)]
         });
         let counted = Counted::read(&lines.collect::<String>(), 5);
-        let expected =
-            Counted { connections: 11, subscriptions: 12, published: 13, delivered: 14, lagged: 15, memory_bytes: 5 };
-        assert_eq!(counted, expected);
+        let totals = [counted.connections, counted.subscriptions, counted.published, counted.delivered, counted.lagged];
+        assert_eq!((totals, counted.memory_bytes), ([11, 12, 13, 14, 15], 5));
+        let text = [PUBLISHED, SUBSCRIPTIONS].map(|name| format!("{name}{{stream=\"ticks\"}} 7\n{name}{{{own}}} 9\n"));
+        let streams = Counted::read(&text.concat(), 0).streams;
+        assert_eq!(streams, BTreeMap::from([("ticks".to_owned(), (7, 7))]));
     }
 }

@@ -21,7 +21,7 @@ use crate::commands::fail;
 use crate::event::{Event, write_timestamp_in_nanos};
 use crate::folders::Folders;
 use crate::hub::signal::{Signal, Wakes};
-use crate::log;
+use crate::log::{self, errors::Errors};
 use crate::plugin::alone::Alone;
 use crate::plugin::broadcaster::thread_name;
 use crate::plugin::file::Image;
@@ -57,7 +57,7 @@ pub fn run(asked: &Asked<'_>) -> Exit {
         Ok(out) => out,
         Err(error) => return fail(Exit::Internal, &format!("standard output cannot be taken: {error}")),
     };
-    let _levels = log::start(log::Format::detect(None), asked.log);
+    let _levels = log::start(log::Format::detect(None), asked.log, Errors::default());
     let ready = match Ready::new(asked) {
         Ok(ready) => ready,
         Err(why) => return fail(Exit::Config, &why),
@@ -143,14 +143,16 @@ impl Ready {
         let folders = Folders::shared(&environment())?;
         let create = Timing::default().create;
         let library = loaded::load(&image, note, &folders.cache, create).map_err(named)?;
-        let spec = declaration(library.stream).map_err(named)?;
-        let schema = serde_json::from_str(library.config_schema).map_err(|error| error.to_string())?;
+        let schema = serde_json::from_str(&library.facts.config_schema).map_err(|error| error.to_string())?;
         let given = given::settings(asked.settings)?;
         let settings = given::checked(&given, &schema).map_err(|wrong| wrong.report)?.to_string();
         library.validate(&name, settings.clone(), create).map_err(|faults| {
             let told: Vec<String> = faults.iter().map(|fault| given::place(&fault.pointer, &fault.message)).collect();
             format!("the plugin refuses its settings: {}", told.join("; "))
         })?;
+        let declared = library.stream_with(&name, settings.clone(), create);
+        let declared = declared.map_err(|fault| given::place(&fault.pointer, &fault.message))?;
+        let spec = declaration(&declared).map_err(named)?;
         Ok(Self { library, spec, settings, name })
     }
 }

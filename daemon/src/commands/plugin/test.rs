@@ -2,6 +2,7 @@
 //! plugin does there, the report is whole.
 
 mod checks;
+mod forms;
 mod hostile;
 mod life;
 mod loading;

@@ -12,6 +12,12 @@ const REMEMBERED: usize = 60;
 /// From nothing to the most of a curve.
 const STEPS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
+/// What a block says of the last second, if it is about that.
+pub fn figures(block: &Block) -> Option<Value> {
+    let mut message: Value = serde_json::from_str(&block.data).ok()?;
+    (block.event == "figures").then(|| message["data"].take())
+}
+
 /// All that is known of the daemon.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Screen {

@@ -129,6 +129,11 @@ impl Stream {
         self.lock().read(sight, self, |log| log.topics().cloned().collect())
     }
 
+    /// Whose logs there are, in no order; that of everybody is called "".
+    pub fn audiences(&self) -> Vec<Arc<str>> {
+        self.lock().logs.keys().cloned().collect()
+    }
+
     /// How many subscriptions each pattern has, in no order; of a private stream those of all audiences together.
     pub fn subscribers(&self) -> Vec<(Pattern, u64)> {
         let inner = self.lock();

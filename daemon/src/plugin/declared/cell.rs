@@ -9,12 +9,15 @@ use serde_json::{Value, json};
 /// Upper bounds of a histogram in seconds for which nobody wants others.
 pub const SECONDS: [f64; 12] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
 
+/// The kind of a cell that keeps nothing; no plugin's.
+pub const NOTHING: u32 = 0;
+
 pub struct Cell {
     kind: u32,
     /// The value of a counter or gauge, the sum of a histogram.
     value: Number,
     bounds: Arc<[f64]>,
-    /// Observations up to each bound, and all.
+    /// Observations up to each bound, and all. A gauge has one, which says whether it was set.
     buckets: Vec<AtomicU64>,
 }
 
@@ -31,14 +34,34 @@ impl Cell {
     /// Adds, sets or observes, as the kind says. What is no number, or would make a counter fall, is not counted.
     pub fn record(&self, value: f64) {
         match self.kind {
+            NOTHING => {}
             _ if value.is_nan() => {}
-            abi::METRIC_GAUGE => self.value.0.store(value.to_bits(), Ordering::Relaxed),
+            abi::METRIC_GAUGE => {
+                self.value.0.store(value.to_bits(), Ordering::Relaxed);
+                self.buckets[0].store(1, Ordering::Relaxed);
+            }
             abi::METRIC_COUNTER if value >= 0.0 && value.is_finite() => self.value.add(value),
             abi::METRIC_COUNTER => {}
             _ => {
                 self.value.add(value);
                 let bucket = self.bounds.partition_point(|bound| *bound < value);
                 self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Takes over what another one of the same kind and bounds has recorded.
+    pub fn absorb(&self, other: &Self) {
+        match self.kind {
+            kind if kind != other.kind => {}
+            abi::METRIC_GAUGE if other.count() == 0 => {}
+            abi::METRIC_GAUGE | abi::METRIC_COUNTER => self.record(other.value()),
+            _ if self.bounds != other.bounds => {}
+            _ => {
+                self.value.add(other.value());
+                for (own, others) in self.buckets.iter().zip(&other.buckets) {
+                    own.fetch_add(others.load(Ordering::Relaxed), Ordering::Relaxed);
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use broadcastd_plugin_api::abi;
 
 use super::fresh::Fresh;
-use super::{Prepared, cannot_try_again, of_settings, problem};
+use super::{Loaded, Prepared, cannot_try_again, of_settings, problem};
 use crate::plugin::broadcaster::{Answer, Order};
 use crate::plugin::plan::Change;
 use crate::plugin::port::Fault;
@@ -19,7 +19,6 @@ impl Supervisor {
         prepared: &mut Prepared,
         running: &BTreeMap<String, Running>,
     ) -> Result<(), Problem> {
-        self.check_inputs(prepared)?;
         let mut reconfigured: Vec<&Running> = Vec::new();
         let changes = prepared.changes.clone();
         for change in &changes {
@@ -61,6 +60,13 @@ impl Supervisor {
 }
 
 impl Running {
+    /// As it runs.
+    pub(in crate::plugin) fn loaded(&self) -> Loaded {
+        let Self { wanted, spec, broadcaster, .. } = self;
+        let library = broadcaster.shared().library.clone();
+        Loaded { wanted: wanted.clone(), library, spec: spec.clone(), warnings: Vec::new() }
+    }
+
     pub(in crate::plugin) fn ask(&self, order: Order, what: &str) -> Answer {
         self.broadcaster.ask(order, what, self.broadcaster.shared().timing.hand_over)
     }

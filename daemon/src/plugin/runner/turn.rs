@@ -8,15 +8,13 @@ use broadcastd_plugin_api::abi;
 use super::{Runner, Since};
 use crate::hub::signal::Wakes;
 use crate::plugin::broadcaster::{Phase, Tenure, fault};
+use crate::plugin::due::{self, MAX_BATCH};
 use crate::plugin::inputs::Inputs;
 use crate::plugin::library::Instance;
 use crate::plugin::port::{Fault, Gate};
 use crate::plugin::saved::{Checkpoint, State};
 use crate::plugin::timing::nanos;
 use crate::plugin::told::{Moment, Told};
-
-/// Events in one call: enough to make the border cheap, few enough that a call stays short.
-pub const MAX_BATCH: usize = 256;
 
 impl Runner {
     pub(super) fn turn(&mut self) -> Result<(), Fault> {
@@ -40,28 +38,8 @@ impl Runner {
 
     /// What there is to tell now, in an order that lets a broadcaster make room before it is fed.
     pub(super) fn gather(&mut self, wakes: Wakes) -> Vec<Told> {
-        let now = self.now();
-        let mut told = Vec::new();
-        if wakes.has(Wakes::WRITABLE) {
-            self.port.unblock();
-            told.push(Told::Writable);
-        }
-        if wakes.has(Wakes::WAKE) {
-            told.push(Told::Wake);
-        }
-        while told.len() < MAX_BATCH
-            && let Some(timer) = self.port.take_due_timer(now)
-        {
-            told.push(Told::Timer(timer));
-        }
-        if wakes.has(Wakes::DEMAND)
-            && let Some(stream) = self.shared.desk.stream.get()
-        {
-            let until = now.saturating_add(nanos(self.shared.timing.demand_linger));
-            let changed = stream.take_demand().into_iter();
-            told.extend(changed.filter_map(|(pattern, count)| self.demand.changed(pattern, count, until)));
-        }
-        told.extend(self.demand.take_ended(now));
+        let linger = self.shared.timing.demand_linger;
+        let mut told = due::gather(&self.port, &mut self.demand, wakes, linger);
         if wakes.has(Wakes::COMMAND) {
             told.extend(self.commands());
         }
@@ -120,7 +98,7 @@ impl Runner {
     }
 
     pub(super) fn save_state(&mut self) -> Result<Option<State>, Fault> {
-        let version = self.shared.library.state_version;
+        let version = self.shared.library.facts.state_version;
         self.port.forget_fault();
         let saved = self.timed("save_state", |runner| runner.instance.as_mut().map(Instance::save_state));
         match saved {
@@ -163,13 +141,31 @@ impl Runner {
         let result = call(self);
         self.port.set_called_at(None);
         let took = Duration::from_nanos(u64::try_from(self.now() - began).unwrap_or(0));
+        match self.tenure() {
+            Tenure::Waiting => self.early.push((name, took)),
+            _ => self.count_call(name, took),
+        }
+        if took > self.shared.timing.slow_call {
+            self.port.log(abi::LOG_WARN, "", &format!("{name} took {took:?}; work that waits belongs to a worker"));
+        }
+        result
+    }
+
+    /// What it did until now counts from here on: one that never begins leaves nothing where operators look.
+    pub(super) fn show(&mut self) {
+        self.port.show_metrics();
+        self.shared.metrics.begin();
+        for (name, took) in std::mem::take(&mut self.early) {
+            self.count_call(name, took);
+        }
+    }
+
+    fn count_call(&mut self, name: &'static str, took: Duration) {
         let metrics = &self.shared.metrics;
         self.calls.entry(name).or_insert_with(|| metrics.calls(name)).record(took);
         if took > self.shared.timing.slow_call {
             metrics.slow_call(name);
-            self.port.log(abi::LOG_WARN, "", &format!("{name} took {took:?}; work that waits belongs to a worker"));
         }
-        result
     }
 
     /// The inputs are taken out for as long as they are used, so that a stream's lock is never taken under ours. Whoever

@@ -10,7 +10,7 @@ use crate::plugin::stream::declaration;
 fn alone(house: &House, definitions: &[&str]) -> (Alone, Arc<HandClock>) {
     house.build("single", definitions);
     let library = house.supervisor.library("single", None).unwrap();
-    let spec = declaration(library.stream).unwrap();
+    let spec = declaration(&library.facts.stream).unwrap();
     let clock = Arc::new(HandClock::default());
     (Alone::new(library, spec.as_ref(), "single", clock.clone()), clock)
 }

@@ -13,7 +13,7 @@ fn a_right_one_is_loaded_once_and_from_a_private_copy() {
     let first = house.supervisor.library("right", None).unwrap();
     let again = house.supervisor.library("right", Some(&first.sha256)).unwrap();
     assert!(Arc::ptr_eq(&first, &again));
-    assert_eq!((first.note.id.as_str(), first.note.version.as_str(), first.state_version), ("right", "1.0.0", 1));
+    assert_eq!((first.note.id.as_str(), first.note.version.as_str(), first.facts.state_version), ("right", "1.0.0", 1));
     assert!(house.dir.path().join("cache").join(format!("right-{}.so", &first.sha256[..16])).exists());
     let error = house.supervisor.library("right", Some("00")).err().unwrap().to_string();
     assert!(error.contains("but the configuration pins 00"), "{error}");

@@ -14,6 +14,7 @@ use super::super::listen::{Accepting, ListenError, REST, SocketFile, bind_file, 
 use super::talk::Talk;
 use crate::hub::Hub;
 use crate::metrics;
+use crate::systemd::sockets::Sockets;
 
 /// The key in config, for what an operator reads.
 const KEY: &str = "ingest.socket";
@@ -35,6 +36,7 @@ const UNREAD: Duration = Duration::from_secs(60);
 pub struct IngestSocket {
     hub: Arc<Hub>,
     runtime: Handle,
+    given: Sockets,
     room: Arc<Semaphore>,
     open: Mutex<Option<Open>>,
 }
@@ -42,7 +44,7 @@ pub struct IngestSocket {
 struct Open {
     path: PathBuf,
     _accepting: Accepting,
-    _file: SocketFile,
+    _file: Option<SocketFile>,
     /// Connections end when this is dropped.
     closing: watch::Sender<()>,
 }
@@ -51,12 +53,12 @@ struct Open {
 pub enum Prepared {
     Keep,
     Off,
-    Fresh(PathBuf, UnixListener, SocketFile),
+    Fresh(PathBuf, UnixListener, Option<SocketFile>),
 }
 
 impl IngestSocket {
-    pub fn new(hub: Arc<Hub>, runtime: Handle) -> Self {
-        Self { hub, runtime, room: Arc::new(Semaphore::new(MAX_PRODUCERS)), open: Mutex::default() }
+    pub fn new(hub: Arc<Hub>, runtime: Handle, given: Sockets) -> Self {
+        Self { hub, runtime, given, room: Arc::new(Semaphore::new(MAX_PRODUCERS)), open: Mutex::default() }
     }
 
     /// Binds the first of these paths that can be bound. No path is no socket.
@@ -67,7 +69,7 @@ impl IngestSocket {
             if self.lock().as_ref().is_some_and(|open| open.path == *path) {
                 return Ok(Prepared::Keep);
             }
-            match bind(path) {
+            match bind(path, &self.given) {
                 Ok((listener, file)) => return Ok(Prepared::Fresh(path.clone(), listener, file)),
                 Err(error) => {
                     tracing::debug!(path = %path.display(), %error, "no ingest socket here");
@@ -114,8 +116,8 @@ impl IngestSocket {
     }
 }
 
-fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
-    let (listener, file) = bind_file(path, Some(MODE))?;
+fn bind(path: &Path, given: &Sockets) -> io::Result<(UnixListener, Option<SocketFile>)> {
+    let (listener, file) = bind_file(path, Some(MODE), given)?;
     listener.set_nonblocking(true)?;
     Ok((UnixListener::from_std(listener)?, file))
 }

@@ -4,11 +4,13 @@ use super::bodies::{
     candidate, command_result, connections, event, events, history, level, list, log_lines, object, outcome, paged,
     readiness, streams, told, update,
 };
-use crate::describe::openapi::Content::{Either, Events, Json, Refusal, Text};
+use crate::describe::openapi::Content::{Either, Events, File, Json, Nothing, Refusal, Text};
 use crate::describe::openapi::{Answer, Body, Method, Route};
 
 /// All of them, whichever listener they are on.
-pub static TABLE: [&Route; 34] = [
+pub static TABLE: [&Route; 37] = [
+    &DASHBOARD,
+    &ASSET,
     &METRICS,
     &HEALTH,
     &READY,
@@ -18,6 +20,7 @@ pub static TABLE: [&Route; 34] = [
     &STEER,
     &LOG_LEVELS,
     &LOG_LEVEL,
+    &CONFIG,
     &BROADCASTERS,
     &BROADCASTER,
     &COMMAND,
@@ -66,6 +69,16 @@ pub static STREAMED: Route = reads(
         ),
     ],
 );
+pub static DASHBOARD: Route = page(
+    "/",
+    "The dashboard, for browsers; it shows nothing before it has the token.",
+    &[Answer(200, "The page.", File), SAME],
+);
+pub static ASSET: Route = page(
+    "/assets/{file}",
+    "What the dashboard is made of; no token is needed.",
+    &[Answer(200, "The file, which never changes.", File), SAME, Answer(404, "There is none: `not_found`.", Refusal)],
+);
 pub static METRICS: Route =
     page("/metrics", "Metrics in the text format of Prometheus.", &[Answer(200, "The metrics.", Text)]);
 pub static HEALTH: Route = page("/healthz", "Whether the process answers.", &[Answer(200, "`ok`.", Text)]);
@@ -107,6 +120,15 @@ pub static PLAN: Route = acts(
         ENDING,
         SLOW,
     ],
+);
+pub static CONFIG: Route = page(
+    "/v1/config",
+    "Every setting in force, those that nobody gave with their default.",
+    &[Answer(
+        200,
+        "For each `key`, `value` and `origin`, with `line` or `variable` where there is one; secrets are `(hidden)`.",
+        Json(list),
+    )],
 );
 pub static LOG_LEVELS: Route = page(
     "/v1/log-levels",
@@ -306,11 +328,15 @@ pub static OPENAPI: Route = page(
 );
 
 const TOPIC: Parameter = ("topic", "A topic or pattern of the stream; may come several times, missing is all of it.");
-const AUDIENCE: Parameter = ("audience", "Of a private stream: the user whose log is meant.");
+const AUDIENCE: Parameter = (
+    "audience",
+    "Of a private stream: the user whose log is meant. By the control socket or with the admin token only, and noted.",
+);
 const SINCE: Parameter = ("since", "Events behind this position, `EPOCH:SEQ`; missing is from the oldest.");
 const LIMIT: Parameter = ("limit", "How many a page has, 100 unless it is given, 1000 at most.");
 const AFTER: Parameter = ("after", "What comes behind this one: `next` of the page before.");
 
+const SAME: Answer = Answer(304, "It is as `If-None-Match` knows it.", Nothing);
 const WRONG: Answer = Answer(400, "A parameter is unknown or wrong: `invalid_params`.", Refusal);
 const FORBIDDEN: Answer = Answer(403, "The caller may not read this: `forbidden`.", Refusal);
 const UNKNOWN: Answer = Answer(404, "There is none of this name: `unknown_stream`.", Refusal);

@@ -23,7 +23,7 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         let hub = Hub::new("epoch");
-        let spec = KindSpec { schema: json!({}), collection: Some("bars".to_owned()) };
+        let spec = KindSpec { schema: json!({}), collection: Some("bars".to_owned()), record: None };
         let kinds = [("bar".to_owned(), spec)].into();
         let bars = hub.declare("bars", Settings { kinds, ..Settings::default() });
         let queue = Inbox::new(0, 1 << 20).unwrap();

@@ -46,7 +46,7 @@ struct Block {
 impl Stage {
     fn new(config: Config, lag: Lag) -> Self {
         let hub = Hub::new("epoch");
-        let spec = KindSpec { schema: json!({}), collection: Some("bars".to_owned()) };
+        let spec = KindSpec { schema: json!({}), collection: Some("bars".to_owned()), record: None };
         let kinds = [("bar".to_owned(), spec)].into();
         let bars = hub.declare("bars", Settings { kinds, lag, ..Settings::default() });
         hub.declare("alerts", Settings::default());

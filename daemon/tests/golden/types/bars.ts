@@ -320,4 +320,9 @@ export interface StreamMessages {
   bars: BarsMessage;
 }
 
+/** The parameters of each stream, by its name. */
+export interface StreamParams {
+  bars: BarsParams;
+}
+
 export type StreamName = keyof StreamMessages;

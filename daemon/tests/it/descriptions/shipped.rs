@@ -30,6 +30,39 @@ fn channels(document: &Value) -> BTreeMap<String, BTreeSet<String>> {
     listed.lines().map(channel).collect()
 }
 
+/// Which of the messages that are heard do not fit what the document says of them.
+const FITS: &str = r#"
+const Ajv = require("ajv");
+const { document, heard } = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const ajv = new Ajv({ strict: false, validateFormats: false }).addSchema(document, "doc");
+const places = { response: ({ data }) => `broadcastd.v1/messages/response.${data.status}`, status: ({ data }) => `broadcastd.v1/messages/status.${data.status}` };
+for (const message of heard) {
+  const place = places[message.type]?.(message) ?? `${message.stream}/messages/${message.type}`;
+  const fits = ajv.compile({ $ref: `doc#/channels/${place}/payload` });
+  if (!fits(message)) console.log(place, ajv.errorsText(fits.errors), JSON.stringify(message));
+}
+"#;
+
+/// What is heard is what the document says, events and records.
+pub fn what_is_heard_fits_the_messages_that_are_described() {
+    let daemon = start();
+    let (described, heard) = (document(&daemon.admin, "asyncapi"), heard(&daemon));
+    let misfits = |heard: &[Value]| judge("node", &["-e", FITS], &json!({"document": described, "heard": heard}));
+    assert_eq!(misfits(&heard), Ok(String::new()));
+    let is_shown = |event: &&Value| event["type"] == "full_update" && event["stream"] == "state_machines";
+    let mut odd = heard.iter().rfind(is_shown).unwrap().clone();
+    odd["data"]["instances"][0].as_object_mut().unwrap().remove("session_id");
+    assert!(misfits(&[odd]).unwrap().contains("must have required property 'session_id'"));
+    let records = "#/components/schemas/state_machines.instances.record";
+    let update = &described["channels"]["state_machines"]["messages"]["full_update"]["payload"];
+    let properties = &update["allOf"][1]["properties"]["data"]["properties"];
+    assert_eq!(
+        *properties,
+        json!({"instances": {"type": "array", "items": {"anyOf": [{"$ref": records}]}}}),
+        "each form once, and no collection of what leaves no record"
+    );
+}
+
 pub fn what_is_shipped_is_described_as_asyncapi_and_openapi_ask() {
     let daemon = start();
     let told = [&daemon.clients, &daemon.admin].map(|address| {
@@ -39,7 +72,7 @@ pub fn what_is_shipped_is_described_as_asyncapi_and_openapi_ask() {
     let [client, operator] = told;
     for seen in [&client, &operator] {
         for (stream, kinds) in [
-            ("alerts", &["ack_update", "capability", "control_limits", "full_update", "sample", "violation"][..]),
+            ("alerts", &["ack_update", "control_limits", "full_update", "sample", "violation"][..]),
             ("bars", &["bar", "full_update"]),
             (
                 "state_machines",
@@ -59,7 +92,11 @@ pub fn what_is_shipped_is_described_as_asyncapi_and_openapi_ask() {
         }
     }
     assert!(!client.contains_key("user"), "what is each user's own is described to operators only");
-    assert!(operator["user"].contains("CIRCUIT_BREAKER_UPDATE") && operator["user"].len() == 9, "{operator:?}");
+    let of_settings = ["BALANCE_UPDATE", "ORDER_UPDATE", "POSITION_UPDATE", "SIGNAL_GENERATED", "TRADE_UPDATE"];
+    for kind in ["CIRCUIT_BREAKER_UPDATE"].iter().chain(&of_settings) {
+        assert!(operator["user"].contains(*kind), "{kind}: {operator:?}");
+    }
+    assert_eq!(operator["user"].len(), 8 + of_settings.len() + 1, "and what is shown: {operator:?}");
     for command in ["alerts.acknowledge", "ops.list_dead_letters", "ops.retry_dead_letters"] {
         assert!(operator["broadcastd.v1"].contains(&format!("command.{command}")), "{operator:?}");
     }
@@ -86,6 +123,11 @@ pub fn the_compiler_takes_the_types_of_what_is_shipped_and_what_is_heard() {
     }
     let head = "import type { ServerMessage } from \"./types\";\nexport const heard: ServerMessage[] =";
     assert_eq!(with(&format!("{head} {};\n", json!(events))), Ok(()));
+    let shown = |stream: &str| events.iter().rfind(|event| event["stream"] == stream && event["type"] == "full_update");
+    assert_eq!(shown("state_machines").unwrap()["data"]["instances"][0]["session_id"], "exec_1");
+    for (stream, kept) in [("alerts", "samples"), ("user", "signals")] {
+        assert!(shown(stream).unwrap()["data"][kept][0].is_object(), "{stream}: {:?}", shown(stream));
+    }
     let mut odd = events[0].clone();
     odd["data"]["surprise"] = json!(1);
     assert!(with(&format!("{head} {};\n", json!([odd]))).is_err(), "a field that no type has is seen");
@@ -96,15 +138,16 @@ fn heard(daemon: &Daemon) -> Vec<Value> {
     let bearer = format!("Bearer {}", token("zaphod", broadcastd::event::unix_now(), &json!({})));
     let mut client = house::connect(&daemon.clients, &[("Authorization", &bearer)]).unwrap();
     let about = |kind: &str, more: Value| {
-        let mut data = json!({"session_id": "exec_1", "strategy_id": "grid", "symbol": "BTC"});
+        let mut data = json!({"session_id": "exec_1", "strategy_id": "grid", "symbol": "ETH"});
         data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         json!({"type": kind, "data": data})
     };
     let sessions = json!([
         about("instance.transition", json!({"to": "S1"})),
         about("instance.started", json!({})),
+        about("instance.started", json!({"symbol": "BTC"})),
         about("instance.transition", json!({"to": "S1", "event": "signal", "data": {"price": 1.5}})),
-        about("instance.stopped", json!({})),
+        about("instance.stopped", json!({"symbol": "BTC"})),
     ]);
     // Within the limits, but for the last one.
     let measured = |n: u64| if n == 25 { 150 } else { 100 + n % 5 };
@@ -125,12 +168,18 @@ fn heard(daemon: &Daemon) -> Vec<Value> {
     for (stream, input, told, last) in told {
         house::subscribe(&mut client, stream);
         assert_eq!(daemon.publish(input, &told).status, 202);
-        loop {
-            events.push(hear_json(&mut client));
-            if events.last().unwrap()["type"] == last {
-                break;
-            }
-        }
+        hear_until(&mut client, last, &mut events);
+        house::say(&mut client, &json!({"type": "snapshot", "stream": stream}).to_string());
+        hear_until(&mut client, "full_update", &mut events);
     }
     events
+}
+
+fn hear_until(client: &mut house::Client, kind: &str, events: &mut Vec<Value>) {
+    loop {
+        events.push(hear_json(client));
+        if events.last().unwrap()["type"] == kind {
+            break;
+        }
+    }
 }

@@ -1,4 +1,18 @@
-import type { AlertsMessage, ClientMessage, OpsMessage, ServerMessage, StateMachinesMessage, StateMachinesParams, StreamName, UserMessage } from "./types";
+import type {
+  AlertsMessage,
+  AlertsRecords,
+  ClientMessage,
+  OpsMessage,
+  ServerMessage,
+  StateMachinesInstancesRecord,
+  StateMachinesMessage,
+  StateMachinesParams,
+  StreamMessages,
+  StreamName,
+  StreamParams,
+  UserMessage,
+  UserRecords,
+} from "./types";
 
 declare const said: ServerMessage, machine: StateMachinesMessage, alert: AlertsMessage, own: UserMessage, ops: OpsMessage;
 
@@ -19,7 +33,15 @@ switch (machine.type) {
   }
   case "full_update": {
     const names: string[] = machine.data.instances.map((one) => one.instance_id);
-    void names;
+    const [instance]: StateMachinesInstancesRecord[] = machine.data.instances;
+    const session: string = instance.session_id, is_stale: boolean | undefined = instance.stale;
+    // @ts-expect-error: it has none until it changes its state
+    const before: string = instance.previous_state;
+    // @ts-expect-error: that is told when it goes, and then it is in no snapshot
+    void instance.final_state;
+    // @ts-expect-error: nothing is kept of a transition that was illegal
+    void machine.data.records;
+    void [names, session, is_stale, before];
     break;
   }
   // @ts-expect-error: nothing is called so
@@ -32,6 +54,22 @@ if (alert.type === "violation") {
   const severity: number = alert.data.severity;
   void [id, severity];
 }
+if (alert.type === "full_update") {
+  const { capability, samples }: AlertsRecords = alert.data;
+  void [capability.map((one) => one.characteristic_id), samples.map((one) => one.zone)];
+}
+// @ts-expect-error: that is in snapshots only
+if (alert.type === "capability") void 0;
+// A kind that the configuration adds, and its record.
+if (own.type === "POSITION_UPDATE") {
+  const positions: unknown = own.data["positions"];
+  // @ts-expect-error: of what no schema names nothing is known
+  const count: number = own.data["count"];
+  void [positions, count];
+}
+declare const shown: UserRecords;
+const kept: { [key: string]: unknown }[] | undefined = shown.records;
+void kept;
 if (own.type === "PNL_UPDATE") {
   const total: number = own.data.totalPnL;
   // @ts-expect-error: that is another kind's
@@ -43,6 +81,13 @@ if (ops.stream === "ops" && ops.type === "full_update") void ops.seq;
 if (said.stream === "alerts" && said.type === "sample") void said.data.characteristic_id;
 
 const params: StateMachinesParams = { session_id: "exec_1" };
+declare const subscribe: <S extends StreamName>(stream: S, params: StreamParams[S], on: (message: StreamMessages[S]) => void) => void;
+subscribe("state_machines", params, (message) => message.stream);
+subscribe("ops", {}, (message) => message.type);
+// @ts-expect-error: that is another stream's
+subscribe("bars", params, () => {});
+// @ts-expect-error: it has none
+subscribe("ops", { symbol: "AAPL" }, () => {});
 const wishes: ClientMessage[] = [
   { type: "subscribe", stream: "state_machines", params },
   { type: "command", stream: "alerts", command: "acknowledge", data: { violation_id: 1, reason: "Tool Change" } },

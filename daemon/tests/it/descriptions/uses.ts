@@ -10,6 +10,7 @@ import type {
   ServerMessage,
   StreamMessages,
   StreamName,
+  StreamParams,
 } from "./bars";
 
 const params: BarsParams = { symbol: ["AAPL", "MSFT"], resolution: 5 };
@@ -59,6 +60,7 @@ function hear(message: ServerMessage): void {
 }
 
 const name: StreamName = "bars";
+const sought: StreamParams[typeof name] = params;
 declare const listen: <S extends StreamName>(stream: S, on: (message: StreamMessages[S]) => void) => void;
 listen(name, (message: BarsMessage) => hear(message));
 declare const event: Event<"bar", "bars", BarsBar>;
@@ -71,6 +73,8 @@ const auth: ClientMessage = { type: "auth" };
 const since: ClientMessage = { type: "subscribe", topic: "bars", since: { seq: 1 } };
 // @ts-expect-error bars have no such parameter
 const other: BarsParams = { colour: "red" };
+// @ts-expect-error nor has their stream
+const others: StreamParams = { bars: { colour: "red" } };
 // @ts-expect-error there is no such stream
 const none: StreamName = "nope";
 // @ts-expect-error a bar has no such field
@@ -82,4 +86,4 @@ const prev: number = event.prev;
 // @ts-expect-error there is no such code
 const code: ErrorCode = "teapot";
 
-export { auth, code, hear, jump, none, other, prev, said, since, text };
+export { auth, code, hear, jump, none, other, others, prev, said, since, sought, text };

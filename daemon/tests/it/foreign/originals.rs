@@ -1,22 +1,16 @@
 //! The clients of the dialects `fastws` and `user` in Node and in a browser: the line to paste as it is printed, and two
 //! users at one door.
 
-use std::net::TcpListener;
 use std::process::Command;
-use std::sync::Arc;
 
-use broadcastd::dialect::Dialect;
-use broadcastd::event::Draft;
-use broadcastd::hub::settings::Settings;
-use broadcastd::identity::{Auth, Identity};
-use broadcastd::shard::inbox::{Endpoint, Inbound, Newcomer};
-use serde_json::Value;
-use tungstenite::handshake::server::{Request, Response};
+use broadcastd::event::unix_now;
+use serde_json::{Value, json};
 
 use super::{Clerk, run};
-use crate::house::{self, House, config, open, shard_config};
-use crate::http::{self, PATIENCE};
+use crate::house::{self, open};
+use crate::http::{self, PATIENCE, ask};
 use crate::process::Daemon;
+use crate::reads::{SECRET, token};
 
 /// The page that shows the bars client, which has to work as it stands there.
 const PAGE: &str = include_str!("../../../../docs/dialect-fastws.md");
@@ -81,9 +75,9 @@ fn hears_bars(clerk: &Clerk) {
 }
 
 const USERS: &str = r#"
-const told = process.argv[1], url = process.argv[2];
+const [told, url, first, second] = process.argv.slice(1);
 const tell = line => fetch(told, { method: "POST", body: line });
-for (const [name, token] of [["a", "user-1"], ["b", "user-1"], ["c", "user-10"]]) {
+for (const [name, token] of [["a", first], ["b", first], ["c", second]]) {
   const socket = new (require("ws"))(`${url}/ws/user?token=${token}`);
   let telling = Promise.resolve();
   socket.onmessage = ({ data }) => {
@@ -94,13 +88,25 @@ for (const [name, token] of [["a", "user-1"], ["b", "user-1"], ["c", "user-10"]]
 }
 "#;
 
+/// The door of users, and their stream.
+fn door() -> Daemon {
+    let endpoint =
+        "[[server.endpoints]]\npath = \"/ws/user\"\ndialect = \"user\"\nstreams = [\"user\"]\nauth = \"required\"\n";
+    let rest = "[auth]\njwt = { secret = { env = \"JWT\" } }\n[streams.user]\nvisible = true\nprivate = true\n";
+    Daemon::start_with(&format!("{endpoint}{rest}"), &[("JWT", SECRET)])
+}
+
+fn token_of(user: &str) -> String {
+    token(user, unix_now(), &json!({}))
+}
+
 /// As the original client connects: a token in the query, and not a word after that.
 pub fn two_users_hear_their_own_and_nothing_else() {
-    let house = House::with(config(), shard_config());
-    house.hub.declare("user", Settings { private: true, ..Settings::default() });
-    let door = door(&house);
+    let daemon = door();
     let clerk = Clerk::start(|_| String::new());
-    let _node = run(Command::new("node").args(["-e", USERS, &clerk.address, &format!("ws://{door}")]));
+    let url = format!("ws://{}", daemon.clients);
+    let _node =
+        run(Command::new("node").args(["-e", USERS, &clerk.address, &url, &token_of("user-1"), &token_of("user-10")]));
     let hear = |count: usize| {
         let lines = (0..count).map(|_| clerk.lines.recv_timeout(PATIENCE).unwrap());
         let mut lines: Vec<String> = lines.collect();
@@ -108,62 +114,33 @@ pub fn two_users_hear_their_own_and_nothing_else() {
         lines
     };
     assert_eq!(hear(3), ["a CONNECTED user-1", "b CONNECTED user-1", "c CONNECTED user-10"]);
-    let tell = |audience: &str, kind: &str, payload: &str| {
-        let draft = Draft { kind, audience, payload: payload.as_bytes(), ..Draft::default() };
-        house.hub.stream("user").unwrap().publish(&draft, None).unwrap();
+    let tell = |audience: &str, kind: &str, payload: Value| {
+        let event = json!({"type": kind, "audience": audience, "data": payload});
+        assert_eq!(daemon.publish("user", &event).status, 202);
     };
     for round in 0..20 {
         for user in ["user-1", "user-10", "user-100", "user-", "User-1", "user-1 "] {
-            tell(user, "PNL_UPDATE", &format!(r#"{{"round":{round},"of":"{user}"}}"#));
+            tell(user, "PNL_UPDATE", json!({"round": round, "of": user}));
         }
     }
     let told = |(name, user)| {
-        (0..20).map(move |round| format!(r#"{name} PNL_UPDATE {{"pnl":{{"round":{round},"of":"{user}"}}}}"#))
+        (0..20).map(move |round| format!(r#"{name} PNL_UPDATE {{"pnl":{}}}"#, json!({"round": round, "of": user})))
     };
     let expected: Vec<String> =
         [("a", "user-1"), ("b", "user-1"), ("c", "user-10")].into_iter().flat_map(told).collect();
     assert_eq!(hear(60), expected);
-    for shard in &house.shards {
-        shard.inbox.hand(Inbound::LogOut("user-1".into()));
-    }
+    let gone = ask(&daemon.admin, "DELETE /v1/users/user-1/connections HTTP/1.1", &[], b"");
+    assert_eq!(gone.json(), json!({"closed": 2}));
     assert_eq!(hear(4), ["a USER_LOGOUT {}", "a closed 4001", "b USER_LOGOUT {}", "b closed 4001"]);
-    tell("user-1", "PNL_UPDATE", "{}");
-    tell("user-10", "PNL_UPDATE", r#"{"still":"there"}"#);
+    tell("user-1", "PNL_UPDATE", json!({}));
+    tell("user-10", "PNL_UPDATE", json!({"still": "there"}));
     assert_eq!(hear(1), [r#"c PNL_UPDATE {"pnl":{"still":"there"}}"#]);
-}
-
-/// A door that believes what it is told, in the place of one that checks tokens.
-#[expect(clippy::result_large_err, reason = "the error is what the handshake's callback may answer")]
-fn door(house: &House) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let inboxes: Vec<_> = house.shards.iter().map(|shard| shard.inbox.clone()).collect();
-    let streams = vec!["user".to_owned()];
-    let endpoint = Arc::new(Endpoint { streams, auth: Auth::Required, ..Endpoint::open("/ws/user", Dialect::User) });
-    std::thread::spawn(move || {
-        for (socket, inbox) in listener.incoming().map_while(Result::ok).zip(inboxes.iter().cycle()) {
-            let mut user = String::new();
-            let see = |request: &Request, response: Response| {
-                user = request.uri().query().unwrap().strip_prefix("token=").unwrap().to_owned();
-                Ok(response)
-            };
-            let socket = tungstenite::accept_hdr(socket, see).unwrap().get_ref().try_clone().unwrap();
-            socket.set_nonblocking(true).unwrap();
-            let identity = Some(Arc::new(Identity::of_user(&user)));
-            let newcomer = Newcomer { identity, ..Newcomer::over(socket, endpoint.clone()) };
-            inbox.hand(Inbound::Adopt(Box::new(newcomer)));
-        }
-    });
-    address
 }
 
 /// The refusal that the original's clients know, before anything is upgraded.
 pub fn who_shows_no_valid_token_is_refused_before_the_upgrade() {
-    let endpoint = Endpoint { auth: Auth::Required, ..Endpoint::open("/ws/user", Dialect::User) };
-    let mut config = config();
-    config.endpoints[0].endpoint = endpoint;
-    let house = House::with(config, shard_config());
-    let address = house.address();
+    let daemon = door();
+    let address = &daemon.clients;
     for (query, headers) in [
         ("", &[][..]),
         ("?token=nobody", &[]),
@@ -171,7 +148,7 @@ pub fn who_shows_no_valid_token_is_refused_before_the_upgrade() {
         ("", &[("Authorization", "Basic dTpw")]),
     ] {
         let uri = format!("ws://{address}/ws/user{query}");
-        let Err(answer) = open(http::connect(&address), &uri, headers) else { panic!("{uri} {headers:?}") };
+        let Err(answer) = open(http::connect(address), &uri, headers) else { panic!("{uri} {headers:?}") };
         let body = r#"{"error":"UNAUTHORIZED","message":"authentication required for WebSocket connection"}"#;
         assert_eq!((answer.status, &*answer.body), (401, body), "{uri} {headers:?}");
         assert!(answer.header("content-type") == Some("application/json"), "{}", answer.head);
@@ -183,12 +160,9 @@ const FLOOD: usize = 5000;
 
 /// Whatever a client of `user` says is ignored, but a flood of it ends the connection.
 pub fn a_flood_of_what_is_ignored_ends_the_connection() {
-    let house = House::with(config(), shard_config());
-    house.hub.declare("user", Settings { private: true, ..Settings::default() });
-    let address = door(&house);
-    let uri = format!("ws://{address}/ws/user?token=user-1");
-    let request = tungstenite::ClientRequestBuilder::new(uri.parse().unwrap());
-    let (mut client, _) = tungstenite::client(request, http::connect(&address)).unwrap();
+    let daemon = door();
+    let uri = format!("ws://{}/ws/user?token={}", daemon.clients, token_of("user-1"));
+    let (mut client, _) = tungstenite::client(uri, http::connect(&daemon.clients)).unwrap();
     let connected: Value = serde_json::from_str(&client.read().unwrap().into_text().unwrap()).unwrap();
     assert_eq!(connected["type"], "CONNECTED");
     for _ in 0..FLOOD {

@@ -1,8 +1,8 @@
 //! `broadcastd tap`: what is delivered, past reloads and restarts, and of private streams only what was asked for on purpose.
 
-use std::io::{BufRead as _, BufReader, Lines};
-use std::process::{Child, ChildStderr, ChildStdout, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::io::{BufRead as _, BufReader, Read};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ const CONFIG: &str = "[streams.ticks]\nvisible = true\n[streams.mine]\nvisible =
 /// A tap that runs.
 struct Tap {
     child: Child,
-    out: Lines<BufReader<ChildStdout>>,
+    out: Receiver<String>,
     notes: Receiver<String>,
 }
 
@@ -37,7 +37,7 @@ impl Tap {
     /// Begins, and waits until the daemon counts it.
     fn start(daemon: &Daemon, arguments: &[&str]) -> Self {
         let mut child = command(daemon, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap()).lines();
+        let out = follow(child.stdout.take().unwrap());
         let notes = follow(child.stderr.take().unwrap());
         let stream = arguments[1].split(':').next().unwrap();
         let is_there = || daemon.get(&format!("/v1/streams/{stream}")).json()["subscriptions"] == 1;
@@ -45,11 +45,12 @@ impl Tap {
         Self { child, out, notes }
     }
 
-    fn next(&mut self) -> Value {
-        serde_json::from_str(&self.out.next().unwrap().unwrap()).unwrap()
+    fn next(&self) -> Value {
+        let line = self.out.recv_timeout(PATIENCE).expect("a line comes while there is patience");
+        serde_json::from_str(&line).unwrap()
     }
 
-    fn number(&mut self) -> Value {
+    fn number(&self) -> Value {
         self.next()["data"]["n"].clone()
     }
 
@@ -65,12 +66,18 @@ impl Drop for Tap {
     }
 }
 
-fn follow(stderr: ChildStderr) -> Receiver<String> {
-    let (sender, notes) = channel();
+/// Lines as they come, so that they can be waited for with patience.
+fn follow(output: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
     std::thread::spawn(move || {
-        BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
     });
-    notes
+    lines
+}
+
+/// Nothing more comes, because whoever said it has ended.
+fn is_over(lines: &Receiver<String>) -> bool {
+    lines.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Disconnected)
 }
 
 fn publish(daemon: &Daemon, topic: &str, kind: &str, n: u64) {
@@ -100,15 +107,15 @@ fn events_come_a_line_each() {
     );
     assert_eq!((tap.number(), tap.number()), (json!(5), json!(6)));
     assert!(process::wait(&mut tap.child).success());
-    assert!(tap.out.next().is_none() && tap.notes.recv().is_err(), "nothing else was said");
-    let mut tap = Tap::start(&daemon, &["tap", "ticks:A", "--snapshot"]);
+    assert!(is_over(&tap.out) && is_over(&tap.notes), "nothing else was said");
+    let tap = Tap::start(&daemon, &["tap", "ticks:A", "--snapshot"]);
     let records = tap.next();
     assert_eq!((&records["type"], &records["data"]["records"][0]["n"]), (&json!("full_update"), &json!(6)));
 }
 
 fn it_goes_on_past_a_reload_and_a_restart_and_tells_the_gap() {
     let daemon = Daemon::start(CONFIG);
-    let mut tap = Tap::start(&daemon, &["tap", "ticks"]);
+    let tap = Tap::start(&daemon, &["tap", "ticks"]);
     publish(&daemon, "A", "trade", 1);
     assert_eq!(tap.number(), 1);
     daemon.reload(|| daemon.configure(&format!("{CONFIG}[streams.more]\n")));
@@ -135,7 +142,7 @@ fn nothing_private_is_shown_unasked() {
     let refused = run(&daemon, &["tap", "ticks", "mine:*", "--snapshot"]);
     assert!(refused.code == Some(65) && !refused.stdout.contains("mine"), "not beside others: {}", refused.stdout);
     to(&daemon, "ada", 1);
-    let mut tap = Tap::start(&daemon, &["tap", "mine", "ticks", "--private", "ada"]);
+    let tap = Tap::start(&daemon, &["tap", "mine", "ticks", "--private", "ada"]);
     to(&daemon, "bob", 2);
     to(&daemon, "ada", 3);
     assert_eq!(tap.next()["data"], json!({"secret": "for ada", "n": 3}), "and not what is for another");
@@ -174,7 +181,7 @@ fn only_who_has_proven_to_be_an_operator_sees_what_is_private() {
 
 fn who_watches_is_not_the_user() {
     let daemon = Daemon::start(CONFIG);
-    let mut tap = Tap::start(&daemon, &["tap", "ticks", "mine", "--private", "ada"]);
+    let tap = Tap::start(&daemon, &["tap", "ticks", "mine", "--private", "ada"]);
     assert_eq!(daemon.get("/v1/users").json()["users"], json!([]));
     let ended =
         ask(&daemon.admin, "DELETE /v1/users/ada/connections HTTP/1.1", &[("Content-Type", "application/json")], b"");
@@ -190,7 +197,7 @@ fn it_ends_where_nobody_reads_or_somebody_interrupts() {
     assert_eq!(tap.number(), 1);
     process::signal(tap.child.id(), "INT");
     _ = process::wait(&mut tap.child);
-    assert!(tap.notes.recv().is_err(), "it ends without a word");
+    assert!(is_over(&tap.notes), "it ends without a word");
     crate::house::until("its connection ended", || daemon.get("/v1/streams/ticks").json()["subscriptions"] == 0);
     let mut piped = command(&daemon, &["tap", "ticks"]);
     let mut child = piped.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -199,7 +206,7 @@ fn it_ends_where_nobody_reads_or_somebody_interrupts() {
     crate::house::until("it listens", || daemon.get("/v1/streams/ticks").json()["subscriptions"] == 1);
     publish(&daemon, "A", "trade", 2);
     assert_eq!(process::wait(&mut child).code(), Some(0));
-    assert!(notes.recv().is_err(), "nobody reads: no reason to complain");
+    assert!(is_over(&notes), "nobody reads: no reason to complain");
 }
 
 fn what_cannot_be_heard_says_why() {

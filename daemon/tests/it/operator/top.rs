@@ -1,9 +1,10 @@
 //! `broadcastd top`: one picture where there is no terminal, and a terminal that is left as it was found.
 
-use std::io::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
 use std::process::Stdio;
 
 use libtest_mimic::Trial;
+use serde_json::Value;
 
 use super::{command, printed};
 use crate::needs;
@@ -12,6 +13,7 @@ use crate::process::{self, Daemon};
 pub fn tests() -> Vec<Trial> {
     vec![
         needs::nothing(without_a_terminal_it_is_one_picture),
+        needs::nothing(for_programs_it_is_a_line_each_second),
         needs::program("script", on_a_terminal_it_is_live_until_q),
     ]
 }
@@ -37,6 +39,21 @@ fn without_a_terminal_it_is_one_picture() {
     }
     let nobody = process::run(tempfile::tempdir().unwrap().path(), &["top"], &[]);
     assert_eq!(nobody.code, Some(69));
+}
+
+fn for_programs_it_is_a_line_each_second() {
+    let daemon = Daemon::start(BARS);
+    let one: Value = serde_json::from_str(&printed(&daemon, &["top", "--once", "--format", "json"])).unwrap();
+    assert_eq!(one["subscriptions"], 0, "{one}");
+    let mut watching = command(&daemon, &["top", "--format", "json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines().map_while(Result::ok);
+    for _ in 0..2 {
+        let figures: Value = serde_json::from_str(&lines.next().unwrap()).unwrap();
+        assert!(figures["published_per_s"].is_number(), "{figures}");
+    }
+    daemon.stop();
+    lines.for_each(drop);
+    assert!(process::wait(&mut watching).success(), "it ends with the daemon");
 }
 
 fn on_a_terminal_it_is_live_until_q() {

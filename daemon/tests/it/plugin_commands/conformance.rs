@@ -1,6 +1,7 @@
 //! `plugin test`: right plugins pass, and each wrong one fails where it is wrong.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -10,26 +11,27 @@ use super::{compile, place, run, so};
 use crate::bad_input::golden;
 
 /// What is tried, and with what settings and inputs.
-struct Case {
-    title: String,
-    library: std::path::PathBuf,
-    settings: Option<Value>,
-    inputs: Option<&'static str>,
+pub struct Case {
+    pub title: String,
+    pub library: std::path::PathBuf,
+    pub settings: Option<Value>,
+    /// NDJSON.
+    pub inputs: Option<String>,
 }
 
 impl Case {
-    fn of(name: &str, settings: Option<Value>) -> Self {
+    pub fn of(name: &str, settings: Option<Value>) -> Self {
         let title = settings.as_ref().map_or_else(|| name.to_owned(), |settings| format!("{name} {settings}"));
         Self { title, library: so(name), settings, inputs: None }
     }
 
-    fn given(self, inputs: &'static str) -> Self {
-        Self { inputs: Some(inputs), ..self }
+    fn given(self, inputs: &str) -> Self {
+        Self { inputs: Some(inputs.to_owned()), ..self }
     }
 }
 
 /// How each went, in the order of the cases: exit code and all lines. A few at a time, since mostly they wait.
-fn tried(cases: &[Case]) -> Vec<(i32, String)> {
+pub fn tried(cases: &[Case]) -> Vec<(i32, String)> {
     const AT_A_TIME: usize = 3;
     let place = place();
     let next = Mutex::new(0..cases.len());
@@ -56,7 +58,7 @@ fn one(place: &Path, index: usize, case: &Case) -> (i32, String) {
         arguments.extend(["--settings", settings]);
     }
     let inputs = format!("inputs-{index}.ndjson");
-    if let Some(lines) = case.inputs {
+    if let Some(lines) = &case.inputs {
         fs::write(place.join(&inputs), lines).unwrap();
         arguments.extend(["--inputs", &inputs]);
     }
@@ -64,9 +66,13 @@ fn one(place: &Path, index: usize, case: &Case) -> (i32, String) {
     (ended.code.unwrap(), ended.stdout)
 }
 
+/// A look leaves not even the folder that it needed.
 fn left_behind(place: &Path) -> Vec<String> {
-    let cache = fs::read_dir(place.join(".cache/broadcastd")).unwrap();
-    cache.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    match fs::read_dir(place.join(".cache/broadcastd")) {
+        Ok(cache) => cache.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect(),
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(error) => panic!("{error}"),
+    }
 }
 
 /// The lines that do not say pass, and the summary.

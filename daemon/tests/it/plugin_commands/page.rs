@@ -99,7 +99,7 @@ pub fn the_first_plugin_in_rust_is_made_as_the_page_shows_and_heard() {
     });
     assert!(told.iter().any(|text| text.contains("test result: ok. 2 passed")), "{told:?}");
     assert!(told.iter().any(|text| text.contains("this daemon would load it: plugin = \"weather\"")), "{told:?}");
-    assert!(told.iter().any(|text| text.contains("16 passed, 0 failed, 1 not applicable")), "{told:?}");
+    assert!(told.iter().any(|text| text.contains("17 passed, 0 failed, 1 not applicable")), "{told:?}");
     assert!(has_event(&told, "greeting"), "{told:?}");
     terminal.is_heard("weather", "target/release", |data| data["text"] == "good morning" && data["count"].is_u64());
     // What `new` says is done next is what the page shows.
@@ -112,7 +112,7 @@ pub fn the_first_plugin_in_rust_is_made_as_the_page_shows_and_heard() {
 pub fn the_first_plugin_in_c_is_made_as_the_page_shows_and_heard() {
     let mut terminal = Terminal::new();
     let told = terminal.paste_all("c", |_| {});
-    assert!(told.iter().any(|text| text.contains("15 passed, 0 failed, 2 not applicable")), "{told:?}");
+    assert!(told.iter().any(|text| text.contains("16 passed, 0 failed, 2 not applicable")), "{told:?}");
     assert!(has_event(&told, "count"), "{told:?}");
     terminal.is_heard("counter", ".", |data| data["count"].is_u64());
     let strict = "cc -std=c99 -Wall -Wextra -Werror -pedantic -shared -fPIC -o strict.so counter.c";

@@ -103,7 +103,7 @@ fn until_it_has_panicked_enough(daemon: &Daemon) -> usize {
 fn shows(daemon: &Daemon, after: &str) {
     for user in ["zaphod-1", "zaphod-10"] {
         house::until("the records are told", || {
-            let shown = daemon.get(&format!("/v1/streams/user/snapshot?audience={user}")).json();
+            let shown = daemon.get_proven(&format!("/v1/streams/user/snapshot?audience={user}")).json();
             shown["data"]["signals"].as_array().is_some_and(|signals| !signals.is_empty())
         });
         let mut page = page_of(daemon, user);

@@ -60,6 +60,7 @@ pub const ALL: &[Check] = &[
     Check { name: "save", needs: ALIVE, run: state::save },
     Check { name: "stop", needs: SAVED, run: life::stop },
     Check { name: "state", needs: STOPPED, run: state::same_again },
+    Check { name: "records", needs: RESTORED, run: state::records },
     Check { name: "wrong state", needs: RESTORED, run: state::wrong },
     Check { name: "odd order", needs: WHOLE, run: hostile::odd_order },
     Check { name: "older host", needs: STOPPED, run: loading::older_host },
@@ -108,14 +109,23 @@ impl Subject {
     /// With settings that its schema takes.
     pub fn plugin(&self) -> Result<Plugin, Flaw> {
         let library = self.library()?;
-        let spec = declaration(library.stream).map_err(|why| Flaw::Wrong(why.to_string()))?;
-        let schema = serde_json::from_str(library.config_schema).map_err(|error| Flaw::Wrong(error.to_string()))?;
+        let spec = declaration(&library.facts.stream).map_err(|why| Flaw::Wrong(why.to_string()))?;
+        let schema =
+            serde_json::from_str(&library.facts.config_schema).map_err(|error| Flaw::Wrong(error.to_string()))?;
         let given = given::settings(self.asked.settings.as_deref()).map_err(Flaw::Wrong)?;
         let settings = given::checked(&given, &schema).map_err(|wrong| {
             let hint = if self.asked.settings.is_some() { "correct them" } else { "give it some" };
             Flaw::Wrong(format!("{}; {hint} with --settings", given::place(&wrong.pointer, &wrong.message)))
         })?;
+        let spec = self.spec(&library, &settings).or(spec);
         Ok(Plugin { library, spec, schema, settings })
+    }
+
+    /// What it declares with these settings; the check of settings says why it does not.
+    fn spec(&self, library: &Library, settings: &Value) -> Option<StreamSpec> {
+        self.report.doing("stream_with");
+        let declared = library.stream_with(&library.note.id, settings.to_string(), Timing::default().create).ok()?;
+        declaration(&declared).ok()?
     }
 
     /// An instance that is still to be made, and its clock.

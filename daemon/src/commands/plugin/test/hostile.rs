@@ -117,7 +117,7 @@ const STEPS: &[(&str, Step)] = &[
     ("restored after the start", |alone, _| {
         alone.begin()?;
         let Some(state) = alone.save()? else { return Ok(()) };
-        let version = alone.library().state_version;
+        let version = alone.library().facts.state_version;
         alone.restore(version, &state)?;
         alone.turn().map(drop)
     }),

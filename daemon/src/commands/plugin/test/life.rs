@@ -1,12 +1,10 @@
 //! Checks of an ordinary life: it begins, does what it does, publishes what it declared, and stops.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::checks::{Checked, Flaw, Plugin, Subject, failed, is_panic, told};
+use super::forms::Forms;
 use crate::commands::plugin::given;
-use crate::hub::commands::Shape;
-use crate::json_schema::compiled::Unusable;
 use crate::plugin::alone::{Alone, HandClock};
 use crate::plugin::port::Fault;
 use crate::plugin::timing::{Clock as _, Timing, nanos};
@@ -45,28 +43,9 @@ pub fn events(subject: &Subject) -> Checked {
         let why = "it published nothing; give it --inputs, or --settings with which it does";
         return Err(Flaw::NotApplicable(why.to_owned()));
     }
-    let shape = |declared: &broadcastd_plugin_api::KindSpec| Shape::new(&declared.schema);
-    let shapes = spec.kinds.iter().map(|(kind, declared)| Ok((kind.as_str(), shape(declared)?)));
-    let shapes: Result<BTreeMap<&str, Shape>, Unusable> = shapes.collect();
-    let shapes = shapes.map_err(|why| Flaw::Wrong(why.to_string()))?;
-    let mut seen: BTreeSet<&str> = BTreeSet::new();
-    for event in &published {
-        let Some(shape) = shapes.get(&*event.kind) else {
-            let known: Vec<&str> = shapes.keys().copied().collect();
-            let rule = format!("declare it beside {}", known.join(", "));
-            return Err(Flaw::Wrong(format!(
-                "it publishes kind \"{}\", which its stream does not declare; {rule}",
-                event.kind
-            )));
-        };
-        shape.check(&event.payload).map_err(|misfit| {
-            let what = format!("a payload of kind \"{}\" does not fit the schema that is declared for it", event.kind);
-            Flaw::Wrong(given::place(&misfit.pointer, &format!("{what}: it {}", misfit.message)))
-        })?;
-        seen.insert(&event.kind);
-    }
-    let seen: Vec<&str> = seen.into_iter().collect();
-    Ok(format!("all are taken and fit: {}", seen.join(", ")))
+    let payloads = Forms::new(spec, "payload", |kind| &kind.schema)?;
+    let told = published.iter().map(|event| (&*event.kind, &event.payload));
+    payloads.fit(told).map(|seen| format!("all are taken and fit: {seen}"))
 }
 
 /// It is quiet, saves and goes within the time that the daemon gives it.

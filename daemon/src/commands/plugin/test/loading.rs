@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use broadcastd_plugin_api::abi;
+use broadcastd_plugin_api::{StreamSpec, abi};
 use serde_json::{Map, Value};
 
 use super::checks::{Checked, Flaw, Subject, failed, is_panic};
@@ -27,9 +27,9 @@ pub fn load(subject: &Subject) -> Checked {
     let library = subject.library()?;
     let or = |what: &'static str, is_there| if is_there { what } else { "" };
     let offers = [
-        or(", a stream", !library.stream.is_empty()),
-        or(", state", library.state_version > 0),
-        or(", reconfigure", library.can_reconfigure),
+        or(", a stream", !library.facts.stream.is_empty()),
+        or(", state", library.facts.state_version > 0),
+        or(", reconfigure", library.facts.can_reconfigure),
     ];
     Ok(format!("its entry answers a whole table{}", offers.concat()))
 }
@@ -61,7 +61,7 @@ pub fn older_host(subject: &Subject) -> Checked {
 
 /// A short life. That it fails is well, since what it wants is not there; a panic is not.
 fn begin(subject: &Subject, library: Library, settings: &str) -> Result<(), String> {
-    let spec = declaration(library.stream).map_err(|why| why.to_string())?;
+    let spec = declaration(&library.facts.stream).map_err(|why| why.to_string())?;
     let plugin = super::checks::Plugin { library: Arc::new(library), spec, schema: Value::Null, settings: Value::Null };
     let (mut alone, clock) = subject.alone(&plugin);
     let lived =
@@ -78,7 +78,8 @@ fn begin(subject: &Subject, library: Library, settings: &str) -> Result<(), Stri
 /// The schema of its settings is one that the daemon checks whole, and its defaults fit.
 pub fn settings_schema(subject: &Subject) -> Checked {
     let library = subject.library()?;
-    let schema: Value = serde_json::from_str(library.config_schema).map_err(|error| Flaw::Wrong(error.to_string()))?;
+    let schema: Value =
+        serde_json::from_str(&library.facts.config_schema).map_err(|error| Flaw::Wrong(error.to_string()))?;
     let about = Schema::new(&schema);
     if !schema.is_boolean() && !schema.is_object() {
         return Err(Flaw::Wrong("it is no JSON Schema, which is an object, or true or false".to_owned()));
@@ -114,14 +115,22 @@ pub fn settings_schema(subject: &Subject) -> Checked {
 /// The declaration of its stream can be read, and so can the schemas in it.
 pub fn stream(subject: &Subject) -> Checked {
     let library = subject.library()?;
-    let Some(spec) = declaration(library.stream).map_err(|why| Flaw::Wrong(why.to_string()))? else {
+    let Some(spec) = judge_stream(&library.facts.stream)? else {
         return Err(Flaw::NotApplicable("it declares no stream: it only listens".to_owned()));
     };
-    for (kind, declared) in &spec.kinds {
-        Shape::new(&declared.schema)
-            .map_err(|unusable| Flaw::Wrong(format!("the schema of kind \"{kind}\" cannot be checked: {unusable}")))?;
-    }
     Ok(format!("kinds: {}; commands: {}", names(spec.kinds.keys()), names(spec.commands.keys())))
+}
+
+/// A declaration that can be read, with schemas that can be checked.
+pub fn judge_stream(declared: &str) -> Result<Option<StreamSpec>, Flaw> {
+    let spec = declaration(declared).map_err(|why| Flaw::Wrong(why.to_string()))?;
+    for (kind, declared) in spec.iter().flat_map(|spec| &spec.kinds) {
+        for (what, schema) in [("kind", Some(&declared.schema)), ("the records of kind", declared.record.as_ref())] {
+            let Some(Err(unusable)) = schema.map(Shape::new) else { continue };
+            return Err(Flaw::Wrong(format!("the schema of {what} \"{kind}\" cannot be checked: {unusable}")));
+        }
+    }
+    Ok(spec)
 }
 
 fn names<'a>(names: impl Iterator<Item = &'a String>) -> String {

@@ -86,7 +86,7 @@ pub fn own_output() -> io::Result<std::fs::File> {
 fn within(call: &str) -> Duration {
     let timing = Timing::default();
     match call {
-        "its entry" | "create" | "validate" => timing.create,
+        "its entry" | "create" | "validate" | "stream_with" => timing.create,
         "save_state" | "restore_state" => timing.hand_over,
         _ => timing.stuck_call,
     }

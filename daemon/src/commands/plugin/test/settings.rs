@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::checks::{Checked, Flaw, Plugin, Subject, failed, is_panic};
 use super::life::live;
+use super::loading::judge_stream;
 use crate::commands::plugin::given;
 use crate::config::document::Document;
 use crate::json_schema::{Schema, type_of};
@@ -17,6 +18,7 @@ const UNKNOWN: &str = "no_such_setting";
 pub fn right(subject: &Subject) -> Checked {
     let plugin = subject.plugin()?;
     validate(subject, &plugin, &plugin.settings).map_err(|fault| failed("validate", &fault))?;
+    declare(subject, &plugin)?;
     let (mut alone, _) = subject.alone(&plugin);
     alone.create(&plugin.settings.to_string()).map_err(|fault| failed("create", &fault))?;
     let given = if subject.asked.settings.is_some() { "those that are given" } else { "its defaults" };
@@ -58,7 +60,7 @@ pub fn wrong(subject: &Subject) -> Checked {
 /// It takes its own settings while it runs, or asks to be replaced.
 pub fn reconfigure(subject: &Subject) -> Checked {
     let plugin = subject.plugin()?;
-    if !plugin.library.can_reconfigure {
+    if !plugin.library.facts.can_reconfigure {
         return Err(Flaw::NotApplicable("it has no reconfigure: it is replaced".to_owned()));
     }
     let (mut alone, clock) = subject.alone(&plugin);
@@ -73,6 +75,15 @@ pub fn reconfigure(subject: &Subject) -> Checked {
         }
         Err(fault) => Err(failed("reconfigure", &fault)),
     }
+}
+
+/// What it declares of its stream with its settings is as whole as what its table says.
+fn declare(subject: &Subject, plugin: &Plugin) -> Result<(), Flaw> {
+    subject.report.doing("stream_with");
+    let (id, settings) = (&plugin.library.note.id, plugin.settings.to_string());
+    let declared = plugin.library.stream_with(id, settings, Timing::default().create);
+    let declared = declared.map_err(|fault| failed("stream_with", &fault))?;
+    judge_stream(&declared).map(drop)
 }
 
 fn validate(subject: &Subject, plugin: &Plugin, settings: &Value) -> Result<(), Fault> {

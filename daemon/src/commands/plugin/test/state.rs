@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use super::checks::{Checked, Flaw, Plugin, Subject, failed, is_panic};
+use super::forms::Forms;
 use super::life::live;
+use crate::plugin::alone::Alone;
 use crate::plugin::timing::Clock as _;
 use crate::plugin::told::Told;
 
@@ -11,7 +13,7 @@ use crate::plugin::told::Told;
 pub fn save(subject: &Subject) -> Checked {
     let plugin = subject.plugin()?;
     let (saved, _) = saved(subject, &plugin)?;
-    Ok(format!("{} bytes of version {}", saved.len(), plugin.library.state_version))
+    Ok(format!("{} bytes of version {}", saved.len(), plugin.library.facts.state_version))
 }
 
 /// What is saved, restored and saved again is the same.
@@ -19,7 +21,7 @@ pub fn same_again(subject: &Subject) -> Checked {
     let plugin = subject.plugin()?;
     let (saved, at) = saved(subject, &plugin)?;
     let (mut alone, clock) = subject.alone(&plugin);
-    let version = plugin.library.state_version;
+    let version = plugin.library.facts.state_version;
     clock.advance_to(at); // time does not go back for what was saved, nor on
     let again = alone
         .create(&plugin.settings.to_string())
@@ -33,11 +35,42 @@ pub fn same_again(subject: &Subject) -> Checked {
     }
 }
 
+/// What snapshots show of it is as declared: at the end of a life, and told anew from what it saved then.
+pub fn records(subject: &Subject) -> Checked {
+    let plugin = subject.plugin()?;
+    let Some(spec) = &plugin.spec else {
+        return Err(Flaw::NotApplicable("it declares no stream: it only listens".to_owned()));
+    };
+    let forms = Forms::new(spec, "record", |kind| kind.record.as_ref().unwrap_or(&kind.schema))?;
+    let (mut alone, clock) = subject.alone(&plugin);
+    live(subject, &plugin, &mut alone, &clock)?;
+    let seen = fit(&forms, &alone)?;
+    if seen.is_empty() {
+        return Err(Flaw::NotApplicable(
+            "it leaves no record; give it --inputs, or --settings with which it does".into(),
+        ));
+    }
+    let saved = alone.tell(&[Told::Quiesce]).and_then(|()| alone.save());
+    let again = saved.and_then(|saved| {
+        alone.create(&plugin.settings.to_string())?;
+        saved.map_or(Ok(()), |saved| alone.restore(plugin.library.facts.state_version, &saved))?;
+        alone.begin()
+    });
+    again.map_err(|fault| failed(alone.last_call(), &fault))?;
+    fit(&forms, &alone)?;
+    Ok(format!("all fit, also told anew: {seen}"))
+}
+
+fn fit(forms: &Forms<'_>, alone: &Alone) -> Result<String, Flaw> {
+    let records = alone.records();
+    forms.fit(records.iter().map(|record| (&*record.kind, &record.json)))
+}
+
 /// State that is none is refused, or taken without harm.
 pub fn wrong(subject: &Subject) -> Checked {
     let plugin = subject.plugin()?;
     let (saved, _) = saved(subject, &plugin)?;
-    let version = plugin.library.state_version;
+    let version = plugin.library.facts.state_version;
     let states: [(&str, u32, &[u8]); 9] = [
         ("nothing", version, b""),
         ("bytes that are no text", version, b"\x00\xff\xfe\x80\x00"),
@@ -68,7 +101,7 @@ pub fn wrong(subject: &Subject) -> Checked {
 
 /// What it saves at the end of a life, and when that is.
 fn saved(subject: &Subject, plugin: &Plugin) -> Result<(Vec<u8>, i64), Flaw> {
-    if plugin.library.state_version == 0 {
+    if plugin.library.facts.state_version == 0 {
         return Err(Flaw::NotApplicable("it keeps no state".to_owned()));
     }
     let (mut alone, clock) = subject.alone(plugin);

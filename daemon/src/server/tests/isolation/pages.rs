@@ -17,7 +17,7 @@ use super::people::{NAMES, People, Person, Who};
 use super::truth::{STREAMS, Sight, Truth, Viewer};
 use crate::dialect::Dialect;
 use crate::hub::Hub;
-use crate::identity::Auth;
+use crate::identity::{Auth, Identity};
 use crate::server::hosts::Reach;
 use crate::server::http::Arrival;
 use crate::server::token::Tokens;
@@ -62,7 +62,7 @@ impl Pages {
         let (router, mut endpoints) = rng.choice(&self.doors).unwrap().clone();
         let stream = rng.usize(..STREAMS.len());
         let path = path(stream, rng);
-        let answer = self.ask(router, &path, token.as_deref());
+        let answer = self.ask(router, asked(Request::get(&path), token.as_deref()));
         // Where no endpoint takes a token, it makes nobody of whoever shows it.
         let is_known = endpoints.iter().any(|endpoint| endpoint.auth != Auth::None);
         let is_state = path == STATE;
@@ -106,24 +106,26 @@ impl Pages {
         }
     }
 
-    /// An operator reads the log of somebody by name.
+    /// An operator reads the log of somebody by name, which is for those who have shown that they are one.
     pub fn inspect(&mut self, truth: &mut Truth, rng: &mut Rng) {
         let (stream, user) = (rng.usize(..STREAMS.len()), rng.usize(..NAMES.len()));
         let page = if rng.bool() { "snapshot" } else { "history" };
         let mut path = format!("/v1/streams/{}/{page}?topic={}", STREAMS[stream], STREAMS[stream]);
-        let mut named = None;
-        if rng.u32(..4) > 0 {
+        let (is_named, is_proven) = (rng.u32(..4) > 0, rng.u32(..4) > 0);
+        if is_named {
             path.push_str("&audience=");
             NAMES[user].bytes().for_each(|byte| path.push_str(&format!("%{byte:02X}")));
-            named = Some(user);
         }
-        let answer = self.ask(self.operators.clone(), &path, None);
+        let operator = Some(Arc::new(Identity::of_operator("admin")));
+        let arrival = Arrival { operator, is_proven, ..arrival() };
+        let answer = self.ask(self.operators.clone(), Request::get(&path).extension(arrival));
+        let named = (is_named && is_proven).then_some(user);
         let person = Person::operator(0);
         self.judge(truth, (&answer, &path), Viewer { person: &person, endpoints: &[], sight: Sight::LogOf(named) });
     }
 
-    fn ask(&self, mut router: Router, path: &str, token: Option<&str>) -> Vec<u8> {
-        let request = asked(Request::get(path), token).body(Body::empty()).unwrap();
+    fn ask(&self, mut router: Router, request: Builder) -> Vec<u8> {
+        let request = request.body(Body::empty()).unwrap();
         self.runtime.block_on(async {
             let answer = router.call(request).await.unwrap();
             to_bytes(answer.into_body(), usize::MAX).await.unwrap().to_vec()
@@ -147,12 +149,16 @@ impl Pages {
 
 /// A request as a listener passes it on.
 fn asked(request: Builder, token: Option<&str>) -> Builder {
-    let arrival = Arrival { peer: Some(IpAddr::from([127, 0, 0, 1])), ..Arrival::at(&"here".into(), Reach::Machine) };
-    let request = request.extension(arrival);
+    let request = request.extension(arrival());
     match token {
         Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
         None => request,
     }
+}
+
+/// Somebody on this machine.
+fn arrival() -> Arrival {
+    Arrival { peer: Some(IpAddr::from([127, 0, 0, 1])), ..Arrival::at(&"here".into(), Reach::Machine) }
 }
 
 /// Nobody is told of more events, topics and records of a private stream than are its own.

@@ -384,7 +384,7 @@ fn settings(rng: &mut Rng) -> Settings {
 }
 
 fn collected(collection: &str) -> KindSpec {
-    KindSpec { schema: true.into(), collection: Some(collection.to_owned()) }
+    KindSpec { schema: true.into(), collection: Some(collection.to_owned()), record: None }
 }
 
 fn config(rng: &mut Rng) -> Config {
