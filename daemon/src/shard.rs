@@ -4,6 +4,7 @@
 pub mod access;
 pub mod arrival;
 pub mod asks;
+pub mod cadence;
 pub mod care;
 pub mod census;
 pub mod connection;
@@ -46,6 +47,7 @@ use self::snapshots::Snapshots;
 use crate::dialect::Loss;
 use crate::event::LogId;
 use crate::hub::Hub;
+use crate::hub::settings::Flush;
 use crate::hub::targets::Outlet;
 use crate::identity::Verifier;
 use crate::metrics;
@@ -53,6 +55,9 @@ use crate::rate::Rate;
 
 /// One read takes at most this much; the buffer is shared by all connections of the shard.
 const READ_BYTES: usize = 64 << 10;
+/// How often one client is read from before the others have their turn again: what a publisher has sent at once goes out
+/// together.
+const MAX_READS_PER_TURN: usize = 8;
 /// What is taken from the inbox before the sockets have their turn again.
 const MAX_INBOUND_PER_TURN: usize = 4096;
 /// What is read from a history in one step, after the inbox had been full.
@@ -74,8 +79,8 @@ pub struct Config {
     pub deflation: Deflation,
     pub ping_every: Duration,
     pub drop_after: Duration,
-    /// The least time between two sends to a connection: what comes meanwhile goes together. Zero: every turn.
-    pub flush: Duration,
+    /// How long the events of a stream that says nothing about it may be gathered.
+    pub flush: Flush,
 }
 
 pub struct Shard<B> {
@@ -99,6 +104,8 @@ pub struct Shard<B> {
     was_short: bool,
     /// Connections with requests to handle.
     talking: Vec<usize>,
+    /// Connections of which a whole buffer was read: there may be more.
+    brimful: Vec<usize>,
     /// When the oldest event of this turn was published.
     oldest: Option<Instant>,
     buffer: Vec<u8>,
@@ -110,8 +117,6 @@ pub struct Shard<B> {
     /// When this turn began: the one time that everything in it goes by.
     now: Instant,
     ticked_at: Instant,
-    /// Not before: `flush` holds events back.
-    deliver_at: Instant,
     drain: Option<Instant>,
 }
 
@@ -134,11 +139,12 @@ impl<B: Backend> Shard<B> {
             stash: VecDeque::new(),
             connections: Slab::new(),
             endings: BTreeSet::new(),
-            groups: Groups::default(),
+            groups: Groups::new(config.flush),
             snapshots: Snapshots::default(),
             dirty: Dirty::default(),
             was_short: false,
             talking: Vec::new(),
+            brimful: Vec::new(),
             oldest: None,
             buffer: vec![0; READ_BYTES],
             clear: Vec::new(),
@@ -147,7 +153,6 @@ impl<B: Backend> Shard<B> {
             adopted: 0,
             now,
             ticked_at: now,
-            deliver_at: now,
             drain: None,
         })
     }
@@ -172,13 +177,13 @@ impl<B: Backend> Shard<B> {
         for socket in ready.drain(..) {
             self.look_at(socket);
         }
-        if now >= self.deliver_at {
-            self.deliver_at = now + self.config.flush;
-            self.take_all_in();
-            self.distribute();
-        }
+        self.read_on();
+        self.take_all_in();
         self.answer_waiting();
+        self.take_all_in(); // what this shard's own clients have published goes with the rest
+        self.distribute();
         self.flush();
+        self.groups.rest(now);
         self.begin_drain(drain_before);
         self.relieve_memory();
         if now.duration_since(self.ticked_at) >= TICK {
@@ -188,10 +193,6 @@ impl<B: Backend> Shard<B> {
 
     /// How long nothing is expected to happen by itself.
     fn nap(&mut self, now: Instant) -> Duration {
-        let until_delivery = self.deliver_at.saturating_duration_since(now);
-        if !until_delivery.is_zero() && self.talking.is_empty() && self.dirty.0.is_empty() {
-            return until_delivery; // awake: nobody needs to ring before
-        }
         let may_sleep = self.inbox.fall_asleep(&self.receiver, &mut self.stash);
         if may_sleep && self.talking.is_empty() && self.dirty.0.is_empty() {
             let next = self.next_ending().into_iter().chain(self.groups.next_due()).min();
@@ -215,6 +216,9 @@ impl<B: Backend> Shard<B> {
             Ok(0) => connection.lose(),
             Ok(count) => {
                 connection.receive(&mut self.buffer[..count], &mut self.clear, self.now);
+                if count == READ_BYTES {
+                    self.brimful.push(socket.token);
+                }
                 if !connection.waiting.is_empty() {
                     self.talking.push(socket.token);
                 }
@@ -222,6 +226,20 @@ impl<B: Backend> Shard<B> {
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(_) => connection.lose(),
         }
+    }
+
+    /// Whose last read was full, and has been answered, may have said more.
+    fn read_on(&mut self) {
+        for _ in 1..MAX_READS_PER_TURN {
+            if self.brimful.is_empty() {
+                return;
+            }
+            self.answer_waiting();
+            for token in std::mem::take(&mut self.brimful) {
+                self.look_at(Ready { token, readable: true, writable: false });
+            }
+        }
+        self.brimful.clear(); // the back end says again that there is something to read
     }
 
     fn take_all_in(&mut self) {
@@ -296,15 +314,10 @@ impl<B: Backend> Shard<B> {
     /// Sends what waits, then looks after everybody who was touched in this turn.
     fn flush(&mut self) {
         let touched = std::mem::take(&mut self.dirty.0);
-        let before: usize = touched.iter().map(|token| self.connections[*token].outbox.bytes()).sum();
-        self.backend.flush(&mut self.connections, &touched);
-        let after: usize = touched.iter().map(|token| self.connections[*token].outbox.bytes()).sum();
-        self.counters.written(before.saturating_sub(after) as u64);
+        let written = self.backend.flush(&mut self.connections, &touched);
+        self.counters.written(written);
         if let Some(published) = self.oldest.take() {
             self.counters.wrote_after(published.elapsed());
-        }
-        for token in &touched {
-            self.connections[*token].is_dirty = false;
         }
         for token in touched {
             // Who was given something meanwhile is looked after when it has been offered to its socket.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::parts::{bytes, lag, limits};
+use super::parts::{bytes, flush, lag, limits};
 use crate::config::code;
 use crate::config::schema::{Auth, DeclaredStream, Hub, SchemaMode};
 use crate::hub::payloads::{Mode, Payloads};
@@ -40,6 +40,7 @@ pub fn settings(hub: &Hub, stream: &DeclaredStream, folder: &Path) -> Result<Set
         private: stream.private,
         template: template.map_err(|bad| wrong("template", code::WRONG_FORMAT)(bad.to_string()))?,
         lag: lag(stream.lag),
+        flush: stream.flush.map(flush),
         limits: limits(hub, &stream.history, stream.max_topics, stream.max_records),
         listen_buffer: bytes(hub.listen_buffer.0),
         broadcast: stream.broadcast.iter().cloned().collect::<BTreeSet<String>>(),

@@ -10,7 +10,7 @@ use crate::dialect::{Dialect, fastws};
 use crate::folders::Env;
 use crate::hub::history::Bounds;
 use crate::hub::log::Limits;
-use crate::hub::settings::Lag;
+use crate::hub::settings::{Flush, Lag};
 use crate::identity::Auth;
 use crate::plugin::find::Places;
 use crate::plugin::plan::Wanted;
@@ -35,7 +35,7 @@ pub fn shard(hub: &schema::Hub) -> shard::Config {
         deflation: Deflation { min_size: bytes(hub.compression.min_size.0), level: hub.compression.level },
         ping_every: hub.ping.every.0,
         drop_after: hub.ping.drop_after.0,
-        flush: hub.flush.0,
+        flush: flush(hub.flush),
     }
 }
 
@@ -149,6 +149,7 @@ pub fn wanted(hub: &schema::Hub, name: &str, broadcaster: &schema::Broadcaster, 
             visible: stream.visible,
             needs_identity: stream.auth.map(|auth| auth == schema::Auth::Required),
             lag: stream.lag.map(lag),
+            flush: stream.flush.map(flush),
             history_events: Some(limits.history.events),
             history_bytes: Some(limits.history.bytes),
             history_age: Some(limits.history.age),
@@ -259,6 +260,13 @@ pub fn lag(lag: schema::Lag) -> Lag {
     match lag {
         schema::Lag::Resync => Lag::Resync,
         schema::Lag::Disconnect => Lag::Disconnect,
+    }
+}
+
+pub fn flush(flush: schema::Flush) -> Flush {
+    match flush {
+        schema::Flush::Auto(_) => Flush::Auto,
+        schema::Flush::Every(pause) => Flush::Every(pause.0),
     }
 }
 

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use auth::{Jwt, PublishRate, ServiceToken, Trust};
-pub use hub::{History, Hub, Ping};
+pub use hub::{Flush, History, Hub, Ping};
 pub use ingest::{DEFAULT_SOCKET, Ingest};
 pub use server::{Admin, Auth, Backend, Dialect, Endpoint, Revision, Secret, Server, Tls};
 pub use streams::{Broadcaster, DeclaredStream, HistoryOverride, Lag, Restart, SchemaMode, StreamOverride};

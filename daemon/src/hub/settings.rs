@@ -30,6 +30,8 @@ pub struct Settings {
     pub view: Option<String>,
     /// What may be asked of the stream's broadcaster.
     pub commands: Arc<Declared>,
+    /// How long events may be gathered; `None` is as the shards are told for all streams.
+    pub flush: Option<Flush>,
     /// Private streams: kinds that may go to every audience at once.
     pub broadcast: BTreeSet<String>,
     /// How long a publish id is remembered.
@@ -58,6 +60,7 @@ impl Default for Settings {
             kinds: BTreeMap::new(),
             view: None,
             commands: Arc::default(),
+            flush: None,
             broadcast: BTreeSet::new(),
             dedup: Duration::from_secs(300),
             payloads: Arc::default(),
@@ -72,6 +75,15 @@ pub enum Lag {
     Resync,
     /// The connection is closed; the client resumes by its position.
     Disconnect,
+}
+
+/// How long a stream's events may be gathered before they are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// The least time between two deliveries; with none, each goes in the turn in which it came.
+    Every(Duration),
+    /// The longer the deliveries take, the longer.
+    Auto,
 }
 
 /// Where a stream's events come from.

@@ -14,7 +14,7 @@ use super::kinds::Kinds;
 use super::log::{Answer, CaughtUp, Log};
 use super::pattern::Pattern;
 use super::repeats::{MAX_INPUTS, Repeats, Seen};
-use super::settings::{Figures, Settings, Source};
+use super::settings::{Figures, Flush, Settings, Source};
 use super::signal::{Signal, Wakes};
 use super::targets::Outlet;
 use super::{Accepted, Common, Reader, Refused, Subscribed, Wish};
@@ -85,6 +85,10 @@ impl Stream {
 
     pub fn settings(&self) -> Arc<Settings> {
         self.lock().settings.clone()
+    }
+
+    pub fn flush(&self) -> Option<Flush> {
+        self.lock().settings.flush
     }
 
     pub fn source(&self) -> Source {

@@ -8,7 +8,7 @@ use broadcastd_plugin_api as api;
 
 use super::note::Unusable;
 use crate::hub::commands;
-use crate::hub::settings::{Lag, Settings};
+use crate::hub::settings::{Flush, Lag, Settings};
 use crate::hub::template::Template;
 
 /// What the configuration says about a broadcaster's stream; `None` leaves the declaration or the default.
@@ -17,6 +17,7 @@ pub struct Overrides {
     pub visible: Option<bool>,
     pub needs_identity: Option<bool>,
     pub lag: Option<Lag>,
+    pub flush: Option<Flush>,
     pub history_events: Option<usize>,
     pub history_bytes: Option<usize>,
     pub history_age: Option<Duration>,
@@ -71,6 +72,7 @@ pub fn settings(spec: &api::StreamSpec, defaults: &Settings, overrides: &Overrid
         private: spec.private,
         template,
         lag: overrides.lag.unwrap_or(declared),
+        flush: overrides.flush,
         limits,
         listen_buffer: overrides.listen_buffer.unwrap_or(defaults.listen_buffer),
         kinds: spec.kinds.clone(),

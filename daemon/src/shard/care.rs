@@ -19,6 +19,7 @@ impl<B: Backend> Shard<B> {
     /// After a reload: everybody is granted this, and whoever is no longer trusted goes.
     pub(super) fn configure(&mut self, config: Config) {
         self.config = config;
+        self.groups.set_flush(config.flush);
         self.connections.iter_mut().for_each(|(_, known)| known.configure(&config));
         self.end_revoked();
     }

@@ -3,14 +3,16 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use slab::Slab;
 
+use super::cadence::Cadence;
 use super::encoding::{self, Deflation, Form};
 use crate::event::{Event, LogId};
 use crate::hub::pattern::Pattern;
+use crate::hub::settings::Flush;
 use crate::hub::stream::Stream;
 use crate::metrics;
 
@@ -32,6 +34,8 @@ pub struct Group {
     weight: usize,
     /// When it is to be delivered, where that is not in this turn.
     due: Option<Instant>,
+    /// The stream's events may be gathered.
+    is_gathered: bool,
     pub deliveries: metrics::Deliveries,
 }
 
@@ -75,7 +79,6 @@ pub struct Routes {
     groups: usize,
 }
 
-#[derive(Default)]
 pub struct Groups {
     groups: Slab<Group>,
     logs: HashMap<LogId, Routes>,
@@ -83,13 +86,36 @@ pub struct Groups {
 }
 
 /// The groups that have something pending, each once.
-#[derive(Default)]
 struct Due {
     now: Vec<usize>,
     later: BTreeSet<(Instant, usize)>,
+    /// Of streams that say nothing else.
+    flush: Flush,
+    cadence: Cadence,
+    /// Gathered events have gone since the last rest.
+    is_spent: bool,
 }
 
 impl Groups {
+    /// No groups; events of a stream that says nothing about it are gathered like this.
+    pub fn new(flush: Flush) -> Self {
+        let (now, later) = (Vec::new(), BTreeSet::new());
+        let due = Due { now, later, flush, cadence: Cadence::default(), is_spent: false };
+        Self { groups: Slab::new(), logs: HashMap::new(), due }
+    }
+
+    /// From here on events are gathered like this.
+    pub fn set_flush(&mut self, flush: Flush) {
+        self.due.flush = flush;
+    }
+
+    /// A turn that began at this time is over: what may be gathered waits for the time that it asks for.
+    pub fn rest(&mut self, began: Instant) {
+        if std::mem::take(&mut self.due.is_spent) {
+            self.due.cadence.delivered(began, began.elapsed());
+        }
+    }
+
     pub fn log(&self, log: LogId) -> Option<&Routes> {
         self.logs.get(&log)
     }
@@ -134,6 +160,7 @@ impl Groups {
                     pending: Vec::new(),
                     weight: 0,
                     due: None,
+                    is_gathered: false,
                     deliveries,
                 };
                 let id = self.groups.insert(group);
@@ -162,19 +189,20 @@ impl Groups {
     /// Puts the event before every group that it is for.
     pub fn route(&mut self, event: &Arc<Event>, now: Instant) {
         let Some(routes) = self.logs.get(&event.log) else { return };
+        let stream = &routes.stream;
         let exact = routes.exact.get(&event.topic);
         if event.is_root() {
             for id in routes.exact.values().flatten().chain(&routes.others) {
-                self.due.pend(&mut self.groups[*id], *id, event, now);
+                self.due.pend((&mut self.groups[*id], *id), stream, event, now);
             }
             return;
         }
         for id in exact.into_iter().flatten() {
-            self.due.pend(&mut self.groups[*id], *id, event, now);
+            self.due.pend((&mut self.groups[*id], *id), stream, event, now);
         }
         for id in &routes.others {
             if self.groups[*id].pattern.matches(&event.topic) {
-                self.due.pend(&mut self.groups[*id], *id, event, now);
+                self.due.pend((&mut self.groups[*id], *id), stream, event, now);
             }
         }
     }
@@ -198,6 +226,7 @@ impl Groups {
     pub fn done(&mut self, mut due: Vec<usize>) {
         for id in due.drain(..) {
             if let Some(group) = self.groups.get_mut(id) {
+                self.due.is_spent |= group.is_gathered;
                 group.pending.clear();
                 group.weight = 0;
             }
@@ -241,25 +270,35 @@ impl Routes {
 }
 
 impl Due {
-    fn pend(&mut self, group: &mut Group, id: usize, event: &Arc<Event>, now: Instant) {
+    fn pend(&mut self, (group, id): (&mut Group, usize), stream: &Stream, event: &Arc<Event>, now: Instant) {
         if group.untold.contains(&&*event.kind) {
             return group.deliveries.untold(group.members.iter().filter(|member| member.start < event.seq).count());
         }
         let (is_first, was_full) = (group.pending.is_empty(), group.weight >= MAX_BATCH_BYTES);
         group.pending.push(event.clone());
         group.weight += event.weight();
+        if is_first {
+            group.due = self.when(group, stream, now);
+            match group.due {
+                None => return self.now.push(id),
+                Some(due) => _ = self.later.insert((due, id)),
+            }
+        }
+        if group.due.is_some() && !was_full && group.weight >= MAX_BATCH_BYTES {
+            self.forget(group, id);
+            self.now.push(id);
+        }
+    }
+
+    /// When what comes now for the group is due, if that is not in this turn.
+    fn when(&self, group: &mut Group, stream: &Stream, now: Instant) -> Option<Instant> {
         match group.form.batch {
-            None if is_first => self.now.push(id),
-            Some(_) if !was_full && group.weight >= MAX_BATCH_BYTES => {
-                self.forget(group, id);
-                self.now.push(id);
+            Some(interval) => Some(now + interval),
+            None => {
+                let flush = stream.flush().unwrap_or(self.flush);
+                group.is_gathered = flush != Flush::Every(Duration::ZERO);
+                self.cadence.due(flush, now)
             }
-            Some(interval) if is_first => {
-                let due = now + interval;
-                group.due = Some(due);
-                self.later.insert((due, id));
-            }
-            _ => {}
         }
     }
 

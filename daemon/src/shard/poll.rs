@@ -59,8 +59,8 @@ pub trait Backend: Sized {
     fn remove(&mut self, fd: BorrowedFd<'_>);
     /// Reads what is there into the buffer; 0 is the end.
     fn receive(&mut self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize>;
-    /// Sends what the named sinks have waiting.
-    fn flush<S: Sink>(&mut self, sinks: &mut Slab<S>, dirty: &[usize]);
+    /// Sends what the named sinks have waiting, and says how many bytes went.
+    fn flush<S: Sink>(&mut self, sinks: &mut Slab<S>, dirty: &[usize]) -> u64;
 }
 
 /// Level-triggered epoll and one `sendmsg` per connection.
@@ -117,12 +117,14 @@ impl Backend for Epoll {
         Ok(read)
     }
 
-    fn flush<S: Sink>(&mut self, sinks: &mut Slab<S>, dirty: &[usize]) {
+    fn flush<S: Sink>(&mut self, sinks: &mut Slab<S>, dirty: &[usize]) -> u64 {
+        let mut written = 0;
         for &token in dirty {
             let Some(sink) = sinks.get_mut(token) else { continue };
             sink.prepare();
-            while sink.sent(send(sink)) == Next::Continue {}
+            written += send_all(sink);
         }
+        written
     }
 }
 
@@ -132,6 +134,18 @@ fn flags(interest: Interest) -> epoll::EventFlags {
         Interest::Read => read,
         Interest::ReadAndWrite => read | epoll::EventFlags::OUT,
         Interest::Write => epoll::EventFlags::OUT,
+    }
+}
+
+/// As much as the socket takes, and how many bytes that was.
+fn send_all<S: Sink>(sink: &mut S) -> u64 {
+    let mut written = 0;
+    loop {
+        let outcome = send(sink);
+        written += outcome.as_ref().map_or(0, |count| *count as u64);
+        if sink.sent(outcome) == Next::Stop {
+            return written;
+        }
     }
 }
 

@@ -15,7 +15,8 @@ use crate::hub::{Refused, Subscribed};
 use crate::metrics;
 use crate::websocket::close;
 
-/// How many requests of one client are handled before the others have their turn.
+/// How many requests of one client are handled before the others have their turn, beside what it publishes: that is no
+/// more than was read of it, and goes out together.
 const MAX_ANSWERED_PER_TURN: usize = 32;
 /// What metrics call a request to a broadcaster.
 const ASKED: &str = "command";
@@ -33,7 +34,8 @@ impl<B: Backend> Shard<B> {
             if let Some(wishes) = newcomer.and_then(|connection| connection.wishes.take()) {
                 self.open(token, wishes);
             }
-            for _ in 0..MAX_ANSWERED_PER_TURN {
+            let mut answered = 0;
+            while answered < MAX_ANSWERED_PER_TURN {
                 let Some(connection) = self.connections.get_mut(token) else { break };
                 self.dirty.mark(connection, token);
                 if !connection.is_open() || connection.outbox.asked_bytes() > self.config.outbox {
@@ -42,6 +44,7 @@ impl<B: Backend> Shard<B> {
                 let Some(request) = connection.waiting.pop_front() else { break };
                 // What a token may publish has a rate of its own.
                 let is_published = matches!(&request, Ok(Request { command: Command::Publish(_), .. }));
+                answered += usize::from(!is_published);
                 let is_known = connection.standing.identity().is_some_and(|identity| identity.may_publish_at_all());
                 let admitted = match is_published && is_known {
                     true => Ok(()),

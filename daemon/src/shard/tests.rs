@@ -33,7 +33,7 @@ use crate::hub::history::Bounds;
 use crate::hub::interest::MAX_PATTERNS;
 use crate::hub::log::Limits;
 use crate::hub::pattern::Pattern;
-use crate::hub::settings::{Lag, Settings, Source};
+use crate::hub::settings::{Flush, Lag, Settings, Source};
 use crate::hub::stream::Stream;
 use crate::hub::targets::Outlet;
 use crate::hub::template::Template;
@@ -51,7 +51,7 @@ pub(super) const CONFIG: Config = Config {
     deflation: Deflation { min_size: 512, level: 1 },
     ping_every: Duration::from_secs(30),
     drop_after: Duration::from_secs(90),
-    flush: Duration::ZERO,
+    flush: Flush::Every(Duration::ZERO),
 };
 /// No answer within this time is a failure, not slowness.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -312,7 +312,7 @@ fn one_turn_of_much_does_not_get_around_the_bound() {
     let bars = house.bars(Lag::Disconnect);
     let mut slow = house.greeted();
     slow.subscribe(json!({"type": "subscribe", "topic": "bars"}));
-    house.shard.configure(Config { flush: Duration::from_millis(200), ..CONFIG });
+    house.shard.configure(Config { flush: Flush::Every(Duration::from_millis(200)), ..CONFIG });
     publish(&bars, "A:1", Flags::default(), "{}"); // its turn begins the pause
     flood(&bars, 3000, Flags::default(), &["A:1"]); // all of this is one turn
     assert_eq!(u16::from(slow.next_close().code), 1013);
@@ -483,12 +483,12 @@ fn a_silent_client_is_pinged_and_then_dropped() {
 
 #[test]
 fn with_a_flush_time_events_are_held_back_and_go_together() {
-    let flush = Duration::from_millis(300);
+    let pause = Duration::from_millis(300);
     let house = House::new(CONFIG);
     let bars = house.bars(Lag::Resync);
     let mut client = house.greeted();
     client.subscribe(json!({"type": "subscribe", "topic": "bars"}));
-    house.shard.configure(Config { flush, ..CONFIG });
+    house.shard.configure(Config { flush: Flush::Every(pause), ..CONFIG });
     publish(&bars, "A:1", Flags::default(), "{}");
     client.next(); // sent by the turn that starts the pause
     let began = Instant::now();
@@ -499,7 +499,7 @@ fn with_a_flush_time_events_are_held_back_and_go_together() {
     publish(&bars, "B:1", Flags::default(), "{}");
     client.next();
     client.next();
-    assert!(began.elapsed() >= flush, "{:?}", held - began);
+    assert!(began.elapsed() >= pause, "{:?}", held - began);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use broadcastd::dialect::Dialect;
 use broadcastd::event::Draft;
 use broadcastd::hub::Hub;
-use broadcastd::hub::settings::Settings;
+use broadcastd::hub::settings::{Flush, Settings};
 use broadcastd::identity::Verifier;
 use broadcastd::rate::Rate;
 use broadcastd::server::pages;
@@ -61,7 +61,7 @@ pub fn config() -> Config {
 
 pub fn shard_config() -> shard::Config {
     shard::Config {
-        flush: Duration::ZERO,
+        flush: Flush::Every(Duration::ZERO),
         outbox: 1 << 20,
         max_subscriptions: 200,
         rate: Rate { per_second: NonZeroU32::new(50).unwrap(), burst: 100 },

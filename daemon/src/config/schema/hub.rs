@@ -40,9 +40,9 @@ pub struct Hub {
     /// Input kept for listeners, 4KiB to 64GiB; default 64MiB. When it is full, publishers are told 429.
     #[schemars(range(min = 4096, max = 68_719_476_736u64))]
     pub listen_buffer: Size,
-    /// How long deliveries may be gathered, 0ms to 1s; default 0ms: every turn.
-    #[schemars(range(max = 1))]
-    pub flush: Duration,
+    /// How long deliveries may be gathered, 0ms to 1s, or "auto": the longer they take, the longer, up to 15ms. What comes
+    /// after a pause goes at once. Default 0ms: every turn.
+    pub flush: Flush,
     /// What is compressed for WebSocket clients that offer it.
     pub compression: Compression,
     /// Topics of one stream that have records or recent events, 1 to 10 000 000; default 10 000.
@@ -51,6 +51,23 @@ pub struct Hub {
     /// Records of one stream, 1 to 10 000 000; default 100 000.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_records: u32,
+}
+
+/// How long a stream's events may be gathered before they are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Flush {
+    /// The longer deliveries take, the longer.
+    Auto(Auto),
+    /// The least time between two deliveries.
+    Every(#[schemars(range(max = 1))] Duration),
+}
+
+/// As the load demands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Auto {
+    Auto,
 }
 
 /// How a dead connection is found.
@@ -118,7 +135,7 @@ impl Default for Hub {
             header_timeout: Duration::from_secs(10),
             history: History::default(),
             listen_buffer: Size(64 << 20),
-            flush: Duration::default(),
+            flush: Flush::Every(Duration::default()),
             compression: Compression::default(),
             max_topics: 10_000,
             max_records: 100_000,

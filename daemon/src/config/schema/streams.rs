@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::hub::Flush;
 use super::server::Auth;
 use crate::config::value::{Duration, Interval, Size};
 
@@ -27,6 +28,8 @@ pub struct DeclaredStream {
     pub broadcast: Vec<String>,
     /// What happens to a connection that cannot take everything; default "resync".
     pub lag: Lag,
+    /// How long its deliveries may be gathered, 0ms to 1s, or "auto"; default as in `hub.flush`.
+    pub flush: Option<Flush>,
     /// Topics, 1 to 10 000 000; default as in `hub.max_topics`.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_topics: Option<u32>,
@@ -138,6 +141,8 @@ pub struct StreamOverride {
     pub auth: Option<Auth>,
     /// What happens to a connection that cannot take everything; default as the plugin declares.
     pub lag: Option<Lag>,
+    /// How long its deliveries may be gathered, 0ms to 1s, or "auto"; default as in `hub.flush`.
+    pub flush: Option<Flush>,
     /// Where the plugin declares it private, the kinds that may go to everybody. Default: none.
     pub broadcast: Vec<String>,
     /// Topics, 1 to 10 000 000; default as in `hub.max_topics`.
@@ -172,6 +177,7 @@ impl Default for DeclaredStream {
             private: false,
             broadcast: Vec::new(),
             lag: Lag::default(),
+            flush: None,
             max_topics: None,
             max_records: None,
             dedup: Duration::from_secs(300),

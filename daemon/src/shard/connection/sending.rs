@@ -12,6 +12,7 @@ impl Sink for Connection {
     }
 
     fn prepare(&mut self) {
+        self.is_dirty = false;
         self.line.load(&mut self.outbox);
     }
 

@@ -65,7 +65,7 @@ fn what_is_joined_for_all_counts_until_the_last_has_taken_it() {
     let house = House::new(ROOMY);
     let bars = forgetful(&house);
     let client = stuck(&house, "bars:A:1");
-    house.shard.configure(Config { flush: Duration::from_millis(200), ..ROOMY });
+    house.shard.configure(Config { flush: Flush::Every(Duration::from_millis(200)), ..ROOMY });
     publish(&bars, "A:1", Flags::default(), "{}"); // its turn begins the pause
     flood_through(&house, &bars, 3000, "A:1"); // all of this is one turn, and forgotten when it is joined
     let used = house.hub.memory().used();

@@ -19,6 +19,7 @@ use crate::dialect::fastws::Revision;
 use crate::event::unix_now;
 use crate::hub::Hub;
 use crate::hub::names::Names;
+use crate::hub::settings::Flush;
 use crate::identity::Auth;
 use crate::rate::Rate;
 use crate::server::sse;
@@ -313,6 +314,6 @@ fn config(rng: &mut Rng) -> Config {
         ping_every: Duration::from_secs(1),
         drop_after: Duration::from_secs(1 << 20),
         rate: Rate { per_second: NonZeroU32::MAX, burst: u32::MAX },
-        flush: Duration::ZERO,
+        flush: Flush::Every(Duration::ZERO),
     }
 }

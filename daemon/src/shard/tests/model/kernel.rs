@@ -124,14 +124,17 @@ impl Backend for Kernel {
         Ok(count)
     }
 
-    fn flush<S: Sink>(&mut self, sinks: &mut Slab<S>, dirty: &[usize]) {
+    fn flush<S: Sink>(&mut self, sinks: &mut Slab<S>, dirty: &[usize]) -> u64 {
+        let mut written = 0;
         for token in dirty {
             let sink = &mut sinks[*token];
+            sink.prepare();
             let socket = self.socket(sink.fd()).clone();
             loop {
                 let mut room = [IoSlice::new(&[]); MAX_PIECES];
                 let count = sink.pieces(&mut room);
                 let outcome = socket.borrow_mut().send(&room[..count]);
+                written += *outcome.as_ref().unwrap_or(&0) as u64;
                 if sink.sent(outcome) == Next::Stop {
                     break;
                 }
@@ -140,5 +143,6 @@ impl Backend for Kernel {
         if let Some(happen) = self.meanwhile.take() {
             happen();
         }
+        written
     }
 }

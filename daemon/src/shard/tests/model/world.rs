@@ -23,7 +23,7 @@ use crate::event::Flags;
 use crate::hub::Hub;
 use crate::hub::history::Bounds;
 use crate::hub::log::Limits;
-use crate::hub::settings::{Lag, Settings, Source};
+use crate::hub::settings::{Flush, Lag, Settings, Source};
 use crate::hub::template::Template;
 use crate::rate::Rate;
 
@@ -355,9 +355,7 @@ impl Standing {
             return false;
         }
         self.sleeps_until = None;
-        if now >= self.shard.deliver_at {
-            self.floors = floors.to_vec();
-        }
+        self.floors = floors.to_vec();
         self.shard.turn(&mut ready, now);
         true
     }
@@ -396,6 +394,6 @@ fn config(rng: &mut Rng) -> Config {
         ping_every: Duration::from_secs(1),
         drop_after: Duration::from_secs(1 << 20),
         rate: Rate { per_second: NonZeroU32::MAX, burst: u32::MAX },
-        flush: *rng.choice(&[Duration::ZERO, Duration::ZERO, Duration::from_millis(300)]).unwrap(),
+        flush: Flush::Every(*rng.choice(&[Duration::ZERO, Duration::ZERO, Duration::from_millis(300)]).unwrap()),
     }
 }
