@@ -51,6 +51,7 @@ use crate::plugin::{self, Supervisor};
 use crate::server::listen::{self, ListenError};
 use crate::server::{self, Server};
 use crate::shard::Handle;
+use crate::shard::poll::Means;
 use crate::systemd::Systemd;
 use crate::systemd::sockets::Sockets;
 
@@ -299,10 +300,30 @@ fn epoch() -> String {
 fn start_shards(config: &schema::Config, hub: &Arc<Hub>, verifier: &Arc<Verifier>) -> Result<Vec<Handle>, StartError> {
     hub.memory().set_bound(parts::memory(&config.hub));
     let granted = parts::shard(&config.hub);
-    let count = parts::shard_count(&config.server);
+    let (count, means) = (parts::shard_count(&config.server), means(&config.server)?);
+    tracing::info!(count, backend = means.name(), "shards start");
     let shards: Result<_, _> =
-        (0..count).map(|index| Handle::start(index, granted, hub.clone(), verifier.clone())).collect();
+        (0..count).map(|index| Handle::start(index, means, granted, hub.clone(), verifier.clone())).collect();
     shards.map_err(|error| StartError::System(format!("cannot start a shard: {error}")))
+}
+
+/// The back end that the file asks for, or else the better one of those that this system allows.
+fn means(server: &schema::Server) -> Result<Means, StartError> {
+    let io_uring = || Means::IoUring.probe();
+    match server.backend {
+        schema::Backend::Epoll => Ok(Means::Epoll),
+        schema::Backend::IoUring => io_uring().map(|()| Means::IoUring).map_err(|error| {
+            let next = "write \"auto\", or allow the system calls io_uring_setup and io_uring_enter";
+            StartError::System(format!("server.backend = \"io_uring\" cannot be had here: {error}; {next}"))
+        }),
+        schema::Backend::Auto => Ok(io_uring().map_or_else(
+            |error| {
+                tracing::debug!(%error, "io_uring cannot be had here");
+                Means::Epoll
+            },
+            |()| Means::IoUring,
+        )),
+    }
 }
 
 fn prepare(supervisor: &Supervisor, loaded: &Loaded) -> Result<reload::Broadcasters, StartError> {

@@ -12,11 +12,12 @@ use anyhow::{Result, anyhow};
 use broadcastd::dialect::Dialect;
 use broadcastd::event::Draft;
 use broadcastd::hub::Hub;
-use broadcastd::hub::settings::Settings;
+use broadcastd::hub::settings::{Flush, Settings};
 use broadcastd::rate::Rate;
 use broadcastd::shard::encoding::Deflation;
 use broadcastd::shard::inbox::{Endpoint, Inbound, Newcomer};
 use broadcastd::shard::line::Socket;
+use broadcastd::shard::poll::Means;
 use broadcastd::shard::{Config, Handle};
 use broadcastd::websocket::deflate::Compression;
 use broadcastd_fan_out::wire;
@@ -44,7 +45,7 @@ pub enum Talk {
 pub fn shard(connections: u64, window: u64, talk: Talk) -> Result<impl FnMut()> {
     let hub = Hub::new("bench");
     let stream = hub.declare("ticks", Settings::default());
-    let shard = Handle::start(0, config(), hub.clone(), Arc::default())?;
+    let shard = Handle::start(0, Means::Epoll, config(), hub.clone(), Arc::default())?;
     let endpoint = Arc::new(Endpoint::open("/", Dialect::Native));
     let keys = Keys::new()?;
     let mut clients = Vec::new();
@@ -193,6 +194,6 @@ fn config() -> Config {
         deflation: Deflation { min_size: 256, level: 1 }, // the event, and not what comes before it
         ping_every: Duration::from_secs(30),
         drop_after: Duration::from_secs(90),
-        flush: Duration::ZERO,
+        flush: Flush::Every(Duration::ZERO),
     }
 }

@@ -1,5 +1,9 @@
 //! The system calls of a shard, behind a seam: what is ready, and one send per connection and turn.
 
+#[cfg(test)]
+mod tests;
+mod uring;
+
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -8,6 +12,8 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 use slab::Slab;
+
+pub use self::uring::Uring;
 
 /// The most pieces that one system call sends; the kernel takes 1,024, and more pieces cost more than a second call.
 pub const MAX_PIECES: usize = 64;
@@ -49,7 +55,31 @@ pub enum Next {
     Stop,
 }
 
-/// One way of asking the kernel. A second one (io_uring) can take its place: `flush` gets all connections of a turn.
+/// Which back end shards have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    Epoll,
+    IoUring,
+}
+
+impl Means {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Epoll => "epoll",
+            Self::IoUring => "io_uring",
+        }
+    }
+
+    /// Whether the kernel, and whoever confines this process, allow it.
+    pub fn probe(self) -> io::Result<()> {
+        match self {
+            Self::Epoll => Ok(()),
+            Self::IoUring => uring::ring().map(drop),
+        }
+    }
+}
+
+/// One way of asking the kernel. `flush` gets all connections of a turn.
 pub trait Backend: Sized {
     fn new(wake: &OwnedFd) -> io::Result<Self>;
     /// Waits until something is ready, at most `timeout`.

@@ -25,7 +25,7 @@ use tungstenite::{Message, WebSocket};
 use super::connection::Connection;
 use super::encoding::Deflation;
 use super::inbox::{Endpoint, Inbound, Inbox, Newcomer};
-use super::poll::Ready;
+use super::poll::{Means, Ready};
 use super::{Config, Handle};
 use crate::dialect::Dialect;
 use crate::event::{Draft, Flags};
@@ -56,6 +56,15 @@ pub(super) const CONFIG: Config = Config {
 /// No answer within this time is a failure, not slowness.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The back end that the environment names: `BROADCASTD_TEST_BACKEND=io_uring` has the same tests run on that.
+fn means() -> Means {
+    match std::env::var("BROADCASTD_TEST_BACKEND").as_deref() {
+        Ok("io_uring") => Means::IoUring,
+        Ok("epoll") | Err(_) => Means::Epoll,
+        Ok(other) => panic!("no back end is called {other}"),
+    }
+}
+
 struct House {
     hub: Arc<Hub>,
     shard: Handle,
@@ -64,7 +73,7 @@ struct House {
 impl House {
     fn new(config: Config) -> Self {
         let hub = Hub::new("epoch");
-        Self { shard: Handle::start(0, config, hub.clone(), Arc::default()).unwrap(), hub }
+        Self { shard: Handle::start(0, means(), config, hub.clone(), Arc::default()).unwrap(), hub }
     }
 
     fn bars(&self, lag: Lag) -> Arc<Stream> {

@@ -18,6 +18,7 @@ use broadcastd::server::{self, Config, EndpointConfig, Server};
 use broadcastd::shard;
 use broadcastd::shard::encoding::Deflation;
 use broadcastd::shard::inbox::Endpoint;
+use broadcastd::shard::poll::Means;
 use broadcastd::websocket::deflate::Compression;
 use serde_json::Value;
 use tokio::runtime::{Builder, Handle};
@@ -85,8 +86,9 @@ impl House {
         hub.declare("bars", Settings::default())
             .set_source(broadcastd::hub::settings::Source::Absent("broadcaster stopped".into()));
         let verifier = Arc::<Verifier>::default();
-        let start = |index| shard::Handle::start(index, shard, hub.clone(), verifier.clone()).unwrap();
-        let shards: Vec<_> = (0..2).map(start).collect();
+        let start = |(index, means)| shard::Handle::start(index, means, shard, hub.clone(), verifier.clone()).unwrap();
+        let better = if Means::IoUring.probe().is_ok() { Means::IoUring } else { Means::Epoll };
+        let shards: Vec<_> = [Means::Epoll, better].into_iter().enumerate().map(start).collect();
         let inboxes = shards.iter().map(|shard| shard.inbox.clone()).collect();
         let parts =
             server::Parts { hub: hub.clone(), shards: inboxes, verifier: verifier.clone(), given: Default::default() };

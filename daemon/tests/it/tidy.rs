@@ -30,6 +30,7 @@ const EMPTY_WORDS: &[&str] = &["handler", "helper", "info", "manager", "util"];
 const UNSAFE_FILES: &[&str] = &[
     "daemon/src/plugin/host.rs",
     "daemon/src/plugin/library.rs",
+    "daemon/src/shard/poll/uring.rs",
     "daemon/src/systemd/sockets.rs",
     "plugin-api/src/abi.rs",
     "plugin-api/src/abi/read.rs",

@@ -55,7 +55,8 @@ pub struct Server {
     /// Threads that own connections, 0 to 1024; default 0: one per core. A change waits for a restart.
     #[schemars(range(min = 0, max = 1024))]
     pub shards: u16,
-    /// How the shards wait for their sockets; default "auto".
+    /// How the shards send to their sockets; default "auto": io_uring where the system allows it. A change waits for a
+    /// restart.
     pub backend: Backend,
     /// Which path speaks which dialect. Giving any replaces the default: the native dialect on
     /// /v1/ws, and the same as server-sent events on /v1/sse.
@@ -72,13 +73,15 @@ pub struct Tls {
     pub key: Secret,
 }
 
-/// How the shards wait for their sockets.
+/// How the shards send to their sockets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
     #[default]
     Auto,
     Epoll,
+    #[serde(rename = "io_uring")]
+    IoUring,
 }
 
 /// A path at which a dialect is spoken.
