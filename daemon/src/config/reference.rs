@@ -126,10 +126,12 @@ fn kind(schema: Schema<'_>) -> String {
         known @ ("duration" | "size" | "interval" | "network") => return known.to_owned(),
         _ => {}
     }
+    let variants = schema.variants();
     let words: Vec<String> =
-        schema.variants().iter().flat_map(Schema::constants).filter(|one| !one.is_null()).map(toml).collect();
+        variants.iter().flat_map(Schema::constants).filter(|one| !one.is_null()).map(toml).collect();
     if !words.is_empty() {
-        return words.join(", ");
+        let formats = variants.iter().filter_map(|one| one.text("format")).map(str::to_owned);
+        return formats.chain(words).collect::<Vec<_>>().join(", ");
     }
     if let Some(each) = schema.certain().iter().find_map(Schema::items) {
         return format!("list of {}", kind(each));

@@ -9,6 +9,7 @@ mod sharing;
 mod spc;
 mod sse;
 mod streams;
+mod together;
 mod wordless;
 
 use std::num::NonZeroU32;

@@ -12,16 +12,16 @@ use crate::event::LogId;
 use crate::websocket::deflate::Compression;
 
 /// A shard that turns when it is told to.
-struct Stage {
-    hub: Arc<Hub>,
-    bars: Arc<Stream>,
-    inbox: Arc<Inbox>,
-    shard: Shard<Epoll>,
-    now: Instant,
+pub struct Stage {
+    pub hub: Arc<Hub>,
+    pub bars: Arc<Stream>,
+    pub inbox: Arc<Inbox>,
+    pub shard: Shard<Epoll>,
+    pub now: Instant,
 }
 
 impl Stage {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let hub = Hub::new("epoch");
         let spec = KindSpec { schema: json!({}), collection: Some("bars".to_owned()), record: None };
         let kinds = [("bar".to_owned(), spec)].into();
@@ -33,7 +33,7 @@ impl Stage {
     }
 
     /// Time passes, then the shard turns, as often as somebody has said something.
-    fn turn_after(&mut self, millis: u64) {
+    pub fn turn_after(&mut self, millis: u64) {
         self.now += Duration::from_millis(millis);
         let mut ready = Vec::new();
         for _ in 0..3 {
@@ -42,11 +42,11 @@ impl Stage {
         }
     }
 
-    fn nap(&mut self) -> Duration {
+    pub fn nap(&mut self) -> Duration {
         self.shard.nap(self.now)
     }
 
-    fn publish(&mut self, topics: &[&str]) {
+    pub fn publish(&mut self, topics: &[&str]) {
         for topic in topics {
             publish(&self.bars, topic, Flags::LATEST, r#"{"pad":"again again again again again again again again"}"#);
         }
@@ -69,7 +69,7 @@ impl Stage {
     }
 
     /// A client that is subscribed to these, and has heard so.
-    fn subscriber(&mut self, wishes: &[(&str, u64)]) -> Client {
+    pub fn subscriber(&mut self, wishes: &[(&str, u64)]) -> Client {
         let mut client = self.connect(Compression::Off);
         for (topic, batch_ms) in wishes {
             let said = self.ask(&mut client, "subscribe", topic, Some(*batch_ms).filter(|batch_ms| *batch_ms > 0));
@@ -94,7 +94,7 @@ impl Stage {
 }
 
 /// What has come, in short: numbers of events, those of a batch in brackets; of anything else its status or type.
-fn heard(client: &mut Client) -> Vec<String> {
+pub fn heard(client: &mut Client) -> Vec<String> {
     let mut all = Vec::new();
     while let Ok(message) = client.0.read() {
         let Message::Text(text) = message else { continue };
