@@ -13,9 +13,20 @@ pub fn bench(arguments: &[&str]) -> Result<(), String> {
     if let ["fan-out", rest @ ..] = arguments {
         return fan_out(rest);
     }
+    if let ["guard", rest @ ..] = arguments {
+        return guard(rest);
+    }
     let measures = root().join("bench/Cargo.toml").display().to_string();
     let builds: [&[&str]; 2] = [&[], &["--workspace", "--locked", "--manifest-path", &measures]];
     build_and_run("broadcastd-bench", &builds, arguments)
+}
+
+/// Builds what is counted, and compares it with what is recorded.
+fn guard(arguments: &[&str]) -> Result<(), String> {
+    let measures = root().join("bench/Cargo.toml").display().to_string();
+    let packages = ["--package", "broadcastd-bench", "--package", "broadcastd-bench-plugin"];
+    let build = [&packages[..], &["--locked", "--manifest-path", &measures]].concat();
+    build_and_run("bench-guard", &[&build], arguments)
 }
 
 /// Brings the servers of others, builds the daemon, its plugins and our own, then puts all to the same work.

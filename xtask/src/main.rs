@@ -27,6 +27,7 @@ fn main() -> ExitCode {
             eprintln!("cargo xtask docs              writes docs/config.md, docs/metrics.md and the dashboard");
             eprintln!("cargo xtask bench [NAME…]     measures, and writes docs/bench.md; --help says more");
             eprintln!("cargo xtask bench fan-out     puts the daemon and its peers to the same work; --help says more");
+            eprintln!("cargo xtask bench guard       compares what an event costs with what is recorded");
             eprintln!("cargo xtask soak [MINUTES]    runs the daemon under everything at once; --help says more");
             eprintln!("cargo xtask package           makes the Debian package; --smoke from what tests are built from");
             eprintln!(

@@ -30,11 +30,9 @@ const BARS: &[Bar] = &[
     above("W2", "the better of Bun and npm `uwebsockets`", (1.0, 1.25), |results, name| {
         per_cpu(results, name, OURS, PUBSUB)
     }),
-    above("W1-serial", "the same, with io_uring", (1.15, 1.3), |results, name| {
-        per_cpu(results, name, "broadcastd-uring", PUBSUB)
-    }),
+    above("W1-serial", "the same, with io_uring", (1.15, 1.3), |results, name| per_cpu(results, name, OURS, PUBSUB)),
     above("W1-serial", "limit: a write for each event; with epoll", (0.9, 1.0), |results, name| {
-        per_cpu(results, name, OURS, &["limit-write"])
+        per_cpu(results, name, "broadcastd-epoll", &["limit-write"])
     }),
     above("W1-burst", "Bun", (2.5, 3.5), |results, name| per_cpu(results, name, OURS, &["bun"])),
     above("W3", "the better of Bun and npm `uwebsockets`", (1.1, 1.4), |results, name| {
@@ -64,12 +62,12 @@ const BARS: &[Bar] = &[
     }),
     below("W8", "processor time, of that with eager flush", (0.6, 0.3), |results, name| {
         let (adaptive, eager) =
-            (results.figures(name, "broadcastd-10ms", "server_busy"), results.figures(name, OURS, "server_busy"));
+            (results.figures(name, "broadcastd-auto", "server_busy"), results.figures(name, OURS, "server_busy"));
         paired(&adaptive, &eager, |adaptive, eager| adaptive / eager)
     }),
     below("W8", "ms that p50 is worse", (5.0, 5.0), |results, name| {
         let (adaptive, eager) =
-            (results.figures(name, "broadcastd-10ms", "p50_us"), results.figures(name, OURS, "p50_us"));
+            (results.figures(name, "broadcastd-auto", "p50_us"), results.figures(name, OURS, "p50_us"));
         paired(&adaptive, &eager, |adaptive, eager| (adaptive - eager) / 1e3)
     }),
     above("W7", "share that resumed", (1.0, 1.0), |results, name| {

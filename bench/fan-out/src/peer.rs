@@ -40,18 +40,24 @@ pub struct Server {
 pub struct Tools(pub PathBuf);
 
 pub const PEERS: &[Peer] = &[
-    Peer { name: "broadcastd", label: "broadcastd", kind: Kind::Broadcastd, start: |_| daemon("") },
+    Peer { name: "broadcastd", label: "broadcastd", kind: Kind::Broadcastd, start: |_| daemon("", "") },
+    Peer {
+        name: "broadcastd-epoll",
+        label: "broadcastd, `backend = \"epoll\"`",
+        kind: Kind::Broadcastd,
+        start: |_| daemon("backend = \"epoll\"\n", ""),
+    },
+    Peer {
+        name: "broadcastd-auto",
+        label: "broadcastd, `flush = \"auto\"`",
+        kind: Kind::Broadcastd,
+        start: |_| daemon("", "flush = \"auto\"\n"),
+    },
     Peer {
         name: "broadcastd-10ms",
         label: "broadcastd, `flush = \"10ms\"`",
         kind: Kind::Broadcastd,
-        start: |_| daemon("flush = \"10ms\"\n"),
-    },
-    Peer {
-        name: "broadcastd-50ms",
-        label: "broadcastd, `flush = \"50ms\"`",
-        kind: Kind::Broadcastd,
-        start: |_| daemon("flush = \"50ms\"\n"),
+        start: |_| daemon("", "flush = \"10ms\"\n"),
     },
     Peer {
         name: "limit-write",
@@ -124,13 +130,13 @@ enum Runtime {
     Node,
 }
 
-/// A daemon with streams for every workload. `hub` is a part of that table.
-pub fn daemon(hub: &str) -> Result<Server> {
+/// A daemon with streams for every workload. `server` and `hub` are parts of these tables.
+pub fn daemon(server: &str, hub: &str) -> Result<Server> {
     let config = format!(
         "{hub}max_topics = 2000\n[streams.{STREAM}]\nvisible = true\n\
          [[auth.tokens]]\nname = \"bench\"\nsha256 = \"{TOKEN_SHA256}\"\npublish = [\"{STREAM}\"]\n"
     );
-    started(Daemon::start(Seat::Server, &config)?)
+    started(Daemon::start(Seat::Server, server, &config)?)
 }
 
 /// A daemon with a broadcaster of bars and endpoints for two dialects.
@@ -143,7 +149,7 @@ pub fn daemon_with_bars(symbols: usize, every_ms: u64) -> Result<Server> {
          [broadcasters.bars]\nplugin = \"bars\"\n\
          settings = {{ source = \"mock\", interval = \"{every_ms}ms\", symbols = [{symbols}] }}\n"
     );
-    started(Daemon::start(Seat::Server, &config)?)
+    started(Daemon::start(Seat::Server, "", &config)?)
 }
 
 fn started(daemon: Daemon) -> Result<Server> {

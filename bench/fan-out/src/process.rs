@@ -129,16 +129,17 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// `config` begins inside of `[hub]`.
-    pub fn start(seat: Seat, config: &str) -> Result<Self> {
+    /// `server` is a part of that table, and `config` begins inside of `[hub]`.
+    pub fn start(seat: Seat, server: &str, config: &str) -> Result<Self> {
         let plugins = programs()?;
         // Not among temporary files: the daemon looks at whatever changes in a folder on the way to its configuration, and
         // others' work would be counted as its own.
         let folder = tempfile::tempdir_in(&plugins)?;
         let file = folder.path().join("config.toml");
         // One shard: a server has one processor here, and so have those that it is compared with.
-        let ports = "[server]\nlisten = [\"127.0.0.1:0\"]\nshards = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n[ingest]\nsocket = \"\"\n";
-        fs::write(&file, format!("{ports}[log]\nlevel = \"error\"\n[hub]\nmax_connections = 20000\n{config}"))?;
+        let ports = "[server]\nlisten = [\"127.0.0.1:0\"]\nshards = 1\n";
+        let quiet = "[admin]\nlisten = \"127.0.0.1:0\"\n[ingest]\nsocket = \"\"\n[log]\nlevel = \"error\"\n";
+        fs::write(&file, format!("{ports}{server}{quiet}[hub]\nmax_connections = 20000\n{config}"))?;
         let env = [("HOME", folder.path().as_os_str()), ("BROADCASTD_PLUGIN_PATH", plugins.as_os_str())];
         let arguments = ["--config".to_owned(), file.display().to_string()];
         let process = Started::start(seat, &plugins.join("broadcastd"), &arguments, &env)?;

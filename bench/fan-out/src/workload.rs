@@ -40,6 +40,8 @@ pub enum Shape {
 pub enum Peers {
     /// Everybody, the daemon with its settings as shipped.
     All,
+    /// And the daemon with other settings.
+    AllAnd(&'static str),
     /// Servers: what a minimal loop keeps for a connection says nothing.
     Servers,
     Named(&'static [&'static str]),
@@ -60,7 +62,7 @@ pub const WORKLOADS: &[Workload] = &[
         connections: 1000,
         topics: 1,
         shape: Shape::Closed { window: 1 },
-        peers: Peers::All,
+        peers: Peers::AllAnd("broadcastd-epoll"),
     },
     Workload {
         name: "W1-burst",
@@ -124,7 +126,7 @@ pub const WORKLOADS: &[Workload] = &[
         connections: 1000,
         topics: 1,
         shape: Shape::Paced { every: Duration::from_millis(2) },
-        peers: Peers::Named(&["broadcastd", "broadcastd-10ms", "broadcastd-50ms", "limit-batch", "uws", "bun"]),
+        peers: Peers::Named(&["broadcastd", "broadcastd-auto", "broadcastd-10ms", "limit-batch", "uws", "bun"]),
     },
 ];
 
@@ -164,6 +166,7 @@ impl Workload {
     pub fn includes(&self, peer: &Peer) -> bool {
         match self.peers {
             Peers::All => !peer.name.starts_with("broadcastd-"),
+            Peers::AllAnd(other) => !peer.name.starts_with("broadcastd-") || peer.name == other,
             Peers::Servers => !peer.name.starts_with("broadcastd-") && peer.kind != Kind::Limit,
             Peers::Named(names) => names.contains(&peer.name),
         }

@@ -35,12 +35,17 @@ fn main() -> Result<()> {
     match name {
         "copy" => own.measure(publish::copy()),
         "copy-kept" => own.measure(publish::copy_kept()),
-        "publish" => own.measure(publish::publish(number, "")?),
-        "publish-record" => own.measure(publish::publish(number, "current")?),
+        "publish" => own.measure(publish::publish(number, "", publish::payload())?),
+        "publish-large" => own.measure(publish::publish(number, "", publish::large())?),
+        "publish-record" => own.measure(publish::publish(number, "current", publish::payload())?),
         "events-direct" => batches.measure(border::events_direct(number)),
         "events" => batches.measure(Border::load()?.events(number)),
         "border-publish" => batches.measure(Border::load()?.publish(number)),
         "border-publish-all" => Measured { batch: border::TOGETHER, ..own }.measure(Border::load()?.publish_all()),
+        "shard-large" => {
+            let step = shard::shard((number, window), Talk::Plain, publish::large())?;
+            Measured { whose: Whose::Others, ..turns }.measure(step);
+        }
         "send" => Measured { whose: Whose::Others, ..turns }.measure(shard::send(number, window)?),
         _ => {
             let talk = match name {
@@ -50,7 +55,11 @@ fn main() -> Result<()> {
                 "shard-batch" => Talk::Batched,
                 _ => bail!("there is no case {case}"),
             };
-            Measured { whose: Whose::Others, ..turns }.measure(shard::shard(number, window, talk)?);
+            Measured { whose: Whose::Others, ..turns }.measure(shard::shard(
+                (number, window),
+                talk,
+                publish::payload(),
+            )?);
         }
     }
     Ok(())

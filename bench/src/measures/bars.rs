@@ -114,8 +114,8 @@ struct Rest {
 impl Rest {
     /// Two daemons beside each other, one of them with the broadcaster: what disturbs one disturbs both.
     fn run_once(&mut self, effort: &Effort) -> Result<()> {
-        let with = Daemon::start(Seat::Anywhere, SHIPPED)?;
-        let without = Daemon::start(Seat::Anywhere, "")?;
+        let with = Daemon::start(Seat::Anywhere, "", SHIPPED)?;
+        let without = Daemon::start(Seat::Anywhere, "", "")?;
         sleep(effort.warm_up);
         let cpu = || Ok::<_, anyhow::Error>((fine_cpu_seconds(with.pid())?, fine_cpu_seconds(without.pid())?));
         let (before, time) = (cpu()?, effort.measure * IDLE_TIMES);

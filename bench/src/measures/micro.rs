@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::{Effort, Instructions};
-use broadcastd_fan_out::figures::{Spread, Table, ratio};
+use broadcastd_fan_out::figures::{Figures, Spread, Table, ratio};
 use broadcastd_fan_out::process::{Seat, Started, program};
 
 /// Events of a run under callgrind.
@@ -36,8 +36,7 @@ pub fn table(cases: &[Case], head: [&str; 3], effort: &Effort) -> Result<Table> 
     let mut allocated = vec![(0.0, 0.0); cases.len()];
     for _ in 0..effort.runs {
         for (index, case) in cases.iter().enumerate() {
-            let arguments = [case.case.to_owned(), effort.events.to_string()];
-            let said = Started::start(Seat::Server, &program("bench-micro")?, &arguments, &[])?.figures(ONE_RUN)?;
+            let said = one_run(case, effort.events)?;
             nanos[index].push(said.get("ns")?);
             allocated[index] = (said.get("allocations")?, said.get("bytes")?);
         }
@@ -61,8 +60,18 @@ pub fn table(cases: &[Case], head: [&str; 3], effort: &Effort) -> Result<Table> 
     Ok(table)
 }
 
+/// Allocations of one event.
+pub fn allocations(case: &Case) -> Result<f64> {
+    one_run(case, COUNTED)?.get("allocations")
+}
+
+fn one_run(case: &Case, events: u64) -> Result<Figures> {
+    let arguments = [case.case.to_owned(), events.to_string()];
+    Started::start(Seat::Server, &program("bench-micro")?, &arguments, &[])?.figures(ONE_RUN)
+}
+
 /// Instructions of one event in user space; `None` where there is no valgrind.
-fn instructions(case: &Case) -> Result<Option<f64>> {
+pub fn instructions(case: &Case) -> Result<Option<f64>> {
     let Some(once) = counted(case, COUNTED)? else { return Ok(None) };
     let steps = match case.thread {
         Thread::Main => Some(once), // nothing but the steps was counted

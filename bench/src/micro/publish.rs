@@ -26,6 +26,11 @@ pub fn payload() -> Arc<[u8]> {
     payload.into_bytes().into()
 }
 
+/// So large that a copy of it cannot hide among the rest.
+pub fn large() -> Arc<[u8]> {
+    format!("{{\"fill\":\"{}\"}}", "7919".repeat(4096)).into_bytes().into()
+}
+
 /// A copy that is thrown away at once.
 pub fn copy() -> impl FnMut() {
     let payload = payload();
@@ -45,7 +50,7 @@ pub fn copy_kept() -> impl FnMut() {
 }
 
 /// `Stream::publish` with so many outlets; with a key it leaves a record, too.
-pub fn publish(outlets: u64, key: &'static str) -> Result<impl FnMut()> {
+pub fn publish(outlets: u64, key: &'static str, payload: Arc<[u8]>) -> Result<impl FnMut()> {
     let stream = stream("ticks")?;
     for id in 0..outlets {
         let outlet: Arc<dyn Outlet> = Arc::new(Counting { id, offered: AtomicU64::new(0) });
@@ -53,7 +58,6 @@ pub fn publish(outlets: u64, key: &'static str) -> Result<impl FnMut()> {
         let wish = Wish { patterns: &patterns, audience: "", reader: Reader::Client, since: None };
         stream.subscribe(&wish, &outlet).map_err(|refused| anyhow::anyhow!("{refused}"))?;
     }
-    let payload = payload();
     Ok(move || {
         let draft = Draft { kind: "tick", topic: "A", key, payload: &payload, ..Draft::default() };
         black_box(stream.publish(black_box(&draft), None)).expect("nothing limits it");

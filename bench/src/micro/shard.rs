@@ -42,7 +42,7 @@ pub enum Talk {
 }
 
 /// Clients that all subscribe to one topic of a shard; each step publishes `window` events and waits until all have come.
-pub fn shard(connections: u64, window: u64, talk: Talk) -> Result<impl FnMut()> {
+pub fn shard((connections, window): (u64, u64), talk: Talk, payload: Arc<[u8]>) -> Result<impl FnMut()> {
     let hub = Hub::new("bench");
     let stream = hub.declare("ticks", Settings::default());
     let shard = Handle::start(0, Means::Epoll, config(), hub.clone(), Arc::default())?;
@@ -68,7 +68,6 @@ pub fn shard(connections: u64, window: u64, talk: Talk) -> Result<impl FnMut()> 
         wire::hear_texts(&mut client, 3)?; // the greeting, the answer, the snapshot
         clients.push(Client::new(client, talk));
     }
-    let payload = payload();
     Ok(move || {
         let _runs = &shard;
         for _ in 0..window {

@@ -875,3 +875,9 @@ fn a_connection_has_so_long_to_answer_a_close_and_is_told_so_often() {
     assert!(!connection.is_finished(now + 2 * second - Duration::from_nanos(1)));
     assert!(connection.is_finished(now + 2 * second), "it did not answer");
 }
+
+#[test]
+fn a_connection_takes_so_many_bytes() {
+    // There are tens of thousands; whoever adds a field thinks about them.
+    assert_eq!(size_of::<Connection>(), 672);
+}

@@ -1,0 +1,123 @@
+//! Holds the paths of an event to what they cost when that was last looked at: `cargo xtask bench guard`. Instructions and
+//! allocations are the same on a busy machine as on a quiet one.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use broadcastd_bench::measures::micro::{Case, Thread, allocations, instructions};
+use broadcastd_fan_out::process;
+use clap::Parser;
+
+/// How far instructions may be from what is recorded: less than a copy of a large payload or an allocation takes.
+const TOLERANCE: f64 = 0.03;
+/// How far allocations may be: turns that end sooner or later move them by less.
+const ALLOCATIONS_TOLERANCE: f64 = 0.02;
+const FILE: &str = "guards.txt";
+const HEAD: &str =
+    "# What one event, or one delivery, costs in user space: case, instructions (callgrind), allocations.
+# `cargo xtask bench guard` compares; `cargo xtask bench guard --record` writes what it finds.
+";
+
+const CASES: &[Case] = &[
+    Case { case: "publish:1", label: "publish", thread: Thread::Main },
+    Case { case: "publish-large:1", label: "publish of 16 KiB", thread: Thread::Main },
+    Case { case: "publish-record:1", label: "publish that leaves a record", thread: Thread::Main },
+    Case { case: "events:16", label: "into a plugin", thread: Thread::Main },
+    Case { case: "border-publish:16", label: "out of a plugin", thread: Thread::Main },
+    Case { case: "shard:1:1", label: "encode, and deliver to one", thread: Thread::Second },
+    Case { case: "shard:100:1", label: "deliver to each of a hundred", thread: Thread::Second },
+    Case { case: "shard-large:100:1", label: "the same with 16 KiB", thread: Thread::Second },
+];
+
+/// Compares what an event costs with what is recorded.
+#[derive(Parser)]
+struct Cli {
+    /// Records what it finds
+    #[arg(long)]
+    record: bool,
+}
+
+struct Cost {
+    instructions: f64,
+    allocations: f64,
+}
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().collect();
+    if arguments.get(1).is_some_and(|first| first == process::UNDER) {
+        return process::become_program(&arguments[2..]);
+    }
+    let cli = Cli::parse();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
+    let mut found = Vec::new();
+    for case in CASES {
+        let instructions = instructions(case)?.context("instructions are counted with valgrind: install it")?;
+        found.push((case, Cost { instructions, allocations: allocations(case)? }));
+    }
+    if cli.record {
+        let mut text = HEAD.to_owned();
+        for (case, cost) in &found {
+            writeln!(text, "{} {:.0} {:.3}", case.case, cost.instructions, cost.allocations)?;
+        }
+        return fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()));
+    }
+    let recorded = fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+    compare(&recorded, &found)
+}
+
+fn compare(recorded: &str, found: &[(&Case, Cost)]) -> Result<()> {
+    let mut strayed = Vec::new();
+    for (case, cost) in found {
+        let before = read(recorded, case.case).with_context(|| format!("{FILE} has no line for {}", case.case))?;
+        let moved = [
+            ("instructions", before.instructions, cost.instructions, TOLERANCE),
+            ("allocations", before.allocations, cost.allocations, ALLOCATIONS_TOLERANCE),
+        ];
+        for (what, before, now, tolerance) in moved {
+            let by = 100.0 * (now / before - 1.0);
+            println!("{:<28} {what:<12} {now:>10.2}, recorded {before:.2} ({by:+.1} %)", case.label);
+            if by.abs() > 100.0 * tolerance {
+                strayed.push(format!("{} ({}): {before:.2} {what} recorded, {now:.2} found", case.label, case.case));
+            }
+        }
+    }
+    if strayed.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "what an event costs has changed:\n  {}\nTake away what was added to the path; where it is meant, or better than before, \
+         `cargo xtask bench guard --record` and commit bench/{FILE}",
+        strayed.join("\n  ")
+    )
+}
+
+fn read(recorded: &str, case: &str) -> Option<Cost> {
+    let line = recorded.lines().find_map(|line| line.strip_prefix(case)?.strip_prefix(' '))?;
+    let (instructions, allocations) = line.split_once(' ')?;
+    Some(Cost { instructions: instructions.parse().ok()?, allocations: allocations.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(instructions: f64, allocations: f64) -> Result<()> {
+        compare("# head\npublish:1 1000 4.000\n", &[(&CASES[0], Cost { instructions, allocations })])
+    }
+
+    #[test]
+    fn what_strays_is_named_whichever_way_it_went() {
+        assert!(judged(1029.0, 4.0).is_ok() && judged(971.0, 4.05).is_ok());
+        for (instructions, allocations) in [(1031.0, 4.0), (969.0, 4.0), (1000.0, 5.0), (1000.0, 3.0)] {
+            let message = judged(instructions, allocations).unwrap_err().to_string();
+            assert!(message.contains("publish (publish:1)"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_case_that_is_not_recorded_is_no_success() {
+        assert!(compare("", &[(&CASES[0], Cost { instructions: 1.0, allocations: 1.0 })]).is_err());
+    }
+}
