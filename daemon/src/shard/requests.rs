@@ -1,5 +1,6 @@
 //! What a client asks for: subscribe, unsubscribe, snapshot, streams, ping.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::poll::Backend;
@@ -34,26 +35,33 @@ impl<B: Backend> Shard<B> {
             if let Some(wishes) = newcomer.and_then(|connection| connection.wishes.take()) {
                 self.open(token, wishes);
             }
-            let mut answered = 0;
-            while answered < MAX_ANSWERED_PER_TURN {
-                let Some(connection) = self.connections.get_mut(token) else { break };
-                self.dirty.mark(connection, token);
-                if !connection.is_open() || connection.outbox.asked_bytes() > self.config.outbox {
-                    break;
-                }
-                let Some(request) = connection.waiting.pop_front() else { break };
-                // What a token may publish has a rate of its own.
-                let is_published = matches!(&request, Ok(Request { command: Command::Publish(_), .. }));
-                answered += usize::from(!is_published);
-                let is_known = connection.standing.identity().is_some_and(|identity| identity.may_publish_at_all());
-                let admitted = match is_published && is_known {
-                    true => Ok(()),
-                    false => connection.pace.admit(self.config.rate, self.now),
-                };
-                match admitted {
-                    Ok(()) => self.handle(token, request),
-                    Err(excess) => self.slow_down(token, request, excess),
-                }
+            self.answer(token);
+            if let Some(connection) = self.connections.get_mut(token).filter(|known| known.waiting.is_empty()) {
+                connection.waiting = VecDeque::new(); // most never ask again, and the room is as large as the connection
+            }
+        }
+    }
+
+    fn answer(&mut self, token: usize) {
+        let mut answered = 0;
+        while answered < MAX_ANSWERED_PER_TURN {
+            let Some(connection) = self.connections.get_mut(token) else { return };
+            self.dirty.mark(connection, token);
+            if !connection.is_open() || connection.outbox.asked_bytes() > self.config.outbox {
+                return;
+            }
+            let Some(request) = connection.waiting.pop_front() else { return };
+            // What a token may publish has a rate of its own.
+            let is_published = matches!(&request, Ok(Request { command: Command::Publish(_), .. }));
+            answered += usize::from(!is_published);
+            let is_known = connection.standing.identity().is_some_and(|identity| identity.may_publish_at_all());
+            let admitted = match is_published && is_known {
+                true => Ok(()),
+                false => connection.pace.admit(self.config.rate, self.now),
+            };
+            match admitted {
+                Ok(()) => self.handle(token, request),
+                Err(excess) => self.slow_down(token, request, excess),
             }
         }
     }
