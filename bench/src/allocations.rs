@@ -10,17 +10,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub struct Allocations {
     pub count: u64,
     pub bytes: u64,
+    /// Given back of them.
+    pub freed: u64,
 }
 
 impl Allocations {
     /// By this thread.
     pub fn own() -> Self {
-        Self { count: COUNT.get(), bytes: BYTES.get() }
+        Self { count: COUNT.get(), bytes: BYTES.get(), freed: FREED.get() }
     }
 
     /// By all other threads since `count_others`.
     pub fn others() -> Self {
-        Self { count: OTHERS_COUNT.load(Ordering::Relaxed), bytes: OTHERS_BYTES.load(Ordering::Relaxed) }
+        let [count, bytes, freed] =
+            [&OTHERS_COUNT, &OTHERS_BYTES, &OTHERS_FREED].map(|sum| sum.load(Ordering::Relaxed));
+        Self { count, bytes, freed }
     }
 
     /// From now on allocations of all threads but this one are counted together. That costs each of them a little, so it
@@ -34,11 +38,13 @@ impl Allocations {
 static COUNTS_OTHERS: AtomicBool = AtomicBool::new(false);
 static OTHERS_COUNT: AtomicU64 = AtomicU64::new(0);
 static OTHERS_BYTES: AtomicU64 = AtomicU64::new(0);
+static OTHERS_FREED: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     // Constant and without destructor, so that looking at them allocates nothing.
     static COUNT: Cell<u64> = const { Cell::new(0) };
     static BYTES: Cell<u64> = const { Cell::new(0) };
+    static FREED: Cell<u64> = const { Cell::new(0) };
     static IS_COUNTER: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -50,10 +56,21 @@ struct Counting;
 fn count(bytes: usize) {
     COUNT.set(COUNT.get() + 1);
     BYTES.set(BYTES.get() + bytes as u64);
-    if COUNTS_OTHERS.load(Ordering::Relaxed) && !IS_COUNTER.get() {
+    if counts_this() {
         OTHERS_COUNT.fetch_add(1, Ordering::Relaxed);
         OTHERS_BYTES.fetch_add(bytes as u64, Ordering::Relaxed);
     }
+}
+
+fn count_freed(bytes: usize) {
+    FREED.set(FREED.get() + bytes as u64);
+    if counts_this() {
+        OTHERS_FREED.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+fn counts_this() -> bool {
+    COUNTS_OTHERS.load(Ordering::Relaxed) && !IS_COUNTER.get()
 }
 
 // SAFETY: everything is passed on to the system's allocator, which keeps the rules.
@@ -71,12 +88,14 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        count_freed(layout.size());
         // SAFETY: as above.
         unsafe { System.dealloc(memory, layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size);
+        count_freed(layout.size());
         // SAFETY: as above.
         unsafe { System.realloc(memory, layout, size) }
     }

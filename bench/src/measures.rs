@@ -4,6 +4,7 @@ pub mod bars;
 pub mod border;
 pub mod micro;
 pub mod publish;
+pub mod reads;
 pub mod shard;
 
 use std::time::Duration;
@@ -56,6 +57,7 @@ pub struct Measure {
 
 pub const ALL: &[Measure] = &[
     Measure { name: "publish", run: publish::run },
+    Measure { name: "reads", run: reads::run },
     Measure { name: "border", run: border::run },
     Measure { name: "shard", run: shard::run },
     Measure { name: "bars", run: bars::run },

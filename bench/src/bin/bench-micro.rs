@@ -7,6 +7,8 @@ mod allocations;
 mod border;
 #[path = "../micro/publish.rs"]
 mod publish;
+#[path = "../micro/reads.rs"]
+mod reads;
 #[path = "../micro/shard.rs"]
 mod shard;
 
@@ -15,6 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use self::allocations::Allocations;
 use self::border::Border;
+use self::reads::Kept;
 use self::shard::Talk;
 
 /// Events before the measure begins: the history is full then, so that one leaves for each that comes.
@@ -38,6 +41,13 @@ fn main() -> Result<()> {
         "publish" => own.measure(publish::publish(number, "", publish::payload())?),
         "publish-large" => own.measure(publish::publish(number, "", publish::large())?),
         "publish-record" => own.measure(publish::publish(number, "current", publish::payload())?),
+        "publish-in-turn" => own.measure(reads::publish_in_turn(number)?),
+        "subscribe" => own.measure(reads::subscribe(number)?),
+        "snapshot" => own.measure(reads::snapshot(number)?),
+        "resume" => own.measure(reads::resume(number)?),
+        "keep-event" => own.measure(reads::keep(Kept::Event)),
+        "keep-topic" => own.measure(reads::keep(Kept::Topic)),
+        "keep-record" => own.measure(reads::keep(Kept::Record)),
         "events-direct" => batches.measure(border::events_direct(number)),
         "events" => batches.measure(Border::load()?.events(number)),
         "border-publish" => batches.measure(Border::load()?.publish(number)),
@@ -95,10 +105,11 @@ impl Measured {
         let (ended, after) = (self.whose.cpu_nanos(), self.whose.allocations());
         let each = |total: u64| total as f64 / (steps * self.batch) as f64;
         println!(
-            "ns={:.2} allocations={:.3} bytes={:.1}",
+            "ns={:.2} allocations={:.3} bytes={:.1} kept={:.1}",
             each(ended - began),
             each(after.count - before.count),
-            each(after.bytes - before.bytes)
+            each(after.bytes - before.bytes),
+            each(after.bytes - before.bytes) - each(after.freed - before.freed)
         );
     }
 }

@@ -33,16 +33,16 @@ pub enum Thread {
 /// One table: the first case is what the others are compared with, run for run.
 pub fn table(cases: &[Case], head: [&str; 3], effort: &Effort) -> Result<Table> {
     let mut nanos = vec![Vec::new(); cases.len()];
-    let mut allocated = vec![(0.0, 0.0); cases.len()];
+    let mut allocated = vec![[0.0; 3]; cases.len()];
     for _ in 0..effort.runs {
         for (index, case) in cases.iter().enumerate() {
             let said = one_run(case, effort.events)?;
             nanos[index].push(said.get("ns")?);
-            allocated[index] = (said.get("allocations")?, said.get("bytes")?);
+            allocated[index] = [said.get("allocations")?, said.get("bytes")?, said.get("kept")?];
         }
     }
     let [what, each, times] = head;
-    let mut table = Table::new(&[what, each, times, "instructions", "allocations", "bytes allocated"]);
+    let mut table = Table::new(&[what, each, times, "instructions", "allocations", "bytes allocated", "bytes kept"]);
     for (index, case) in cases.iter().enumerate() {
         let instructions = match effort.instructions {
             Instructions::Counted => instructions(case)?,
@@ -53,8 +53,9 @@ pub fn table(cases: &[Case], head: [&str; 3], effort: &Effort) -> Result<Table> 
             Spread::of(nanos[index].iter().copied()).with(ratio),
             Spread::of_ratios(&nanos[index], &nanos[0]).with(ratio),
             instructions.map_or("–".to_owned(), |count| format!("{count:.0}")),
-            ratio(allocated[index].0),
-            format!("{:.0}", allocated[index].1),
+            ratio(allocated[index][0]),
+            format!("{:.0}", allocated[index][1]),
+            format!("{:.0}", allocated[index][2]),
         ]);
     }
     Ok(table)

@@ -53,7 +53,7 @@ pub fn copy_kept() -> impl FnMut() {
 pub fn publish(outlets: u64, key: &'static str, payload: Arc<[u8]>) -> Result<impl FnMut()> {
     let stream = stream("ticks")?;
     for id in 0..outlets {
-        let outlet: Arc<dyn Outlet> = Arc::new(Counting { id, offered: AtomicU64::new(0) });
+        let outlet: Arc<dyn Outlet> = Arc::new(Counting::new(id));
         let patterns = [Pattern::parse("ticks:A").map_err(anyhow::Error::msg)?];
         let wish = Wish { patterns: &patterns, audience: "", reader: Reader::Client, since: None };
         stream.subscribe(&wish, &outlet).map_err(|refused| anyhow::anyhow!("{refused}"))?;
@@ -70,9 +70,15 @@ pub fn stream(name: &str) -> Result<Arc<Stream>> {
 }
 
 /// As cheap as an outlet can be.
-struct Counting {
+pub struct Counting {
     id: u64,
     offered: AtomicU64,
+}
+
+impl Counting {
+    pub fn new(id: u64) -> Self {
+        Self { id, offered: AtomicU64::new(0) }
+    }
 }
 
 impl Outlet for Counting {
