@@ -62,6 +62,8 @@ const MAX_READS_PER_TURN: usize = 8;
 const MAX_INBOUND_PER_TURN: usize = 4096;
 /// What is read from a history in one step, after the inbox had been full.
 const MAX_CATCH_UP: usize = 1024;
+/// Connections that are sent to before they are looked after: what was touched of them is in the cache yet.
+const MAX_FLUSHED_TOGETHER: usize = 256;
 /// How often time-outs are looked at.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -314,16 +316,18 @@ impl<B: Backend> Shard<B> {
     /// Sends what waits, then looks after everybody who was touched in this turn.
     fn flush(&mut self) {
         let touched = std::mem::take(&mut self.dirty.0);
-        let written = self.backend.flush(&mut self.connections, &touched);
-        self.counters.written(written);
+        for some in touched.chunks(MAX_FLUSHED_TOGETHER) {
+            let written = self.backend.flush(&mut self.connections, some);
+            self.counters.written(written);
+            for token in some {
+                // Who was given something meanwhile is looked after when it has been offered to its socket.
+                if !self.connections[*token].is_dirty {
+                    self.look_after(*token);
+                }
+            }
+        }
         if let Some(published) = self.oldest.take() {
             self.counters.wrote_after(published.elapsed());
-        }
-        for token in touched {
-            // Who was given something meanwhile is looked after when it has been offered to its socket.
-            if !self.connections[token].is_dirty {
-                self.look_after(token);
-            }
         }
     }
 

@@ -69,6 +69,14 @@ impl Line {
         }
     }
 
+    /// What is to be sent next, where that is one piece.
+    pub fn only_piece<'a>(&'a self, outbox: &'a Outbox) -> Option<&'a [u8]> {
+        match &self.tls {
+            None => outbox.only_piece(),
+            Some(tls) => Some(&tls.unsent[tls.sent..]).filter(|unsent| !unsent.is_empty()),
+        }
+    }
+
     /// Puts what is to be sent next into the room there is, and returns how many pieces these are.
     pub fn pieces<'a>(&'a self, outbox: &'a Outbox, room: &mut [IoSlice<'a>; MAX_PIECES]) -> usize {
         match &self.tls {

@@ -219,6 +219,12 @@ impl Outbox {
         !self.replaced.is_empty()
     }
 
+    /// What waits, where that is one piece.
+    pub fn only_piece(&self) -> Option<&[u8]> {
+        let first = &self.pieces.front().filter(|_| self.pieces.len() == 1)?.bytes[self.sent_of_first..];
+        (!first.is_empty()).then_some(first)
+    }
+
     /// Puts what waits into the room there is, and returns how many pieces these are.
     pub fn slices<'a>(&'a self, room: &mut [IoSlice<'a>; MAX_PIECES]) -> usize {
         let mut count = 0;

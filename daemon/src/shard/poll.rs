@@ -43,6 +43,8 @@ pub trait Sink {
     fn fd(&self) -> BorrowedFd<'_>;
     /// Comes before anything else of a turn.
     fn prepare(&mut self);
+    /// What waits, where that is one piece: mostly it is.
+    fn only_piece(&self) -> Option<&[u8]>;
     /// Puts the waiting pieces from the front on into the room there is, and returns how many these are.
     fn pieces<'a>(&'a self, room: &mut [IoSlice<'a>; MAX_PIECES]) -> usize;
     /// What became of them; whether to go on at once with what still waits.
@@ -180,17 +182,15 @@ fn send_all<S: Sink>(sink: &mut S) -> u64 {
 }
 
 fn send<S: Sink>(sink: &S) -> io::Result<usize> {
+    const FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
+    if let Some(only) = sink.only_piece() {
+        return Ok(rustix::net::send(sink.fd(), only, FLAGS)?);
+    }
     let mut room = [IoSlice::new(&[]); MAX_PIECES];
-    let count = sink.pieces(&mut room);
-    let sent = match &room[..count] {
-        [] => Ok(0),
-        [only] => rustix::net::send(sink.fd(), only, SendFlags::NOSIGNAL | SendFlags::DONTWAIT),
-        several => {
-            let mut nothing = SendAncillaryBuffer::default();
-            rustix::net::sendmsg(sink.fd(), several, &mut nothing, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
-        }
-    };
-    Ok(sent?)
+    match sink.pieces(&mut room) {
+        0 => Ok(0),
+        count => Ok(rustix::net::sendmsg(sink.fd(), &room[..count], &mut SendAncillaryBuffer::default(), FLAGS)?),
+    }
 }
 
 /// Tells the other side that nothing more comes; what it sends is still read.

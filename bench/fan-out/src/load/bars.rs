@@ -58,7 +58,7 @@ pub fn run(plan: &Plan) -> Result<Figures> {
     figures.put("connects_per_second", plan.connections as f64 / took.as_secs_f64());
     watch.go_on_for(&mut crowd, plan.warm_up)?;
     watch.is_measuring = true;
-    let (server, own, began) = (cpu_seconds(plan.pid)?, cpu_seconds(std::process::id())?, Instant::now());
+    let (server, idle, began) = (cpu_seconds(plan.pid)?, crowd.idle, Instant::now());
     let before = watch.native + watch.bare;
     watch.go_on_for(&mut crowd, plan.measure)?;
     let wall = began.elapsed().as_secs_f64();
@@ -69,7 +69,7 @@ pub fn run(plan: &Plan) -> Result<Figures> {
     figures.put("per_cpu", deliveries / cpu);
     figures.put("per_second", deliveries / wall);
     figures.put("server_busy", cpu / wall);
-    figures.put("load_busy", (cpu_seconds(std::process::id())? - own) / wall);
+    figures.put("load_busy", 1.0 - (crowd.idle - idle).as_secs_f64() / wall);
     for (name, part) in [("p50_us", 0.5), ("p99_us", 0.99), ("p999_us", 0.999), ("max_us", 1.0)] {
         figures.put(name, watch.micros.quantile(part) as f64);
     }

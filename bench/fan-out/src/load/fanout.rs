@@ -83,7 +83,7 @@ struct Topic {
 struct Clocks {
     at: Instant,
     server: f64,
-    own: f64,
+    idle: Duration,
     deliveries: u64,
     reads: u64,
 }
@@ -119,7 +119,7 @@ pub fn run(plan: &Plan) -> Result<Figures> {
     }
     let wall = (after.at - before.at).as_secs_f64();
     let deliveries = (after.deliveries - before.deliveries) as f64;
-    let (server, own) = (after.server - before.server, after.own - before.own);
+    let (server, own) = (after.server - before.server, wall - (after.idle - before.idle).as_secs_f64());
     figures.put("per_cpu", deliveries / server);
     figures.put("per_second", deliveries / wall);
     figures.put("server_busy", server / wall);
@@ -292,7 +292,7 @@ impl Clocks {
         Ok(Self {
             at: Instant::now(),
             server: cpu_seconds(run.plan.pid)?,
-            own: cpu_seconds(std::process::id())?,
+            idle: run.crowd.idle,
             deliveries: run.tally.deliveries,
             reads: run.crowd.reads,
         })

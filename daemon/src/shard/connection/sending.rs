@@ -16,6 +16,10 @@ impl Sink for Connection {
         self.line.load(&mut self.outbox);
     }
 
+    fn only_piece(&self) -> Option<&[u8]> {
+        self.line.only_piece(&self.outbox)
+    }
+
     fn pieces<'a>(&'a self, room: &mut [IoSlice<'a>; MAX_PIECES]) -> usize {
         self.line.pieces(&self.outbox, room)
     }

@@ -28,6 +28,11 @@ impl Sink for Heap {
         self.is_prepared = true;
     }
 
+    fn only_piece(&self) -> Option<&[u8]> {
+        assert!(self.is_prepared, "prepare comes first");
+        Some(&self.pieces.front()?[self.sent_of_first..]).filter(|_| self.pieces.len() == 1)
+    }
+
     fn pieces<'a>(&'a self, room: &mut [IoSlice<'a>; MAX_PIECES]) -> usize {
         assert!(self.is_prepared, "prepare comes first");
         let waiting = self.pieces.iter().enumerate().take(MAX_PIECES);

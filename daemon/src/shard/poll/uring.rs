@@ -2,7 +2,7 @@
 //! ready is still asked of epoll, and whoever has several pieces, or takes only a part, is sent to by itself.
 #![expect(unsafe_code, reason = "the ring takes addresses, and who fills it sees to it that they stay")]
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use io_uring::{IoUring, opcode, types};
 use rustix::net::{RecvFlags, SendFlags};
 use slab::Slab;
 
-use super::{Backend, Epoll, Interest, MAX_PIECES, Next, Ready, Sink, send_all};
+use super::{Backend, Epoll, Interest, Next, Ready, Sink, send_all};
 
 /// Sends of one submission: enough that entering the kernel costs nothing beside them, few enough that what they touch is
 /// still in the cache when their outcomes are taken.
@@ -91,9 +91,9 @@ impl Uring {
         self.outcomes.resize(batch.len(), Outcome::Apart);
         let Some(ring) = &mut self.ring else { return };
         for (place, token) in batch.iter().enumerate() {
-            let mut room = [IoSlice::new(&[]); MAX_PIECES];
-            let Some(sink) = sinks.get(*token) else { continue };
-            let (1, piece) = (sink.pieces(&mut room), &room[0]) else { continue };
+            let Some((sink, piece)) = sinks.get(*token).and_then(|sink| Some((sink, sink.only_piece()?))) else {
+                continue;
+            };
             let Ok(length) = i32::try_from(piece.len()) else { continue };
             let entry = send(sink.fd(), piece, length).user_data(place as u64);
             // SAFETY: the socket and the bytes are borrowed from the sinks for the whole of this call. None of the sends
