@@ -2,6 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { Client } from "broadcastd";
+import { sse } from "broadcastd/sse";
 
 const KEY = "broadcastd.token"; // for this tab only, and gone with it
 
@@ -26,9 +27,11 @@ export class Refused extends Error {
   }
 }
 
+const bearer = (): Record<string, string> => (token ? { authorization: `Bearer ${token}` } : {});
+
 /** Asks the admin listener; its answer as JSON, or as text where it is none. */
 export async function ask<T = any>(path: string, init: RequestInit = {}): Promise<T> {
-  const headers = { ...(init.body ? { "content-type": "application/json" } : {}), ...(token ? { authorization: `Bearer ${token}` } : {}) };
+  const headers = { ...(init.body ? { "content-type": "application/json" } : {}), ...bearer() };
   const answer = await fetch(path, { ...init, headers });
   const text = await answer.text();
   const body = answer.headers.get("content-type")?.includes("json") ? JSON.parse(text) : text;
@@ -63,14 +66,21 @@ export function leave(): void {
   location.reload();
 }
 
-/** A path that a browser asks without headers of ours. */
-export const signed = (path: string) => (token ? `${path}${path.includes("?") ? "&" : "?"}token=${encodeURIComponent(token)}` : path);
-
 export const hasToken = () => token !== "";
+
+/** A connection that hears what one user is shown, apart from that of the page. The daemon notes whose it was. */
+export function watching(user: string): Client {
+  const asks: typeof fetch = (url, init) => {
+    const address = `${url}${String(url).includes("?") ? "&" : "?"}audience=${encodeURIComponent(user)}`;
+    return fetch(address, { ...init, headers: { ...(init?.headers as Record<string, string>), ...bearer() } });
+  };
+  return new Client({ url: "/v1/ws", socket: sse({ fetch: asks }) });
+}
 
 function connect(): void {
   client.value?.close();
-  const opened = new Client({ url: signed("/v1/ws") });
+  // It is said in the first message: addresses end up in histories and in the logs of proxies.
+  const opened = new Client({ url: "/v1/ws", ...(token ? { token } : {}) });
   opened.watch(() => {
     link.value = { state: opened.state, reason: opened.reason };
     // A browser does not say why it was not let in: a plain question tells.
