@@ -161,7 +161,9 @@ mod tests {
     #[test]
     fn the_notices_are_of_the_daemon_and_of_its_pages() {
         let page = notices().unwrap();
-        for part in ["\nserde_json ", "\npreact ", "\nlightweight-charts ", "TradingView, Inc. https://www.tradingview.com/"] {
+        for part in
+            ["\nserde_json ", "\npreact ", "\nlightweight-charts ", "TradingView, Inc. https://www.tradingview.com/"]
+        {
             assert!(page.contains(part), "{part}");
         }
     }
