@@ -27,11 +27,9 @@ export class Refused extends Error {
   }
 }
 
-const bearer = (): Record<string, string> => (token ? { authorization: `Bearer ${token}` } : {});
-
 /** Asks the admin listener; its answer as JSON, or as text where it is none. */
 export async function ask<T = any>(path: string, init: RequestInit = {}): Promise<T> {
-  const headers = { ...(init.body ? { "content-type": "application/json" } : {}), ...bearer() };
+  const headers = { ...(init.body ? { "content-type": "application/json" } : {}), ...(token ? { authorization: `Bearer ${token}` } : {}) };
   const answer = await fetch(path, { ...init, headers });
   const text = await answer.text();
   const body = answer.headers.get("content-type")?.includes("json") ? JSON.parse(text) : text;
@@ -70,17 +68,16 @@ export const hasToken = () => token !== "";
 
 /** A connection that hears what one user is shown, apart from that of the page. The daemon notes whose it was. */
 export function watching(user: string): Client {
-  const asks: typeof fetch = (url, init) => {
-    const address = `${url}${String(url).includes("?") ? "&" : "?"}audience=${encodeURIComponent(user)}`;
-    return fetch(address, { ...init, headers: { ...(init?.headers as Record<string, string>), ...bearer() } });
-  };
-  return new Client({ url: "/v1/ws", socket: sse({ fetch: asks }) });
+  const asks: typeof fetch = (url, init) => fetch(`${url}${String(url).includes("?") ? "&" : "?"}audience=${encodeURIComponent(user)}`, init);
+  return new Client({ ...shown(), socket: sse({ fetch: asks }) });
 }
+
+const shown = () => ({ url: "/v1/ws", ...(token ? { token } : {}) });
 
 function connect(): void {
   client.value?.close();
   // It is said in the first message: addresses end up in histories and in the logs of proxies.
-  const opened = new Client({ url: "/v1/ws", ...(token ? { token } : {}) });
+  const opened = new Client(shown());
   opened.watch(() => {
     link.value = { state: opened.state, reason: opened.reason };
     // A browser does not say why it was not let in: a plain question tells.
