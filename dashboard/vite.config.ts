@@ -14,6 +14,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^broadcastd$/, replacement: client("index") },
+      { find: /^broadcastd\/sse$/, replacement: client("sse") },
       { find: /^broadcastd\/tradingview$/, replacement: client("tradingview") },
     ],
   },

@@ -130,7 +130,7 @@ impl Admin {
     pub fn start(config: Config, parts: Parts) -> Result<Self, Error> {
         let control = parts.control.clone();
         let guard = Arc::new(Guard::new(control.as_deref()));
-        let gate = Gate::for_operators(parts.shards.0.to_vec());
+        let gate = Gate::for_operators(parts.shards.0.to_vec(), guard.clone());
         let doors = pages::Doors { guard: guard.clone(), gate: gate.clone() };
         let front = Front::new(pages::router(parts.clone(), doors), HEADER_TIMEOUT, HOSTS);
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;

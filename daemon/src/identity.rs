@@ -58,6 +58,11 @@ enum Role {
     Operator,
 }
 
+/// Knows whose token it is where others are trusted than the verifier's.
+pub trait Verify: Send + Sync {
+    fn identity(&self, token: &str) -> Result<Arc<Identity>, Rejected>;
+}
+
 /// Whether clients of an endpoint say who they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Auth {

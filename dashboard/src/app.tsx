@@ -59,10 +59,7 @@ export function App() {
         {page(second)}
       </main>
       <footer>
-        Everything here is told by the daemon as it happens. <a href="/assets/licenses.txt">Licences</a> · candles by{" "}
-        <a href="https://www.tradingview.com/" rel="noreferrer">
-          TradingView Lightweight Charts™
-        </a>
+        Everything here is told by the daemon as it happens. <a href="/assets/licenses.txt">Licences</a>
       </footer>
     </>
   );

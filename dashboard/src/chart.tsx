@@ -21,6 +21,8 @@ interface Props {
   data: (number | null)[][];
   curves: Curve[];
   height?: number;
+  /** Pixels on the right of the curves, for what hooks write there. */
+  margin?: number;
   axis?: (value: number) => string;
   /** What the horizontal axis counts; seconds since 1970 unless it is given. */
   across?: (value: number) => string;
@@ -76,13 +78,13 @@ function tellLast(plot: uPlot): void {
 }
 
 function options(shown: { current: Props }, width: number): uPlot.Options {
-  const { curves, height = 180, axis = String, across, hooks = {}, range } = shown.current;
+  const { curves, height = 180, margin = 8, axis = String, across, hooks = {}, range } = shown.current;
   const line = { stroke: color("muted"), font: "11px system-ui", grid: { stroke: color("line"), width: 1 }, ticks: { show: false } };
   return {
     width,
     height,
     hooks,
-    padding: [8, 8, 0, 0],
+    padding: [8, margin, 0, 0],
     cursor: { y: false, points: { size: 6 } },
     legend: { live: true, markers: { width: 2, dash: (_, index) => (curves[index - 1]?.dash ? "dashed" : "solid") as any } },
     scales: { x: { time: !across }, y: range ? { range } : { range: (_u, _min, max) => [0, max > 0 ? max * 1.15 : 1] } },

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
-import { barriers, look, measure, on, OPEN, PATIENCE, real, stage, trade, until } from "./stage.ts";
+import { barriers, look, measure, on, OPEN, PAGES, PATIENCE, real, stage, trade, until } from "./stage.ts";
 import { test } from "node:test";
 
 on(OPEN);
@@ -13,17 +13,7 @@ real("one visit to every page opens exactly one WebSocket and asks for nothing o
   await trade("visit");
   const { page, sockets, asked, wrong, go } = await look();
   await page.getByText("✓ Ready", { exact: true }).waitFor(PATIENCE);
-  for (const [path, heading] of [
-    ["#/broadcasters/bars", "Broadcasters"],
-    ["#/streams", "Streams"],
-    ["#/streams/bars", "bars"],
-    ["#/streams/alerts", "alerts"],
-    ["#/streams/state_machines", "state_machines"],
-    ["#/connections", "Connections"],
-    ["#/config", "Configuration"],
-  ] as const) {
-    await go(path, heading);
-  }
+  for (const [path, heading] of PAGES) await go(path, heading);
   const before = asked.length;
   // Three figures later: whoever polled would have asked by now.
   await go("#/", "Overview");
@@ -50,6 +40,28 @@ real("candles move", async () => {
   const first = await close();
   await until(async () => (await close()) !== first);
   await page.locator(".candles canvas").first().waitFor(PATIENCE);
+  // What its licence asks for, on the page that it draws on.
+  await page.getByText("TradingView Lightweight Charts™ Copyright (c)").waitFor(PATIENCE);
+  await page.getByRole("link", { name: "https://www.tradingview.com/" }).waitFor(PATIENCE);
+  assert.deepEqual(wrong, []);
+  await page.close();
+});
+
+real("calls into plugins are shown as they are now, without a question", async () => {
+  const { page, asked, wrong, go } = await look();
+  await go("#/broadcasters", "Broadcasters");
+  const row = page.getByRole("row", { name: /^bars/ });
+  // The mock has a timer of 100 ms: about ten calls a second, and their p50 and p99.
+  await until(async () => /\d\/s[\d.]+ (µs|ms)[\d.]+ (µs|ms)/.test((await row.textContent())!));
+  const moves = async () => {
+    const before = await row.textContent();
+    await until(async () => (await row.textContent()) !== before);
+  };
+  await moves(); // what is asked because broadcasters changed is asked by now
+  const upto = asked.length;
+  await moves();
+  await moves();
+  assert.deepEqual(asked.slice(upto), []);
   assert.deepEqual(wrong, []);
   await page.close();
 });
@@ -112,6 +124,7 @@ real("a reload that is refused is shown with its mistakes, and one that is taken
   await page.getByText(/Refused at .*: 1 mistake\./).waitFor(PATIENCE);
   await page.getByText("Ready, with remarks").waitFor(PATIENCE);
   assert.match((await page.getByText(/the last reload was refused/).textContent())!, /hubb/);
+  await page.locator("section", { hasText: "Last reload" }).getByText("unknown key `hubb`", { exact: true }).waitFor(PATIENCE);
   stage.daemon.configure(OPEN.replace('interval = "100ms"', 'interval = "50ms"'));
   await page.getByText(/~ broadcaster bars: .*/).waitFor(PATIENCE);
   await page.getByText("✓ Ready", { exact: true }).waitFor(PATIENCE);
@@ -158,17 +171,7 @@ for (const colorScheme of ["light", "dark"] as const) {
     await measure([10, 11, 9, 10, 20], colorScheme);
     await trade(colorScheme);
     const { page, go } = await look({ colorScheme });
-    for (const [path, heading] of [
-      ["#/", "Overview"],
-      ["#/broadcasters/bars", "Broadcasters"],
-      ["#/streams", "Streams"],
-      ["#/streams/bars", "bars"],
-      ["#/streams/alerts", "alerts"],
-      ["#/streams/state_machines", "state_machines"],
-      ["#/streams/user", "user"],
-      ["#/connections", "Connections"],
-      ["#/config", "Configuration"],
-    ] as const) {
+    for (const [path, heading] of PAGES) {
       await go(path, heading);
       assert.deepEqual(await barriers(page), [], path);
     }

@@ -29,6 +29,19 @@ transitions = [
 export const GUARDED = `${OPEN}\n[admin]\ntoken = { env = "DASHBOARD_TEST_TOKEN" }\n`;
 process.env["DASHBOARD_TEST_TOKEN"] = TOKEN;
 
+/** Every page by its address, with its heading. */
+export const PAGES = [
+  ["#/", "Overview"],
+  ["#/broadcasters/bars", "Broadcasters"],
+  ["#/streams", "Streams"],
+  ["#/streams/bars", "bars"],
+  ["#/streams/alerts", "alerts"],
+  ["#/streams/state_machines", "state_machines"],
+  ["#/streams/user", "user"],
+  ["#/connections", "Connections"],
+  ["#/config", "Configuration"],
+] as const;
+
 const LIMIT_MS = 120_000; // for a test that waits for what never comes, on a machine that does other things
 export const PATIENCE = { timeout: 15_000 };
 
@@ -49,6 +62,8 @@ export interface Look {
   page: Page;
   sockets: string[];
   asked: string[];
+  /** Whole addresses of all that was asked, with those of the sockets. */
+  addresses: string[];
   wrong: string[];
   /** Opens a page by its address behind the #, and waits for its heading and for what it asks. */
   go: (path: string, heading: string) => Promise<void>;
@@ -64,11 +79,12 @@ export async function look(options: BrowserContextOptions = {}): Promise<Look> {
     await context.route(/\/(assets\/.*)?$/, fresh);
   }
   const page = await context.newPage();
-  const found: Look = { page, sockets: [], asked: [], wrong: [], go: async () => {} };
-  page.on("websocket", (socket) => found.sockets.push(socket.url()));
+  const found: Look = { page, sockets: [], asked: [], addresses: [], wrong: [], go: async () => {} };
+  page.on("websocket", (socket) => found.sockets.push(socket.url()) && found.addresses.push(socket.url()));
+  page.on("request", (request) => found.addresses.push(request.url()));
   page.on("request", (request) => found.asked.push(`${request.method()} ${new URL(request.url()).pathname}`));
   const pending = new Set<Request>();
-  page.on("request", (request) => request.resourceType() !== "eventsource" && pending.add(request));
+  page.on("request", (request) => !endless(request) && pending.add(request));
   for (const end of ["requestfinished", "requestfailed"] as const) page.on(end as "requestfinished", (request) => pending.delete(request));
   page.on("pageerror", (error) => found.wrong.push(String(error)));
   page.on("console", (message) => ["error", "warning"].includes(message.type()) && found.wrong.push(message.text()));
@@ -82,10 +98,16 @@ export async function look(options: BrowserContextOptions = {}): Promise<Look> {
   return found;
 }
 
+/** What is heard of a user is one answer that does not end. */
+const endless = (request: Request) => new URL(request.url()).pathname === "/v1/sse";
+
 /** For who works on the pages: the built ones of this folder, in place of those that the daemon was built with. */
 async function fresh(route: Route): Promise<void> {
   const { pathname } = new URL(route.request().url());
-  await route.fulfill({ path: `${process.env["DASHBOARD_FRESH"]}${pathname === "/" ? "/index.html" : pathname}` });
+  const folder = process.env["DASHBOARD_FRESH"];
+  if (pathname !== "/") return route.fulfill({ path: `${folder}${pathname}` });
+  // With the daemon's own headers, which say what the page may do.
+  await route.fulfill({ response: await route.fetch(), path: `${folder}/index.html` });
 }
 
 /** What axe finds on a page as it is. */

@@ -1,7 +1,7 @@
 // The pages of a daemon that asks for a token, and what they can do with it.
 
 import assert from "node:assert/strict";
-import { barriers, GUARDED, look, on, PATIENCE, real, stage, TOKEN, until } from "./stage.ts";
+import { barriers, GUARDED, look, on, PAGES, PATIENCE, real, stage, TOKEN, until } from "./stage.ts";
 
 on(GUARDED);
 
@@ -36,6 +36,24 @@ real("nothing is shown before the token, and a wrong one is refused", async () =
   await page.getByRole("button", { name: "Leave" }).click();
   await token.waitFor(PATIENCE);
   assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+  await page.close();
+});
+
+real("the token is in no address that is asked", async () => {
+  const { page, addresses, sockets, go } = await enter();
+  await page.getByRole("status").getByText("live").waitFor(PATIENCE);
+  for (const [path, heading] of PAGES) await go(path, heading);
+  await publish({ type: "CHAIN_UPDATE", audience: "eve", data: { chainId: "c-1", orders: [], status: "active" } });
+  await go("#/streams/user", "user");
+  await page.getByLabel("User").fill("eve");
+  await page.keyboard.press("Enter");
+  await page.getByText("c-1").waitFor(PATIENCE);
+  await page.locator(".panel header").getByText("live").waitFor(PATIENCE);
+  await page.reload();
+  await page.getByRole("status").getByText("live").waitFor(PATIENCE);
+  assert.equal(sockets.length, 2, "one before and one after");
+  assert.ok(addresses.some((address) => address.includes("/v1/sse?")) && addresses.some((address) => address.startsWith("ws:")), addresses.join("\n"));
+  assert.deepEqual(addresses.filter((address) => address.includes(TOKEN) || address.includes("token")), []);
   await page.close();
 });
 

@@ -12,6 +12,9 @@ use super::{root, run};
 /// How files are called that say under which terms a package may be used.
 const NOTICES: [&str; 5] = ["LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE"];
 
+/// What the pages that are built into the daemon are made with.
+const OF_PAGES: &str = "dashboard/dist/assets/licenses.txt";
+
 /// What a package that must only work is asked for: it is built as tests are, and packed fast.
 const SMOKE: &str = "--smoke";
 
@@ -48,7 +51,7 @@ fn write_pages(built: &Path) -> Result<(), String> {
     run(Command::new("gzip").args(["-9", "--no-name"]).arg(third).args(pages))
 }
 
-/// The licences of all packages that daemon and plugins are made of, each text once with whom it is of.
+/// The licences of all packages that daemon and plugins are made of, each text once with whom it is of; then of the pages.
 fn notices() -> Result<String, String> {
     let metadata =
         output(Command::new(cargo()).current_dir(root()).args(["metadata", "--format-version=1", "--locked"]))?;
@@ -69,6 +72,10 @@ fn notices() -> Result<String, String> {
         let whose = whose.into_iter().collect::<Vec<_>>().join(", ");
         page.push_str(&format!("\n{}\n{whose}\n\n{}\n", "─".repeat(80), text.trim_end()));
     }
+    let of_pages = root().join(OF_PAGES);
+    let text = fs::read_to_string(&of_pages);
+    page.push_str(&format!("\n{}\n", "═".repeat(80)));
+    page.push_str(&text.map_err(|error| format!("{} cannot be read: {error}", of_pages.display()))?);
     Ok(page)
 }
 
@@ -149,5 +156,15 @@ mod tests {
         assert!(plugins.len() >= 7, "{plugins:?}");
         let missing: Vec<&String> = plugins.iter().filter(|plugin| !packed.contains(plugin.as_str())).collect();
         assert!(missing.is_empty(), "not in package.metadata.deb of daemon/Cargo.toml: {missing:?}");
+    }
+
+    #[test]
+    fn the_notices_are_of_the_daemon_and_of_its_pages() {
+        let page = notices().unwrap();
+        for part in
+            ["\nserde_json ", "\npreact ", "\nlightweight-charts ", "TradingView, Inc. https://www.tradingview.com/"]
+        {
+            assert!(page.contains(part), "{part}");
+        }
     }
 }

@@ -44,6 +44,9 @@ class SseSocket implements Socket {
   readonly #fetch: typeof fetch;
   readonly #ended = new AbortController();
   #templates: { [stream: string]: Template } = {};
+  /** The streams are known; whoever asks before waits for that. */
+  #describe = () => {};
+  readonly #described = new Promise<void>((done) => (this.#describe = done));
   #token: string | undefined;
   /** What is heard, by the words that asked for it. */
   readonly #wishes = new Map<string, Wish>();
@@ -77,9 +80,12 @@ class SseSocket implements Socket {
 
   async #open(): Promise<void> {
     try {
+      await undefined; // who made this listens from here on
+      this.onopen?.({});
+      await undefined; // and has shown its token, which the first question may need
       const { channels } = await this.#get("/v1/asyncapi.json");
       this.#templates = channels;
-      this.onopen?.({});
+      this.#describe();
       this.#say("status", { status: "connected", client_id: "", protocol: "broadcastd.v1", streams: Object.keys(channels) });
     } catch (error) {
       this.#broken(error);
@@ -89,6 +95,7 @@ class SseSocket implements Socket {
   async #obey(message: any): Promise<void> {
     const { type, id } = message;
     try {
+      if (type !== "auth") await this.#described;
       if (type === "auth") this.#authenticate(message);
       else if (type === "ping") this.#pong();
       else if (type === "subscribe") await this.#subscribe(message);

@@ -134,6 +134,19 @@ real("a new line begins where the old one was, whatever others have been shown m
   assert.equal(places[1], places[0]);
 });
 
+real("a token is shown with everything that is asked, from the first question on", async () => {
+  const shown: [path: string, token: string | undefined][] = [];
+  const noted = (url: any, request: any = {}) => {
+    shown.push([new URL(url).pathname, request.headers["authorization"]]);
+    return fetch(url, request);
+  };
+  const token = jwt("asker", 60);
+  const heard = diary(open({ token, socket: sse({ fetch: noted as typeof fetch }) }).subscribe("ticks", { symbol: "T" }));
+  await until(() => heard.length && shown.length === 3);
+  const paths = ["/v1/asyncapi.json", "/v1/streams/ticks/snapshot", "/v1/sse"];
+  assert.deepEqual(shown, paths.map((path) => [path, `Bearer ${token}`]));
+});
+
 for (const [name, more] of [["a WebSocket", {}], ["server-sent events", { socket: sse() }]] as const) {
   real(`a user hears their own, and nobody else's, over ${name}`, async () => {
     const user = name.replace(/\W/g, "");

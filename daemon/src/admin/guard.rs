@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use super::{Config, dashboard};
-use crate::identity::Identity;
+use crate::identity::{Identity, Rejected, Verify};
 use crate::server::answer::Denied;
 use crate::server::http::Arrival;
 use crate::server::origin::{self, only};
@@ -74,6 +74,16 @@ impl Guard {
     }
 }
 
+impl Verify for Guard {
+    fn identity(&self, token: &str) -> Result<Arc<Identity>, Rejected> {
+        let rules = self.rules();
+        match rules.is_opened_by(Some(token)) {
+            true => Ok(rules.operator.clone()),
+            false => Err("the token is not that of admin.token".into()),
+        }
+    }
+}
+
 /// Stands before every admin page.
 pub async fn check(
     State(guard): State<Arc<Guard>>,
@@ -83,14 +93,14 @@ pub async fn check(
 ) -> Response {
     let rules = guard.rules();
     let is_control = guard.control.as_ref() == Some(&arrival.listener);
-    let (let_in, operator) = match is_control {
-        true => (rules.check_origin(&request), &guard.by_control),
-        false => (rules.check(&request), &rules.operator),
+    let let_in = match is_control {
+        true => rules.check_origin(&request).map(|()| Some(&guard.by_control)),
+        false => rules.check(&request),
     };
     match let_in {
-        Ok(()) => {
-            let operator = Some(operator.clone());
-            let is_proven = is_control || rules.token.is_some();
+        Ok(operator) => {
+            let is_proven = is_control || rules.token.is_some() && operator.is_some();
+            let operator = operator.cloned();
             request.extensions_mut().insert(Arrival { operator, is_proven, ..arrival });
             next.run(request).await
         }
@@ -118,16 +128,29 @@ impl Rules {
         Ok(())
     }
 
-    fn check(&self, request: &Request) -> Result<(), Denied> {
+    /// As whom the request comes in: nobody where the first message on the connection says it.
+    fn check(&self, request: &Request) -> Result<Option<&Arc<Identity>>, Denied> {
         self.check_origin(request)?;
         let path = request.uri().path();
         let needs_token = !OPEN_TO_ALL.contains(&path) && !dashboard::has(path);
-        if needs_token && self.token.is_some() && self.token != shown(request)?.as_deref().map(Token::new) {
-            let message = "this needs the admin token; send Authorization: Bearer TOKEN";
-            let refused = Denied::new(StatusCode::UNAUTHORIZED, "authentication_required", message);
-            return Err(refused.with(header::WWW_AUTHENTICATE, "Bearer"));
+        if !needs_token || self.token.is_none() {
+            return Ok(Some(&self.operator));
         }
-        Ok(())
+        let shown = shown(request)?;
+        if shown.is_none() && path == OPERATORS_WEBSOCKET {
+            return Ok(None);
+        }
+        if self.is_opened_by(shown.as_deref()) {
+            return Ok(Some(&self.operator));
+        }
+        let message = "this needs the admin token; send Authorization: Bearer TOKEN";
+        let refused = Denied::new(StatusCode::UNAUTHORIZED, "authentication_required", message);
+        Err(refused.with(header::WWW_AUTHENTICATE, "Bearer"))
+    }
+
+    /// Where no token is needed, any will do.
+    fn is_opened_by(&self, shown: Option<&str>) -> bool {
+        self.token.is_none() || self.token == shown.map(Token::new)
     }
 }
 

@@ -24,6 +24,30 @@ pub fn buckets<'a>(lines: impl IntoIterator<Item = &'a str>, metric: &str) -> Ve
     found.filter_map(|(bound, count)| Some((bound.parse().ok()?, count.parse().ok()?))).collect()
 }
 
+/// The same of a histogram with labels, by the value of one of them: series that share it are added.
+pub fn buckets_by<'a>(
+    lines: impl IntoIterator<Item = &'a str>,
+    metric: &str,
+    label: &str,
+) -> BTreeMap<String, Vec<(f64, u64)>> {
+    let (start, label) = (format!("{metric}_bucket{{"), format!("{label}=\""));
+    let read = |line: &'a str| {
+        let (labels, rest) = line.strip_prefix(&start)?.split_once(",le=\"")?;
+        let (bound, count) = rest.split_once("\"} ")?;
+        let (name, _) = labels.split_once(&label)?.1.split_once('"')?;
+        Some((name, bound.parse::<f64>().ok()?, count.parse::<u64>().ok()?))
+    };
+    let mut found: BTreeMap<String, Vec<(f64, u64)>> = BTreeMap::new();
+    for (name, bound, count) in lines.into_iter().filter_map(read) {
+        let sums = found.entry(name.to_owned()).or_default();
+        match sums.iter_mut().find(|(known, _)| *known == bound) {
+            Some((_, sum)) => *sum += count,
+            None => sums.push((bound, count)),
+        }
+    }
+    found
+}
+
 /// The value that a part of what happened between two looks at a histogram did not exceed, as far as its bounds tell:
 /// evenly spread within each, and what is beyond the last counts as that. `None` where nothing happened.
 pub fn quantile(before: &[(f64, u64)], after: &[(f64, u64)], part: f64) -> Option<f64> {
@@ -57,6 +81,19 @@ mod tests {
         let text = "a{stream=\"b\"} 2\na{stream=\"c\"} 3\na{stream=\"d\",x=\"y\"} 4\naa{stream=\"e\"} 5\n";
         let found = by_label(text.lines(), "a", "stream");
         assert_eq!(found, BTreeMap::from([("b".to_owned(), 2), ("c".to_owned(), 3)]));
+    }
+
+    #[test]
+    fn series_that_share_a_label_are_added_bound_by_bound() {
+        let of = |labels: &str, few: u64, all: u64| {
+            format!(
+                "h_bucket{{{labels},le=\"0.1\"}} {few}\nh_bucket{{{labels},le=\"+Inf\"}} {all}\nh_sum{{{labels}}} 9\n"
+            )
+        };
+        let text = of("b=\"x\",call=\"timer\"", 1, 2) + &of("b=\"x\",call=\"start\"", 10, 30) + &of("b=\"y\"", 5, 5);
+        let sums = |few, all| vec![(0.1, few), (f64::INFINITY, all)];
+        let expected = BTreeMap::from([("x".to_owned(), sums(11, 32)), ("y".to_owned(), sums(5, 5))]);
+        assert_eq!(buckets_by(text.lines(), "h", "b"), expected);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::token::Tokens;
 use super::{EndpointConfig, audit, sse};
 use crate::dialect::{self, Command, Dialect};
 use crate::hub::names::Names;
-use crate::identity::{Auth, Identity};
+use crate::identity::{Auth, Identity, Verify};
 use crate::metrics as count;
 use crate::shard::inbox::{Endpoint, Inbound, Inbox, Newcomer};
 use crate::websocket::deflate::Compression;
@@ -32,7 +32,8 @@ use crate::websocket::handshake;
 pub const OPERATORS_WEBSOCKET: &str = "/v1/ws";
 pub const OPERATORS_EVENTS: &str = "/v1/sse";
 /// Connections of operators beside those of clients, so that operators get in when clients have taken every place; more
-/// than the dashboards and terminals of a team.
+/// than the dashboards and terminals of a team. Who says only later that he is one has a place of as many others, so that
+/// strangers do not keep out those who have said it.
 pub const MAX_OPERATORS: usize = 64;
 
 /// Decides who becomes a connection of which shard.
@@ -48,8 +49,8 @@ pub struct Gate {
 enum Guests {
     /// Whoever the tokens say, or nobody in particular.
     Clients(Arc<Tokens>),
-    /// Whoever the listener has let in as an operator.
-    Operators,
+    /// Whoever the listener has let in as an operator, or as somebody who says so in the first message.
+    Operators { trust: Arc<dyn Verify>, unsaid: Arc<Limits> },
 }
 
 /// The gate, and what else is on its listeners, as messages name it.
@@ -77,6 +78,7 @@ struct Entry {
     peer: Option<IpAddr>,
     endpoint: Arc<Endpoint>,
     identity: Option<Arc<Identity>>,
+    trust: Option<Arc<dyn Verify>>,
     wishes: Vec<Command>,
     permit: Permit,
     head: Vec<u8>,
@@ -91,12 +93,14 @@ impl Gate {
 
     /// The gate of operators, with the endpoints that they find on their listener. Whether a page may ask, and who is an
     /// operator, is found out before it.
-    pub fn for_operators(shards: Vec<Arc<Inbox>>) -> Arc<Self> {
-        let gate = Self::of(shards, Guests::Operators);
+    pub fn for_operators(shards: Vec<Arc<Inbox>>, trust: Arc<dyn Verify>) -> Arc<Self> {
+        let unsaid = Limits::new(shards.len());
+        unsaid.set(MAX_OPERATORS, MAX_OPERATORS);
+        let gate = Self::of(shards, Guests::Operators { trust, unsaid });
         gate.limits.set(MAX_OPERATORS, MAX_OPERATORS);
         let route = |path: &str, dialect: Dialect| Route {
             listener: None,
-            endpoint: Arc::new(Endpoint::open(path, dialect)),
+            endpoint: Arc::new(Endpoint { auth: Auth::Required, ..Endpoint::open(path, dialect) }),
             connections: count::connections(&format!("admin{path}"), dialect.name()),
         };
         let routes = vec![route(OPERATORS_WEBSOCKET, Dialect::Native), route(OPERATORS_EVENTS, Dialect::Sse)];
@@ -180,9 +184,14 @@ impl Gate {
             return Err(Denied::draining("the daemon is stopping; come back in a moment"));
         }
         let wishes = if endpoint.dialect.is_framed() { Vec::new() } else { sse::wishes(request, &endpoint.aliases)? };
-        let permit = self.limits.admit(arrival.peer, route.connections.clone());
+        let (limits, trust) = match &self.guests {
+            Guests::Operators { trust, unsaid } if identity.is_none() => (unsaid, Some(trust)),
+            Guests::Operators { trust, .. } => (&self.limits, Some(trust)),
+            Guests::Clients(_) => (&self.limits, None),
+        };
+        let permit = limits.admit(arrival.peer, route.connections.clone());
         let permit = permit.map_err(|crowded| self.guests.refuse(crowded))?;
-        Ok(Entry { peer: arrival.peer, endpoint, identity, wishes, permit, head, compression })
+        Ok(Entry { peer: arrival.peer, endpoint, identity, trust: trust.cloned(), wishes, permit, head, compression })
     }
 
     /// Who is there. A token that proves nothing lets nobody in, also where none is needed.
@@ -210,13 +219,13 @@ impl Gate {
 
     /// Gives the bare socket to its shard.
     fn hand_over(&self, entry: Entry, bare: io::Result<Bare>) {
-        let Entry { peer, endpoint, identity, wishes, permit, head, compression } = entry;
+        let Entry { peer, endpoint, identity, trust, wishes, permit, head, compression } = entry;
         match bare {
             Ok(Bare { socket, read_ahead }) => {
                 let shard = permit.shard();
                 let permit = Box::new(permit);
                 let newcomer =
-                    Newcomer { socket, head, read_ahead, peer, endpoint, identity, wishes, compression, permit };
+                    Newcomer { socket, head, read_ahead, peer, endpoint, identity, trust, wishes, compression, permit };
                 self.shards[shard].hand(Inbound::Adopt(Box::new(newcomer)));
             }
             Err(error) => tracing::warn!(%error, "an upgraded socket could not be handed to a shard"),
@@ -241,7 +250,7 @@ impl Guests {
     fn identity(&self, arrival: &Arrival, headers: &HeaderMap, uri: &Uri) -> Result<Option<Arc<Identity>>, Denied> {
         match self {
             Self::Clients(tokens) => tokens.identity(arrival.peer, headers, uri),
-            Self::Operators => watcher(arrival, uri).map(Some),
+            Self::Operators { .. } => watcher(arrival, uri),
         }
     }
 
@@ -257,7 +266,7 @@ impl Guests {
                 StatusCode::TOO_MANY_REQUESTS,
                 format!("your address has {max} connections already, the most it may have (hub.max_per_ip); close one"),
             ),
-            (Crowded::All(max) | Crowded::Address(max), Self::Operators) => (
+            (Crowded::All(max) | Crowded::Address(max), Self::Operators { .. }) => (
                 "max_operators",
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("operators have {max} connections already, the most there may be; close one"),
@@ -268,12 +277,14 @@ impl Guests {
     }
 }
 
-/// An operator, with the eyes of a user where the query says so, which is noted.
-fn watcher(arrival: &Arrival, uri: &Uri) -> Result<Arc<Identity>, Denied> {
-    let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else { return arrival.operator() };
-    let Some((_, user)) = pairs.iter().find(|(name, _)| name == AUDIENCE) else { return arrival.operator() };
+/// An operator, if that is known already, with the eyes of a user where the query says so, which is noted.
+fn watcher(arrival: &Arrival, uri: &Uri) -> Result<Option<Arc<Identity>>, Denied> {
+    let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else {
+        return Ok(arrival.operator.clone());
+    };
+    let Some((_, user)) = pairs.iter().find(|(name, _)| name == AUDIENCE) else { return Ok(arrival.operator.clone()) };
     let operator = audit::reveal(arrival, "watch private logs", user)?;
-    Ok(Arc::new(operator.watching(user)))
+    Ok(Some(Arc::new(operator.watching(user))))
 }
 
 impl Rules {

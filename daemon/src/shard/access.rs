@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Shard;
-use super::connection::Subscription;
+use super::connection::{Connection, Subscription};
 use super::poll::Backend;
 use crate::dialect::{Code, Refusal, Reply, RequestId};
 use crate::event::unix_now;
@@ -16,8 +16,11 @@ const GUESS_AGAIN: Duration = Duration::from_secs(1);
 impl<B: Backend> Shard<B> {
     /// A token that proves who the client is, now or for longer.
     pub(super) fn authenticate(&mut self, token: usize, shown: &str, id: &RequestId) -> Result<(), Refusal> {
-        let peer = self.connections[token].peer;
-        let verified = self.verifier.verify_from(peer, shown, unix_now(), self.now);
+        let Connection { peer, trust, .. } = &self.connections[token];
+        let verified = match trust {
+            Some(trust) => trust.identity(shown).map_err(Unproven::Rejected),
+            None => self.verifier.verify_from(*peer, shown, unix_now(), self.now),
+        };
         let identity = verified.map_err(|unproven| {
             let code = match unproven {
                 Unproven::Rejected(_) => Code::AuthenticationRequired,

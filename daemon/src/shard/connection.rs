@@ -23,6 +23,7 @@ use super::rate::Pace;
 use super::standing::Standing;
 use crate::dialect::{Command, Dialect, Loss, Refusal, Reply, Request, Said, Voice, sse};
 use crate::event::{Event, LogId, unix_now};
+use crate::identity::Verify;
 use crate::memory::Memory;
 use crate::metrics;
 use crate::websocket::close;
@@ -68,6 +69,8 @@ pub struct Connection {
     pub peer: Option<IpAddr>,
     pub arrived_at: Instant,
     pub standing: Standing,
+    /// Whose tokens are trusted here, where it is not those of clients.
+    pub trust: Option<Arc<dyn Verify>>,
     /// Nothing is read of a client that only listens.
     decoder: Option<Decoder>,
     /// How its messages are compressed, if that was agreed on.
@@ -108,6 +111,7 @@ impl Connection {
             peer: newcomer.peer,
             arrived_at: now,
             standing: Standing::new(newcomer.identity, newcomer.endpoint.auth, now),
+            trust: newcomer.trust,
             decoder: is_framed.then(|| Decoder::new(config.max_message).with(newcomer.compression)),
             deflation: (newcomer.compression == Compression::On).then_some(config.deflation),
             places: Places::default(),

@@ -26,7 +26,7 @@ use crate::hub::names::Names;
 use crate::hub::records::Snapshot;
 use crate::hub::settings::Source;
 use crate::hub::targets::{Full, Outlet};
-use crate::identity::{Auth, Identity};
+use crate::identity::{Auth, Identity, Verify};
 use crate::websocket::deflate::Compression;
 
 /// The bytes of events that may wait for a shard. Beyond it the shard re-reads the streams' histories.
@@ -76,6 +76,8 @@ pub struct Newcomer {
     pub peer: Option<IpAddr>,
     pub endpoint: Arc<Endpoint>,
     pub identity: Option<Arc<Identity>>,
+    /// Whose tokens are trusted in messages, where it is not those of clients.
+    pub trust: Option<Arc<dyn Verify>>,
     /// What it asked for with its request.
     pub wishes: Vec<Command>,
     pub compression: Compression,
@@ -89,7 +91,18 @@ impl Newcomer {
         let (socket, permit) = (Socket::from(socket.into()), Box::new(()));
         let (head, read_ahead, wishes) = (Vec::new(), Vec::new(), Vec::new());
         let compression = Compression::Off;
-        Self { socket, head, read_ahead, peer: None, endpoint, identity: None, wishes, compression, permit }
+        Self {
+            socket,
+            head,
+            read_ahead,
+            peer: None,
+            endpoint,
+            identity: None,
+            trust: None,
+            wishes,
+            compression,
+            permit,
+        }
     }
 }
 

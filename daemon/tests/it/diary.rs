@@ -29,6 +29,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(only_who_may_see_the_pages_gets_in),
         needs::nothing(operators_get_in_when_clients_have_every_place),
         needs::nothing(there_are_so_many_places_for_operators_and_no_more),
+        needs::nothing(who_has_not_said_that_he_is_an_operator_takes_no_place_of_one),
     ]
 }
 
@@ -281,12 +282,12 @@ fn only_who_may_see_the_pages_gets_in() {
     assert_eq!(upgrade("/v1/ws", &[bearer]), Ok(()));
     assert_eq!(upgrade("/v1/ws?token=s3cret", &[]), Ok(()));
     assert_eq!(upgrade("/v1/ws?token=s3cret", &[("Origin", &format!("http://{admin}"))]), Ok(()));
-    assert_eq!(upgrade("/v1/ws", &[]), Err(401));
+    assert_eq!(upgrade("/v1/ws", &[]), Ok(()), "its first message has to say who it is");
     assert_eq!(upgrade("/v1/ws?token=guess", &[]), Err(401));
     assert_eq!(upgrade("/v1/ws", &[("Authorization", "Bearer guess")]), Err(401));
     assert_eq!(upgrade("/v1/ws?token=guess", &[bearer]), Err(400), "of two tokens none counts");
-    for path in ["/v1/ws", "/v1/sse?topic=daemon"] {
-        assert_eq!(get(admin, path, &[]).status, 401, "{path}");
+    for (path, unknown) in [("/v1/ws", 426), ("/v1/sse?topic=daemon", 401)] {
+        assert_eq!(get(admin, path, &[]).status, unknown, "{path}");
         let foreign = get(admin, path, &[bearer, ("Origin", "https://elsewhere.example")]);
         assert_eq!((foreign.status, &foreign.json()["error"]["code"]), (403, &json!("origin_refused")), "{path}");
         assert_eq!(get(admin, path, &[bearer, ("Host", "elsewhere.example")]).status, 421, "{path}");
@@ -318,4 +319,13 @@ fn there_are_so_many_places_for_operators_and_no_more() {
     house::until("the place is free", || house::connect(&daemon.admin, &[]).is_ok());
     all[0].send(Message::text(r#"{"type":"ping"}"#)).unwrap();
     assert_eq!(hear_json(&mut all[0])["data"]["status"], "pong", "who was in stays in");
+}
+
+fn who_has_not_said_that_he_is_an_operator_takes_no_place_of_one() {
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "opener").unwrap();
+    let daemon = Daemon::start(&format!("token = {{ file = {:?} }}\n{WELL}", secret.path()));
+    let _strangers: Vec<Client> = (0..MAX_OPERATORS).map(|_| operator(&daemon)).collect();
+    let mut client = house::connect(&daemon.admin, &[("Authorization", "Bearer opener")]).unwrap();
+    subscribe(&mut client, "daemon");
 }

@@ -29,6 +29,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(lines_behind_an_admin_token_that_was_changed_are_refused),
         needs::nothing(a_command_whose_body_comes_after_its_token_went_is_refused),
         needs::nothing(operators_go_with_the_token_that_let_them_in),
+        needs::nothing(an_operator_may_say_first_who_he_is),
         needs::nothing(who_came_by_the_control_socket_showed_no_token_and_stays),
         needs::nothing(who_comes_to_a_shard_after_its_token_went_is_sent_away),
     ]
@@ -170,6 +171,41 @@ fn operators_go_with_the_token_that_let_them_in() {
     let mut second = operator("second").unwrap();
     say(&mut second, r#"{"type":"ping","id":"1"}"#);
     assert_eq!(hear_json(&mut second)["data"]["status"], "pong");
+}
+
+/// As pages do it, whose addresses end up in histories and in the logs of proxies.
+fn an_operator_may_say_first_who_he_is() {
+    let (daemon, secret) = guarded();
+    let come = |said: &str| {
+        let mut client = house::connect(&daemon.admin, &[]).unwrap();
+        say(&mut client, said);
+        client
+    };
+    for first in [r#"{"type":"streams"}"#, r#"{"type":"subscribe","stream":"ticks"}"#] {
+        let reason = "the first message has to be \"auth\", with a token".to_owned();
+        assert_eq!(hear_close(&mut come(first)), (4001, reason));
+    }
+    let wrong = "the token is not that of admin.token".to_owned();
+    assert_eq!(hear_close(&mut come(r#"{"type":"auth","token":"firs"}"#)), (4001, wrong));
+    let mut page = come(r#"{"type":"auth","token":"first"}"#);
+    let answer = hear_json(&mut page);
+    assert_eq!(
+        (&answer["data"]["status"], &answer["data"]["user"]),
+        (&json!("authenticated"), &json!("operator:admin"))
+    );
+    house::subscribe(&mut page, "daemon");
+    change(&daemon, &secret, "second");
+    assert_eq!(hear_close(&mut page), (4001, "your token has been taken back or changed".to_owned()));
+    // What is private needs the token where it is asked for.
+    let private = http::connect(&daemon.admin);
+    let uri = format!("ws://{}/v1/ws?audience=ann", daemon.admin);
+    assert_eq!(house::open(private, &uri, &[]).unwrap_err().status, 401);
+    // Where no token is needed, any will do.
+    daemon.reload(|| daemon.configure("[streams.ticks]\nvisible = true\n"));
+    let mut page = house::connect(&daemon.admin, &[]).unwrap();
+    say(&mut page, r#"{"type":"auth","token":"first"}"#);
+    assert_eq!(hear_json(&mut page)["data"]["status"], "authenticated");
+    house::subscribe(&mut page, "daemon");
 }
 
 /// The moment between a check and the shard cannot be hit from outside.

@@ -1,9 +1,9 @@
 // How every broadcaster is, and what can be done to one.
 
 import { useSignal } from "@preact/signals";
-import { count, duration } from "../format";
+import { count, duration, milliseconds, rate } from "../format";
 import { to } from "../route";
-import { broadcasters } from "../store/daemon";
+import { broadcasters, calls } from "../store/daemon";
 import { useFetched } from "../store/fetched";
 import { post } from "../store/session";
 import { type Column, Table } from "../table";
@@ -43,6 +43,9 @@ const COLUMNS: Column<Status>[] = [
   { name: "Plugin", by: ({ plugin }) => plugin, cell: ({ plugin, version }) => `${plugin} ${version}` },
   { name: "sha256", cell: ({ sha256 }) => <code title={sha256}>{sha256.slice(0, 8) || "–"}</code> },
   { name: "Up", by: ({ uptime_seconds }) => uptime_seconds, cell: ({ uptime_seconds }) => duration(uptime_seconds), isNumber: true },
+  { name: "Calls", by: (row) => called(row)?.calls_per_s, cell: (row) => rate(called(row)?.calls_per_s), isNumber: true },
+  { name: "p50", by: (row) => called(row)?.call_ms.p50, cell: (row) => milliseconds(called(row)?.call_ms.p50), isNumber: true },
+  { name: "p99", by: (row) => called(row)?.call_ms.p99, cell: (row) => milliseconds(called(row)?.call_ms.p99), isNumber: true },
   { name: "Restarts", by: (row) => now(row).restarts, cell: (row) => count(now(row).restarts), isNumber: true },
   { name: "Errors", by: (row) => now(row).errors, cell: (row) => count(now(row).errors), isNumber: true },
   { name: "Last error", by: (row) => now(row).last_error, cell: (row) => <span class="long">{now(row).last_error ?? "–"}</span> },
@@ -50,6 +53,8 @@ const COLUMNS: Column<Status>[] = [
 
 /** What the stream has told since the page was fetched wins. */
 const now = (row: Status) => ({ ...row, ...broadcasters.value.get(row.name) });
+
+const called = ({ name }: Status) => calls.value.get(name);
 
 export function Broadcasters({ chosen }: { chosen?: string | undefined }) {
   const { value, error, again } = useFetched<Status[]>("/v1/broadcasters", "changes");
@@ -59,6 +64,9 @@ export function Broadcasters({ chosen }: { chosen?: string | undefined }) {
       <h1>Broadcasters</h1>
       <Trouble says={error} />
       {value?.length === 0 && <Empty>None are configured.</Empty>}
+      {value && value.length > 0 && (
+        <p class="muted">Calls into plugins with the times that half and 99 of 100 stayed within, of the last second that one was called in.</p>
+      )}
       {value && value.length > 0 && <Table caption="All broadcasters" columns={COLUMNS} rows={value} id={({ name }) => name} />}
       {one && <One key={one.name} status={now(one)} again={again} />}
       {value && chosen && !one && <Trouble says={`No broadcaster is called “${chosen}”.`} />}

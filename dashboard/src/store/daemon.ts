@@ -13,6 +13,13 @@ export interface Figures {
   memory_bytes: number;
   publish_to_write_ms: { p50: number | null; p99: number | null };
   streams: Record<string, { published_per_s: number; subscriptions: number }>;
+  /** Of those that were called in the last second. */
+  broadcasters: Record<string, Calls>;
+}
+/** Calls into a plugin. */
+export interface Calls {
+  calls_per_s: number;
+  call_ms: { p50: number | null; p99: number | null };
 }
 export interface BroadcasterState {
   name: string;
@@ -35,6 +42,8 @@ const KEPT_S = 300; // as far back as the daemon's own history reaches
 
 export const broadcasters = signal<Map<string, BroadcasterState>>(new Map());
 export const figures = signal<Figures | null>(null);
+/** Of each broadcaster how its calls were in the last second that it was called in. */
+export const calls = signal<ReadonlyMap<string, Calls>>(new Map());
 /** Seconds since 1970 with the figures of then, the oldest first. */
 export const past = signal<{ at: number; figures: Figures }[]>([]);
 export const reload = signal<{ what: Reload; at: Date | null } | null>(null);
@@ -50,7 +59,7 @@ effect(() => {
     .on("full_update", (data) => {
       broadcasters.value = new Map(data.broadcasters.map((each: BroadcasterState) => [each.name, each]));
       reload.value = data.reloads[0] ? { what: data.reloads[0], at: null } : null;
-      if (data.figures[0]) figures.value = data.figures[0];
+      if (data.figures[0]) now(data.figures[0]);
       draining.value = false;
       changes.value++;
     })
@@ -66,7 +75,7 @@ effect(() => {
       changes.value++;
     })
     .on("figures", (data, { timestamp }) => {
-      figures.value = data;
+      now(data);
       remember([{ at: Date.parse(timestamp) / 1000, figures: data }]);
     })
     .on("draining", () => (draining.value = true));
@@ -81,6 +90,11 @@ effect(() => {
     remember(events.map((event) => ({ at: Date.parse(event.timestamp) / 1000, figures: event.data })));
   })().catch(() => {}); // without it the curves begin now
 });
+
+function now(told: Figures): void {
+  figures.value = told;
+  calls.value = new Map([...calls.peek(), ...Object.entries(told.broadcasters)]);
+}
 
 function remember(seen: { at: number; figures: Figures }[]): void {
   const all = new Map([...past.peek(), ...seen].map((each) => [each.at, each]));

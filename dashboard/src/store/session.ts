@@ -2,6 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { Client } from "broadcastd";
+import { sse } from "broadcastd/sse";
 
 const KEY = "broadcastd.token"; // for this tab only, and gone with it
 
@@ -63,14 +64,20 @@ export function leave(): void {
   location.reload();
 }
 
-/** A path that a browser asks without headers of ours. */
-export const signed = (path: string) => (token ? `${path}${path.includes("?") ? "&" : "?"}token=${encodeURIComponent(token)}` : path);
-
 export const hasToken = () => token !== "";
+
+/** A connection that hears what one user is shown, apart from that of the page. The daemon notes whose it was. */
+export function watching(user: string): Client {
+  const asks: typeof fetch = (url, init) => fetch(`${url}${String(url).includes("?") ? "&" : "?"}audience=${encodeURIComponent(user)}`, init);
+  return new Client({ ...shown(), socket: sse({ fetch: asks }) });
+}
+
+const shown = () => ({ url: "/v1/ws", ...(token ? { token } : {}) });
 
 function connect(): void {
   client.value?.close();
-  const opened = new Client({ url: signed("/v1/ws") });
+  // It is said in the first message: addresses end up in histories and in the logs of proxies.
+  const opened = new Client(shown());
   opened.watch(() => {
     link.value = { state: opened.state, reason: opened.reason };
     // A browser does not say why it was not let in: a plain question tells.

@@ -9,6 +9,7 @@ import { count, digits, time } from "../format";
 import type { Stream } from "../pages/streams";
 import { useHeard } from "../store/stream";
 import { Empty, Panel } from "../ui";
+import { NOTICE } from "./notice";
 
 type Told = Bar & { symbol: string; resolution: string };
 
@@ -108,6 +109,12 @@ export default function Candles({ stream }: { stream: Stream }) {
           )}
         </figcaption>
       </figure>
+      <p class="notice">
+        {NOTICE.text}{" "}
+        <a href={NOTICE.address} rel="noreferrer">
+          {NOTICE.address}
+        </a>
+      </p>
     </Panel>
   );
 }
@@ -122,7 +129,7 @@ function paint(place: HTMLElement): Drawn {
     timeScale: { borderColor: line, timeVisible: true, rightOffset: 4, barSpacing: 14 },
   });
   // Rising candles are hollow, so that they are told apart without their colour.
-  const candles = chart.addSeries(CandlestickSeries, { upColor: color("paper"), borderUpColor: up, wickUpColor: up, downColor: down, borderDownColor: down, wickDownColor: down });
+  const candles = chart.addSeries(CandlestickSeries, { upColor: color("paper"), borderUpColor: up, wickUpColor: up, downColor: down, borderDownColor: down, wickDownColor: down, priceLineColor: color("accent") });
   const volume = chart.addSeries(HistogramSeries, { color: color("faint"), priceScaleId: "", priceFormat: { type: "volume" }, priceLineVisible: false, lastValueVisible: false });
   volume.priceScale().applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
   candles.priceScale().applyOptions({ scaleMargins: { top: 0.08, bottom: 0.24 } });

@@ -3,7 +3,7 @@
 import { useSignal, useSignalEffect } from "@preact/signals";
 import { digits, time } from "../format";
 import type { Stream } from "../pages/streams";
-import { ask, hasToken, signed } from "../store/session";
+import { ask, hasToken, watching } from "../store/session";
 import { Empty, Panel, State, Trouble } from "../ui";
 
 interface Card {
@@ -27,22 +27,19 @@ export function Cards({ stream }: { stream: Stream }) {
 
   useSignalEffect(() => {
     if (!user.value) return;
-    const path = `/v1/sse?topic=${encodeURIComponent(stream.name)}&audience=${encodeURIComponent(user.value)}`;
-    const source = new EventSource(signed(path));
-    const hear = (kind: string, listener: (message: any) => void) => source.addEventListener(kind, (event) => listener(JSON.parse(event.data)));
-    source.onopen = () => (isLive.value = true);
-    source.onerror = () => (isLive.value = false);
-    hear("full_update", ({ data }) => {
-      const all = Object.entries(stream.kinds).flatMap(([kind, collection]) => (data[collection ?? "records"] ?? []).map((each: any) => ({ kind, data: each, at: null })));
-      cards.value = new Map(all.map((card: Card) => [identity(card), card]));
-    });
-    for (const kind of Object.keys(stream.kinds)) {
-      hear(kind, ({ data, timestamp }) => {
-        const card = { kind, data, at: timestamp };
+    const watcher = watching(user.value);
+    watcher.watch(() => (isLive.value = watcher.isConnected));
+    watcher.subscribe(stream.name).on("*", (data, { type: kind, timestamp: at, seq }) => {
+      if (kind === "full_update") {
+        const all = Object.entries(stream.kinds).flatMap(([kind, collection]) => (data[collection ?? "records"] ?? []).map((each: any) => ({ kind, data: each, at: null })));
+        cards.value = new Map(all.map((card: Card) => [identity(card), card]));
+      } else if (kind === "error") refused.value = data.message;
+      else if (seq) {
+        const card = { kind, data, at };
         cards.value = new Map(cards.peek()).set(identity(card), card);
-      });
-    }
-    return () => source.close();
+      }
+    });
+    return () => watcher.close();
   });
 
   const look = async (event: Event) => {

@@ -144,6 +144,7 @@ function Picture({ known, version }: { known: Known; version: number }) {
       data={data}
       curves={CURVES}
       height={300}
+      margin={22}
       axis={digits}
       across={(index) => String(now.current.samples[index]?.sample_id ?? "")}
       hooks={hooks}
@@ -165,7 +166,6 @@ function zones(plot: uPlot, samples: Sample[]): void {
   const y = (value: number) => Math.min(Math.max(plot.valToPos(value, "y", true), bbox.top), bbox.top + bbox.height);
   ctx.save();
   ctx.font = `${11 * devicePixelRatio}px system-ui`;
-  ctx.textAlign = "right";
   for (const limit of [ucl, lcl]) {
     for (const [index, zone] of ["C", "B", "A"].entries()) {
       const [from, upto] = [index, index + 1].map((part) => y(center + ((limit - center) * part) / 3)) as [number, number];
@@ -174,7 +174,7 @@ function zones(plot: uPlot, samples: Sample[]): void {
       ctx.fillRect(bbox.left, Math.min(from, upto), bbox.width, Math.abs(upto - from));
       ctx.globalAlpha = 1;
       ctx.fillStyle = color("muted");
-      if (Math.abs(upto - from) > 14 * devicePixelRatio) ctx.fillText(zone, bbox.left + bbox.width - 6 * devicePixelRatio, (from + upto) / 2 + 4 * devicePixelRatio);
+      if (Math.abs(upto - from) > 14 * devicePixelRatio) ctx.fillText(zone, bbox.left + bbox.width + 8 * devicePixelRatio, (from + upto) / 2 + 4 * devicePixelRatio);
     }
   }
   ctx.restore();

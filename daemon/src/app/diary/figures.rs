@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 
 use crate::config::OWN_STREAM;
-use crate::metrics::totals::{buckets, by_label, quantile, total};
+use crate::metrics::totals::{buckets, buckets_by, by_label, quantile, total};
 
 const PUBLISHED: &str = "broadcastd_events_published_total";
 const SUBSCRIPTIONS: &str = "broadcastd_subscriptions";
@@ -24,6 +24,8 @@ pub struct Counted {
     pub streams: BTreeMap<String, (u64, u64)>,
     /// How long events waited for their first write; those of the daemon itself are among them.
     pub waits: Vec<(f64, u64)>,
+    /// Of each broadcaster how long calls into its plugin took.
+    pub calls: BTreeMap<String, Vec<(f64, u64)>>,
 }
 
 /// Remembers the last look.
@@ -53,6 +55,7 @@ impl Counted {
             memory_bytes,
             streams: published.into_iter().map(of_stream).collect(),
             waits: buckets(text.lines(), "broadcastd_publish_to_write_seconds"),
+            calls: buckets_by(text.lines(), "broadcastd_plugin_call_duration_seconds", "broadcaster"),
         }
     }
 }
@@ -74,10 +77,15 @@ impl Figures {
             (name.clone(), json!({"published_per_s": rate(before, *published), "subscriptions": subscriptions}))
         });
         let streams: Map<String, Value> = streams.collect();
-        let wait = |part: f64| {
-            let seconds = quantile(&self.before.waits, &counted.waits, part);
-            seconds.map(|seconds| (seconds * 1e6).round() / 1e3)
-        };
+        let calls = counted.calls.iter().filter_map(|(name, after)| {
+            let before = self.before.calls.get(name).map_or(&[][..], Vec::as_slice);
+            let all = |counts: &[(f64, u64)]| counts.last().map_or(0, |(_, count)| *count);
+            // Series outlive their broadcasters: only of who was called there is something to tell.
+            (all(after) > all(before)).then(|| {
+                (name.clone(), json!({"calls_per_s": rate(all(before), all(after)), "call_ms": spread(before, after)}))
+            })
+        });
+        let broadcasters: Map<String, Value> = calls.collect();
         let figures = json!({
             "connections": counted.connections,
             "subscriptions": counted.subscriptions,
@@ -85,12 +93,19 @@ impl Figures {
             "delivered_per_s": rate(self.before.delivered, counted.delivered),
             "lagged": counted.lagged,
             "memory_bytes": counted.memory_bytes,
-            "publish_to_write_ms": {"p50": wait(0.5), "p99": wait(0.99)},
+            "publish_to_write_ms": spread(&self.before.waits, &counted.waits),
             "streams": streams,
+            "broadcasters": broadcasters,
         });
         *self = Self::new(now, counted);
         figures
     }
+}
+
+/// How long half, and nearly all, of what happened between two looks took at most, in milliseconds.
+fn spread(before: &[(f64, u64)], after: &[(f64, u64)]) -> Value {
+    let within = |part: f64| quantile(before, after, part).map(|seconds| (seconds * 1e6).round() / 1e3);
+    json!({"p50": within(0.5), "p99": within(0.99)})
 }
 
 #[cfg(test)]
@@ -113,17 +128,20 @@ mod tests {
             memory_bytes: 4096,
             streams: BTreeMap::from([("ticks".to_owned(), (4, 3))]),
             waits: vec![(0.001, 0), (0.002, 10)],
+            calls: BTreeMap::from([("bars".to_owned(), vec![(0.001, 4), (f64::INFINITY, 4)])]),
         };
         let told = figures.next(start + Duration::from_secs(2), counted.clone());
         let expected = json!({
             "connections": 3, "subscriptions": 4, "published_per_s": 2.5, "delivered_per_s": 5.0, "lagged": 7,
             "memory_bytes": 4096, "publish_to_write_ms": {"p50": 1.5, "p99": 1.99},
             "streams": {"ticks": {"published_per_s": 2.0, "subscriptions": 3}},
+            "broadcasters": {"bars": {"calls_per_s": 2.0, "call_ms": {"p50": 0.5, "p99": 0.99}}},
         });
         assert_eq!(told, expected);
         let told = figures.next(start + Duration::from_secs(3), Counted { published: 106, ..counted.clone() });
         assert_eq!((&told["published_per_s"], &told["delivered_per_s"]), (&json!(1.0), &json!(0.0)));
         assert_eq!(told["publish_to_write_ms"], json!({"p50": null, "p99": null}), "nothing was written since");
+        assert_eq!(told["broadcasters"], json!({}), "nobody was called since");
         let told = figures.next(start + Duration::from_secs(3), Counted { published: 200, ..counted });
         assert_eq!(told["published_per_s"], 0.0, "no time has passed");
     }
