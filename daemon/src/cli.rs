@@ -1,5 +1,6 @@
 //! The command line: which configuration, and what to do with it.
 
+mod connections;
 mod log_level;
 pub mod plugin;
 mod publish;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub use self::connections::Connections;
 pub use self::log_level::LogLevel;
 pub use self::publish::{Event, Publish};
 pub use self::state::{Place, State};
@@ -80,6 +82,8 @@ pub enum Command {
     },
     /// Says how the running daemon is
     Status(Reach),
+    /// Shows who is connected, what each hears and what waits for it
+    Connections(Connections),
     /// Says what a reload would do, and to how many subscriptions
     Plan {
         /// A configuration that may take the place of the daemon's, which takes its own as soon as it is saved

@@ -1,5 +1,6 @@
 //! What the commands do that run nothing: check, show, describe and explain; and below, those that ask a daemon.
 
+pub mod connections;
 pub mod daemon;
 pub mod doctor;
 pub mod log_level;

@@ -63,6 +63,27 @@ pub struct Loaded {
     pub warnings: Diagnostics,
 }
 
+/// A configuration held against the schema.
+struct Judged {
+    document: Document,
+    /// Without what is wrong.
+    typed: serde_json::Result<Config>,
+    found: Vec<Diagnostic>,
+}
+
+impl Judged {
+    fn of(source: &Source, layers: Layers) -> Result<Self, Diagnostics> {
+        let mut document = Document::of_layers(layers)?;
+        let mut found = overlay::apply(&mut document, &source.env, &source.sets);
+        found.extend(overlay::apply_prefixed_env(&mut document, &source.env, &source.sets));
+        let schema = Schema::new(&SCHEMA);
+        document.read_overrides("", schema);
+        found.extend(check::check(&document, "", schema));
+        let typed = serde_json::from_value(without_faults(&document, &found));
+        Ok(Self { document, typed, found })
+    }
+}
+
 impl Config {
     /// Reads and checks the file of `source` and its folder, with everything laid over them.
     pub fn load(source: &Source) -> Result<Loaded, Diagnostics> {
@@ -76,13 +97,7 @@ impl Config {
 
     /// The same for files that have been read already, as the watch hands them over.
     pub fn from_layers(source: &Source, layers: Layers) -> Result<Loaded, Diagnostics> {
-        let mut document = Document::of_layers(layers)?;
-        let mut found = overlay::apply(&mut document, &source.env, &source.sets);
-        found.extend(overlay::apply_prefixed_env(&mut document, &source.env, &source.sets));
-        let schema = Schema::new(&SCHEMA);
-        document.read_overrides("", schema);
-        found.extend(check::check(&document, "", schema));
-        let typed = serde_json::from_value::<Config>(without_faults(&document, &found));
+        let Judged { document, typed, mut found } = Judged::of(source, layers)?;
         match &typed {
             Ok(config) => {
                 let faults: Vec<String> = found.iter().map(|one| one.pointer.clone()).collect();
@@ -98,6 +113,13 @@ impl Config {
             Ok(config) if found.is_empty() => Ok(Loaded { config, document, folder, warnings }),
             _ => Err(Diagnostics::about(&document, found)),
         }
+    }
+
+    /// What is said about the log, by a configuration that is refused as well: without what is wrong in it, and nothing where
+    /// the files cannot be read as TOML.
+    pub fn log_of(source: &Source, layers: Layers) -> schema::Log {
+        let typed = Judged::of(source, layers).ok().and_then(|judged| judged.typed.ok());
+        typed.map(|config| config.log).unwrap_or_default()
     }
 
     /// The shipped configuration with the environment and `--set` laid over it, for when there is no file.

@@ -156,13 +156,13 @@ impl fmt::Display for Error {
                 let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
                 write!(
                     out,
-                    "no daemon listens at {}; start one, or name its socket: --socket PATH (its log says which)",
+                    "no daemon listens at {}; start one: systemctl start broadcastd, or broadcastd run; or name its socket: --socket PATH (its log says which)",
                     places.join(" or ")
                 )
             }
             Self::Denied(path) => write!(
                 out,
-                "{} does not let you in; be of the group that the file has, or ask as root or as the daemon's user",
+                "{} does not let you in; ask as root (sudo), as the daemon's user, or be of the group that the file has (ls -l shows it, usermod -aG GROUP USER)",
                 path.display()
             ),
             Self::Refused(answer) => out.write_str(&answer.refusal()),

@@ -1,15 +1,20 @@
-//! Where log lines go and which of them: journald, text or JSON, with levels that a reload can change; in `errors`, the
+//! Where log lines go and which of them: the journal, text or JSON, with levels that a reload can change; in `errors`, the
 //! file that warnings and errors go to as well.
 
 pub mod errors;
+pub mod journal;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::errors::Errors;
+use self::journal::Journal;
+use tracing::Subscriber;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
@@ -24,10 +29,10 @@ pub enum Format {
 impl Format {
     /// Journald when the standard error stream is the journal's, text on a terminal, else JSON.
     pub fn detect(journal_stream: Option<&str>) -> Self {
-        match journal_stream {
-            Some(_) => Self::Journald,
-            None if std::io::stderr().is_terminal() => Self::Text,
-            None => Self::Json,
+        match () {
+            () if journal::is_stderr(journal_stream) => Self::Journald,
+            () if std::io::stderr().is_terminal() => Self::Text,
+            () => Self::Json,
         }
     }
 }
@@ -58,16 +63,26 @@ pub fn start(format: Format, levels: &str, errors: Errors) -> Levels {
     let lines: Box<dyn Layer<_> + Send + Sync> = match format {
         Format::Text => Box::new(fmt::layer().with_writer(std::io::stderr)),
         Format::Json => Box::new(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)),
-        Format::Journald => match tracing_journald::layer() {
-            Ok(journal) => Box::new(journal),
-            Err(_) => Box::new(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)),
-        },
+        Format::Journald => Box::new(Journal::at(Path::new(journal::SOCKET))),
     };
     // A second start in one process keeps the first.
-    let errors = fmt::layer().json().flatten_event(true).with_writer(errors).with_filter(LevelFilter::WARN);
-    _ = tracing_subscriber::registry().with(lines.with_filter(filter)).with(errors).try_init();
+    _ = tracing_subscriber::registry().with(lines.with_filter(filter)).with(error_log(errors)).try_init();
     let said = Said { configured: levels.to_owned(), ..Said::default() };
     Levels { filter: handle, said: Arc::new(Mutex::new(said)) }
+}
+
+/// Has what is said meanwhile go to the journal, where lines go there, and to the error log. It is not on standard error: who
+/// looks there is told otherwise.
+pub fn aside(format: Format, errors: Errors, say: impl FnOnce()) {
+    let journal = (format == Format::Journald).then(|| Journal::at(Path::new(journal::SOCKET)));
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(journal).with(error_log(errors)), say);
+}
+
+fn error_log<S>(errors: Errors) -> impl Layer<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    fmt::layer().json().flatten_event(true).with_writer(errors).with_filter(LevelFilter::WARN)
 }
 
 impl Levels {

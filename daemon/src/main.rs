@@ -22,6 +22,7 @@ fn main() -> ExitCode {
             commands::check(&cli.options, if offline { Depth::Text } else { Depth::Files }, format)
         }
         Command::Status(reach) => commands::daemon::status(&reach),
+        Command::Connections(wanted) => commands::connections::connections(&wanted),
         Command::Plan { file, reach } => commands::daemon::plan(&cli.options, file.as_deref(), &reach),
         Command::Reload(reach) => commands::daemon::reload(&cli.options, &reach),
         Command::Broadcaster { deed, name, reach } => commands::daemon::steer(&name, deed, &reach),

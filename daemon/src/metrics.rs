@@ -46,7 +46,10 @@ pub const COUNTERS: &[(&str, &str)] = &[
         "broadcastd_no_source_untold_total",
         "Times that a connection was not told that a stream has no source, because its dialect has no words for it, by stream and dialect.",
     ),
-    ("broadcastd_lagged_total", "Times that a connection could not take everything, by stream and policy."),
+    (
+        "broadcastd_lagged_total",
+        "Times that a connection fell behind, by stream and policy; what it misses until its fresh snapshot is not counted again.",
+    ),
     (
         "broadcastd_memory_relieved_total",
         "Times that something had to go because hub.memory was short: an outbox, half of a history, or a publish that was refused.",

@@ -1,5 +1,6 @@
 //! The daemon from its start until it is told to stop.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -8,13 +9,14 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::orders::{Order, Orders};
-use crate::app::{App, LastGood, StartError, Surroundings};
+use crate::app::{App, LastGood, StartError, Surroundings, parts};
 use crate::cli::{Exit, Options};
 use crate::commands::{exit_of, fail, say, source};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::watch::{Timing, Watch};
 use crate::config::{self, Config, Layers, Loaded, Paint, Source};
-use crate::log::errors::Errors;
+use crate::log::errors::{Errors, Opened};
+use crate::log::journal;
 use crate::systemd::sockets::Sockets;
 use crate::systemd::{self, Systemd};
 use crate::{app, log, metrics};
@@ -53,19 +55,34 @@ struct Starter {
 
 /// Runs the daemon.
 pub fn run(options: &Options, resort: Resort) -> Exit {
-    let given = match Sockets::take() {
-        Ok(given) => given,
-        Err(error) => return fail(Exit::Config, &error.to_string()),
-    };
+    let given = Sockets::take(); // before anything else is opened
     let file = options.config_file();
     let source = source(options, file.as_deref());
     let read = config::read(file.as_deref());
+    let given = match given {
+        Ok(given) => given,
+        Err(error) => return refuse(&source, read.ok(), Exit::Config, &error),
+    };
     let (wish, wishes) = channel();
     let mut starter = Starter { file, source, given, orders: orders(wish.clone()), around: None };
     match starter.start(read.clone(), resort) {
         Ok((app, refused)) => serve(app, (&read, refused.as_ref()), wish, &wishes),
-        Err(error) => fail(exit_of(&error), &error.to_string()),
+        Err(error) => refuse(&starter.source, read.ok(), exit_of(&error), &error),
     }
+}
+
+/// Says why nothing runs where operators read it: in the journal as an error, else on standard error; and in the error log, as
+/// far as the files say which that is.
+fn refuse(source: &Source, layers: Option<Layers>, exit: Exit, why: &dyn Display) -> Exit {
+    let said = layers.map(|layers| Config::log_of(source, layers)).unwrap_or_default();
+    let is_journal = journal::is_stderr(source.env.get("JOURNAL_STREAM").map(String::as_str));
+    let format = if is_journal { log::Format::Journald } else { app::log_format(&said, &source.env) };
+    let errors = Errors::default();
+    // Where it cannot be opened, that is among the reasons.
+    errors.set(parts::error_log(&said).and_then(|path| Opened::at(path).ok()));
+    let why = why.to_string();
+    log::aside(format, errors, || tracing::error!("the daemon does not start\n{}", why.trim_end()));
+    if is_journal { exit } else { fail(exit, &why) }
 }
 
 impl Starter {

@@ -214,8 +214,9 @@ fn figures(stream: &Stream) -> Value {
 fn trouble(status: &Status) -> Option<String> {
     let state = state(status);
     let last_error = status.last_error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
+    let next = status.next.as_ref().map_or_else(String::new, |next| format!("; {next}"));
     if !status.is_running {
-        return Some(format!("broadcaster {} is {state}{last_error}", status.name));
+        return Some(format!("broadcaster {} is {state}{last_error}{next}", status.name));
     }
     if let Some(rolled_back) = &status.rolled_back {
         return Some(format!("broadcaster {} was {rolled_back}", status.name));

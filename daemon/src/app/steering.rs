@@ -102,8 +102,8 @@ impl App {
 
     fn roll_back(&self, name: &str) -> Outcome {
         match self.supervisor.roll_back(name, "an operator wanted it") {
-            Ok(()) => {
-                let text = format!("broadcaster {name} runs the file of its plugin that it had before\n");
+            Ok(told) => {
+                let text = format!("broadcaster {name} was {told}\n");
                 Outcome { is_done: true, report: serde_json::json!({"outcome": "applied", "text": text}) }
             }
             Err(problem) => refused(&format!("broadcaster {name} stays as it is: {}", problem.message)),

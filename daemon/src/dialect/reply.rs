@@ -130,7 +130,8 @@ pub struct About<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {
     pub policy: &'static str,
-    /// How many events that waited for this connection were left out.
+    /// How many events that waited for this connection were left out. What was published after that and before the fresh
+    /// snapshot never came to wait: it is between the numbers, and nobody has counted it.
     pub events: u64,
     pub from: u64,
     pub to: u64,

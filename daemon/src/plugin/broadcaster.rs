@@ -70,6 +70,8 @@ pub struct Inner {
     /// Calls into the plugin that failed; other errors may be nobody's fault.
     pub failures: u64,
     pub last_error: Option<String>,
+    /// While it does not run because it failed: how often that was, and what follows.
+    pub next: Option<String>,
     /// When the present instance began.
     pub since: Option<i64>,
     /// The present instance.
@@ -194,10 +196,12 @@ impl Shared {
         }
         let told = State {
             name: self.desk.name.to_string(),
+            version: self.library.note.version.clone(),
             state,
             restarts: inner.restarts,
             errors: inner.errors,
             last_error: inner.last_error.clone(),
+            next: inner.next.clone(),
             degraded,
             rolled_back: inner.rolled_back.clone(),
         };
@@ -217,6 +221,7 @@ impl Inner {
             errors: 0,
             failures: 0,
             last_error: None,
+            next: None,
             since: None,
             port: None,
             inputs: Inputs::default(),

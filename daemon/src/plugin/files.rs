@@ -20,15 +20,20 @@ pub enum Files<'a> {
 #[derive(Clone)]
 pub struct Rejected {
     pub sha256: String,
+    pub version: String,
     pub why: String,
     /// What runs in its place.
     pub instead: Arc<Library>,
 }
 
 impl Rejected {
-    /// In the words of a status.
+    /// What is said of the broadcaster, everywhere, behind "was".
     pub fn told(&self) -> String {
-        format!("rolled back from its plugin's file {}: {}", self.sha256, self.why)
+        let Self { sha256, version, why, instead } = self;
+        format!(
+            "rolled back from its plugin's file {sha256} (version {version}) to version {}: {why}",
+            instead.note.version
+        )
     }
 }
 
@@ -49,15 +54,17 @@ impl Supervisor {
         let library = self.library_to_try(plugin, pin)?;
         let rejected = self.rejected().get(broadcaster).cloned();
         match rejected.filter(|one| one.sha256 == library.sha256) {
-            Some(Rejected { why, .. }) if pin.is_some() => Err(Unusable::new(format!(
-                "the broadcaster was rolled back from the pinned file: {why}; pin another one, or try it again: broadcastd broadcaster swap {broadcaster}"
+            Some(rejected) if pin.is_some() => Err(Unusable::new(format!(
+                "the file is pinned, and the broadcaster was {}; pin another one, or try it again: broadcastd broadcaster swap {broadcaster}",
+                rejected.told()
             ))),
-            Some(Rejected { instead, .. }) => {
+            Some(rejected) => {
                 tracing::warn!(
                     broadcaster,
-                    "its plugin's file was rolled back from and is not taken; replace it, or try it again: broadcastd broadcaster swap {broadcaster}"
+                    "it was {}; the file is not taken: replace it, or try it again: broadcastd broadcaster swap {broadcaster}",
+                    rejected.told()
                 );
-                Ok(instead)
+                Ok(rejected.instead)
             }
             None => Ok(library),
         }

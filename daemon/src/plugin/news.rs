@@ -18,11 +18,15 @@ pub enum News {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct State {
     pub name: String,
+    /// Of its plugin.
+    pub version: String,
     pub state: Phase,
     pub restarts: u64,
     /// Failures that the daemon saw.
     pub errors: u64,
     pub last_error: Option<String>,
+    /// While it does not run because it failed: how often that was, and what follows.
+    pub next: Option<String>,
     /// Why the plugin says that something is wrong, although it works.
     pub degraded: Option<String>,
     /// The file that it was rolled back from, and why.
@@ -34,10 +38,12 @@ impl State {
     pub fn disabled(name: &str) -> Self {
         Self {
             name: name.to_owned(),
+            version: String::new(),
             state: Phase::Stopped,
             restarts: 0,
             errors: 0,
             last_error: None,
+            next: None,
             degraded: None,
             rolled_back: None,
         }

@@ -1,8 +1,11 @@
 //! The first seconds of a plugin's new file: if it fails in them, the one before comes back with the state that it had.
 
+use std::sync::Arc;
+
 use super::broadcaster::{Broadcaster, Order, Phase};
 use super::files::Rejected;
 use super::inputs::Inputs;
+use super::library::Library;
 use super::plan::Wanted;
 use super::reload::fresh::Fresh;
 use super::reload::{Loaded, Prepared, problem};
@@ -68,7 +71,7 @@ impl Supervisor {
             if let Err(problem) = self.roll_back(&name, &why) {
                 tracing::error!(
                     broadcaster = name,
-                    "it failed on probation and cannot be rolled back: {}",
+                    "it failed on probation ({why}) and cannot be rolled back: {}; replace its plugin's file",
                     problem.message
                 );
                 if let Some(before) = self.lock().get_mut(&name).and_then(|one| one.before.as_mut()) {
@@ -78,8 +81,8 @@ impl Supervisor {
         }
     }
 
-    /// Gives a broadcaster the plugin's file back that it had before.
-    pub fn roll_back(&self, name: &str, why: &str) -> Result<(), Problem> {
+    /// Gives a broadcaster the plugin's file back that it had before, and says so in the words of its status.
+    pub fn roll_back(&self, name: &str, why: &str) -> Result<String, Problem> {
         let mut running = self.lock();
         let refuse = |message: &str| Err(problem(name, "/plugin", message.to_owned()));
         let Some(one) = running.get_mut(name) else { return refuse("it does not run") };
@@ -95,10 +98,10 @@ impl Supervisor {
             }
         };
         let Some(old) = running.remove(name) else { return refuse("it does not run") };
-        let sha256 = old.broadcaster.shared().library.sha256.clone();
-        let rejected = Rejected { sha256, why: why.to_owned(), instead: loaded.library.clone() };
+        let rejected = rejected(&old.broadcaster.shared().library, why, &loaded.library);
+        let told = rejected.told();
         if let Some(broadcaster) = &fresh.broadcaster {
-            broadcaster.shared().lock().rolled_back = Some(rejected.told());
+            broadcaster.shared().lock().rolled_back = Some(told.clone());
         }
         self.reject(name, rejected);
         old.broadcaster.step_down();
@@ -110,9 +113,9 @@ impl Supervisor {
         let shared = running.get(name).map(|one| one.broadcaster.shared().clone());
         drop(running);
         if let Some(shared) = shared {
-            shared.tell_failure("rolled_back", &format!("it was rolled back to the file before: {why}"));
+            shared.tell_failure("rolled_back", &format!("it was {told}"));
         }
-        Ok(())
+        Ok(told)
     }
 
     /// The file before, as the configuration wants the broadcaster now; its settings only where that file takes them.
@@ -149,6 +152,11 @@ impl Running {
     fn hand_back(&self, fresh: Fresh) -> Result<Fresh, Problem> {
         self.hand_over_to(fresh).inspect_err(|_| self.resume(&self.wanted.name))
     }
+}
+
+fn rejected(from: &Library, why: &str, instead: &Arc<Library>) -> Rejected {
+    let (sha256, version) = (from.sha256.clone(), from.note.version.clone());
+    Rejected { sha256, version, why: why.to_owned(), instead: instead.clone() }
 }
 
 /// Why a broadcaster has not proven itself, if it has failed at all.

@@ -54,6 +54,22 @@ impl Failures {
         Verdict::AgainAt(now.saturating_add(nanos(pause.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0))))
     }
 
+    /// What is told of them to operators.
+    pub fn told(&self, policy: &Restart, verdict: Verdict, version: &str) -> String {
+        let (max, within) = (policy.max.max(1), policy.within);
+        let often = if self.0.len() == 1 { "once".to_owned() } else { format!("{} times", self.0.len()) };
+        match verdict {
+            Verdict::AgainAt(_) => {
+                format!("version {version} failed {often} in {within:?}: it starts again, and is quarantined at {max}")
+            }
+            Verdict::Quarantine => {
+                format!(
+                    "version {version} failed {often} in {within:?}: it stays away until it is corrected and reloaded"
+                )
+            }
+        }
+    }
+
     /// Somebody corrected the cause: start counting anew.
     pub fn forget(&mut self) {
         self.0.clear();
@@ -111,6 +127,17 @@ mod tests {
             let now = nanos(policy.within) * minutes;
             assert_eq!(failures.count(&policy, now, 0.0), Verdict::AgainAt(now + 100 * MS));
         }
+    }
+
+    #[test]
+    fn how_often_it_failed_and_what_follows_is_told() {
+        let (policy, mut failures) = (Restart { max: 2, ..Restart::default() }, Failures::default());
+        let told = [0, 1].map(|now| {
+            let verdict = failures.count(&policy, now, 0.0);
+            failures.told(&policy, verdict, "2.0.0")
+        });
+        assert_eq!(told[0], "version 2.0.0 failed once in 60s: it starts again, and is quarantined at 2");
+        assert_eq!(told[1], "version 2.0.0 failed 2 times in 60s: it stays away until it is corrected and reloaded");
     }
 
     #[test]

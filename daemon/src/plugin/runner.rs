@@ -15,14 +15,14 @@ use super::handles;
 use super::inputs::Inputs;
 use super::library::Instance;
 use super::port::{Fault, Gate, Port, Telling};
-use super::restart::{Failures, Verdict};
+use super::restart::Failures;
 use super::saved::Checkpoint;
 use super::timing::nanos;
 use super::told::Told;
-use crate::hub::settings::Source;
 use crate::hub::signal::Wakes;
 use crate::hub::stream::Stream;
 
+mod failure;
 mod file;
 mod turn;
 
@@ -183,7 +183,9 @@ impl Runner {
             stream.set_owner(&self.shared.signal);
             self.port.take_office(&stream);
         }
-        self.shared.lock().since = Some(now);
+        let mut inner = self.shared.lock();
+        (inner.since, inner.next) = (Some(now), None);
+        drop(inner);
         self.shared.set_phase(Phase::Running);
         let note = &self.shared.library.note;
         self.shared.metrics.started(&note.id, &note.version, &self.shared.library.sha256);
@@ -311,51 +313,6 @@ impl Runner {
         }
         self.tell(&[Told::Quiesce])?;
         self.checkpoint()
-    }
-
-    fn failed(&mut self, fault: &Fault) {
-        self.port.set_gate(Gate::Closed);
-        self.shared.lock().failures += 1;
-        self.report(fault);
-        self.settle();
-        self.destroy(); // last, since it may hang
-    }
-
-    /// Decides when it is started again, and tells who waits for its events: not what went wrong, which may name what is
-    /// nobody's business but the operator's.
-    fn settle(&mut self) {
-        if self.tenure() != Tenure::Present {
-            self.shared.set_phase(Phase::Quarantined);
-            return;
-        }
-        self.shared.metrics.stopped();
-        let policy = self.shared.lock().restart;
-        let verdict = self.failures.count(&policy, self.now(), fastrand::f64());
-        let why = match verdict {
-            Verdict::AgainAt(at) => {
-                self.again_at = Some(at);
-                self.shared.set_phase(Phase::BackingOff);
-                "starts again after a failure".to_owned()
-            }
-            Verdict::Quarantine => {
-                self.again_at = None;
-                self.shared.set_phase(Phase::Quarantined);
-                let inputs = std::mem::take(&mut self.shared.lock().inputs);
-                drop(inputs); // a stream does not keep its events for somebody who may never come back
-                let (max, within) = (policy.max, policy.within);
-                tracing::error!(broadcaster = &*self.shared.desk.name, "quarantined; correct it and reload");
-                format!("quarantined after {max} failures in {within:?}")
-            }
-        };
-        if let Some(stream) = self.shared.desk.stream.get() {
-            stream.set_source(Source::Absent(why.into()));
-        }
-    }
-
-    fn report(&self, fault: &Fault) {
-        let reason = if fault.status == abi::E_PANIC { "panic" } else { "failed" };
-        let place = if fault.pointer.is_empty() { String::new() } else { format!(" (at {})", fault.pointer) };
-        self.shared.tell_failure(reason, &format!("{}{place}", fault.message));
     }
 
     /// A new instance, from the last checkpoint.

@@ -24,6 +24,8 @@ pub struct Status {
     /// Failures that the daemon saw, and those that the plugin counts itself as `errors_total`.
     pub errors: u64,
     pub last_error: Option<String>,
+    /// While it does not run because it failed: how often that was, and what follows.
+    pub next: Option<String>,
     /// Why the plugin says that something is wrong, although it works.
     pub degraded: Option<String>,
     /// The file that it was rolled back from, and why.
@@ -77,6 +79,7 @@ impl Shown {
             restarts: inner.restarts,
             errors: inner.errors + errors_of_its_own,
             last_error: inner.last_error.clone(),
+            next: inner.next.clone(),
             degraded: match health {
                 Health::Ok => None,
                 Health::Degraded(reason) => Some(reason),
@@ -104,6 +107,7 @@ fn disabled(wanted: &Wanted) -> Status {
         restarts: 0,
         errors: 0,
         last_error: None,
+        next: None,
         degraded: None,
         rolled_back: None,
         uptime_seconds: 0.0,

@@ -62,6 +62,9 @@ fn ends_in_quarantine(mode: &str, reason: &str, message: &str) {
         (&json!("quarantined"), &json!(2), &json!(3))
     );
     assert_eq!(status["is_running"], false);
+    let version = status["version"].as_str().unwrap();
+    let next = format!("version {version} failed 3 times in 60s: it stays away until it is corrected and reloaded");
+    assert_eq!(status["next"], next);
     let series = |name: &str, labels: &str| {
         daemon.metric(&format!("broadcastd_broadcaster_{name}{{broadcaster=\"bad\"{labels}}}"))
     };
@@ -71,6 +74,7 @@ fn ends_in_quarantine(mode: &str, reason: &str, message: &str) {
     let (ready, reasons) = daemon.readiness();
     assert_eq!((ready, reasons.len()), (200, 1), "{reasons:?}");
     assert!(reasons[0].starts_with("broadcaster bad is quarantined: ") && reasons[0].contains(message), "{reasons:?}");
+    assert!(reasons[0].ends_with(&format!("; {next}")), "{reasons:?}");
     hears_all(&mut well, 20);
     assert_eq!(daemon.stop().0.code(), Some(0));
 }

@@ -50,7 +50,7 @@ fn without_a_daemon_commands_say_where_they_looked() {
         assert_eq!(ended.code, Some(69), "{command}");
         let own = home.path().join(CONTROL).display().to_string();
         let expected = format!(
-            "no daemon listens at {own} or /run/broadcastd/control.sock; start one, or name its socket: --socket PATH (its log says which)\n"
+            "no daemon listens at {own} or /run/broadcastd/control.sock; start one: systemctl start broadcastd, or broadcastd run; or name its socket: --socket PATH (its log says which)\n"
         );
         assert_eq!(ended.stderr, expected);
     }

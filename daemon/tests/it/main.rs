@@ -57,6 +57,7 @@ mod ingest_rights;
 mod ingest_socket;
 mod inputs;
 mod introspection;
+mod journal;
 mod last_good;
 mod layers;
 mod lifecycle;
@@ -151,6 +152,7 @@ fn main() -> ExitCode {
         ingest_socket::tests(),
         inputs::tests(),
         introspection::tests(),
+        journal::tests(),
         last_good::tests(),
         layers::tests(),
         lifecycle::tests(),

@@ -21,6 +21,7 @@ const REQUIRE: &str = "BROADCASTD_TEST_REQUIRE";
 /// Every other need is a program that is looked for in `PATH`.
 const LIBRARIES: &[(&str, &str, &[&str])] = &[
     ("curl-mqtt", "sh", &["-c", "curl --version | grep -qw mqtt"]),
+    ("mount-namespace", "unshare", &["-rm", "true"]),
     ("node-ajv", "node", &["-e", "require('ajv')"]),
     ("node-asyncapi", "node", &["-e", "require('@asyncapi/parser')"]),
     ("node-ws", "node", &["-e", "require('ws')"]),

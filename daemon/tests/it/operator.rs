@@ -1,5 +1,6 @@
 //! What operators do with the running daemon from a terminal, by the built binary on both ends.
 
+mod connections;
 mod doctor;
 mod error_log;
 mod log_level;
@@ -25,6 +26,7 @@ pub fn tests() -> Vec<Trial> {
         error_log::tests(),
         token::tests(),
         state::tests(),
+        connections::tests(),
         doctor::tests(),
         top::tests(),
     ];

@@ -190,12 +190,12 @@ fn another_file_takes_over_and_can_be_taken_back() {
     assert_eq!(place.version(), "2.0.0");
     place.count_to(3);
     let told = place.done("rollback");
-    assert_eq!(told, "broadcaster steady runs the file of its plugin that it had before\n");
     assert_eq!(place.version(), "1.0.0");
     place.count_to(4);
     let reason = place.reason();
     assert!(reason.starts_with("broadcaster steady was rolled back from its plugin's file "), "{reason}");
-    assert!(reason.ends_with(": an operator wanted it"), "{reason}");
+    assert!(reason.ends_with(" (version 2.0.0) to version 1.0.0: an operator wanted it"), "{reason}");
+    assert_eq!(told, format!("{reason}\n"), "one sentence, wherever it is told");
     place.done("swap");
     assert_eq!((place.version(), place.reason()), (json!("2.0.0"), String::new()));
     place.count_to(5);
@@ -318,15 +318,23 @@ fn a_file_that_fails_on_probation_is_rolled_back_by_itself() {
     place.done("swap");
     place.count_to(3);
     place.input("break");
-    place.daemon.wait_for_log("it was rolled back to the file before: ");
+    let logged = place.daemon.wait_for_log("failed: it was rolled back from its plugin's file ");
     place.hear_count(4); // the old file counts what broke the new one
     assert_eq!(place.version(), "1.0.0");
     place.count_to(5);
     let reason = place.reason();
     assert!(reason.starts_with("broadcaster steady was rolled back from its plugin's file "), "{reason}");
+    assert!(reason.contains(" (version 2.0.0) to version 1.0.0: "), "{reason}");
     let why = reason.trim_start_matches("broadcaster steady was ");
+    let logged: Value = serde_json::from_str(&logged).unwrap();
+    assert_eq!(logged["message"], format!("failed: it was {why}"));
     let told = place.told_to_operators();
     assert_eq!((&told["state"], &told["rolled_back"]), (&json!("running"), &json!(why)), "{told}");
+    assert_eq!((&told["version"], &told["next"]), (&json!("1.0.0"), &Value::Null), "{told}");
+    for command in [&["status"][..], &["top", "--once"]] {
+        let shown = process::run(place.daemon.folder.path(), command, &[]).stdout;
+        assert!(shown.contains(why), "{command:?} says it in other words:\n{shown}");
+    }
     let rollbacks = "broadcastd_broadcaster_errors_total{broadcaster=\"steady\",reason=\"rolled_back\"}";
     assert_eq!(place.daemon.metric(rollbacks), Some(1.0));
     place.daemon.reload(|| place.daemon.signal("HUP"));

@@ -1,10 +1,11 @@
 //! The folders of the daemon, and those of plugins: there, private, and good for what lies in them.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
+use rustix::process::geteuid;
 
 use super::Finding;
 use crate::app::parts;
@@ -26,12 +27,18 @@ pub fn plugins(config: &Config, env: &Env) -> Vec<Finding> {
     let unreadable = |dir: &&std::path::PathBuf| fs::read_dir(dir).is_err();
     if let Some(dir) = places.dirs.iter().chain(&places.path_variable).find(unreadable) {
         let why = fs::read_dir(dir).err().map_or_else(String::new, |error| format!(": {error}"));
-        let advice = "mend plugins.dirs or BROADCASTD_PLUGIN_PATH, or let the daemon's user read it";
-        return vec![Finding::warning("plugins", format!("{} cannot be read{why}; {advice}", dir.display()))];
+        let name = dir.display();
+        let whose = if places.dirs.contains(dir) { "plugins.dirs" } else { "BROADCASTD_PLUGIN_PATH" };
+        let advice = if dir.exists() { format!("ls -ld {name}") } else { format!("mkdir -p {name}") };
+        let advice = format!("{advice}, or take it out of {whose}; then broadcastd plugin list");
+        return vec![Finding::warning("plugins", format!("{name} cannot be read{why}; {advice}"))];
     }
     let names: Vec<String> = places.names().into_iter().collect();
     vec![match names.len() {
-        0 => Finding::warning("plugins", "no plugin is found anywhere; name their folder in plugins.dirs"),
+        0 => Finding::warning(
+            "plugins",
+            "no plugin is found anywhere; name their folder in plugins.dirs, then broadcastd plugin list",
+        ),
         count => Finding::ok("plugins", format!("{count} found: {}", names.join(", "))),
     }]
 }
@@ -45,12 +52,13 @@ fn own(check: &'static str, folder: &Path) -> Finding {
             return Finding::ok(check, format!("{name} is not there yet; the daemon makes it when it starts"));
         }
         Err(error) => {
-            return Finding::fault(check, format!("{name} cannot be looked at: {error}; be root or the daemon's user"));
+            let advice = "to ask as root: sudo broadcastd doctor";
+            return Finding::fault(check, format!("{name} cannot be looked at: {error}; {advice}"));
         }
     };
     let mode = metadata.permissions().mode() & 0o7777;
     if !metadata.is_dir() {
-        return Finding::fault(check, format!("{name} is no folder; move it away"));
+        return Finding::fault(check, format!("{name} is no folder; mv {name} {name}.old"));
     }
     if mode & OTHERS_WRITE != 0 {
         let why = "and what lies there is trusted";
@@ -60,10 +68,21 @@ fn own(check: &'static str, folder: &Path) -> Finding {
         );
     }
     if access(folder, Access::WRITE_OK | Access::EXEC_OK).is_err() {
-        let advice = "the daemon's user must; ask as that user, or chown the folder";
-        return Finding::warning(check, format!("you may not write to {name} (mode {mode:03o}): {advice}"));
+        return Finding::warning(check, not_writable(folder, mode, metadata.uid()));
     }
     Finding::ok(check, format!("{name} (mode {mode:03o})"))
+}
+
+fn not_writable(folder: &Path, mode: u32, owner: u32) -> String {
+    let name = folder.display();
+    let told = format!("you may not write to {name} (mode {mode:03o}), and the daemon's user must");
+    let own = geteuid().as_raw();
+    match owner == own {
+        true => format!("{told}; chmod u+rwx {name}"),
+        false => format!(
+            "{told}; if that is its owner: sudo -u '#{owner}' broadcastd doctor; if you are: sudo chown {own} {name}"
+        ),
+    }
 }
 
 /// How the file system is mounted that a folder lies in, or will.
@@ -99,6 +118,18 @@ mod tests {
         fs::write(dir.path().join("file"), "").unwrap();
         assert_eq!(own("state", &dir.path().join("file")).verdict, Verdict::Fault);
         assert_eq!(own("state", &dir.path().join("file/below")).verdict, Verdict::Fault);
+    }
+
+    #[test]
+    fn who_may_not_write_is_told_by_which_command_one_may() {
+        let own = geteuid().as_raw();
+        let (ours, others) = (not_writable(Path::new("/s"), 0o555, own), not_writable(Path::new("/s"), 0o755, own + 7));
+        assert_eq!(ours, "you may not write to /s (mode 555), and the daemon's user must; chmod u+rwx /s");
+        let as_owner = format!("; if that is its owner: sudo -u '#{}' broadcastd doctor; ", own + 7);
+        assert!(
+            others.contains(&as_owner) && others.ends_with(&format!("if you are: sudo chown {own} /s")),
+            "{others}"
+        );
     }
 
     #[test]

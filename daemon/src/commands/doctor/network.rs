@@ -44,7 +44,9 @@ fn port(key: &str, address: SocketAddr, running: &Running) -> Finding {
         }
         Err(error) => Finding::fault(
             "port",
-            format!("{key} {address} cannot be listened on: {error}; choose an address of this machine"),
+            format!(
+                "{key} {address} cannot be listened on: {error}; choose an address of this machine: ip -brief address"
+            ),
         ),
     }
 }
@@ -62,7 +64,8 @@ fn judge_descriptors(whose: &str, limit: u64, wanted: u64) -> Finding {
     let told = format!("{whose} may open {limit} files");
     if limit < needed {
         let rule = format!("hub.max_connections = {wanted} needs {needed}");
-        let advice = "raise LimitNOFILE= in the unit (or ulimit -n), or lower hub.max_connections";
+        let raise = format!("ulimit -n {needed}, or for the service LimitNOFILE={needed} by systemctl edit broadcastd");
+        let advice = format!("{raise}; or lower hub.max_connections");
         return Finding::warning("descriptors", format!("{told}, and {rule}; {advice}"));
     }
     Finding::ok("descriptors", format!("{told}; {needed} are needed for {wanted} connections"))
@@ -91,6 +94,7 @@ mod tests {
     #[test]
     fn there_are_descriptors_for_all_connections_and_the_rest() {
         let judge = |limit| judge_descriptors("the daemon", limit, 1000).verdict;
+        assert!(judge_descriptors("this shell", 1, 1000).text.contains("; ulimit -n 1256, or "));
         assert_eq!([1255, 1256].map(judge), [Verdict::Warning, Verdict::Ok]);
     }
 }

@@ -54,7 +54,8 @@ impl Running {
         if status["ready"] == true {
             found.push(Finding::ok("daemon", format!("{name} runs and is ready")));
         } else {
-            found.push(Finding::fault("daemon", format!("{name} runs and is not ready; its log says why")));
+            let advice = "`broadcastd status` says why, and its log: journalctl -u broadcastd -e";
+            found.push(Finding::fault("daemon", format!("{name} runs and is not ready; {advice}")));
         }
         let reasons = status["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str);
         found.extend(
@@ -62,7 +63,10 @@ impl Running {
         );
         if version != env!("CARGO_PKG_VERSION") {
             let own = env!("CARGO_PKG_VERSION");
-            found.push(Finding::warning("daemon", format!("it is {version}, and this command is {own}; restart it")));
+            found.push(Finding::warning(
+                "daemon",
+                format!("it is {version}, and this command is {own}; systemctl restart broadcastd"),
+            ));
         }
         let whole = |path: &Path| fs::canonicalize(path).ok();
         let other = status["config"].as_str().filter(|used| {
@@ -70,7 +74,7 @@ impl Running {
             used.starts_with('/') && whole(Path::new(used)) != file.and_then(whole)
         });
         if let Some(used) = other {
-            let advice = format!("to check that: --config {used}");
+            let advice = format!("to check that: broadcastd doctor --config {used}");
             found.push(Finding::warning(
                 "daemon",
                 format!("it uses {used}, and another file was checked here; {advice}"),
@@ -87,7 +91,7 @@ impl Running {
 
 /// Tokens and certificates hold by the clock.
 pub fn clock(file: Option<&Path>, now: SystemTime) -> Finding {
-    let advice = "set it, and keep it right with systemd-timesyncd, chrony or ntpd";
+    let advice = "timedatectl set-ntp true sets it and keeps it right, and so do chrony and ntpd";
     if now < SystemTime::UNIX_EPOCH + NOT_SET {
         return Finding::fault("clock", format!("it has not been set; {advice}"));
     }

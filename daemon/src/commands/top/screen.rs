@@ -103,9 +103,11 @@ impl Screen {
         all.sort_by_key(|(name, one)| (is_well(one), *name));
         for (name, one) in all {
             let word = |key: &str| one[key].as_str().unwrap_or_default().replace(|sign: char| sign.is_control(), " ");
-            let wrong = [word("degraded"), word("last_error")].into_iter().find(|why| !why.is_empty());
+            let wrong = [word("rolled_back"), word("degraded"), word("last_error")];
+            let wrong = wrong.into_iter().find(|why| !why.is_empty());
+            let wrong = [wrong, Some(word("next")).filter(|next| !next.is_empty())];
+            let wrong = wrong.into_iter().flatten().collect::<Vec<_>>().join("; ");
             let counts = ["restarts", "errors"].map(|key| one[key].to_string());
-            let wrong = wrong.unwrap_or_default();
             table.row([vec![name.clone(), word("state")], counts.to_vec(), vec![wrong]].concat());
         }
         table
@@ -113,7 +115,7 @@ impl Screen {
 }
 
 fn is_well(one: &Value) -> bool {
-    one["state"] == "running" && one["degraded"].is_null()
+    one["state"] == "running" && one["degraded"].is_null() && one["rolled_back"].is_null()
 }
 
 fn last_reload(reload: &Value) -> String {

@@ -60,9 +60,22 @@ fn what_is_wrong_is_named_with_a_next_step() {
     );
     assert_eq!(about(&told, "port")[0], port);
     assert!(about(&told, "state")[0].contains("(mode 777), and what lies there is trusted; chmod o-w "), "{told}");
-    assert!(about(&told, "descriptors")[0].starts_with("warning  descriptors    this shell may open "), "{told}");
+    let descriptors = about(&told, "descriptors")[0];
+    assert!(descriptors.starts_with("warning  descriptors    this shell may open "), "{told}");
+    assert!(
+        descriptors.contains("; ulimit -n 1000256, or for the service LimitNOFILE=1000256 by systemctl edit"),
+        "{told}"
+    );
     assert!(about(&told, "daemon")[0].starts_with("warning  daemon         no daemon listens at "), "{told}");
+    assert!(
+        about(&told, "daemon")[0].contains("; start one: systemctl start broadcastd, or broadcastd run; "),
+        "{told}"
+    );
     assert_eq!(about(&told, "clock"), ["ok       clock          plausible"]);
+    let none = home.path().join("none").display().to_string();
+    let told = process::run(home.path(), &["doctor"], &[("BROADCASTD_PLUGIN_PATH", &none)]).stdout;
+    let advice = format!("; mkdir -p {none}, or take it out of BROADCASTD_PLUGIN_PATH; then broadcastd plugin list");
+    assert!(about(&told, "plugins")[0].ends_with(&advice), "{told}");
     fs::write(home.path().join("config.toml"), "[hub]\nmax_topic = 7\nx = 1\n").unwrap();
     let ended = process::run(home.path(), &["doctor"], &[]);
     assert_eq!(ended.code, Some(69));

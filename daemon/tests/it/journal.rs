@@ -1,0 +1,137 @@
+//! What is in the journal, as `journalctl` would show it: a folder of ours stands in the place of journald's, in a mount
+//! namespace of the daemon's own.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use libtest_mimic::Trial;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::http::PATIENCE;
+use crate::needs;
+use crate::process::{self, Daemon, PORTS};
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        needs::program("mount-namespace", a_message_names_who_did_what_and_why),
+        needs::program("mount-namespace", a_refused_first_start_is_an_error_in_the_journal_and_in_the_error_log),
+        needs::program("mount-namespace", without_journald_lines_go_to_its_stream),
+    ]
+}
+
+type Entry = BTreeMap<String, String>;
+
+/// The end that journald holds.
+struct Journald {
+    socket: UnixDatagram,
+    folder: TempDir,
+}
+
+impl Journald {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = UnixDatagram::bind(folder.path().join("socket")).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { socket, folder }
+    }
+
+    /// The next entry whose message has this text.
+    fn heard(&self, text: &str) -> Entry {
+        let mut bytes = vec![0; 1 << 18];
+        loop {
+            let length = self.socket.recv(&mut bytes).unwrap_or_else(|error| panic!("no entry with {text:?}: {error}"));
+            let entry = fields(&bytes[..length]);
+            if entry["MESSAGE"].contains(text) {
+                return entry;
+            }
+        }
+    }
+}
+
+fn fields(mut bytes: &[u8]) -> Entry {
+    let mut fields = Entry::new();
+    while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+        let (length, rest) = bytes[end + 1..].split_at(8);
+        let (value, rest) = rest.split_at(u64::from_le_bytes(length.try_into().unwrap()).try_into().unwrap());
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        fields.insert(text(&bytes[..end]), text(value));
+        bytes = &rest[1..];
+    }
+    fields
+}
+
+/// The daemon, to whom this folder is journald's.
+fn command(home: &Path, journald: &Path) -> Command {
+    const SCRIPT: &str = "mount -t tmpfs none /run; mkdir -p /run/systemd/journal; mount --bind \"$0\" /run/systemd/journal; exec \"$@\"";
+    let daemon = process::command(home, &[("PATH", &std::env::var("PATH").unwrap())]);
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-ec", SCRIPT]).arg(journald).arg(daemon.get_program());
+    command.env_clear().envs(daemon.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.current_dir(home).stdin(Stdio::null());
+    command
+}
+
+/// What it ends with and says on a standard error stream that is the journal's.
+fn ended(home: &Path, journald: &Path) -> (Option<i32>, String) {
+    let file = home.join("stderr");
+    let stderr = File::create(&file).unwrap();
+    let found = stderr.metadata().unwrap();
+    let stream = format!("{}:{}", found.dev(), found.ino());
+    let mut child = command(home, journald).env("JOURNAL_STREAM", stream).stderr(stderr).spawn().unwrap();
+    (process::wait(&mut child).code(), fs::read_to_string(file).unwrap())
+}
+
+fn a_message_names_who_did_what_and_why() {
+    let journald = Journald::new();
+    let folder = tempfile::tempdir().unwrap();
+    let config = "[log]\nformat = \"journald\"\n[broadcasters.bad]\nplugin = \"faulty\"\nsettings = { mode = \"panic\", interval_ms = 10 }\nrestart = { max = 2, backoff = \"10ms..20ms\" }\n";
+    fs::write(folder.path().join("config.toml"), format!("{PORTS}{config}")).unwrap();
+    let daemon = Daemon::start_by(command(folder.path(), journald.folder.path()), folder);
+    let failed = journald.heard("failed: ");
+    let message = &failed["MESSAGE"];
+    assert!(message.starts_with("broadcastd::plugin::") && message.contains("timer panics on purpose"), "{message}");
+    assert!(message.contains(" broadcaster=\"bad\"") && message.contains(" reason=\"panic\""), "{message}");
+    assert_eq!((&*failed["PRIORITY"], &*failed["F_BROADCASTER"], &*failed["F_REASON"]), ("3", "bad", "panic"));
+    let again = journald.heard("it starts again");
+    assert!(again["MESSAGE"].contains("failed once in 60s: it starts again, and is quarantined at 2"), "{again:?}");
+    assert_eq!((&*again["PRIORITY"], &*again["F_BROADCASTER"]), ("4", "bad"));
+    let quarantined = journald.heard("quarantined; correct it and reload: version ");
+    assert!(quarantined["MESSAGE"].contains("it stays away until it is corrected and reloaded broadcaster=\"bad\""));
+    process::run(daemon.folder.path(), &["broadcaster", "restart", "bad"], &[]);
+    let audit = journald.heard("an operator acted");
+    assert!(audit["MESSAGE"].starts_with("audit: ") && audit["MESSAGE"].contains("act=\"restart broadcaster bad\""));
+    assert_eq!((&*audit["PRIORITY"], &*audit["TARGET"]), ("6", "audit"));
+}
+
+fn a_refused_first_start_is_an_error_in_the_journal_and_in_the_error_log() {
+    let journald = Journald::new();
+    let folder = tempfile::tempdir().unwrap();
+    let errors = folder.path().join("errors.log");
+    let wrong = format!("{PORTS}[log]\nerrors = \"{}\"\n[hub]\nmax_topics = 0\nrat = 1\n", errors.display());
+    fs::write(folder.path().join("config.toml"), wrong).unwrap();
+    let (code, stderr) = ended(folder.path(), journald.folder.path());
+    assert_eq!((code, &*stderr), (Some(78), ""), "it is in the journal once");
+    let entry = journald.heard("the daemon does not start");
+    assert_eq!(entry["PRIORITY"], "3");
+    let logged: Value = serde_json::from_str(fs::read_to_string(&errors).unwrap().trim_end()).unwrap();
+    assert_eq!(logged["level"], "ERROR");
+    for told in [&*entry["MESSAGE"], logged["message"].as_str().unwrap()] {
+        for part in ["error[C", "config.toml:8:14", "unknown key `hub.rat`", "did you mean", "2 errors. nothing runs"] {
+            assert!(told.contains(part), "no {part} in\n{told}");
+        }
+    }
+}
+
+fn without_journald_lines_go_to_its_stream() {
+    let (folder, nobody) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(folder.path().join("config.toml"), "[hub]\nmax_topics = 0\n").unwrap();
+    let (code, stderr) = ended(folder.path(), nobody.path());
+    assert_eq!(code, Some(78));
+    assert!(stderr.contains("the daemon does not start\n<3>error[C"), "{stderr}");
+    assert!(stderr.lines().all(|line| line.starts_with("<3>")), "{stderr}");
+}
