@@ -6,11 +6,13 @@ pub mod diagnostic;
 pub mod document;
 pub mod effective;
 pub mod explain;
+mod exposed;
 pub mod files;
 pub mod layers;
 pub mod overlay;
 pub mod reference;
 mod render;
+mod rooted;
 mod rules;
 pub mod schema;
 pub mod source;
@@ -108,9 +110,13 @@ impl Config {
             Err(_) => {}
         }
         let folder = source.path.parent().unwrap_or(Path::new("")).to_owned();
-        let warnings = Diagnostics::about(&document, overlay::ignored(&source.env, &sections()));
         match typed {
-            Ok(config) if found.is_empty() => Ok(Loaded { config, document, folder, warnings }),
+            Ok(config) if found.is_empty() => {
+                let ignored = overlay::ignored(&source.env, &sections());
+                let odd = ignored.into_iter().chain(exposed::look(&document, &config)).collect();
+                let warnings = Diagnostics::about(&document, odd);
+                Ok(Loaded { config: config.rooted(&folder), document, folder, warnings })
+            }
             _ => Err(Diagnostics::about(&document, found)),
         }
     }

@@ -183,7 +183,7 @@ fn obey(app: &mut App, watch: Option<&Watch>, wishes: &Receiver<Wish>) {
             due = Instant::now() + tick;
         }
         match wishes.recv_timeout(left) {
-            Ok(Wish::Changed(read)) => _ = app.reload(read),
+            Ok(Wish::Changed(read)) => _ = app.reload_seen(read),
             Ok(Wish::Reload) => _ = app.reload(app.read_files(watch)),
             Ok(Wish::Order(Order { reply, .. })) if reply.is_closed() => {} // it came too late, and was told so
             Ok(Wish::Order(Order { act, reply })) => _ = reply.send(app.obey(act, watch)),

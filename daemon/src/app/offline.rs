@@ -9,8 +9,10 @@ use serde_json::Value;
 use super::steering::Steering;
 use super::{StartError, parts, reload, supervisor_config, trust};
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
-use crate::config::{Loaded, Source, schema};
-use crate::describe::{Catalogue, Declarations};
+use crate::config::document::dotted;
+use crate::config::schema::Secret;
+use crate::config::{Loaded, Source, code, schema};
+use crate::describe::{Catalogue, Declarations, Door};
 use crate::folders::Folders;
 use crate::hub::Hub;
 use crate::log::errors::Opened;
@@ -24,6 +26,28 @@ use crate::server;
 pub fn check(source: &Source, loaded: &Loaded) -> Result<Diagnostics, StartError> {
     let (_, odd) = found(source, loaded)?;
     Ok(loaded.warnings.clone().and(odd))
+}
+
+/// A configuration without the secrets that the service manager gives to the daemon alone, and a note for each, where this
+/// process was not started by it.
+fn without_credentials(source: &Source, loaded: &Loaded) -> (Loaded, Vec<Diagnostic>) {
+    let (mut known, mut notes) = (loaded.clone(), Vec::new());
+    if source.env.contains_key(parts::CREDENTIALS) {
+        return (known, notes);
+    }
+    let mut is_given = |secret: &Secret, pointer: &str| {
+        let Secret::Credential(named) = secret else { return false };
+        let (setting, name) = (dotted(pointer), named.trim_start_matches("credential:"));
+        let message =
+            format!("`{setting}` cannot be checked here: it is given by the unit (LoadCredential={name}:/path)");
+        notes.push(Diagnostic::of_value(code::UNCHECKED, &loaded.document, pointer, message));
+        true
+    };
+    let config = &mut known.config;
+    config.admin.token.take_if(|token| is_given(token, "/admin/token"));
+    config.auth.jwt.secret.take_if(|secret| is_given(secret, "/auth/jwt/secret"));
+    config.server.tls.take_if(|tls| is_given(&tls.key, "/server/tls/key"));
+    (known, notes)
 }
 
 /// What the configured streams and endpoints are.
@@ -64,17 +88,20 @@ fn found(source: &Source, loaded: &Loaded) -> Result<(Declarations, Vec<Diagnost
     let idle = Idle::new(source, loaded)?;
     let broadcasters =
         reload::prepare(&idle.supervisor, loaded, &Steering::default(), Aim::Exchange).map_err(StartError::Config)?;
-    trust::prepare(loaded, &source.env).map_err(StartError::Config)?;
-    reload::admin(loaded, &source.env).map_err(StartError::Config)?;
+    let (known, notes) = without_credentials(source, loaded);
+    trust::prepare(&known, &source.env).map_err(StartError::Config)?;
+    reload::admin(&known, &source.env).map_err(StartError::Config)?;
     reload::error_log(loaded, Opened::look).map_err(StartError::Config)?;
     for (name, settings) in broadcasters.streams(&idle.supervisor) {
         idle.hub.declare(&name, settings);
     }
-    let certificate = reload::certificate(loaded, &source.env).map_err(StartError::Config)?;
+    let certificate = reload::certificate(&known, &source.env).map_err(StartError::Config)?;
     let server = server::Config { certificate, ..parts::server(&loaded.config, 0, &idle.folders.state) };
     let catalogue = Catalogue::new(idle.hub);
-    catalogue.set_doors(server.doors(|listener| listener.to_owned()));
-    Ok((catalogue.for_operators(), broadcasters.odd))
+    let is_encrypted = loaded.config.server.tls.is_some(); // also where its key could not be looked at
+    let doors = server.doors(|listener| listener.to_owned()).into_iter().map(|door| Door { is_encrypted, ..door });
+    catalogue.set_doors(doors.collect());
+    Ok((catalogue.for_operators(), [broadcasters.odd, notes].concat()))
 }
 
 /// A hub and a supervisor in which nothing runs.

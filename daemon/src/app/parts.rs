@@ -25,6 +25,8 @@ use crate::{log, server, shard};
 
 /// Descriptors that are not connections: files, listeners, libraries, the admin listener's clients.
 pub const SPARE_DESCRIPTORS: u64 = 256;
+/// Where systemd says in which folder the credentials of a unit lie.
+pub const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 pub fn shard(hub: &schema::Hub) -> shard::Config {
     shard::Config {
@@ -214,7 +216,7 @@ fn secret_file(secret: &schema::Secret, env: &Env) -> Result<PathBuf, String> {
         schema::Secret::File(file) => Ok(file.file.clone()),
         schema::Secret::Credential(named) => {
             let name = named.trim_start_matches("credential:");
-            let folder = env.get("CREDENTIALS_DIRECTORY").ok_or_else(|| {
+            let folder = env.get(CREDENTIALS).ok_or_else(|| {
                 format!(
                     "\"{named}\" needs systemd's LoadCredential={name}:/path; elsewhere write {{ file = \"/path\" }}"
                 )

@@ -15,6 +15,7 @@ use crate::admin::orders::{Candidate, Outcome};
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::document::Document;
 use crate::config::layers::{Layer, Layers};
+use crate::config::watch::unless_emptied;
 use crate::config::{self, Loaded, OWN_STREAM, Paint, code, schema};
 use crate::event::unix_now;
 use crate::folders::Env;
@@ -90,6 +91,11 @@ impl App {
         };
         self.around.systemd.ready();
         outcome
+    }
+
+    /// The same for files that were seen to change, which nobody has ordered to be taken.
+    pub fn reload_seen(&mut self, read: Result<Layers, Diagnostics>) -> Outcome {
+        self.reload(read.and_then(|layers| unless_emptied(self.taken.document.layers(), layers)))
     }
 
     /// The same for an operator who waits for it. The file may have been taken already when it was saved.

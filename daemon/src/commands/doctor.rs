@@ -86,8 +86,11 @@ fn findings(options: &Options, reach: &Reach) -> Vec<Finding> {
 
 fn configuration(source: &Source, loaded: &Loaded) -> Finding {
     match offline::check(source, loaded) {
-        Ok(odd) => match odd.items.first() {
-            None => Finding::ok("configuration", format!("{}: no mistakes", loaded.document.layers().name())),
+        Ok(odd) => match odd.items.iter().find(|item| !item.is_note()) {
+            None => {
+                let notes: String = odd.items.iter().map(|note| format!("; {}", note.message)).collect();
+                Finding::ok("configuration", format!("{}: no mistakes{notes}", loaded.document.layers().name()))
+            }
             Some(first) => Finding::warning("configuration", format!("{}; all of it: broadcastd check", first.message)),
         },
         Err(error) => wrong(&error),

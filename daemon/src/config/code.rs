@@ -49,6 +49,9 @@ codes! {
     OPEN_TO_PAGES = "C042", "A cookie bears the token while every web page is let in: any of them could act as the user.";
     ODD = "C043", "A plugin takes its settings and finds something odd in them.";
     UNCLEAR_ALIAS = "C044", "Two endpoints of the same listener have one alias for different streams.";
+    EMPTIED = "C045", "A file was saved without any setting while the daemon runs with what it said.";
+    UNCHECKED = "C046", "A secret comes from the service manager, and this process was not started by it.";
+    OPEN = "C047", "Other machines may listen without encryption and without saying who they are.";
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde_json::{Value, json};
 
 use super::{
+    code,
     document::{At, Document, Origin, dotted},
     layers::Layers,
     words::is_secret,
@@ -80,18 +81,14 @@ impl Diagnostic {
         let message = format!("`{}`: {message}", dotted(&pointer));
         let given = document.value(&pointer).is_some() || document.raw(&pointer).is_some();
         let here = if given { "refused here" } else { "not given here" };
-        Self::of_value(super::code::PLUGIN_REFUSES, document, &pointer, message)
+        Self::of_value(code::PLUGIN_REFUSES, document, &pointer, message)
             .label(here)
             .note(format!("the plugin of broadcaster `{broadcaster}` says so"))
     }
 
     /// What a plugin finds odd about its settings, and takes all the same.
     pub fn odd(document: &Document, broadcaster: &str, relative: &str, message: &str) -> Self {
-        Self {
-            code: super::code::ODD,
-            label: String::new(),
-            ..Self::of_plugin(document, broadcaster, relative, message)
-        }
+        Self { code: code::ODD, label: String::new(), ..Self::of_plugin(document, broadcaster, relative, message) }
     }
 
     pub fn at(self, at: At) -> Self {
@@ -146,7 +143,21 @@ impl Diagnostic {
 
     /// Whether everything runs all the same.
     pub fn is_warning(&self) -> bool {
-        [super::code::IGNORED, super::code::ODD].contains(&self.code)
+        [code::IGNORED, code::ODD, code::OPEN].contains(&self.code) || self.is_note()
+    }
+
+    /// Whether nothing is odd about it either: it only says what was not looked at.
+    pub fn is_note(&self) -> bool {
+        self.code == code::UNCHECKED
+    }
+
+    /// What it is called.
+    pub fn severity(&self) -> &'static str {
+        match (self.is_note(), self.is_warning()) {
+            (true, _) => "note",
+            (_, true) => "warning",
+            _ => "error",
+        }
     }
 }
 
@@ -202,7 +213,7 @@ impl Diagnostics {
             .map(|fix| json!({ "title": fix.title, "span": in_file(&fix.span), "replacement": fix.replacement }));
         json!({
             "code": item.code,
-            "severity": if item.is_warning() { "warning" } else { "error" },
+            "severity": item.severity(),
             "message": item.message,
             "pointer": item.pointer,
             "environment": environment,

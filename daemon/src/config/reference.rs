@@ -19,6 +19,7 @@ environment and `--set` go together, and what a reload does, is in [operating.md
 - An *address* is `\"IP:PORT\"` or `\"unix:/path/to/socket\"`; port 0 lets the system choose.
 - A *network* is an IP address, or the first one of a network and the bits that its addresses share: `\"10.0.0.0/8\"`.
 - A *secret* never stands in the file: `\"credential:NAME\"` (systemd), `{ file = \"/path\" }` or `{ env = \"NAME\" }`.
+- A relative path of a secret, a key or a certificate begins at the folder of `config.toml`.
 - Names of streams and broadcasters are written with `a-z`, `0-9` and `_`; `system` and `daemon` are taken.
 ";
 

@@ -33,9 +33,9 @@ impl Diagnostics {
             out.push_str(&renderer.render(&self.groups(item)));
             out.push_str("\n\n");
         }
-        let warnings = self.items.iter().filter(|item| item.is_warning()).count();
-        let counted = [(self.items.len() - warnings, "error"), (warnings, "warning")];
-        let words: Vec<String> = counted
+        let count = |severity: &str| self.items.iter().filter(|item| item.severity() == severity).count();
+        let words: Vec<String> = ["error", "warning", "note"]
+            .map(|severity| (count(severity), severity))
             .iter()
             .filter(|(count, _)| *count > 0)
             .map(|(count, word)| format!("{count} {word}{}", if *count == 1 { "" } else { "s" }))
@@ -47,7 +47,11 @@ impl Diagnostics {
     }
 
     fn groups<'a>(&'a self, item: &'a Diagnostic) -> Vec<Group<'a>> {
-        let level = if item.is_warning() { Level::WARNING } else { Level::ERROR };
+        let level = match item.severity() {
+            "note" => Level::NOTE,
+            "warning" => Level::WARNING,
+            _ => Level::ERROR,
+        };
         let title = level.primary_title(item.message.as_str()).id(item.code);
         let mut group = match (&item.at.origin, &item.at.span) {
             (Origin::File, Some(span)) if self.is_shown(span.start) => {

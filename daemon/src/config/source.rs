@@ -17,6 +17,11 @@ pub fn parses(text: &str) -> bool {
     DeTable::parse(text).is_ok()
 }
 
+/// Whether the text is TOML without any setting or table.
+pub fn says_nothing(text: &str) -> bool {
+    DeTable::parse(text).is_ok_and(|table| table.get_ref().is_empty())
+}
+
 impl Document {
     /// Parses the text; `name` is what messages call the file. All syntax errors, and nothing else, when there are any.
     pub fn parse(name: &str, text: &str) -> Result<Self, Diagnostics> {

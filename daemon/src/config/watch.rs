@@ -6,6 +6,7 @@
 //! event, and what counts is the hash of the texts, never a time stamp. A poll covers what the kernel does not tell:
 //! network file systems, single-file mounts, lost events.
 
+mod emptied;
 mod way;
 
 use std::{
@@ -23,6 +24,8 @@ use std::{
 
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use sha2::{Digest, Sha256};
+
+pub use self::emptied::unless_emptied;
 
 use self::way::Way;
 use super::{diagnostic::Diagnostics, files, layers::Layers, source};
@@ -197,7 +200,7 @@ impl<F: Fn(Result<Layers, Diagnostics>)> Observer<F> {
     /// Whether a save in progress may look like it: gone, empty, or cut off.
     fn is_doubtful(&self, found: &Result<Layers, Diagnostics>) -> bool {
         let Ok(layers) = found else { return true };
-        let is_half = |text: &str| text.trim().is_empty() || !source::parses(text);
+        let is_half = |text: &str| source::says_nothing(text) || !source::parses(text);
         let is_there = |name: &String| layers.all().any(|(_, layer)| layer.name == *name);
         let has_gone = lock(&self.seen).as_ref().is_ok_and(|known| !known.keys().all(is_there));
         has_gone || layers.all().any(|(_, layer)| is_half(&layer.text))

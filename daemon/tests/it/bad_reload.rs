@@ -7,9 +7,10 @@ use std::os::unix::fs::symlink;
 use libtest_mimic::Trial;
 use serde_json::json;
 
+use crate::bad_input::golden;
 use crate::house::hear_json;
 use crate::needs;
-use crate::process::{Daemon, PORTS};
+use crate::process::{self, Daemon, PORTS};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -17,6 +18,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(a_broadcaster_that_cannot_be_made_leaves_no_trace_of_its_file),
         needs::nothing(an_address_that_is_taken_leaves_no_trace_of_its_file),
         needs::nothing(a_file_that_is_gone_is_told_and_taken_when_it_is_back),
+        needs::nothing(a_file_that_was_emptied_is_taken_only_when_that_is_ordered),
         needs::nothing(every_kind_of_save_is_seen),
     ]
 }
@@ -105,6 +107,40 @@ fn a_file_that_is_gone_is_told_and_taken_when_it_is_back() {
     assert!(told.contains("there is no file `config.toml`"), "{told}");
     daemon.reload(|| daemon.configure(&format!("{GOOD}[streams.news]\n")));
     assert_eq!(daemon.publish("news", &json!({"type": "headline", "data": {}})).status, 202);
+}
+
+fn a_file_that_was_emptied_is_taken_only_when_that_is_ordered() {
+    // Without the file the ports are nobody's but the kernel's choice.
+    let ports = [("BROADCASTD_SERVER__LISTEN", "127.0.0.1:0"), ("BROADCASTD_ADMIN__LISTEN", "127.0.0.1:0")];
+    let daemon = Daemon::start_with(GOOD, &ports);
+    let mut client = daemon.subscriber("hello");
+    let file = daemon.folder.path().join("config.toml");
+    let told = daemon.refuse(|| fs::write(&file, "").unwrap());
+    golden("reload-emptied", &told);
+    for nothing in [" \n\n", "# [streams.ticks]\n"] {
+        let told = daemon.refuse(|| daemon.configure_whole(nothing));
+        assert!(told.contains("error[C045]") && told.contains("config.toml"), "{told}");
+    }
+    assert!(daemon.readiness().1[0].contains("saved without any setting"));
+    assert_eq!(hear_json(&mut client)["type"], "count", "it runs on");
+    daemon.reload(|| daemon.configure(GOOD));
+    assert_eq!(daemon.readiness(), (200, vec![]), "what runs was saved again");
+
+    // One of the folder alone.
+    let layer = daemon.folder.path().join("config.d/10.toml");
+    fs::create_dir(layer.parent().unwrap()).unwrap();
+    daemon.reload(|| fs::write(&layer, "[streams.news]\n").unwrap());
+    let told = daemon.refuse(|| fs::write(&layer, "# nothing\n").unwrap());
+    assert!(told.contains("`config.d/10.toml` was saved without any setting"), "{told}");
+    assert_eq!(daemon.publish("news", &json!({"type": "headline", "data": {}})).status, 202);
+    daemon.reload(|| fs::remove_file(&layer).unwrap());
+
+    daemon.refuse(|| fs::write(&file, "").unwrap());
+    daemon.reload(|| daemon.signal("HUP"));
+    let (status, folder) = daemon.stop();
+    assert_eq!(status.code(), Some(0));
+    let ended = process::run(folder.path(), &["check"], &ports);
+    assert_eq!((ended.code, &*ended.stdout), (Some(0), "config.toml: no mistakes\n"), "it is a configuration");
 }
 
 fn every_kind_of_save_is_seen() {

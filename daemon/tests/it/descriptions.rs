@@ -36,6 +36,7 @@ pub fn tests() -> Vec<Trial> {
         ),
         needs::program("node-ajv", shipped::what_is_heard_fits_the_messages_that_are_described),
         needs::program("tsc", shipped::the_compiler_takes_the_types_of_what_is_shipped_and_what_is_heard),
+        needs::nothing(shipped::an_operators_own_schema_of_a_known_kind_is_described),
         needs::programs(&["node-asyncapi", "tsc"], the_kinds_of_a_schema_file_are_described),
         needs::nothing(private_streams_are_described_to_operators_only),
         needs::nothing(what_is_served_is_described_and_what_is_described_is_served),

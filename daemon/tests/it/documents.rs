@@ -18,6 +18,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(the_reference_of_metrics_is_committed),
         needs::nothing(the_plugin_that_is_shown_is_the_one_that_is_tested),
         needs::nothing(every_link_leads_somewhere),
+        needs::nothing(every_link_of_a_packaged_page_leads_to_what_is_packaged),
         needs::nothing(a_broken_link_is_caught),
         needs::nothing(the_readme_shows_the_greeting),
         needs::nothing(every_invariant_names_a_test_that_exists),
@@ -42,6 +43,44 @@ fn every_link_leads_somewhere() {
     let pages = tree::files().iter().filter(|file| file.path.ends_with(".md"));
     let broken: Vec<String> = pages.flat_map(|page| broken_links(&tree::root(), &page.path, &page.source)).collect();
     assert_eq!(broken, Vec::<String>::new());
+}
+
+/// Where the package puts its pages.
+const PACKAGED: &str = "usr/share/doc/broadcastd/";
+
+/// The package laid out in a folder, as far as its documentation goes.
+fn every_link_of_a_packaged_page_leads_to_what_is_packaged() {
+    let manifest: toml::Table = read("daemon/Cargo.toml").parse().unwrap();
+    let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut pages = Vec::new();
+    for asset in assets {
+        let (from, to) = (asset[0].as_str().unwrap(), asset[1].as_str().unwrap());
+        let (Some(from), Some(to)) = (from.strip_prefix("../"), to.strip_prefix(PACKAGED)) else { continue };
+        for path in matching(from) {
+            let is_folder = to.is_empty() || to.ends_with('/');
+            let there = if is_folder { format!("{to}{}", path.rsplit('/').next().unwrap()) } else { to.to_owned() };
+            let copy = folder.path().join(&there);
+            std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
+            std::fs::copy(tree::root().join(&path), copy).unwrap();
+            pages.extend(there.ends_with(".md").then_some(there));
+        }
+    }
+    assert!(pages.len() > 30, "{pages:?}");
+    let text = |page: &String| std::fs::read_to_string(folder.path().join(page)).unwrap();
+    let broken: Vec<String> = pages.iter().flat_map(|page| broken_links(folder.path(), page, &text(page))).collect();
+    assert_eq!(broken, Vec::<String>::new(), "name the files in the assets of daemon/Cargo.toml");
+}
+
+/// The files that the last part of a path means, where it may have a star.
+fn matching(path: &str) -> Vec<String> {
+    let (folder, name) = path.rsplit_once('/').map_or(("", path), |(folder, name)| (folder, name));
+    let Some((begin, end)) = name.split_once('*') else { return vec![path.to_owned()] };
+    let entries = std::fs::read_dir(tree::root().join(folder)).unwrap().map(Result::unwrap);
+    let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
+    let names = files.map(|entry| entry.file_name().into_string().unwrap());
+    let found = names.filter(|name| name.starts_with(begin) && name.ends_with(end));
+    found.map(|name| if folder.is_empty() { name } else { format!("{folder}/{name}") }).collect()
 }
 
 fn a_broken_link_is_caught() {

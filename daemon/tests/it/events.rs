@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(what_a_client_is_sent_reads_so),
         needs::nothing(who_comes_back_gets_exactly_what_was_missed_of_each_stream),
         needs::nothing(who_hears_several_topics_of_a_stream_comes_back_to_all_of_them),
+        needs::nothing(what_is_gathered_comes_when_its_time_is_over),
         needs::nothing(a_position_that_means_nothing_gets_a_snapshot),
         needs::nothing(a_request_that_cannot_be_served_is_told_why),
         needs::nothing(a_stream_that_is_removed_is_told),
@@ -161,6 +162,26 @@ fn who_hears_several_topics_of_a_stream_comes_back_to_all_of_them() {
     }
 }
 
+/// The numbers in a block that was gathered.
+fn gathered(block: &Block) -> Vec<u64> {
+    assert_eq!(block.event, "batch", "{block:?}");
+    let messages = block.data["data"]["messages"].as_array().unwrap();
+    messages.iter().map(|message| message["data"]["n"].as_u64().unwrap()).collect()
+}
+
+fn what_is_gathered_comes_when_its_time_is_over() {
+    let daemon = Daemon::start(CONFIG);
+    let mut events = Events::open(&daemon.clients, "topic=ticks:A&batch_ms=1", &[]);
+    while events.next().event != "full_update" {}
+    let mut heard = Vec::new();
+    for n in 1..=3 {
+        publish(&daemon, "ticks", "B", 0);
+        publish(&daemon, "ticks", "A", n);
+        heard.extend(gathered(&events.next())); // nothing else is said that could bring it
+    }
+    assert_eq!(heard, [1, 2, 3]);
+}
+
 fn a_position_that_means_nothing_gets_a_snapshot() {
     let daemon = Daemon::start(CONFIG);
     publish(&daemon, "ticks", "A", 1);
@@ -177,6 +198,10 @@ fn a_request_that_cannot_be_served_is_told_why() {
     let daemon = Daemon::start(CONFIG);
     let none = http::get(&daemon.clients, "/v1/sse");
     assert_eq!((none.status, none.json()["error"]["code"].as_str()), (400, Some("invalid_params")));
+    for time in ["0", "10001", "-1", "1.5", "soon", ""] {
+        let odd = http::get(&daemon.clients, &format!("/v1/sse?topic=ticks&batch_ms={time}"));
+        assert_eq!((odd.status, odd.json()["error"]["code"].as_str()), (400, Some("invalid_params")), "{time:?}");
+    }
     let post = http::ask(&daemon.clients, "POST /v1/sse?topic=ticks HTTP/1.1", &[], b"");
     assert_eq!((post.status, post.header("allow")), (405, Some("GET")));
     let foreign = [("Origin", "https://example.com")];

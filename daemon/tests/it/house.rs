@@ -192,9 +192,12 @@ pub fn subscribe<S: Read + Write>(client: &mut WebSocket<S>, stream: &str) {
     assert_eq!(records["type"], "full_update", "{records}");
 }
 
-/// The code and reason that the connection is closed with; what was said before is skipped.
+/// The code and reason that the connection is closed with; what was said before is skipped. Pings keep a reader waiting, and
+/// so the wait has an end of its own.
 pub fn hear_close(client: &mut Client) -> (u16, String) {
+    let deadline = Instant::now() + http::PATIENCE;
     loop {
+        assert!(Instant::now() < deadline, "it is not closed");
         match client.read() {
             Ok(Message::Close(Some(frame))) => return (frame.code.into(), frame.reason.to_string()),
             Ok(_) => {}

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use libtest_mimic::Trial;
+use serde_json::{Value, json};
 
 use crate::http;
 use crate::needs;
@@ -14,6 +15,8 @@ pub fn tests() -> Vec<Trial> {
     vec![
         needs::nothing(every_form_of_a_secret_is_read),
         needs::nothing(a_key_comes_by_file_or_credential),
+        needs::nothing(a_key_lies_beside_the_configuration_wherever_the_daemon_is_started),
+        needs::nothing(a_secret_of_the_unit_is_not_looked_for_elsewhere),
         needs::nothing(a_secret_that_is_not_there_is_told_at_its_place),
         needs::nothing(a_secret_that_is_written_out_is_refused_and_not_repeated),
     ]
@@ -103,8 +106,7 @@ fn a_secret_that_is_not_there_is_told_at_its_place() {
     };
     let credential = [("CREDENTIALS_DIRECTORY", &*nothing)];
     for (form, env, why) in [
-        (FORMS[0], &[][..], "LoadCredential=word:/path"),
-        (FORMS[0], &credential, "cannot read the secret in "),
+        (FORMS[0], &credential[..], "cannot read the secret in "),
         (FORMS[1], &[], "cannot read the secret in secrets/word: No such file"),
         (FORMS[2], &[], "the environment variable WORD is not set"),
         (FORMS[2], &[("WORD", " ")], "the secret is empty"),
@@ -114,6 +116,53 @@ fn a_secret_that_is_not_there_is_told_at_its_place() {
         let secret = check(&format!("[auth.jwt]\nsecret = {form}\n"), env);
         assert!(secret.contains(why) && secret.contains("--> config.toml:6:"), "{secret}");
     }
+}
+
+fn a_secret_of_the_unit_is_not_looked_for_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("tls.crt"), "not looked at without its key").unwrap();
+    let of_all = [
+        ("admin.token", "token = \"credential:word\"\n"),
+        ("auth.jwt.secret", "[auth.jwt]\nsecret = \"credential:word\"\n"),
+        ("server.tls.key", "[server.tls]\ncert = \"tls.crt\"\nkey = \"credential:word\"\n"),
+    ];
+    for (setting, config) in of_all {
+        fs::write(folder.path().join("config.toml"), format!("{PORTS}{config}")).unwrap();
+        let run = |arguments: &[&str]| process::run(folder.path(), arguments, &[]);
+        let note = format!("`{setting}` cannot be checked here: it is given by the unit (LoadCredential=word:/path)");
+        let checked = run(&["check"]);
+        assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+        for part in [&*format!("note[C046]: {note}"), "1 note.", "config.toml: no mistakes"] {
+            assert!(checked.stdout.contains(part), "no {part} in\n{}", checked.stdout);
+        }
+        let json: Value = serde_json::from_str(&run(&["check", "--format", "json"]).stdout).unwrap();
+        assert_eq!((&json["errors"], &json["diagnostics"][0]["severity"]), (&json!(0), &json!("note")));
+        let healthy = format!("ok       configuration  config.toml: no mistakes; {note}");
+        let doctor = run(&["doctor"]).stdout;
+        assert!(doctor.lines().any(|line| line == healthy), "{doctor}");
+        let described = run(&["schema", "asyncapi"]);
+        let scheme = if setting == "server.tls.key" { "\"wss\"" } else { "\"ws\"" };
+        assert!(described.stdout.contains(scheme), "{setting}: {}{}", described.stdout, described.stderr);
+        let daemon = run(&["run", "--strict"]);
+        assert_eq!(daemon.code, Some(78), "the daemon itself needs it");
+        assert!(daemon.stderr.contains("needs systemd's LoadCredential=word:/path"), "{}", daemon.stderr);
+    }
+}
+
+fn a_key_lies_beside_the_configuration_wherever_the_daemon_is_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = folder.path().join("house");
+    fs::create_dir(&house).unwrap();
+    fs::write(house.join("token"), WORD).unwrap();
+    fs::write(house.join("config.toml"), format!("{PORTS}token = {{ file = \"token\" }}\n")).unwrap();
+    let check = |config: &str| process::run(folder.path(), &["--config", config, "check"], &[]);
+    for config in ["house/config.toml", &house.join("config.toml").display().to_string()] {
+        let ended = check(config);
+        assert_eq!(ended.code, Some(0), "{config}: {}", ended.stderr);
+    }
+    fs::rename(house.join("token"), folder.path().join("token")).unwrap();
+    let refused = check("house/config.toml");
+    assert!(refused.stderr.contains("cannot read the secret in house/token: No such file"), "{}", refused.stderr);
 }
 
 fn a_secret_that_is_written_out_is_refused_and_not_repeated() {

@@ -23,6 +23,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         needs::nothing(ten_thousand_that_stop_at_once_hold_up_nobody),
         needs::nothing(one_that_reads_a_byte_per_event_is_told_all_it_loses),
+        needs::nothing(a_page_of_bars_that_is_slow_hears_the_newest_and_no_word_of_those_between),
         needs::nothing(each_dialect_tells_who_is_too_slow_in_its_own_words),
     ]
 }
@@ -80,6 +81,50 @@ fn one_that_reads_a_byte_per_event_is_told_all_it_loses() {
         daemon.metric("broadcastd_lagged_total{stream=\"ticks\",policy=\"resync\"}").is_some_and(|times| times >= 1.0)
     });
     account_for_all(wake((socket, heard)), 2 * EVENTS);
+}
+
+const BARS: &str = r#"
+[[server.endpoints]]
+path = "/fastws"
+dialect = "fastws"
+streams = ["bars"]
+[streams.ticks]
+[broadcasters.bars]
+plugin = "bars"
+listen = ["ticks"]
+settings = { source = "ticks", clock = "event", symbols = ["A"], resolutions = ["1"] }
+"#;
+/// Trades of one request.
+const TRADES: u64 = 1000;
+
+fn a_page_of_bars_that_is_slow_hears_the_newest_and_no_word_of_those_between() {
+    let daemon = Daemon::start(BARS);
+    let uri = format!("ws://{}/fastws", daemon.clients);
+    let mut page = tungstenite::client(uri, raw::narrow(&daemon.clients)).unwrap().0;
+    say(&mut page, r#"{"type":"bars.subscribe","payload":{"symbol":"A"}}"#);
+    assert_eq!(hear_json(&mut page)["payload"]["status"], "ok");
+    // All of one minute, each at a price of its own.
+    let trade = |number: u64| {
+        let data = json!({"symbol": "A", "time": 1_700_000_040_000_u64, "price": number, "size": 1});
+        json!({"type": "tick", "topic": "ticks:A", "data": data})
+    };
+    let mut last = 0;
+    until("newer ones take the place of those that wait", || {
+        let trades: Vec<Value> = (last + 1..=last + TRADES).map(trade).collect();
+        assert_eq!(daemon.publish("ticks", &json!(trades)).status, 202);
+        last += TRADES;
+        daemon.metric(r#"broadcastd_lagged_total{stream="bars",policy="latest"}"#).is_some()
+    });
+    raw::widen(page.get_ref());
+    let (mut newest, mut heard) = (0, 0);
+    while newest < last {
+        let update = hear_json(&mut page);
+        assert_eq!(update["type"], "bars.update", "there is no word for what is left out: {update}");
+        let close = update["payload"]["close"].as_f64().unwrap() as u64;
+        assert!(close > newest, "{close} after {newest}");
+        (newest, heard) = (close, heard + 1);
+    }
+    assert!(heard < last, "each of {last} was told");
 }
 
 /// Beside the endpoint of server-sent events.

@@ -1,6 +1,7 @@
 //! User events through the real daemon as it is shipped: what each kind becomes, who hears it, what a page that opens is
 //! shown, and what outlives the broadcaster.
 
+mod absence;
 mod isolation;
 mod life;
 pub mod page;
@@ -22,6 +23,8 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(every_kind_reaches_its_user_in_its_wrapper),
         needs::nothing(a_payload_is_checked_before_it_is_renamed),
         needs::nothing(every_edge_of_a_circuit_breaker_arrives),
+        needs::nothing(absence::a_source_that_goes_and_comes_again_is_counted_and_told_in_no_words),
+        needs::nothing(absence::a_page_stays_while_its_broadcaster_is_quarantined_and_goes_on_behind_that),
         needs::nothing(isolation::users_hear_their_own_in_order_on_every_connection),
         needs::nothing(isolation::nobody_reaches_what_is_anothers),
         needs::nothing(isolation::an_event_for_nobody_is_counted_and_heard_by_nobody),

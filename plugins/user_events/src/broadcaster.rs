@@ -3,7 +3,7 @@
 use broadcastd_plugin_api::{Broadcaster, Context, Failure, FailureKind, Gap, Lag, Message, StreamSpec};
 use serde_json::Value;
 
-use crate::rules::{KNOWN, Rules, further_spec};
+use crate::rules::{self, KNOWN, Rules};
 use crate::running::{STATE_VERSION, UserEvents};
 use crate::settings::Settings;
 
@@ -26,7 +26,7 @@ impl Broadcaster for UserEvents {
 
     fn stream_with(settings: &Settings) -> Option<StreamSpec> {
         let mut spec = Self::stream()?;
-        spec.kinds.extend(settings.kinds.iter().map(|(name, kind)| (name.clone(), further_spec(kind))));
+        spec.kinds.extend(settings.kinds.iter().map(|(name, kind)| (name.clone(), rules::spec(name, kind))));
         Some(spec)
     }
 

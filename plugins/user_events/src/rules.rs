@@ -101,7 +101,7 @@ impl Rules {
         }
         let mut rules: BTreeMap<String, Rule> =
             KNOWN.iter().map(|known| (known.name.to_owned(), known.into())).collect();
-        for (name, kind) in &settings.kinds {
+        for (name, kind) in settings.kinds.iter().filter(|(name, kind)| !is_described(name, kind)) {
             let rule = further(name, kind).map_err(|why| Failure::at(format!("/kinds/{}", escaped(name)), why))?;
             rules.insert(name.clone(), rule);
         }
@@ -123,9 +123,19 @@ impl Rules {
     }
 }
 
-/// What is declared of a kind that the settings add, which the settings are right about. What they do not say is any object.
-pub fn further_spec(kind: &KindSettings) -> KindSpec {
+/// Whether a kind that is known has a schema of the operator's own, and nothing else.
+fn is_described(name: &str, kind: &KindSettings) -> bool {
+    let nothing_else = KindSettings { schema: kind.schema.clone(), ..KindSettings::default() };
+    KNOWN.iter().any(|known| known.name == name) && kind.schema.is_some() && *kind == nothing_else
+}
+
+/// What is declared of a kind that the settings speak of, which they are right about: one that is known is kept as ever, of
+/// another what they do not say is any object.
+pub fn spec(name: &str, kind: &KindSettings) -> KindSpec {
     let schema = kind.schema.clone().map_or_else(|| json!({"type": "object"}), Value::Object);
+    if let Some(known) = KNOWN.iter().find(|known| known.name == name) {
+        return known.spec(schema);
+    }
     let key = if kind.key.is_some() || kind.current { Key::Current } else { Key::<&str>::None };
     KindSpec { schema, collection: None, record: key.record() }
 }
@@ -144,7 +154,7 @@ impl From<&Known> for Rule {
 
 fn further(name: &str, kind: &KindSettings) -> Result<Rule, &'static str> {
     if KNOWN.iter().any(|known| known.name == name) {
-        return Err("this kind is known, and what holds for it is not a setting; leave it out");
+        return Err("this kind is known, and of it `schema` alone is a setting; leave the rest out");
     }
     if name.is_empty() || name.len() > MAX_KIND_BYTES || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("a kind is a word of up to 64 letters, digits and signs, like ORDER_UPDATE");
@@ -181,6 +191,7 @@ mod tests {
     fn what_is_wrong_is_told_at_its_place() {
         let rows = [
             (json!({"kinds": {"PNL_UPDATE": {}}}), "/kinds/PNL_UPDATE", "this kind is known"),
+            (json!({"kinds": {"PNL_UPDATE": {"schema": {}, "key": "id"}}}), "/kinds/PNL_UPDATE", "this kind is known"),
             (json!({"kinds": {"A B": {}}}), "/kinds/A B", "a kind is a word"),
             (json!({"kinds": {"A/B": {"key": ""}}}), "/kinds/A~1B", "`key` is a member"),
             (json!({"kinds": {"A": {"key": "id", "current": true}}}), "/kinds/A", "its things have a key each"),

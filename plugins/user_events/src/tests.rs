@@ -128,6 +128,26 @@ fn the_stream_declares_the_kinds_that_the_settings_add() {
 }
 
 #[test]
+fn a_known_kind_is_declared_as_the_settings_describe_it_and_kept_as_ever() {
+    let schema = json!({"type": "object", "required": ["fees"]});
+    let described = json!({"kinds": {"PNL_UPDATE": {"schema": schema}, "LIFECYCLE_EVENT": {"schema": schema}}});
+    let spec = UserEvents::stream_with(&serde_json::from_value(described.clone()).unwrap()).unwrap();
+    assert_eq!(spec.kinds.len(), kinds().len());
+    let (profit, step) = (&spec.kinds["PNL_UPDATE"], &spec.kinds["LIFECYCLE_EVENT"]);
+    assert_eq!((profit.of_events(), profit.of_records()), (Some(&schema), Some(&schema)));
+    assert_eq!(
+        (step.of_events(), step.of_records()),
+        (Some(&schema), None),
+        "it leaves no record, whatever it looks like"
+    );
+    assert_eq!(profit.collection.as_deref(), Some("pnl"));
+    let mut users = users(described);
+    tell(&mut users, "a", "PNL_UPDATE", &json!({"totalPnL": 1}));
+    let [event] = users.published().try_into().unwrap();
+    assert_eq!((&*event.key, event.flags), ("current", Flags::LATEST), "what holds for it is as ever");
+}
+
+#[test]
 fn further_kinds_have_the_rule_of_the_settings_and_others_go_to_nobody() {
     let mut users = users(json!({"kinds": {
         "ORDER_UPDATE": {"key": "orderId"}, "BALANCE_UPDATE": {"current": true, "latest": true}, "TRADE_UPDATE": {},

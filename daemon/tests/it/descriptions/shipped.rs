@@ -102,6 +102,25 @@ pub fn what_is_shipped_is_described_as_asyncapi_and_openapi_ask() {
     }
 }
 
+/// Who asks for other payloads, by a file of its own and the same in the settings, has that and nothing else described.
+pub fn an_operators_own_schema_of_a_known_kind_is_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = r#"{"$defs": {"PNL_UPDATE": {"type": "object", "required": ["fees"], "properties": {"fees": {"type": "number"}}}}}"#;
+    std::fs::write(folder.path().join("user-events.schema.json"), own).unwrap();
+    let table = "[broadcasters.user.settings.kinds]";
+    let schema = "PNL_UPDATE.schema = { type = \"object\", required = [\"fees\"], properties = { fees = { type = \"number\" } } }";
+    std::fs::write(folder.path().join("config.toml"), shipped("").replace(table, &format!("{table}\n{schema}")))
+        .unwrap();
+    let schema = |form: &str| process::run(folder.path(), &["schema", form], &[]);
+    let types = schema("ts").stdout;
+    let (_, profit) = types.split_once("export interface UserPnlUpdate {").unwrap_or_else(|| panic!("{types}"));
+    let (profit, _) = profit.split_once("\n}").unwrap();
+    assert!(profit.contains("fees: number;") && !profit.contains("totalPnL"), "{profit}");
+    let document: Value = serde_json::from_str(&schema("asyncapi").stdout).unwrap();
+    let payload = document["channels"]["user"]["messages"]["PNL_UPDATE"]["payload"].to_string();
+    assert!(document.to_string().contains("fees") && !document.to_string().contains("totalPnL"), "{payload}");
+}
+
 /// The types allow what a page may write, refuse what is wrong, and every event that is heard is one of them.
 pub fn the_compiler_takes_the_types_of_what_is_shipped_and_what_is_heard() {
     let daemon = start();

@@ -12,7 +12,11 @@ use crate::needs;
 use crate::process::{self, Daemon};
 
 pub fn tests() -> Vec<Trial> {
-    vec![needs::nothing(what_is_well_is_said_to_be), needs::nothing(what_is_wrong_is_named_with_a_next_step)]
+    vec![
+        needs::nothing(what_is_well_is_said_to_be),
+        needs::nothing(a_door_that_is_open_to_other_machines_is_told_wherever_one_looks),
+        needs::nothing(what_is_wrong_is_named_with_a_next_step),
+    ]
 }
 
 /// The lines about one thing.
@@ -38,6 +42,23 @@ fn what_is_well_is_said_to_be() {
     );
     let told: Value = serde_json::from_str(&printed(&daemon, &["doctor", "--format", "json"])).unwrap();
     assert_eq!((&told["healthy"], &told["checks"][0]["verdict"]), (&json!(true), &json!("ok")), "{told:#}");
+}
+
+fn a_door_that_is_open_to_other_machines_is_told_wherever_one_looks() {
+    let open = [("BROADCASTD_SERVER__LISTEN", "0.0.0.0:0")];
+    let daemon = Daemon::start_with("[streams.ticks]\nvisible = true\n", &open);
+    let said = "other machines reach 0.0.0.0:0 in clear, and `/v1/ws` asks nobody who they are";
+    let line = daemon.wait_for_log("warning[C047]");
+    assert!(line.contains(said) && line.contains("\"WARN\""), "{line}");
+    let run = |arguments: &[&str]| process::run(daemon.folder.path(), arguments, &open);
+    let checked = run(&["check"]);
+    assert_eq!((checked.code, &*checked.stderr), (Some(0), ""));
+    for part in [&*format!("warning[C047]: {said}"), "set server.tls, and auth = \"required\""] {
+        assert!(checked.stdout.contains(part), "no {part} in\n{}", checked.stdout);
+    }
+    let told = run(&["doctor"]).stdout;
+    let expected = format!("warning  configuration  {said}; all of it: broadcastd check");
+    assert_eq!(about(&told, "configuration"), [expected]);
 }
 
 fn what_is_wrong_is_named_with_a_next_step() {
