@@ -40,8 +40,6 @@ mod tests {
             token = { file = "/run/token" }
             [auth]
             jwt = { keys = "../keys.pem", secret = { file = "jwt" } }
-            [log]
-            errors = "errors.log"
         "#;
         let loaded =
             Config::from_text(&source, text).unwrap_or_else(|report| panic!("{}", report.render(Paint::Plain, "")));
@@ -52,7 +50,6 @@ mod tests {
             ("/admin/token/file", "/run/token"),
             ("/auth/jwt/keys", "/etc/house/../keys.pem"),
             ("/auth/jwt/secret/file", "/etc/house/jwt"),
-            ("/log/errors", "errors.log"),
         ] {
             assert_eq!(shown.pointer(pointer).unwrap(), path, "{pointer}");
         }

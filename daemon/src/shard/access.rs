@@ -29,6 +29,7 @@ impl<B: Backend> Shard<B> {
             let retry = (code == Code::RateLimited).then_some(GUESS_AGAIN);
             Refusal { retry, ..Refusal::new(code, unproven.to_string()) }
         })?;
+        self.deliver_all_pending(token); // it may not read it any more when it is somebody with other rights
         let connection = &mut self.connections[token];
         let before = connection.standing.until();
         if !connection.standing.take_up(identity.clone(), self.now) {

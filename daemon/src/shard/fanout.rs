@@ -79,6 +79,13 @@ impl<B: Backend> Shard<B> {
         self.move_start(token, log, |start| start.max(newest));
     }
 
+    /// The same for every log.
+    pub(super) fn deliver_all_pending(&mut self, token: usize) {
+        let mut logs: Vec<LogId> = self.connections[token].subscriptions.iter().map(|known| known.log).collect();
+        logs.dedup();
+        logs.into_iter().for_each(|log| self.deliver_pending(token, log));
+    }
+
     /// The one decision about a connection that cannot take everything of a stream. `missed` never came to
     /// wait for it.
     pub(super) fn lag(&mut self, token: usize, log: LogId, missed: Option<Loss>) {
