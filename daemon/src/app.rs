@@ -149,15 +149,14 @@ impl App {
         let supervisor = Arc::new(Supervisor::new(hub.clone(), supervised));
         let broadcasters = prepare(&supervisor, &loaded)?;
         let verifier = trust.verifier().clone();
-        let shards = start_shards(&config, &hub, &verifier)?;
+        let (shards, means) = start_shards(&config, &hub, &verifier)?;
         let runtime = runtime()?;
         let inboxes: Vec<_> = shards.iter().map(|shard| shard.inbox.clone()).collect();
         let limit = parts::max_connections(&config.hub);
         let settings = server::Config { certificate, ..parts::server(&config, limit, &folders.state) };
         let closed = server::Config { listen: Vec::new(), ingest: Vec::new(), ..settings.clone() };
         let served = server::Parts { hub: hub.clone(), shards: inboxes.clone(), verifier, given: around.given.clone() };
-        let server = Server::start(closed, served, runtime.handle().clone()).map_err(StartError::Listen)?;
-        let server = Arc::new(server);
+        let server = Arc::new(Server::start(closed, served, runtime.handle().clone()).map_err(StartError::Listen)?);
         // Addresses are taken before broadcasters begin, since that may fail, and served after, so that the first client
         // finds every record.
         let listening = server.prepare(settings).map_err(StartError::Listen)?;
@@ -172,6 +171,7 @@ impl App {
         server.commit(listening);
         house.set_configuration(&loaded);
         house.set_phase(Phase::Ready);
+        tracing::info!(shards = shards.len(), backend = means.name(), "ready");
         let watched = Watched { hub: hub.clone(), server: server.clone(), shards: inboxes };
         let vigil = Vigil::start(around.systemd.clone(), watched).map_err(|error| no_thread(&error))?;
         Ok(Self {
@@ -297,14 +297,18 @@ fn epoch() -> String {
     std::iter::repeat_with(fastrand::alphanumeric).take(8).collect()
 }
 
-fn start_shards(config: &schema::Config, hub: &Arc<Hub>, verifier: &Arc<Verifier>) -> Result<Vec<Handle>, StartError> {
+fn start_shards(
+    config: &schema::Config,
+    hub: &Arc<Hub>,
+    verifier: &Arc<Verifier>,
+) -> Result<(Vec<Handle>, Means), StartError> {
     hub.memory().set_bound(parts::memory(&config.hub));
     let granted = parts::shard(&config.hub);
     let (count, means) = (parts::shard_count(&config.server), means(&config.server)?);
-    tracing::info!(count, backend = means.name(), "shards start");
     let shards: Result<_, _> =
         (0..count).map(|index| Handle::start(index, means, granted, hub.clone(), verifier.clone())).collect();
-    shards.map_err(|error| StartError::System(format!("cannot start a shard: {error}")))
+    let shards = shards.map_err(|error| StartError::System(format!("cannot start a shard: {error}")))?;
+    Ok((shards, means))
 }
 
 /// The back end that the file asks for, or else the better one of those that this system allows.

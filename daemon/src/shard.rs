@@ -180,9 +180,9 @@ impl<B: Backend> Shard<B> {
             self.look_at(socket);
         }
         self.read_on();
-        self.take_all_in();
+        let left = self.take_all_in(MAX_INBOUND_PER_TURN);
         self.answer_waiting();
-        self.take_all_in(); // what this shard's own clients have published goes with the rest
+        self.take_all_in(left); // what this shard's own clients have published goes with the rest
         self.distribute();
         self.flush();
         self.groups.rest(now);
@@ -244,14 +244,19 @@ impl<B: Backend> Shard<B> {
         self.brimful.clear(); // the back end says again that there is something to read
     }
 
-    fn take_all_in(&mut self) {
-        for _ in 0..MAX_INBOUND_PER_TURN {
-            let Some(inbound) = self.next_inbound() else { break };
+    /// At most so much; how much more it might have been.
+    fn take_all_in(&mut self, most: usize) -> usize {
+        let mut left = most;
+        while left > 0
+            && let Some(inbound) = self.next_inbound()
+        {
             self.take_in(inbound);
+            left -= 1;
         }
         if self.inbox.take_overflow() {
             self.read_histories();
         }
+        left
     }
 
     fn next_inbound(&mut self) -> Option<Inbound> {

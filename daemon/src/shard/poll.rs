@@ -76,7 +76,11 @@ impl Means {
     pub fn probe(self) -> io::Result<()> {
         match self {
             Self::Epoll => Ok(()),
-            Self::IoUring => uring::ring().map(drop),
+            Self::IoUring => {
+                // A ring that goes interrupts what the thread waits in that made it, some time later: it had better be none.
+                let probe = std::thread::Builder::new().name("probe".into()).spawn(|| uring::ring().map(drop))?;
+                probe.join().map_err(|_| io::Error::other("the probe has panicked"))?
+            }
         }
     }
 }

@@ -666,7 +666,7 @@ fn standing() -> (super::Shard<super::poll::Epoll>, Arc<Stream>, Client) {
     let mut shard = super::Shard::new(0, Config { outbox: 1 << 30, ..CONFIG }, (hub, Arc::default()), queue).unwrap();
     let (newcomer, client) = newcomer();
     shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
-    shard.take_all_in();
+    shard.take_all_in(super::MAX_INBOUND_PER_TURN);
     hear(&mut shard, r#"{"type":"subscribe","stream":"bars"}"#);
     (shard, bars, client)
 }
@@ -706,7 +706,7 @@ fn nobody_lags_by_what_was_not_yet_offered_to_its_socket() {
     let (mut shard, bars, _client) = standing();
     let (newcomer, _other) = newcomer();
     shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
-    shard.take_all_in();
+    shard.take_all_in(super::MAX_INBOUND_PER_TURN);
     shard.connections[1].waiting.extend(Dialect::Native.parse(r#"{"type":"subscribe","stream":"bars"}"#, &[]));
     shard.answer_waiting();
     shard.flush();
@@ -731,7 +731,7 @@ fn who_comes_after_records_were_replaced_is_shown_them_once() {
     bars.end_records();
     hear(&mut shard, r#"{"type":"unsubscribe","stream":"bars"}"#);
     hear(&mut shard, r#"{"type":"subscribe","topic":"bars:A:1"}"#);
-    shard.take_all_in();
+    shard.take_all_in(super::MAX_INBOUND_PER_TURN);
     publish(&bars, "A:1", Flags::default(), r#"{"close":2}"#);
     let said = said_by(shard, client, 3);
     assert_eq!(said, [("response".to_owned(), 2), ("full_update".to_owned(), 2), ("bar".to_owned(), 3)]);
@@ -858,7 +858,7 @@ fn one_turn_takes_so_much_from_the_inbox_and_answers_so_many_requests() {
     for _ in 0..=super::MAX_INBOUND_PER_TURN {
         publish(&bars, "A:1", Flags::default(), "{}");
     }
-    shard.take_all_in();
+    shard.take_all_in(super::MAX_INBOUND_PER_TURN);
     assert!(shard.next_inbound().is_some() && shard.next_inbound().is_none(), "one is left for the next turn");
     hear(&mut shard, &r#"{"type":"ping"}"#.repeat(33));
     assert_eq!(shard.connections[0].waiting.len(), 1);

@@ -138,6 +138,31 @@ fn the_end_of_a_token_is_remembered_once_for_each_connection() {
 }
 
 #[test]
+fn what_was_gathered_comes_before_a_token_with_which_it_may_not_be_read() {
+    let hub = Hub::new("epoch");
+    let bars = hub.declare("bars", Settings::default());
+    let queue = Inbox::new(0, MAX_QUEUED_BYTES).unwrap();
+    let mut shard = Shard::<Epoll>::new(0, CONFIG, (hub, trust()), queue).unwrap();
+    let (mut newcomer, mut client) = newcomer_at(Endpoint::open("/v1/ws", Dialect::Native));
+    let (target, batch) = (Target::Topic("bars".to_owned()), Some(Duration::from_secs(1)));
+    newcomer.wishes = vec![Command::Subscribe { target, since: None, batch }];
+    shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
+    let now = Instant::now();
+    shard.turn(&mut Vec::new(), now);
+    bars.publish(&Draft { kind: "bar", topic: "A", payload: b"{}", ..Draft::default() }, None).unwrap();
+    shard.turn(&mut Vec::new(), now);
+    let claims = json!({"sub": "user-1", "exp": unix_now() / 1_000_000_000 + 60, "streams": []});
+    let reads_nothing = jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)).unwrap();
+    shard.authenticate(0, &reads_nothing, &None).unwrap();
+    bars.publish(&Draft { kind: "bar", topic: "A", payload: b"{}", ..Draft::default() }, None).unwrap();
+    shard.turn(&mut Vec::new(), now + Duration::from_secs(2));
+    let said: Vec<String> = (0..6).map(|_| client.next()["type"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(said, ["status", "response", "full_update", "batch", "response", "error"]);
+    client.0.get_ref().set_nonblocking(true).unwrap();
+    assert!(client.0.read().is_err(), "and nothing follows");
+}
+
+#[test]
 fn a_flood_from_its_address_takes_nothing_from_who_is_somebody() {
     let queue = Inbox::new(0, MAX_QUEUED_BYTES).unwrap();
     let mut shard = Shard::<Epoll>::new(0, CONFIG, (Hub::new("epoch"), trust()), queue).unwrap();

@@ -117,7 +117,7 @@ fn the_largest_laggard_lets_go_first() {
 fn what_is_on_its_way_cannot_go_and_keeps_nobody_busy() {
     let (mut shard, bars, _client) = standing();
     publish(&bars, "A:1", Flags::default(), &format!("{{\"pad\":\"{}\"}}", "x".repeat(4 << 20)));
-    shard.take_all_in();
+    shard.take_all_in(super::super::MAX_INBOUND_PER_TURN);
     shard.distribute();
     shard.hub.memory().set_bound(1 << 20);
     for _ in 0..2 {

@@ -39,7 +39,7 @@ fn standing(endpoint: Endpoint, identity: Option<Arc<Identity>>) -> (Standing, C
     let mut shard = Standing::new(0, CONFIG, (hub, Arc::default()), queue).unwrap();
     let (newcomer, client) = newcomer_at(endpoint);
     shard.inbox.hand(Inbound::Adopt(Box::new(Newcomer { identity, ..newcomer })));
-    shard.take_all_in();
+    shard.take_all_in(super::super::MAX_INBOUND_PER_TURN);
     shard.answer_waiting();
     (shard, client)
 }

@@ -113,7 +113,7 @@ pub fn an_operators_own_schema_of_a_known_kind_is_described() {
         .unwrap();
     let schema = |form: &str| process::run(folder.path(), &["schema", form], &[]);
     let types = schema("ts").stdout;
-    let (_, profit) = types.split_once("export interface UserPnlUpdate {").unwrap_or_else(|| panic!("{types}"));
+    let (_, profit) = types.split_once("export interface UserPNLUPDATE {").unwrap_or_else(|| panic!("{types}"));
     let (profit, _) = profit.split_once("\n}").unwrap();
     assert!(profit.contains("fees: number;") && !profit.contains("totalPnL"), "{profit}");
     let document: Value = serde_json::from_str(&schema("asyncapi").stdout).unwrap();
