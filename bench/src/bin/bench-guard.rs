@@ -10,9 +10,12 @@ use broadcastd_bench::measures::micro::{Case, Thread, allocations, instructions}
 use broadcastd_fan_out::process;
 use clap::Parser;
 
-/// How far instructions may be from what is recorded: less than a copy of a large payload or an allocation takes.
+/// How far instructions may be from what is recorded: less than a copy of a large payload or an allocation takes. A shard makes
+/// a turn more or less, as the machine is busy.
 const TOLERANCE: f64 = 0.03;
-/// How far allocations may be: turns that end sooner or later move them by less.
+const TOLERANCE_OF_A_SHARD: f64 = 0.06;
+/// How many allocations more or less are none: those of a turn are shared by all of its deliveries, one of an event's own is
+/// one more.
 const ALLOCATIONS_TOLERANCE: f64 = 0.02;
 const FILE: &str = "guards.txt";
 const HEAD: &str =
@@ -71,14 +74,14 @@ fn compare(recorded: &str, found: &[(&Case, Cost)]) -> Result<()> {
     let mut strayed = Vec::new();
     for (case, cost) in found {
         let before = read(recorded, case.case).with_context(|| format!("{FILE} has no line for {}", case.case))?;
+        let tolerance = if case.thread == Thread::Main { TOLERANCE } else { TOLERANCE_OF_A_SHARD };
         let moved = [
-            ("instructions", before.instructions, cost.instructions, TOLERANCE),
+            ("instructions", before.instructions, cost.instructions, tolerance * before.instructions),
             ("allocations", before.allocations, cost.allocations, ALLOCATIONS_TOLERANCE),
         ];
         for (what, before, now, tolerance) in moved {
-            let by = 100.0 * (now / before - 1.0);
-            println!("{:<28} {what:<12} {now:>10.2}, recorded {before:.2} ({by:+.1} %)", case.label);
-            if by.abs() > 100.0 * tolerance {
+            println!("{:<28} {what:<12} {now:>10.2}, recorded {before:.2}", case.label);
+            if (now - before).abs() > tolerance {
                 strayed.push(format!("{} ({}): {before:.2} {what} recorded, {now:.2} found", case.label, case.case));
             }
         }
@@ -109,7 +112,7 @@ mod tests {
 
     #[test]
     fn what_strays_is_named_whichever_way_it_went() {
-        assert!(judged(1029.0, 4.0).is_ok() && judged(971.0, 4.05).is_ok());
+        assert!(judged(1029.0, 4.0).is_ok() && judged(971.0, 4.01).is_ok());
         for (instructions, allocations) in [(1031.0, 4.0), (969.0, 4.0), (1000.0, 5.0), (1000.0, 3.0)] {
             let message = judged(instructions, allocations).unwrap_err().to_string();
             assert!(message.contains("publish (publish:1)"), "{message}");
