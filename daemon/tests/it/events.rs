@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
+use std::time::Instant;
 
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(who_comes_back_gets_exactly_what_was_missed_of_each_stream),
         needs::nothing(who_hears_several_topics_of_a_stream_comes_back_to_all_of_them),
         needs::nothing(what_is_gathered_comes_when_its_time_is_over),
+        needs::nothing(who_comes_back_from_a_gathered_block_gets_what_came_after_it),
         needs::nothing(a_position_that_means_nothing_gets_a_snapshot),
         needs::nothing(a_request_that_cannot_be_served_is_told_why),
         needs::nothing(a_stream_that_is_removed_is_told),
@@ -55,9 +57,11 @@ impl Events {
         self.0.get_ref()
     }
 
-    /// The next block that has data.
+    /// The next block that has data. What keeps the connection alive has none, and would keep this waiting for ever.
     pub fn next(&mut self) -> Block {
+        let asked = Instant::now();
         loop {
+            assert!(asked.elapsed() < http::PATIENCE, "nothing was said in {:?}", http::PATIENCE);
             let lines = self.lines_to_blank();
             let field = |name: &str| lines.iter().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
             let Some(data) = field("data: ") else { continue };
@@ -180,6 +184,28 @@ fn what_is_gathered_comes_when_its_time_is_over() {
         heard.extend(gathered(&events.next())); // nothing else is said that could bring it
     }
     assert_eq!(heard, [1, 2, 3]);
+}
+
+fn who_comes_back_from_a_gathered_block_gets_what_came_after_it() {
+    let daemon = Daemon::start(CONFIG);
+    let mut events = Events::open(&daemon.clients, "topic=news&topic=ticks&batch_ms=500", &[]);
+    for _ in 0..2 {
+        while events.next().event != "full_update" {}
+    }
+    let news = json!({"type": "tick", "topic": "news:A", "data": {"n": 0}});
+    let ticks = (1..=3).map(|n| json!({"type": "tick", "topic": "ticks:A", "data": {"n": n}}));
+    assert_eq!(daemon.publish("news", &news).status, 202);
+    assert_eq!(daemon.publish("ticks", &json!(ticks.collect::<Vec<_>>())).status, 202);
+    let blocks = [(); 2].map(|()| events.next());
+    assert_eq!(blocks.each_ref().map(gathered), [vec![0], vec![1, 2, 3]]);
+    publish(&daemon, "ticks", "A", 4);
+    for (block, missed) in blocks.into_iter().zip([1..=4, 4..=4]) {
+        let mut back =
+            Events::open(&daemon.clients, "topic=news&topic=ticks", &[("Last-Event-ID", &block.id.unwrap())]);
+        for n in missed {
+            assert_eq!(back.next_tick().data["data"]["n"], n);
+        }
+    }
 }
 
 fn a_position_that_means_nothing_gets_a_snapshot() {
