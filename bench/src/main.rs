@@ -12,7 +12,7 @@ use clap::Parser;
 /// Measures broadcastd, and what it is compared with.
 #[derive(Parser)]
 struct Cli {
-    /// Only these measures: publish, reads, border, shard, bars
+    /// Only these measures: publish, reads, border, doors, shard, bars
     names: Vec<String>,
     /// Only to see that everything works, in seconds; nothing is recorded
     #[arg(long)]

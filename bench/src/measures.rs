@@ -2,6 +2,7 @@
 
 pub mod bars;
 pub mod border;
+pub mod doors;
 pub mod micro;
 pub mod publish;
 pub mod reads;
@@ -59,6 +60,7 @@ pub const ALL: &[Measure] = &[
     Measure { name: "publish", run: publish::run },
     Measure { name: "reads", run: reads::run },
     Measure { name: "border", run: border::run },
+    Measure { name: "doors", run: doors::run },
     Measure { name: "shard", run: shard::run },
     Measure { name: "bars", run: bars::run },
 ];

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::dialect::Kind;
 use crate::dialect::broadcastd::{STREAM, TOKEN_SHA256};
-use crate::process::{Daemon, Seat, Started, program};
+use crate::process::{Daemon, ONE_SHARD, Seat, Started, program};
 
 /// The scripts of servers that need one.
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
@@ -40,24 +40,36 @@ pub struct Server {
 pub struct Tools(pub PathBuf);
 
 pub const PEERS: &[Peer] = &[
-    Peer { name: "broadcastd", label: "broadcastd", kind: Kind::Broadcastd, start: |_| daemon("", "") },
+    Peer { name: "broadcastd", label: "broadcastd", kind: Kind::Broadcastd, start: |_| daemon(ONE_SHARD, "") },
     Peer {
         name: "broadcastd-epoll",
         label: "broadcastd, `backend = \"epoll\"`",
         kind: Kind::Broadcastd,
-        start: |_| daemon("backend = \"epoll\"\n", ""),
+        start: |_| daemon("shards = 1\nbackend = \"epoll\"\n", ""),
+    },
+    Peer {
+        name: "broadcastd-2",
+        label: "broadcastd, `shards = 2`",
+        kind: Kind::Broadcastd,
+        start: |_| daemon("shards = 2\n", ""),
+    },
+    Peer {
+        name: "broadcastd-4",
+        label: "broadcastd, `shards = 4`",
+        kind: Kind::Broadcastd,
+        start: |_| daemon("shards = 4\n", ""),
     },
     Peer {
         name: "broadcastd-auto",
         label: "broadcastd, `flush = \"auto\"`",
         kind: Kind::Broadcastd,
-        start: |_| daemon("", "flush = \"auto\"\n"),
+        start: |_| daemon(ONE_SHARD, "flush = \"auto\"\n"),
     },
     Peer {
         name: "broadcastd-10ms",
         label: "broadcastd, `flush = \"10ms\"`",
         kind: Kind::Broadcastd,
-        start: |_| daemon("", "flush = \"10ms\"\n"),
+        start: |_| daemon(ONE_SHARD, "flush = \"10ms\"\n"),
     },
     Peer {
         name: "limit-write",
@@ -149,7 +161,7 @@ pub fn daemon_with_bars(symbols: usize, every_ms: u64) -> Result<Server> {
          [broadcasters.bars]\nplugin = \"bars\"\n\
          settings = {{ source = \"mock\", interval = \"{every_ms}ms\", symbols = [{symbols}] }}\n"
     );
-    started(Daemon::start(Seat::Server, "", &config)?)
+    started(Daemon::start(Seat::Server, ONE_SHARD, &config)?)
 }
 
 fn started(daemon: Daemon) -> Result<Server> {

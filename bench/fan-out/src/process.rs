@@ -119,13 +119,18 @@ impl Drop for Started {
     }
 }
 
+/// A server has one processor here, and so have those that it is compared with.
+pub const ONE_SHARD: &str = "shards = 1\n";
+
 /// The daemon with a configuration of its own, on ports that the kernel chose.
 #[derive(Debug)]
 pub struct Daemon {
     process: Started,
     pub clients: SocketAddr,
     pub admin: SocketAddr,
-    _folder: TempDir,
+    /// The ingest socket.
+    pub ingest: PathBuf,
+    _folders: [TempDir; 2],
 }
 
 impl Daemon {
@@ -136,9 +141,12 @@ impl Daemon {
         // others' work would be counted as its own.
         let folder = tempfile::tempdir_in(&plugins)?;
         let file = folder.path().join("config.toml");
-        // One shard: a server has one processor here, and so have those that it is compared with.
-        let ports = "[server]\nlisten = [\"127.0.0.1:0\"]\nshards = 1\n";
-        let quiet = "[admin]\nlisten = \"127.0.0.1:0\"\n[ingest]\nsocket = \"\"\n[log]\nlevel = \"error\"\n";
+        // Among temporary files, because the path of a socket may be no longer than some hundred bytes.
+        let doors = tempfile::tempdir()?;
+        let ingest = doors.path().join("ingest.sock");
+        let ports = "[server]\nlisten = [\"127.0.0.1:0\"]\n";
+        let door = format!("[ingest]\nsocket = \"{}\"\n", ingest.display());
+        let quiet = format!("[admin]\nlisten = \"127.0.0.1:0\"\n{door}[log]\nlevel = \"error\"\n");
         fs::write(&file, format!("{ports}{server}{quiet}[hub]\nmax_connections = 20000\n{config}"))?;
         let env = [("HOME", folder.path().as_os_str()), ("BROADCASTD_PLUGIN_PATH", plugins.as_os_str())];
         let arguments = ["--config".to_owned(), file.display().to_string()];
@@ -150,7 +158,7 @@ impl Daemon {
         };
         let clients = address(&process.line("  clients ")?)?;
         let admin = address(&process.line("  operator ")?)?;
-        Ok(Self { process, clients, admin, _folder: folder })
+        Ok(Self { process, clients, admin, ingest, _folders: [folder, doors] })
     }
 
     pub fn pid(&self) -> u32 {
@@ -193,18 +201,25 @@ pub fn become_program(arguments: &[String]) -> Result<()> {
     let [seat, program, arguments @ ..] = arguments else { bail!("a seat and a program are needed") };
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     raise_descriptors()?;
+    let seats = [Seat::Server, Seat::Load, Seat::Anywhere];
+    take_seat(seats.into_iter().find(|known| format!("{known:?}") == *seat).context("there is no such seat")?)?;
+    Err(Command::new(program).args(arguments).exec()).with_context(|| format!("{program} cannot be run"))
+}
+
+/// From here on this thread, and what it starts, runs on the processor of the seat.
+pub fn take_seat(seat: Seat) -> Result<()> {
     let processors = processors()?;
-    let own = match seat.as_str() {
-        "Server" => processors.first(),
-        "Load" => processors.last(),
-        _ => None,
+    let own = match seat {
+        Seat::Server => processors.first(),
+        Seat::Load => processors.last(),
+        Seat::Anywhere => None,
     };
     if let Some(own) = own {
         let mut set = CpuSet::new();
         set.set(*own);
         rustix::thread::sched_setaffinity(None, &set)?;
     }
-    Err(Command::new(program).args(arguments).exec()).with_context(|| format!("{program} cannot be run"))
+    Ok(())
 }
 
 /// The processors that we may use.

@@ -73,6 +73,14 @@ pub const WORKLOADS: &[Workload] = &[
         peers: Peers::All,
     },
     Workload {
+        name: "W1-shards",
+        what: "as W1, with more shards than its one processor has use for",
+        connections: 1000,
+        topics: 1,
+        shape: Shape::Closed { window: 32 },
+        peers: Peers::Named(&["broadcastd", "broadcastd-2", "broadcastd-4"]),
+    },
+    Workload {
         name: "W2",
         what: "10,000 connections, one topic, 32 events on their way",
         connections: 10_000,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use broadcastd_fan_out::figures::{Spread, Table, millis, percent};
 use broadcastd_fan_out::peer::{PEERS, Tools, daemon_with_bars};
-use broadcastd_fan_out::process::{Daemon, Seat, fine_cpu_seconds, memory_at_rest};
+use broadcastd_fan_out::process::{Daemon, ONE_SHARD, Seat, fine_cpu_seconds, memory_at_rest};
 use broadcastd_fan_out::workload::load;
 
 use super::Effort;
@@ -114,8 +114,8 @@ struct Rest {
 impl Rest {
     /// Two daemons beside each other, one of them with the broadcaster: what disturbs one disturbs both.
     fn run_once(&mut self, effort: &Effort) -> Result<()> {
-        let with = Daemon::start(Seat::Anywhere, "", SHIPPED)?;
-        let without = Daemon::start(Seat::Anywhere, "", "")?;
+        let with = Daemon::start(Seat::Anywhere, ONE_SHARD, SHIPPED)?;
+        let without = Daemon::start(Seat::Anywhere, ONE_SHARD, "")?;
         sleep(effort.warm_up);
         let cpu = || Ok::<_, anyhow::Error>((fine_cpu_seconds(with.pid())?, fine_cpu_seconds(without.pid())?));
         let (before, time) = (cpu()?, effort.measure * IDLE_TIMES);
