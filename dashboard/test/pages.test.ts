@@ -112,7 +112,7 @@ real("a tail is held, filtered, and goes on", async () => {
   assert.equal(await tail.getByText('"symbol":"BBB"').count(), 0);
   await page.getByRole("button", { name: "Go on" }).click();
   await tail.getByText('"symbol":"BBB"').waitFor(PATIENCE);
-  await page.getByPlaceholder("Filter").fill("aaa tick");
+  await page.getByLabel("Only events with these words").fill("aaa tick");
   await until(async () => (await tail.locator("details").count()) === 1);
   await page.close();
 });

@@ -110,10 +110,15 @@ async function fresh(route: Route): Promise<void> {
   await route.fulfill({ response: await route.fetch(), path: `${folder}/index.html` });
 }
 
-/** What axe finds on a page as it is. */
+/** What axe finds on a page as it is, and fields that nothing but a placeholder names: axe takes that for a name. */
 export async function barriers(page: Page): Promise<string[]> {
   const { violations } = await page.evaluate(() => (window as any).axe.run());
-  return violations.flatMap((each: any) => each.nodes.map((node: any) => `${each.id}: ${node.html} ${node.failureSummary}`));
+  const unnamed = await page.evaluate(() => {
+    const fields = [...document.querySelectorAll<HTMLInputElement>("input, select, textarea")];
+    const text = (label: Element) => [...label.childNodes].filter((node) => !(node instanceof HTMLSelectElement)).map((node) => node.textContent).join("").trim();
+    return fields.filter((field) => !field.ariaLabel && ![...(field.labels ?? [])].some(text)).map((field) => `unnamed: ${field.outerHTML}`);
+  });
+  return [...violations.flatMap((each: any) => each.nodes.map((node: any) => `${each.id}: ${node.html} ${node.failureSummary}`)), ...unnamed];
 }
 
 export function real(name: string, run: () => Promise<void>, timeout = LIMIT_MS): void {

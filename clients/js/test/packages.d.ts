@@ -3,6 +3,7 @@ declare module "ws" {
   export class WebSocket {
     constructor(url: string, protocol: string);
     terminate(): void;
+    on(event: "message", heard: (data: { toString(): string }) => void): void;
   }
 }
 

@@ -52,6 +52,18 @@ pub fn shipped(auth: &str) -> String {
     format!("[[server.endpoints]]{endpoints}\n[auth]\n{auth} {rest}")
 }
 
+/// The shipped configuration where charts and state machines hear nothing but what is published.
+pub fn unmocked(shipped: &str) -> String {
+    let mocks = [
+        (r#"source = "mock", interval = "1s", auto"#, "auto"),
+        (r#"source = "mock", interval = "2s", initial"#, "initial"),
+    ];
+    mocks.iter().fold(shipped.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    })
+}
+
 /// The shipped daemon, with its log as loud as it can be, for users whom tests sign tokens for.
 fn start(config: &str) -> Daemon {
     Daemon::start_with(config, &[("SIGNED_WITH", SECRET), ("BROADCASTD_LOG__LEVEL", "debug")])

@@ -166,6 +166,7 @@ function zones(plot: uPlot, samples: Sample[]): void {
   const y = (value: number) => Math.min(Math.max(plot.valToPos(value, "y", true), bbox.top), bbox.top + bbox.height);
   ctx.save();
   ctx.font = `${11 * devicePixelRatio}px system-ui`;
+  ctx.textAlign = "left"; // axes are drawn before, and leave theirs
   for (const limit of [ucl, lcl]) {
     for (const [index, zone] of ["C", "B", "A"].entries()) {
       const [from, upto] = [index, index + 1].map((part) => y(center + ((limit - center) * part) / 3)) as [number, number];

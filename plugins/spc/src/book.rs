@@ -56,6 +56,13 @@ impl Book {
         forgotten
     }
 
+    /// Forgets a characteristic of which nothing comes any more.
+    pub fn forget(&mut self, id: &str) {
+        if self.characteristics.get(id).is_some_and(|one| !one.is_listed()) {
+            self.characteristics.remove(id);
+        }
+    }
+
     pub fn take(&mut self, incoming: &Incoming, arrived: Stamp, out: &mut Vec<Told>) -> Result<Outcome, Reject> {
         let Incoming { characteristic_id: id, sample_id, .. } = incoming;
         if [Some(id), sample_id.as_ref()].into_iter().flatten().any(|id| id.broken_rule().is_some()) {

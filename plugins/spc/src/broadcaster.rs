@@ -1,11 +1,14 @@
 //! What the daemon calls, each passed on to whoever knows about it.
 
-use broadcastd_plugin_api::{Answer, Broadcaster, Command, Context, Failure, Gap, Lag, Message, StreamSpec};
+use broadcastd_plugin_api::{Answer, Broadcaster, Command, Context, Failure, Gap, Lag, Message, StreamSpec, TimerId};
 
 use crate::check;
 use crate::running::{self, Charts};
 use crate::settings::Settings;
 use crate::told::{AckUpdate, Acknowledge, Capability, ControlLimits, Kind, Sample, Violation};
+
+/// The mock measures.
+pub const MOCK: TimerId = TimerId(1);
 
 /// New settings need no `reconfigure`: a new instance takes over the state, and compares what it was made by with them.
 impl Broadcaster for Charts {
@@ -32,6 +35,10 @@ impl Broadcaster for Charts {
 
     fn start(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         self.begin(cx)
+    }
+
+    fn on_timer(&mut self, _: TimerId, cx: &mut Context<'_>) -> Result<(), Failure> {
+        self.make_up(cx)
     }
 
     fn on_message(&mut self, message: &Message<'_>, cx: &mut Context<'_>) -> Result<(), Failure> {

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use broadcastd_plugin_api::duration::Duration;
+
 use crate::chart::Chart;
 use crate::constants::MAX_RANGE_SIZE;
 use crate::rules::{self, RuleParameters, RuleSet, RuleSettings};
 use crate::runs::MAX_RUN;
 use crate::sample::{MAX_MAGNITUDE, MAX_VALUES, MIN_MAGNITUDE};
-use crate::settings::{LimitSettings, Mode, Plan, Settings};
+use crate::settings::{LimitSettings, Mode, Plan, Settings, SourceName};
 
 /// Characteristics that are listed and such that are not, together. With 25 samples, 64 open violations, limits and
 /// capability each they stay below the records that a stream has by default.
@@ -22,6 +24,9 @@ pub const MAX_NAME_BYTES: usize = 100;
 /// Excluded samples of one characteristic; each sample is compared with all.
 pub const MAX_EXCLUDED: usize = 100;
 
+/// A shorter interval measures more than anyone can read.
+const SHORTEST_INTERVAL: Duration = Duration::from_ms(10);
+
 /// What is wrong: JSON pointers with what to do.
 #[derive(Default)]
 struct Wrong(Vec<(String, String)>);
@@ -29,7 +34,14 @@ struct Wrong(Vec<(String, String)>);
 /// Everything that is wrong with settings.
 pub fn wrong(settings: &Settings) -> Vec<(String, String)> {
     let mut wrong = Wrong::default();
-    let Settings { auto, characteristics } = settings;
+    let Settings { source, interval, auto, characteristics } = settings;
+    if *interval < SHORTEST_INTERVAL {
+        wrong.at("/interval".into(), format!("the interval must be at least {SHORTEST_INTERVAL}"));
+    }
+    if *source == SourceName::Mock && auto.chart.is_some() {
+        let why = "what is made up has charts of its own kinds; leave the chart out, and each follows from its samples";
+        wrong.at("/auto/chart".into(), why.into());
+    }
     let alone = "it is for all characteristics that are not listed; list the one that this is for";
     let rules = [
         (auto.id.is_some(), "id", alone),

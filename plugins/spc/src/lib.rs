@@ -15,6 +15,7 @@ mod counters;
 pub mod cusum;
 pub mod ewma;
 pub mod id;
+mod mock;
 mod phase;
 pub mod point;
 mod process;

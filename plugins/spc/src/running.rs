@@ -2,16 +2,20 @@
 //! saved state.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use broadcastd_plugin_api::{Answer, Command, Context, Failure, FailureKind, Gap, Message};
+use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::book::Book;
+use crate::broadcaster::MOCK;
 use crate::characteristic::Outcome;
 use crate::counters::Counters;
+use crate::mock::{CHARACTERISTICS, Mock};
 use crate::publish::Publisher;
 use crate::sample::{Incoming, Recalculate, Reject};
-use crate::settings::Settings;
+use crate::settings::{Settings, SourceName};
 use crate::stamp::Stamp;
 use crate::told::{Acknowledge, Told};
 use crate::waiting::Waiting;
@@ -22,18 +26,24 @@ pub struct Charts {
     book: Book,
     publisher: Publisher,
     counters: Counters,
+    mock: Option<Mock>,
+    interval: Duration,
 }
 
 #[derive(Serialize)]
 struct State<'a> {
     book: &'a Book,
     waiting: &'a VecDeque<Waiting>,
+    is_made_up: bool,
 }
 
 #[derive(Deserialize)]
 struct Saved {
     book: Book,
     waiting: VecDeque<Waiting>,
+    /// Some of its characteristics are made up.
+    #[serde(default)]
+    is_made_up: bool,
 }
 
 /// The rule that an input breaks, and what the operator reads.
@@ -41,11 +51,21 @@ type Refusal = (Reject, String);
 
 impl Charts {
     pub fn new(settings: Settings, cx: &Context<'_>) -> Self {
-        Self { book: Book::new(settings, now(cx)), publisher: Publisher::new(), counters: Counters::new() }
+        let mock = || Mock::new(settings.auto.limits.samples(), Rng::new());
+        Self {
+            mock: (settings.source == SourceName::Mock).then(mock),
+            interval: settings.interval.to_std(),
+            book: Book::new(settings, now(cx)),
+            publisher: Publisher::new(),
+            counters: Counters::new(),
+        }
     }
 
     /// Tells what came into force by the settings.
     pub fn begin(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if self.mock.is_some() {
+            cx.timer_every(MOCK, Duration::ZERO, self.interval)?;
+        }
         self.publisher.go_on(cx);
         let mut out = Vec::new();
         self.book.tell_new_limits(&mut out);
@@ -69,6 +89,29 @@ impl Charts {
             tracing::warn!(kind = message.kind, seq = message.seq, why, "an input is refused");
         }
         self.publisher.tell(out, cx)
+    }
+
+    /// The mock measures, and its samples go the way of what is heard. While events wait for room it does not: that is its
+    /// back-pressure.
+    pub fn make_up(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let Some(mock) = self.mock.as_mut().filter(|_| !self.publisher.is_blocked()) else { return Ok(()) };
+        for data in mock.samples() {
+            let payload = serde_json::to_vec(&data)?;
+            let message = Message {
+                stream: "",
+                topic: "",
+                kind: "sample",
+                key: "",
+                audience: "",
+                session_id: "",
+                payload: &payload,
+                seq: 0,
+                epoch: "",
+                unix_ns: cx.now_unix_ns(),
+            };
+            self.take(&message, cx)?;
+        }
+        Ok(())
     }
 
     /// Inputs are gone, or the daemon did not end in order: then nobody can say how many.
@@ -107,7 +150,8 @@ impl Charts {
     }
 
     pub fn state(&self) -> Result<Vec<u8>, Failure> {
-        let state = State { book: &self.book, waiting: self.publisher.waiting() };
+        let (waiting, is_made_up) = (self.publisher.waiting(), self.mock.is_some());
+        let state = State { book: &self.book, waiting, is_made_up };
         Ok(serde_json::to_vec(&state)?)
     }
 
@@ -116,8 +160,11 @@ impl Charts {
             let why = format!("the saved charts are of version {from_version}, this plugin reads {STATE_VERSION}");
             return Err(Failure::of(FailureKind::Unsupported, why));
         }
-        let Saved { book, waiting } = serde_json::from_slice(state)?;
+        let Saved { book, waiting, is_made_up } = serde_json::from_slice(state)?;
         let forgotten = self.book.restore(book, now(cx));
+        if is_made_up && self.mock.is_none() {
+            CHARACTERISTICS.iter().for_each(|one| self.book.forget(one.id));
+        }
         if forgotten > 0 {
             tracing::info!(forgotten, "characteristics that are listed no longer are forgotten");
         }

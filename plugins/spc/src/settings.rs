@@ -1,5 +1,6 @@
 //! The settings of control charts: their meaning and defaults.
 
+use broadcastd_plugin_api::duration::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,13 +12,26 @@ use crate::id::Id;
 use crate::rules::{RuleSet, Sides};
 
 /// Settings of a broadcaster of control charts.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// Who measures: `samples` are those of the streams that are listened to; `mock` makes up some of the characteristics
+    /// `mock-diameter` and `mock-weight` as well.
+    pub source: SourceName,
+    /// How often the mock measures; at least 10ms.
+    pub interval: Duration,
     /// The chart of every characteristic that is not listed; without `id`, `name` and `exclude`.
     pub auto: Plan,
     /// The charts of characteristics by their `id`.
     pub characteristics: Vec<Plan>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceName {
+    #[default]
+    Samples,
+    Mock,
 }
 
 /// How one characteristic is watched.
@@ -111,6 +125,13 @@ pub enum Repeat {
     Onset,
     /// The first, and then a pattern of new points.
     Restart,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let interval = Duration::from_ms(2_000);
+        Self { source: SourceName::default(), interval, auto: Plan::default(), characteristics: Vec::new() }
+    }
 }
 
 impl LimitSettings {

@@ -4,6 +4,7 @@ mod bounds;
 mod cases;
 mod extremes;
 mod fuzzing;
+mod made_up;
 mod properties;
 mod run_length;
 mod settings;

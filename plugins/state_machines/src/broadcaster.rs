@@ -12,6 +12,8 @@ use crate::told::{IllegalTransition, InstanceAdded, InstanceRemoved, Kind, Recor
 pub const ALARM: TimerId = TimerId(1);
 /// Figures that time changes are shown anew.
 pub const FIGURES: TimerId = TimerId(2);
+/// Something happens in the made-up session.
+pub const MOCK: TimerId = TimerId(3);
 
 /// The collection of instances in snapshots.
 const INSTANCES: &str = "instances";
@@ -47,7 +49,11 @@ impl Broadcaster for StateMachines {
     }
 
     fn on_timer(&mut self, timer: TimerId, cx: &mut Context<'_>) -> Result<(), Failure> {
-        if timer == FIGURES { self.show(cx) } else { self.ring(cx) }
+        match timer {
+            FIGURES => self.show(cx),
+            MOCK => self.make_up(cx),
+            _ => self.ring(cx),
+        }
     }
 
     fn on_message(&mut self, message: &Message<'_>, cx: &mut Context<'_>) -> Result<(), Failure> {

@@ -16,6 +16,9 @@ pub const MAX_STATES: usize = 256;
 /// Transitions of one machine; all that fit are tried one after the other.
 pub const MAX_TRANSITIONS: usize = 1_024;
 
+/// A shorter interval makes more up than anyone can read.
+const SHORTEST_INTERVAL: Duration = Duration::from_ms(10);
+
 /// A JSON pointer to the setting at fault, and why.
 pub type Wrong = (String, String);
 
@@ -29,6 +32,9 @@ pub struct Checked {
 pub fn check(settings: &Settings) -> Checked {
     let mut checked = Checked::default();
     let mut wrong = Findings { at: String::new(), wrong: Vec::new() };
+    if settings.interval < SHORTEST_INTERVAL {
+        wrong.say("/interval", format!("the interval must be at least {SHORTEST_INTERVAL}"));
+    }
     wrong.name("/initial", &settings.initial);
     wrong.count("/machines", settings.machines.len(), MAX_MACHINES);
     for (index, declared) in settings.machines.iter().enumerate() {

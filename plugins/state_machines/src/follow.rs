@@ -84,6 +84,14 @@ impl Follower {
         }
     }
 
+    /// The state that a strategy's instance on a symbol is in, in the machine of those that name none.
+    pub fn state_of(&self, session: &str, strategy: &str, symbol: &str) -> Option<String> {
+        let (strategy_id, symbol) = (Some(strategy.to_owned()), Some(symbol.to_owned()));
+        let about = About { session: session.to_owned(), machine: None, strategy_id, symbol };
+        let (_, id) = self.find(&about).ok()?;
+        Some(self.book.get(session, &id)?.state.clone())
+    }
+
     fn find(&self, about: &About) -> Result<(Arc<Machine>, String), Rejected> {
         let machine = self.machines.get(about.machine.as_deref()).ok_or(Rejected::UnknownMachine)?;
         let id = id_of(&machine, about).ok_or(Rejected::Malformed)?;

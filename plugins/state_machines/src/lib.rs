@@ -14,6 +14,7 @@ mod guard_text;
 mod input;
 mod machine;
 mod machines;
+mod mock;
 mod origin;
 mod publish;
 mod running;

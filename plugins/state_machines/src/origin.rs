@@ -93,7 +93,8 @@ impl Origin {
         let is_old = newest.is_some_and(|newest| {
             newest.stream == self.stream && newest.epoch == self.epoch && newest.seq.saturating_sub(self.seq) > MAX_AGE
         });
-        if is_old || self.told >= MAX_TIMEOUTS {
+        // What is made up follows from no input that the daemon could know.
+        if is_old || self.stream.is_empty() || self.told >= MAX_TIMEOUTS {
             return From::Earlier(None);
         }
         let ordinal = BY_ITSELF.saturating_add(which.saturating_mul(BESIDE)).saturating_add(self.slot);
@@ -142,7 +143,8 @@ mod tests {
 
     #[test]
     fn what_happens_to_all_by_itself_stands_without_a_hole_and_nothing_in_the_place_of_another() {
-        let of = |slot: usize, told: u32| Origin { told, ..Origin::default().in_slot(slot) };
+        let heard = Origin { stream: Arc::from("sessions"), ..Origin::default() };
+        let of = |slot: usize, told: u32| Origin { told, ..heard.in_slot(slot) };
         let place = |told: From| match told {
             From::Earlier(Some(cause)) => cause.ordinal,
             other => panic!("{other:?}"),
@@ -157,5 +159,6 @@ mod tests {
         let mut origin = of(3, MAX_TIMEOUTS - 1);
         assert!(matches!(origin.timeout(None), From::Earlier(Some(_))));
         assert_eq!([origin.timeout(None), origin.silence(None)], [const { From::Earlier(None) }; 2]);
+        assert_eq!(Origin::default().timeout(None), From::Earlier(None), "it was made up");
     }
 }

@@ -4,20 +4,23 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use broadcastd_plugin_api::{Context, Failure, FailureKind, Message};
+use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::book::Instance;
-use crate::broadcaster::{ALARM, FIGURES};
+use crate::broadcaster::{ALARM, FIGURES, MOCK};
 use crate::check::{self, Checked};
 use crate::clock::now;
 use crate::figures::Rejected;
 use crate::follow::{Follower, Moment};
 use crate::input;
 use crate::machines::{Kept, Machines, Saved, Wanted};
+use crate::mock::{self, MadeUp, Mock};
 use crate::origin::Origin;
 use crate::publish::Publisher;
-use crate::settings::Settings;
+use crate::settings::{Settings, SourceName};
 use crate::time::Time;
+use crate::told::json;
 use crate::waiting::Waiting;
 
 pub const STATE_VERSION: u32 = 1;
@@ -43,6 +46,10 @@ pub struct StateMachines {
     hears_since: i64,
     /// It goes on from a saved state, and the daemon has not asked for the records yet.
     is_catching_up: bool,
+    mock: Option<Mock>,
+    interval: Duration,
+    /// There are made-up instances.
+    is_made_up: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -51,6 +58,8 @@ struct State {
     instances: Vec<Instance>,
     waiting: VecDeque<Waiting>,
     newest: Option<Origin>,
+    #[serde(default)]
+    is_made_up: bool,
 }
 
 /// What settings come to; the failure names every place at which something is wrong.
@@ -73,12 +82,53 @@ impl StateMachines {
             caught_up: i64::MIN,
             hears_since: i64::MIN,
             is_catching_up: false,
+            mock: mock_of(settings),
+            interval: settings.interval.to_std(),
+            is_made_up: false,
         })
     }
 
     pub fn take(&mut self, message: &Message<'_>, cx: &mut Context<'_>) -> Result<(), Failure> {
         let origin = Origin::of(message, self.newest.as_ref());
         self.newest = Some(origin.clone());
+        self.follow(message, origin, cx)
+    }
+
+    /// Something happens in the made-up session. While events wait for room it stands still: that is its back-pressure.
+    pub fn make_up(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if self.publisher.is_blocked() {
+            return Ok(());
+        }
+        let Follower { machines, .. } = &self.follower;
+        let (Some(mock), Some(machine)) = (&mut self.mock, machines.get(None)) else { return Ok(()) };
+        let follower = &self.follower;
+        let state_of = |strategy: &str, symbol: &str| follower.state_of(mock::SESSION, strategy, symbol);
+        self.is_made_up = true;
+        for made_up in mock.step(&machine, state_of) {
+            self.pretend(&made_up, cx)?;
+        }
+        Ok(())
+    }
+
+    /// What is made up goes the way of what is heard. It has no place in any stream, so that none is remembered.
+    fn pretend(&mut self, made_up: &MadeUp, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let payload = json(&made_up.data);
+        let message = Message {
+            stream: "",
+            topic: "",
+            kind: made_up.kind,
+            key: "",
+            audience: "",
+            session_id: "",
+            payload: payload.as_bytes(),
+            seq: 0,
+            epoch: "",
+            unix_ns: cx.now_unix_ns(),
+        };
+        self.follow(&message, Origin::default(), cx)
+    }
+
+    fn follow(&mut self, message: &Message<'_>, origin: Origin, cx: &mut Context<'_>) -> Result<(), Failure> {
         let sent = Time::of_nanos(message.unix_ns);
         // What was due before is done before, at the first handling as at any later one.
         self.time_out(sent);
@@ -146,6 +196,10 @@ impl StateMachines {
     pub fn start(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         cx.timer_every(FIGURES, FIGURES_EVERY, FIGURES_EVERY)?;
         self.publisher.go_on(cx);
+        if self.mock.is_none() {
+            self.end_made_up(cx)?;
+        }
+        self.set_mock_timer(cx)?;
         self.set_alarm(cx)
     }
 
@@ -164,6 +218,7 @@ impl StateMachines {
             instances: self.follower.book.iter().cloned().collect(),
             waiting: self.publisher.waiting().clone(),
             newest: self.newest.clone(),
+            is_made_up: self.is_made_up,
         };
         Ok(serde_json::to_vec(&state)?)
     }
@@ -173,14 +228,14 @@ impl StateMachines {
             let why = format!("the saved machines are of version {from_version}, this plugin reads {STATE_VERSION}");
             return Err(Failure::of(FailureKind::Unsupported, why));
         }
-        let State { machines, instances, waiting, newest } = serde_json::from_slice(state)?;
+        let State { machines, instances, waiting, newest, is_made_up } = serde_json::from_slice(state)?;
         self.hear_first(now(cx));
         let follower = &mut self.follower;
         follower.machines.restore(machines);
         instances.into_iter().for_each(|instance| follower.book.put(instance));
         let kept = follower.machines.adopt_again(&follower.book.states_in_use());
         self.publisher.resume(waiting);
-        (self.newest, self.is_catching_up) = (newest, true);
+        (self.newest, self.is_catching_up, self.is_made_up) = (newest, true, is_made_up);
         self.settle(kept, cx);
         Ok(())
     }
@@ -189,10 +244,26 @@ impl StateMachines {
     pub fn change(&mut self, settings: &Settings, cx: &mut Context<'_>) -> Result<(), Failure> {
         let wanted = checked(settings)?;
         self.publisher.level = settings.log_broadcasts;
+        // What is made up keeps no machine from its new declaration.
+        self.end_made_up(cx)?;
+        (self.mock, self.interval) = (mock_of(settings), settings.interval.to_std());
+        self.set_mock_timer(cx)?;
         let Follower { machines, book, .. } = &mut self.follower;
         let kept = machines.adopt(wanted, &book.states_in_use());
         self.settle(kept, cx);
         self.set_alarm(cx)
+    }
+
+    fn set_mock_timer(&self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if self.mock.is_some() {
+            return cx.timer_every(MOCK, Duration::ZERO, self.interval);
+        }
+        cx.timer_clear(MOCK);
+        Ok(())
+    }
+
+    fn end_made_up(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if std::mem::take(&mut self.is_made_up) { self.pretend(&Mock::end(), cx) } else { Ok(()) }
     }
 
     /// Machines have come into force, but for these.
@@ -289,4 +360,8 @@ impl StateMachines {
             }
         }
     }
+}
+
+fn mock_of(settings: &Settings) -> Option<Mock> {
+    (settings.source == SourceName::Mock).then(|| Mock::new(Rng::new()))
 }

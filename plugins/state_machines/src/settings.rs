@@ -11,6 +11,11 @@ pub const USUAL_MACHINE: &str = "strategy";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// Who reports: `sessions` are the programs behind the streams that are listened to; `mock` makes the session `mock`
+    /// up as well.
+    pub source: SourceName,
+    /// How often something happens in the made-up session; at least 10ms.
+    pub interval: Duration,
     /// The machines that instances follow; the first is that of instances which name none. Without any, every state is
     /// accepted.
     pub machines: Vec<MachineSettings>,
@@ -92,6 +97,14 @@ pub enum Key {
     Symbol,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceName {
+    #[default]
+    Sessions,
+    Mock,
+}
+
 /// What happens to a transition that is not declared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -121,6 +134,8 @@ pub enum Level {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            source: SourceName::Sessions,
+            interval: Duration::from_ms(2_000),
             machines: Vec::new(),
             initial: "MONITORING".into(),
             stale_after: Duration::from_ms(300_000),

@@ -2,6 +2,7 @@
 
 mod declarations;
 mod guard;
+mod made_up;
 mod over_time;
 mod properties;
 mod rules;

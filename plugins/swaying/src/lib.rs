@@ -27,6 +27,8 @@ mod cusum;
 mod ewma;
 #[path = "../../spc/src/id.rs"]
 mod id;
+#[path = "../../spc/src/mock.rs"]
+mod mock;
 #[path = "../../spc/src/phase.rs"]
 mod phase;
 #[path = "../../spc/src/point.rs"]

@@ -25,6 +25,8 @@ mod input;
 mod machine;
 #[path = "../../state_machines/src/machines.rs"]
 mod machines;
+#[path = "../../state_machines/src/mock.rs"]
+mod mock;
 #[path = "../../state_machines/src/origin.rs"]
 mod origin;
 #[path = "../../state_machines/src/publish.rs"]

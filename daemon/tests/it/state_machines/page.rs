@@ -13,7 +13,7 @@ use crate::house::{Client, say};
 use crate::process::{self, Daemon};
 use crate::tidy::tree;
 use crate::user_events::page::Lines;
-use crate::user_events::shipped;
+use crate::user_events::{shipped, unmocked};
 
 const KINDS: [&str; 5] = ["instance_added", "instance_added", "state_change", "instance_removed", "instance_removed"];
 
@@ -107,7 +107,7 @@ impl Joined {
 
 /// Clients join before the story, between its parts, and all the while somebody tells it.
 pub fn the_story_of_the_page_is_heard_alike_at_every_door() {
-    let daemon = Daemon::start(&shipped(""));
+    let daemon = Daemon::start(&unmocked(&shipped("")));
     let pasted = Pasted::at(&daemon);
     let mut first = pasted.join(&daemon);
     assert_eq!(first.len(), 3, "the native protocol, a page, server-sent events");
