@@ -28,6 +28,13 @@ enum Standing {
     Over,
 }
 
+impl Before {
+    /// Of its plugin's file.
+    pub(super) fn sha256(&self) -> &str {
+        &self.loaded.library.sha256
+    }
+}
+
 impl Supervisor {
     /// What may come back if its successor fails: it ran as it should, and the new file is one of the same plugin. Where
     /// the file is the same, or the old one was not well, it is what may have come back until now.
@@ -125,7 +132,7 @@ impl Supervisor {
         let is_fit = wanted.settings == now.settings || takes();
         let settings = if is_fit { now.settings.clone() } else { wanted.settings.clone() };
         let wanted = Wanted { settings, file_sha256: wanted.file_sha256.clone(), ..now.clone() };
-        Loaded { wanted, library: library.clone(), spec: spec.clone(), warnings: Vec::new() }
+        Loaded { wanted, library: library.clone(), spec: spec.clone(), warnings: Vec::new(), held_back: None }
     }
 }
 
