@@ -319,6 +319,14 @@ fn a_file_that_fails_on_probation_is_rolled_back_by_itself() {
     place.build("2.0.0", &["BREAKS_AT=\"break\""]);
     place.done("swap");
     place.count_to(3);
+    let told = place.told_to_operators();
+    assert!(told["probation_until"].as_str().is_some_and(|until| until.ends_with('Z')), "{told}");
+    assert_eq!(place.daemon.get("/v1/broadcasters/steady").json()["probation_until"], told["probation_until"]);
+    for command in [&["status"][..], &["top", "--once"]] {
+        let shown = process::run(place.daemon.folder.path(), command, &[]).stdout;
+        let line = shown.lines().find(|line| line.starts_with("steady")).unwrap();
+        assert!(line.contains("  running, on probation  "), "{command:?}: {line}");
+    }
     place.input("break");
     let logged = place.daemon.wait_for_log("failed: it was rolled back from its plugin's file ");
     place.hear_count(4); // the old file counts what broke the new one
@@ -333,6 +341,7 @@ fn a_file_that_fails_on_probation_is_rolled_back_by_itself() {
     let told = place.told_to_operators();
     assert_eq!((&told["state"], &told["rolled_back"]), (&json!("running"), &json!(why)), "{told}");
     assert_eq!((&told["version"], &told["next"]), (&json!("1.0.0"), &Value::Null), "{told}");
+    assert_eq!(told["probation_until"], Value::Null, "{told}");
     for command in [&["status"][..], &["top", "--once"]] {
         let shown = process::run(place.daemon.folder.path(), command, &[]).stdout;
         assert!(shown.contains(why), "{command:?} says it in other words:\n{shown}");
