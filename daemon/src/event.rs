@@ -153,6 +153,13 @@ pub fn write_timestamp(unix_ns: i64, out: &mut Vec<u8>) {
     write!(out, ".{:03}Z", of_second / 1_000_000).expect("writing into memory cannot fail");
 }
 
+/// The same as a text of its own.
+pub fn timestamp_of(unix_ns: i64) -> String {
+    let mut out = Vec::with_capacity(24);
+    write_timestamp(unix_ns, &mut out);
+    String::from_utf8(out).expect("it has digits and signs of ASCII only")
+}
+
 /// The same with nine decimals.
 pub fn write_timestamp_in_nanos(unix_ns: i64, out: &mut Vec<u8>) {
     let of_second = write_second(unix_ns, out);

@@ -168,6 +168,14 @@ mod tests {
     }
 
     #[test]
+    fn lines_go_to_the_journal_where_standard_error_is_its_stream() {
+        let found = rustix::fs::fstat(rustix::stdio::stderr()).unwrap();
+        let stream = format!("{}:{}", found.st_dev, found.st_ino);
+        assert_eq!(Format::detect(Some(&stream)), Format::Journald);
+        assert_ne!(Format::detect(None), Format::Journald);
+    }
+
+    #[test]
     fn the_level_of_a_name_is_that_of_the_longest_target_it_begins_with() {
         let said = said("info, bars=debug,bars2=off");
         let levels = ["", "ticks", "bars", "bars2", "bars3"].map(|name| said.of(name));

@@ -67,6 +67,7 @@ pub const COUNTERS: &[(&str, &str)] = &[
         "broadcastd_ingest_odd_total",
         "Events from outside that do not fit the stream's schema and were accepted all the same.",
     ),
+    ("broadcastd_log_lines_lost_total", "Lines of the daemon's log that journald took too late to wait for."),
     ("broadcastd_client_log_lines_total", "Log lines that clients sent, by what became of them."),
     ("broadcastd_broadcaster_errors_total", "Failures of a broadcaster, by reason."),
     ("broadcastd_broadcaster_restarts_total", "Times that a broadcaster was started again after a failure."),
@@ -330,6 +331,11 @@ pub fn ingest_rejected(stream: &str, reason: &'static str, events: u64) {
 /// An event from outside does not fit its stream's schema, and is accepted.
 pub fn ingest_odd(stream: &str) {
     counter!("broadcastd_ingest_odd_total", "stream" => stream.to_owned()).increment(1);
+}
+
+/// A line of the log is not in the journal. Rare, so the handle is looked up.
+pub fn log_line_lost() {
+    counter!("broadcastd_log_lines_lost_total").increment(1);
 }
 
 /// What became of log lines that clients sent.

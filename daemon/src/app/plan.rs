@@ -12,6 +12,11 @@ use crate::config::schema::Config;
 use crate::config::words::is_secret;
 use crate::hub::Hub;
 use crate::plugin::plan::Change;
+use crate::plugin::reload::Prepared;
+use crate::plugin::reload::exchanged::{Build, Exchanged};
+
+/// So much of a file's hash tells it from another one.
+const SHORT_HASH: usize = 12;
 
 /// The way from one configuration to the next.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -24,6 +29,8 @@ pub struct Plan {
     streams: Vec<Coming>,
     /// All other settings that change.
     settings: Vec<Setting>,
+    /// Broadcasters that keep the file that they have, although their plugin's is another one.
+    held_back: Vec<HeldBack>,
     /// Settings that take effect at the next start only.
     waiting: Vec<&'static str>,
     /// What is odd about the configuration and keeps nothing from running.
@@ -40,7 +47,16 @@ struct Step {
     disabled: bool,
     /// Subscriptions to its stream.
     subscriptions: u64,
+    /// Its plugin's file, where that is another one.
+    file: Option<Exchanged>,
     settings: Vec<Setting>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct HeldBack {
+    broadcaster: String,
+    /// Stands behind the name.
+    why: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -59,7 +75,8 @@ struct Setting {
 }
 
 impl Plan {
-    pub fn new(hub: &Hub, (old, new): (&Config, &Config), changes: &[Change], waiting: Vec<&'static str>) -> Self {
+    pub fn new(hub: &Hub, (old, new): (&Config, &Config), next: &Prepared, waiting: Vec<&'static str>) -> Self {
+        let changes = next.changes();
         let subscriptions = |stream: &str| hub.stream(stream).map_or(0, |stream| stream.figures().subscriptions);
         let mut settings = Vec::new();
         differences("", &json!(old), &json!(new), &mut settings);
@@ -74,6 +91,7 @@ impl Plan {
                 change: change.clone(),
                 disabled,
                 subscriptions: subscriptions(name),
+                file: next.exchanged.get(name).cloned(),
                 settings: if is_whole { Vec::new() } else { own },
             });
         }
@@ -86,7 +104,21 @@ impl Plan {
         }
         let kept = changes.len() - broadcasters.len();
         let settings = take_below(&mut settings, "");
-        Self { broadcasters, kept, streams, settings, waiting, ..Self::default() }
+        let held_back = next.held_back.iter();
+        let held_back = held_back.map(|(name, why)| HeldBack { broadcaster: name.clone(), why: why.clone() }).collect();
+        Self { broadcasters, kept, streams, settings, held_back, waiting, ..Self::default() }
+    }
+
+    /// Whether a broadcaster keeps the file that it has, although its plugin's is another one.
+    pub fn holds_back(&self) -> bool {
+        !self.held_back.is_empty()
+    }
+
+    /// Says in the log which files are not taken.
+    pub fn tell_what_is_held_back(&self) {
+        for HeldBack { broadcaster, why } in &self.held_back {
+            tracing::warn!(broadcaster, "it {why}");
+        }
     }
 
     pub fn with_warnings(self, odd: &Diagnostics) -> Self {
@@ -106,6 +138,7 @@ impl Plan {
         for step in &self.broadcasters {
             let (sign, what) = step.told();
             line(&mut out, &format!("  {sign} broadcaster {}: {what}", step.change.name()));
+            step.file.iter().for_each(|file| line(&mut out, &format!("      {}", file_told(file))));
             step.settings.iter().for_each(|setting| line(&mut out, &format!("      {}", setting.told())));
         }
         for Coming { change, stream, subscriptions } in &self.streams {
@@ -120,6 +153,9 @@ impl Plan {
         }
         if out.is_empty() {
             line(&mut out, "  nothing");
+        }
+        for HeldBack { broadcaster, why } in &self.held_back {
+            line(&mut out, &format!("  ! broadcaster {broadcaster} {why}"));
         }
         let kept = count(self.kept as u64, "broadcaster");
         line(&mut out, &format!("{kept} unchanged; connections stay open"));
@@ -150,6 +186,17 @@ impl Setting {
         let written = |value: &Value| if value.is_null() { "not set".to_owned() } else { value.to_string() };
         format!("{}: {} → {}", self.key, written(&self.old), written(&self.new))
     }
+}
+
+/// What takes the place of what; files of one version are told apart by what they hash to.
+fn file_told(file: &Exchanged) -> String {
+    let Exchanged { old, new, is_back } = file;
+    let named = |build: &Build| match old.version == new.version {
+        true => format!("{} ({}…)", build.version, build.sha256.get(..SHORT_HASH).unwrap_or_default()),
+        false => build.version.clone(),
+    };
+    let back = if *is_back { ", the file that ran before" } else { "" };
+    format!("version: {} → {}{back}", named(old), named(new))
 }
 
 fn line(out: &mut String, text: &str) {

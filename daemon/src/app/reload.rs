@@ -84,6 +84,8 @@ impl App {
                 self.tell_who_waits();
                 if !done.plan.is_nothing() {
                     self.last_done = Some((Instant::now(), done.plan));
+                } else if done.plan.holds_back() {
+                    self.last_done = None; // what it did is not so any more
                 }
                 outcome
             }
@@ -167,7 +169,7 @@ impl App {
         let mut broadcasters = prepare(&self.supervisor, &loaded, &self.steering, aim)?;
         let warnings = loaded.warnings.clone().and(std::mem::take(&mut broadcasters.odd));
         let waiting = waiting(&self.config, &config);
-        let plan = Plan::new(&self.hub, (&self.config, &config), broadcasters.prepared.changes(), waiting);
+        let plan = Plan::new(&self.hub, (&self.config, &config), &broadcasters.prepared, waiting);
         let plan = plan.with_warnings(&warnings);
         Ok(Next { loaded, config, broadcasters, trust, server, admin, errors, plan, warnings })
     }
@@ -189,6 +191,7 @@ impl App {
         self.around.levels.configure(&loaded.config.log.level);
         self.around.errors.set(errors);
         warn(&warnings, "the configuration is taken all the same");
+        plan.tell_what_is_held_back();
         let waiting = waiting(&self.config, &config);
         self.house.set_configuration(&loaded);
         self.config = config;
@@ -366,11 +369,11 @@ pub fn settings(
         return Ok(Value::Object(broadcaster.settings.clone())); // its plugin need not even be there
     }
     let (plugin, pin) = (&broadcaster.plugin, broadcaster.sha256.as_deref());
-    let library = supervisor.library_for(name, plugin, pin, files).map_err(|unusable| {
+    let chosen = supervisor.library_for(name, plugin, pin, files).map_err(|unusable| {
         let pointer = format!("/broadcasters/{name}/plugin");
         vec![Diagnostic::of_value(code::UNUSABLE_PLUGIN, document, &pointer, unusable.to_string())]
     })?;
-    let schema: Value = serde_json::from_str(&library.facts.config_schema).unwrap_or(Value::Bool(true));
+    let schema: Value = serde_json::from_str(&chosen.library.facts.config_schema).unwrap_or(Value::Bool(true));
     config::check_settings(document, name, &schema).map_err(|mistakes| mistakes.items)
 }
 

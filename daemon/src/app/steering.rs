@@ -93,9 +93,10 @@ impl App {
         let settings = settings.map_err(|mistakes| Diagnostics::about(document, mistakes))?;
         let wanted = self.steering.steered(parts::wanted(&config.hub, name, broadcaster, settings));
         let prepared = self.supervisor.prepare_one(wanted, files).map_err(at_their_places)?;
-        let plan = Plan::new(&self.hub, (&self.config, &config), prepared.changes(), Vec::new());
+        let plan = Plan::new(&self.hub, (&self.config, &config), &prepared, Vec::new());
         let plan = plan.with_warnings(&Diagnostics::about(document, odd(document, &prepared)));
         let changes = self.supervisor.commit(prepared).map_err(at_their_places)?;
+        plan.tell_what_is_held_back();
         self.config = config;
         Ok(Done { changes, waiting: Vec::new(), plan })
     }

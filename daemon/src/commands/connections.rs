@@ -39,20 +39,24 @@ fn refused(answer: &Answer) -> Exit {
     fail(exit, &answer.refusal())
 }
 
-/// Asks page after page, until there are enough.
 fn find(wanted: &Connections) -> Result<Found, control::Error> {
     let mut control = Control::find(wanted.reach.socket.as_deref(), &environment())?;
+    gather(wanted, |path| match control.ask(Method::GET, path, Vec::new())? {
+        answer if answer.status == StatusCode::OK => Ok(answer.body),
+        refused => Err(control::Error::Refused(refused)),
+    })
+}
+
+/// Asks for page after page, until there are enough.
+fn gather<E>(wanted: &Connections, mut ask: impl FnMut(&str) -> Result<Value, E>) -> Result<Found, E> {
     let (mut found, limit) = (Found::default(), usize::try_from(wanted.limit).unwrap_or(usize::MAX));
     let mut after = None;
     loop {
-        let answer = control.ask(Method::GET, &path(wanted, after.as_deref()), Vec::new())?;
-        if answer.status != StatusCode::OK {
-            return Err(control::Error::Refused(answer));
-        }
-        let page = answer.body["connections"].as_array().into_iter().flatten();
+        let answer = ask(&path(wanted, after.as_deref()))?;
+        let page = answer["connections"].as_array().into_iter().flatten();
         let came_by = |one: &&Value| wanted.endpoint.as_ref().is_none_or(|path| one["endpoint"] == path.as_str());
         found.connections.extend(page.filter(came_by).cloned());
-        after = answer.body["next"].as_str().map(str::to_owned);
+        after = answer["next"].as_str().map(str::to_owned);
         found.more = after.is_some() || found.connections.len() > limit;
         found.connections.truncate(limit);
         if after.is_none() || found.connections.len() == limit {
@@ -122,12 +126,41 @@ e-0-7  -     192.0.2.7  1 min 1 s  /v1/ws    native       120       2  a b c and
         assert_eq!(text(&Found::default()), "nobody of these is connected");
     }
 
+    fn at_most(limit: u64, endpoint: Option<&str>) -> Connections {
+        let reach = crate::cli::Reach { socket: None, format: Format::Text };
+        Connections { stream: None, topic: None, user: None, endpoint: endpoint.map(str::to_owned), limit, reach }
+    }
+
+    /// How many are found on pages of two, whether there are more, and how many pages were asked for.
+    fn found(wanted: &Connections, pages: &[(&str, [&str; 2])]) -> (usize, bool, usize) {
+        let mut asked = Vec::new();
+        let found = gather(wanted, |path| {
+            let (after, page) = pages[asked.len()];
+            assert!(path.ends_with(&if after.is_empty() { "1000".to_owned() } else { format!("&after={after}") }));
+            asked.push(path.to_owned());
+            let connections = page.map(|endpoint| json!({"endpoint": endpoint})).to_vec();
+            let next = pages.get(asked.len()).map(|(after, _)| *after);
+            Ok::<Value, ()>(json!({"connections": connections, "next": next}))
+        });
+        let found = found.unwrap();
+        (found.connections.len(), found.more, asked.len())
+    }
+
+    #[test]
+    fn page_after_page_is_asked_for_until_there_are_enough() {
+        let pages = [("", ["/a", "/b"]), ("e-0-2", ["/a", "/a"]), ("e-0-4", ["/b", "/b"])];
+        assert_eq!(found(&at_most(1000, None), &pages), (6, false, 3));
+        assert_eq!(found(&at_most(6, None), &pages), (6, false, 3), "these are all");
+        assert_eq!(found(&at_most(5, None), &pages), (5, true, 3));
+        assert_eq!(found(&at_most(4, None), &pages), (4, true, 2), "there is a page that was not asked for");
+        assert_eq!(found(&at_most(1000, Some("/a")), &pages), (3, false, 3));
+        assert_eq!(found(&at_most(2, Some("/a")), &pages), (2, true, 2));
+    }
+
     #[test]
     fn what_is_asked_for_stands_for_itself() {
-        let reach = crate::cli::Reach { socket: None, format: Format::Text };
-        let user = Some("a&b".to_owned());
         let wanted =
-            Connections { stream: Some("bars".to_owned()), topic: None, user, endpoint: None, limit: 1, reach };
+            Connections { stream: Some("bars".to_owned()), user: Some("a&b".to_owned()), ..at_most(1, Some("/v1/ws")) };
         assert_eq!(path(&wanted, Some("e-0-1")), "/v1/connections?limit=1000&stream=bars&user=a%26b&after=e-0-1");
     }
 }

@@ -115,13 +115,19 @@ fn overview(status: &Value) -> String {
         let plugin = format!("{} {}", text(&one["plugin"]), text(&one["version"]));
         let up = lasted(one["uptime_seconds"].as_f64().unwrap_or_default());
         let counts = ["broadcasts_sent", "broadcasts_skipped", "errors", "restarts"].map(|count| text(&one[count]));
-        broadcasters.row([vec![text(&one["name"]), text(&one["state"]), plugin, up], counts.to_vec()].concat());
+        broadcasters.row([vec![text(&one["name"]), state(one), plugin, up], counts.to_vec()].concat());
     }
     let mut streams = Table::new(&["STREAM", "SEQ", "SUBSCRIPTIONS", "RECORDS", "HISTORY"]);
     for one in status["streams"].as_array().into_iter().flatten() {
         streams.row(["name", "seq", "subscriptions", "records", "history_events"].map(|key| text(&one[key])).to_vec());
     }
     format!("{out}\n{broadcasters}\n{streams}")
+}
+
+/// The state of a broadcaster where there is room for some words.
+pub fn state(one: &Value) -> String {
+    let state = one["state"].as_str().unwrap_or_default().replace(|sign: char| sign.is_control(), " ");
+    if one["probation_until"].is_string() { format!("{state}, on probation") } else { state }
 }
 
 fn last_reload(reload: &Value) -> String {

@@ -50,13 +50,18 @@ fn is_told(broadcaster: &Broadcaster) -> bool {
 mod tests {
     use crate::config::{Config, Paint, Source, code};
 
-    /// What is said of a configuration.
-    fn said(text: &str) -> Vec<String> {
+    /// What is said of a configuration, and of which value.
+    fn told(text: &str) -> Vec<(String, String)> {
         let source = Source { path: "config.toml".into(), ..Source::default() };
         let loaded =
             Config::from_text(&source, text).unwrap_or_else(|report| panic!("{}", report.render(Paint::Plain, "")));
         assert!(loaded.warnings.items.iter().all(|item| item.code == code::OPEN && item.is_warning()));
-        loaded.warnings.items.into_iter().map(|item| item.message).collect()
+        loaded.warnings.items.into_iter().map(|item| (item.message, item.pointer)).collect()
+    }
+
+    /// What is said of a configuration.
+    fn said(text: &str) -> Vec<String> {
+        told(text).into_iter().map(|(message, _)| message).collect()
     }
 
     #[test]
@@ -79,6 +84,11 @@ mod tests {
             (open, format!("{ticks}private = true\n")),
             (open, "[broadcasters.bars]\nplugin = \"bars\"\nenabled = false\n".to_owned()),
             (open, "[broadcasters.bars]\nplugin = \"bars\"\nstream = { visible = false }\n".to_owned()),
+            (
+                open,
+                "[broadcasters.bars]\nplugin = \"bars\"\nstream = { auth = \"required\" }\n[auth.jwt]\nkeys = \"keys.pem\"\n"
+                    .to_owned(),
+            ),
             (open, format!("trusted_proxies = [\"192.0.2.1\"]\n{ticks}")),
             (open, format!("tls = {{ cert = \"a\", key = {{ file = \"b\" }} }}\n{ticks}")),
             (open, format!("{ticks}auth = \"required\"\n[auth.jwt]\nkeys = \"keys.pem\"\n")),
@@ -88,5 +98,21 @@ mod tests {
         ] {
             assert_eq!(with(listen, &more), nothing, "{more}");
         }
+    }
+
+    #[test]
+    fn the_first_of_several_open_doors_is_told_at_its_address() {
+        let text = |only: &str| {
+            format!(
+                "[server]\nlisten = [\"127.0.0.1:1\", \"0.0.0.0:2\", \"0.0.0.0:3\"]\n\
+                 [[server.endpoints]]\npath = \"/v1/ws\"\n{only}[streams.ticks]\nvisible = true\n"
+            )
+        };
+        let at = |address: &str, index: usize| {
+            let message = format!("other machines reach {address} in clear, and `/v1/ws` asks nobody who they are");
+            vec![(message, format!("/server/listen/{index}"))]
+        };
+        assert_eq!(told(&text("")), at("0.0.0.0:2", 1), "of two, one");
+        assert_eq!(told(&text("listen = \"0.0.0.0:3\"\n")), at("0.0.0.0:3", 2), "one that has no door is no reason");
     }
 }

@@ -7,27 +7,28 @@
 //! network file systems, single-file mounts, lost events.
 
 mod emptied;
+mod kernel;
 mod way;
 
 use std::{
     collections::BTreeMap,
     io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use sha2::{Digest, Sha256};
 
 pub use self::emptied::unless_emptied;
 
-use self::way::Way;
+use self::{kernel::Kernel, way::Way};
 use super::{diagnostic::Diagnostics, files, layers::Layers, source};
 
 /// How often the ways to the files are walked again when they changed while the watches were being placed.
@@ -48,7 +49,7 @@ pub struct Timing {
 #[derive(Debug)]
 pub struct Watch {
     seen: Arc<Mutex<Seen>>,
-    wake: SyncSender<()>,
+    bell: Arc<OwnedFd>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -82,8 +83,7 @@ impl Watch {
         sight: Sight,
         on_change: impl Fn(Result<Layers, Diagnostics>) + Send + 'static,
     ) -> io::Result<Self> {
-        // One wake that has not been seen yet says as much as a hundred.
-        let (wake, woken) = sync_channel(1);
+        let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::new(Mutex::new(seen(known)));
         let observer = Observer {
@@ -92,13 +92,13 @@ impl Watch {
             seen: seen.clone(),
             timing,
             sight,
-            wake: wake.clone(),
-            woken,
+            bell: bell.clone(),
+            kernel: None,
             stop: stop.clone(),
             on_change,
         };
         let thread = std::thread::Builder::new().name("config-watch".to_owned()).spawn(move || observer.run())?;
-        Ok(Self { seen, wake, stop, thread: Some(thread) })
+        Ok(Self { seen, bell, stop, thread: Some(thread) })
     }
 
     /// The files were read elsewhere, and what was in them is known: it is not handed over, and what comes after it is.
@@ -110,8 +110,7 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        // A full channel wakes the thread just as well.
-        let _ = self.wake.try_send(());
+        ring(&self.bell);
         let Some(thread) = self.thread.take() else { return };
         // Dropped from inside `on_change`, the thread ends after it; it cannot wait for itself.
         if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
@@ -138,28 +137,26 @@ struct Observer<F> {
     seen: Arc<Mutex<Seen>>,
     timing: Timing,
     sight: Sight,
-    wake: SyncSender<()>,
-    woken: Receiver<()>,
+    /// Rung when it is to end, or to look again.
+    bell: Arc<OwnedFd>,
+    kernel: Option<Kernel>,
     stop: Arc<AtomicBool>,
     on_change: F,
 }
 
 impl<F: Fn(Result<Layers, Diagnostics>)> Observer<F> {
     fn run(mut self) {
-        let mut watcher = self.watch();
+        self.kernel = self.watch();
         self.settle();
         while !self.stop.load(Ordering::Acquire) {
-            match self.woken.recv_timeout(self.timing.poll) {
-                Ok(()) => self.wait_for_quiet(),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+            if self.is_woken(self.timing.poll) {
+                self.wait_for_quiet();
             }
             if self.stop.load(Ordering::Acquire) {
                 return;
             }
             // New watches before the old ones go: folders may have been replaced by others of the same name.
-            let next = self.watch();
-            drop(std::mem::replace(&mut watcher, next));
+            self.kernel = self.watch();
             self.settle();
         }
     }
@@ -169,8 +166,27 @@ impl<F: Fn(Result<Layers, Diagnostics>)> Observer<F> {
         let start = Instant::now();
         while !self.stop.load(Ordering::Acquire) {
             let left = self.timing.longest.saturating_sub(start.elapsed());
-            if left.is_zero() || self.woken.recv_timeout(self.timing.quiet.min(left)).is_err() {
+            if left.is_zero() || !self.is_woken(self.timing.quiet.min(left)) {
                 return;
+            }
+        }
+    }
+
+    /// Waits for something that concerns us, and says whether it came within this time.
+    fn is_woken(&self, within: Duration) -> bool {
+        let until = Instant::now() + within;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let time = Timespec::try_from(left).ok();
+            let mut fds: Vec<PollFd<'_>> = vec![PollFd::new(&self.bell, PollFlags::IN)];
+            fds.extend(self.kernel.iter().map(|kernel| PollFd::new(kernel, PollFlags::IN)));
+            // A signal is no more than one more turn.
+            _ = poll(&mut fds, time.as_ref());
+            if is_rung(&self.bell) || self.kernel.as_ref().is_some_and(Kernel::is_concerned) {
+                return true;
+            }
+            if left.is_zero() {
+                return false;
             }
         }
     }
@@ -206,48 +222,42 @@ impl<F: Fn(Result<Layers, Diagnostics>)> Observer<F> {
         has_gone || layers.all().any(|(_, layer)| is_half(&layer.text))
     }
 
-    /// Watches every folder on the ways to the files as they are now. Without the kernel's help the poll must do.
-    fn watch(&self) -> Option<RecommendedWatcher> {
+    /// Watches every step on the ways to the files as they are now. Without the kernel's help the poll must do.
+    fn watch(&self) -> Option<Kernel> {
         if self.sight != Sight::Kernel {
             return None;
         }
         let mut way = Way::to(&self.path);
         for _ in 0..MAX_WALKS {
-            let watcher = self.watch_way(&way);
+            let kernel = self.watch_way(&way);
             let now = Way::to(&self.path);
             // Only a way that is still the same after the watches stand is surely watched.
             if now == way {
-                return watcher;
+                return kernel;
             }
             way = now;
         }
         // It changes faster than it can be followed: look again right after the next quiet period.
-        let _ = self.wake.try_send(());
+        ring(&self.bell);
         self.watch_way(&way)
     }
 
-    fn watch_way(&self, way: &Way) -> Option<RecommendedWatcher> {
-        let wake = self.wake.clone();
-        let ours = way.clone();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if event.map_or(true, |event| ours.is_concerned(&event)) {
-                // Full means that a wake is already on its way.
-                let _ = wake.try_send(());
-            }
-        });
-        let mut watcher = watcher
+    fn watch_way(&self, way: &Way) -> Option<Kernel> {
+        Kernel::watch(way)
             .inspect_err(
                 |error| tracing::warn!(%error, poll = ?self.timing.poll, "config changes are only seen by polling"),
             )
-            .ok()?;
-        for folder in &way.folders {
-            if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
-                // A folder above may be closed to us, and one may vanish in this moment; the poll covers both.
-                tracing::debug!(%error, folder = %folder.display(), "a folder on the way to the config is not watched");
-            }
-        }
-        Some(watcher)
+            .ok()
     }
+}
+
+/// One ring that has not been heard yet says as much as a hundred.
+fn ring(bell: &OwnedFd) {
+    _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
+}
+
+fn is_rung(bell: &OwnedFd) -> bool {
+    rustix::io::read(bell, &mut [0_u8; 8]).is_ok()
 }
 
 /// It is one value: whoever panicked while holding it left it whole.

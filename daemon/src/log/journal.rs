@@ -1,7 +1,10 @@
 //! The journal: each line of the log is an entry of journald, whose MESSAGE says all that a line of text says.
 //!
 //! Fields are in the message for who reads it and beside it, as `F_NAME`, for who asks for them. Where journald is not there
-//! its stream is written to, which is standard error under systemd: no line is lost because journald starts anew.
+//! its stream is written to, which is standard error under systemd: no line is lost because journald starts anew. Where it is
+//! there and takes nothing, nobody who logs waits for it (`waiting`).
+
+mod waiting;
 
 use std::fmt::{Debug, Write as _};
 use std::fs::File;
@@ -10,8 +13,10 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex};
 
 use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -19,6 +24,8 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::fmt::FormatFields as _;
 use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 use tracing_subscriber::layer::Context;
+
+use self::waiting::Waiting;
 
 /// Where journald takes entries.
 pub const SOCKET: &str = "/run/systemd/journal/socket";
@@ -37,9 +44,15 @@ pub fn is_stderr(journal_stream: Option<&str>) -> bool {
 }
 
 /// Writes lines into the journal.
-pub struct Journal {
+pub struct Journal(Option<Arc<Line>>);
+
+/// The way to journald.
+struct Line {
     path: PathBuf,
-    socket: Option<UnixDatagram>,
+    socket: UnixDatagram,
+    waiting: Mutex<Waiting>,
+    /// Somebody waits until nothing waits any more.
+    rests: Condvar,
 }
 
 /// One line of the log.
@@ -53,21 +66,20 @@ struct Entry {
 impl Journal {
     /// With journald at this socket.
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), socket: UnixDatagram::unbound().ok() }
+        Self(UnixDatagram::unbound().ok().map(|socket| Line::new(path, socket)))
     }
 
-    fn tell(&self, entry: &Entry) {
-        let told = self.socket.as_ref().is_some_and(|socket| send(socket, &self.path, &entry.bytes).is_ok());
-        if !told {
-            // Nobody reads what cannot be written here either.
-            _ = io::stderr().lock().write_all(prefixed(entry.priority, &entry.message).as_bytes());
+    fn tell(&self, entry: Entry) {
+        match &self.0 {
+            Some(line) => line.tell(entry),
+            None => entry.write(),
         }
     }
 }
 
 impl<S: Subscriber> Layer<S> for Journal {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        self.tell(&Entry::new(event));
+        self.tell(Entry::new(event));
     }
 }
 
@@ -80,18 +92,30 @@ impl Entry {
         let mut message = format!("{target}: ");
         // The same that makes the fields of the text format; a string takes whatever is written.
         _ = DefaultFields::new().format_fields(Writer::new(&mut message), event);
-        let priority = priority(*metadata.level());
+        let mut entry = Self::of(priority(*metadata.level()), target, message);
+        let bytes = &mut entry.bytes;
+        if let (Some(file), Some(line)) = (metadata.file(), metadata.line()) {
+            put(bytes, "CODE_FILE", file);
+            put(bytes, "CODE_LINE", &line.to_string());
+        }
+        bytes.append(&mut fields.bytes);
+        entry
+    }
+
+    /// One without further fields.
+    fn of(priority: u8, target: &str, message: String) -> Self {
         let mut bytes = Vec::with_capacity(512);
         put(&mut bytes, "MESSAGE", &message);
         put(&mut bytes, "PRIORITY", &priority.to_string());
         put(&mut bytes, "SYSLOG_IDENTIFIER", IDENTIFIER);
         put(&mut bytes, "TARGET", target);
-        if let (Some(file), Some(line)) = (metadata.file(), metadata.line()) {
-            put(&mut bytes, "CODE_FILE", file);
-            put(&mut bytes, "CODE_LINE", &line.to_string());
-        }
-        bytes.append(&mut fields.bytes);
         Self { priority, message, bytes }
+    }
+
+    /// To the stream, in the place of journald.
+    fn write(&self) {
+        // Nobody reads what cannot be written here either.
+        _ = io::stderr().lock().write_all(prefixed(self.priority, &self.message).as_bytes());
     }
 }
 
@@ -151,28 +175,31 @@ fn prefixed(priority: u8, message: &str) -> String {
     })
 }
 
-/// As a datagram, or in a file where it is too large for one.
-fn send(socket: &UnixDatagram, journald: &Path, entry: &[u8]) -> io::Result<()> {
-    match socket.send_to(entry, journald) {
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error()) => {
-            send_file(socket, journald, entry)
-        }
+/// As a datagram, or in a file where it is too large for one. With `DONTWAIT` it is an error where journald takes nothing.
+fn send(socket: &UnixDatagram, journald: &Path, entry: &[u8], flags: SendFlags) -> rustix::io::Result<()> {
+    let address = SocketAddrUnix::new(journald)?;
+    match rustix::net::sendto(socket, entry, flags, &address) {
+        Err(Errno::MSGSIZE) => send_file(socket, &address, entry, flags),
         sent => sent.map(|_| ()),
     }
 }
 
 /// The file is sealed, so that journald may read it without a copy.
-fn send_file(socket: &UnixDatagram, journald: &Path, entry: &[u8]) -> io::Result<()> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let mut file = File::from(rustix::fs::memfd_create("journal-entry", flags)?);
-    file.write_all(entry)?;
+fn send_file(
+    socket: &UnixDatagram,
+    journald: &SocketAddrUnix,
+    entry: &[u8],
+    flags: SendFlags,
+) -> rustix::io::Result<()> {
+    let file = rustix::fs::memfd_create("journal-entry", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let mut file = File::from(file);
+    file.write_all(entry).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL)?;
     let descriptors = [file.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut beside = SendAncillaryBuffer::new(&mut space);
     beside.push(SendAncillaryMessage::ScmRights(&descriptors));
-    let address = SocketAddrUnix::new(journald)?;
-    rustix::net::sendmsg_addr(socket, &address, &[IoSlice::new(&[])], &mut beside, SendFlags::empty())?;
+    rustix::net::sendmsg_addr(socket, journald, &[IoSlice::new(&[])], &mut beside, flags)?;
     Ok(())
 }
 
@@ -294,7 +321,10 @@ mod tests {
     #[test]
     fn a_stream_is_the_journals_where_it_is_the_one_that_is_named() {
         let found = rustix::fs::fstat(rustix::stdio::stderr()).unwrap();
-        let named = |inode: u64| is_stderr(Some(&format!("{}:{inode}", found.st_dev)));
-        assert_eq!((named(found.st_ino), named(found.st_ino + 1), is_stderr(None)), (true, false, false));
+        let named = |device: u64, inode: u64| is_stderr(Some(&format!("{device}:{inode}")));
+        assert!(named(found.st_dev, found.st_ino));
+        assert!(!named(found.st_dev, found.st_ino + 1), "another one of the same device");
+        assert!(!named(found.st_dev + 1, found.st_ino), "the same number on another device");
+        assert!(!is_stderr(None));
     }
 }

@@ -21,7 +21,7 @@ use super::runner::Runner;
 use super::saved::{Checkpoint, Saved};
 use super::timing::{Timing, nanos};
 use crate::hub::signal::{Signal, Wakes};
-use crate::metrics;
+use crate::{event, metrics};
 
 /// Linux shows at most this much of a thread's name.
 const THREAD_NAME: usize = 15;
@@ -84,6 +84,8 @@ pub struct Inner {
     pub is_silenced: bool,
     /// The file that it was rolled back from, and why.
     pub rolled_back: Option<String>,
+    /// Until when its plugin's file is on probation, by the clock of the wall.
+    pub probation_until: Option<i64>,
     /// What was told of it last.
     told: Option<State>,
 }
@@ -144,6 +146,14 @@ impl Shared {
         self.tell(&mut inner, None);
     }
 
+    /// Its plugin's file has proven itself, or nothing would come back in its place.
+    pub fn end_probation(&self) {
+        let health = self.health();
+        let mut inner = self.lock();
+        inner.probation_until = None;
+        self.tell(&mut inner, Some(health));
+    }
+
     /// What the plugin says of itself.
     pub fn health(&self) -> Health {
         let port = self.lock().port.as_ref().map(|(port, _)| port.clone());
@@ -190,8 +200,9 @@ impl Shared {
             Some(Health::Degraded(reason)) if state == Phase::Running => Some(reason),
             _ => None,
         };
-        let before = inner.told.as_ref().map(|told| (told.state, &told.degraded));
-        if inner.tenure != Tenure::Present || before == Some((state, &degraded)) {
+        let probation_until = inner.probation_until.map(event::timestamp_of);
+        let before = inner.told.as_ref().map(|told| (told.state, &told.degraded, &told.probation_until));
+        if inner.tenure != Tenure::Present || before == Some((state, &degraded, &probation_until)) {
             return;
         }
         let told = State {
@@ -204,6 +215,7 @@ impl Shared {
             next: inner.next.clone(),
             degraded,
             rolled_back: inner.rolled_back.clone(),
+            probation_until,
         };
         inner.told = Some(told.clone());
         (self.tell)(News::Changed(told));
@@ -229,6 +241,7 @@ impl Inner {
             tenure: Tenure::Waiting,
             is_silenced: false,
             rolled_back: None,
+            probation_until: None,
             told: None,
         }
     }

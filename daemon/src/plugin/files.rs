@@ -16,6 +16,13 @@ pub enum Files<'a> {
     Missing,
 }
 
+/// The library that a broadcaster gets.
+pub struct Choice {
+    pub library: Arc<Library>,
+    /// Why it is not that of its plugin's file, to stand behind the broadcaster's name.
+    pub held_back: Option<String>,
+}
+
 /// A file that a broadcaster was rolled back from.
 #[derive(Clone)]
 pub struct Rejected {
@@ -45,11 +52,11 @@ impl Supervisor {
         plugin: &str,
         pin: Option<&str>,
         files: Files<'_>,
-    ) -> Result<Arc<Library>, Unusable> {
+    ) -> Result<Choice, Unusable> {
         let runs = self.running_library(broadcaster, plugin);
         let is_looked_at = files == Files::All || files == Files::Of(broadcaster);
         if let Some(library) = runs.as_ref().filter(|one| !is_looked_at && pin.is_none_or(|pin| pin == one.sha256)) {
-            return Ok(library.clone());
+            return Ok(Choice { library: library.clone(), held_back: None });
         }
         let library = self.library_to_try(plugin, pin)?;
         let rejected = self.rejected().get(broadcaster).cloned();
@@ -59,14 +66,13 @@ impl Supervisor {
                 rejected.told()
             ))),
             Some(rejected) => {
-                tracing::warn!(
-                    broadcaster,
-                    "it was {}; the file is not taken: replace it, or try it again: broadcastd broadcaster swap {broadcaster}",
+                let held_back = format!(
+                    "was {}; the file is not taken: replace it, or try it again: broadcastd broadcaster swap {broadcaster}",
                     rejected.told()
                 );
-                Ok(rejected.instead)
+                Ok(Choice { library: rejected.instead, held_back: Some(held_back) })
             }
-            None => Ok(library),
+            None => Ok(Choice { library, held_back: None }),
         }
     }
 

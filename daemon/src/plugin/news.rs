@@ -31,6 +31,8 @@ pub struct State {
     pub degraded: Option<String>,
     /// The file that it was rolled back from, and why.
     pub rolled_back: Option<String>,
+    /// Until when the new file of its plugin is on probation: if it fails before, the file before comes back.
+    pub probation_until: Option<String>,
 }
 
 impl State {
@@ -46,6 +48,7 @@ impl State {
             next: None,
             degraded: None,
             rolled_back: None,
+            probation_until: None,
         }
     }
 }

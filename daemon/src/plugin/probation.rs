@@ -28,6 +28,13 @@ enum Standing {
     Over,
 }
 
+impl Before {
+    /// Of its plugin's file.
+    pub(super) fn sha256(&self) -> &str {
+        &self.loaded.library.sha256
+    }
+}
+
 impl Supervisor {
     /// What may come back if its successor fails: it ran as it should, and the new file is one of the same plugin. Where
     /// the file is the same, or the old one was not well, it is what may have come back until now.
@@ -35,17 +42,22 @@ impl Supervisor {
         let name = &old.wanted.name;
         let fresh = prepared.fresh.get(name)?;
         let old_library = old.broadcaster.shared().library.clone();
-        let new_library = &fresh.broadcaster.as_ref()?.shared().library;
+        let broadcaster = fresh.broadcaster.as_ref()?;
+        let new_library = &broadcaster.shared().library;
         if old_library.note.id != new_library.note.id {
             return None;
         }
+        let (shared, was_until) = (broadcaster.shared(), old.broadcaster.shared().lock().probation_until);
         if old_library.sha256 == new_library.sha256 || !prepared.healthy.contains(name) {
+            shared.lock().probation_until = was_until;
             return old.before.take();
         }
         let streams: Vec<_> = old.wanted.listen.iter().filter_map(|stream| self.hub.stream(stream)).collect();
         let nobody = Signal::of(&format!("{name} before")).into();
         let kept = Inputs::listen(&streams, &nobody, &fresh.checkpoint.positions);
-        let until = self.config.clock.mono_ns() + nanos(self.config.timing.probation);
+        let (clock, probation) = (&self.config.clock, nanos(self.config.timing.probation));
+        let until = clock.mono_ns() + probation;
+        shared.lock().probation_until = Some(clock.unix_ns() + probation);
         Some(Before {
             loaded: old.loaded(),
             standing: Standing::Probation { until, handed: fresh.checkpoint.clone(), kept },
@@ -61,7 +73,10 @@ impl Supervisor {
             let Standing::Probation { until, kept, .. } = standing else { continue };
             match failure(&one.broadcaster) {
                 Some(why) => failed.push((name.clone(), why)),
-                None if *until <= now => *standing = Standing::Over,
+                None if *until <= now => {
+                    *standing = Standing::Over;
+                    one.broadcaster.shared().end_probation();
+                }
                 // Publishers are not refused for the sake of inputs that nobody may ever need.
                 None if kept.are_too_many() => *kept = Inputs::default(),
                 None => {}
@@ -74,8 +89,10 @@ impl Supervisor {
                     "it failed on probation ({why}) and cannot be rolled back: {}; replace its plugin's file",
                     problem.message
                 );
-                if let Some(before) = self.lock().get_mut(&name).and_then(|one| one.before.as_mut()) {
-                    before.standing = Standing::Over; // once is enough; an operator may try again
+                if let Some(one) = self.lock().get_mut(&name) {
+                    // Once is enough; an operator may try again.
+                    one.before.iter_mut().for_each(|before| before.standing = Standing::Over);
+                    one.broadcaster.shared().end_probation();
                 }
             }
         }
@@ -125,7 +142,7 @@ impl Supervisor {
         let is_fit = wanted.settings == now.settings || takes();
         let settings = if is_fit { now.settings.clone() } else { wanted.settings.clone() };
         let wanted = Wanted { settings, file_sha256: wanted.file_sha256.clone(), ..now.clone() };
-        Loaded { wanted, library: library.clone(), spec: spec.clone(), warnings: Vec::new() }
+        Loaded { wanted, library: library.clone(), spec: spec.clone(), warnings: Vec::new(), held_back: None }
     }
 }
 

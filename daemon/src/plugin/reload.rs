@@ -6,6 +6,7 @@ use std::thread;
 
 use broadcastd_plugin_api::StreamSpec;
 
+use self::exchanged::{Exchanged, exchanged};
 use self::fresh::Fresh;
 use super::broadcaster::{Order, Phase};
 use super::files::Files;
@@ -21,6 +22,7 @@ use super::{Problem, Running, Shown, Supervisor};
 use crate::hub::settings::{Settings, Source};
 use crate::hub::stream::Stream;
 
+pub mod exchanged;
 pub(super) mod fresh;
 mod hand_over;
 mod loading;
@@ -38,6 +40,10 @@ pub struct Prepared {
     disabled: Vec<Wanted>,
     /// What plugins find odd about settings, which keeps nothing from running.
     pub warnings: Vec<Problem>,
+    /// Broadcasters whose plugin's file is not taken, and why, to stand behind their names.
+    pub held_back: BTreeMap<String, String>,
+    /// Those that go on with another file than they have.
+    pub exchanged: BTreeMap<String, Exchanged>,
     /// Which ran as they should when this was made ready.
     pub(super) healthy: BTreeSet<String>,
     /// What ran before those that begin, where it may come back.
@@ -59,6 +65,8 @@ pub(super) struct Loaded {
     pub(super) spec: Option<StreamSpec>,
     /// What its plugin finds odd about its settings.
     pub(super) warnings: Vec<Problem>,
+    /// Why this is not the library of its plugin's file.
+    pub(super) held_back: Option<String>,
 }
 
 impl Prepared {
@@ -198,8 +206,11 @@ impl Supervisor {
             let healthy = running.iter().filter(|(_, one)| one.broadcaster.shared().phase() == Phase::Running);
             prepared.healthy = healthy.map(|(name, _)| name.clone()).collect();
             let again = |change: Change| if tries(change.name()) { try_again(change, &running) } else { change };
+            prepared.exchanged = exchanged(&running, &prepared.wanted);
             prepared.changes = plan(&old, &new).into_iter().map(again).collect();
         }
+        let held_back = |(name, one): (&String, &mut Loaded)| Some((name.clone(), one.held_back.take()?));
+        prepared.held_back = prepared.wanted.iter_mut().filter_map(held_back).collect();
         prepared.warnings = prepared.wanted.values_mut().flat_map(|one| std::mem::take(&mut one.warnings)).collect();
         if aim == Aim::Exchange {
             self.load_tried(&mut prepared)?;

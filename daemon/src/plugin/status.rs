@@ -10,6 +10,7 @@ use super::broadcaster::Phase;
 use super::declared::Declared;
 use super::plan::Wanted;
 use super::port::Health;
+use crate::event::timestamp_of;
 
 /// What is known of one broadcaster.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -30,6 +31,8 @@ pub struct Status {
     pub degraded: Option<String>,
     /// The file that it was rolled back from, and why.
     pub rolled_back: Option<String>,
+    /// Until when the new file of its plugin is on probation: if it fails before, the file before comes back.
+    pub probation_until: Option<String>,
     pub uptime_seconds: f64,
     /// Events accepted to be delivered; the plugin's own `broadcasts_sent_total`, if it counts that.
     pub broadcasts_sent: u64,
@@ -84,6 +87,7 @@ impl Shown {
                 Health::Ok => None,
                 Health::Degraded(reason) => Some(reason),
             },
+            probation_until: inner.probation_until.map(timestamp_of),
             uptime_seconds: inner.since.map_or(0.0, |since| (now - since) as f64 / 1e9),
             broadcasts_sent: sent.unwrap_or_else(|| counts.published.load(Ordering::Relaxed)),
             broadcasts_skipped: skipped.unwrap_or_else(|| counts.skipped.load(Ordering::Relaxed)),
@@ -110,6 +114,7 @@ fn disabled(wanted: &Wanted) -> Status {
         next: None,
         degraded: None,
         rolled_back: None,
+        probation_until: None,
         uptime_seconds: 0.0,
         broadcasts_sent: 0,
         broadcasts_skipped: 0,

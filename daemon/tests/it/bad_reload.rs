@@ -136,6 +136,11 @@ fn a_file_that_was_emptied_is_taken_only_when_that_is_ordered() {
     daemon.reload(|| fs::remove_file(&layer).unwrap());
 
     daemon.refuse(|| fs::write(&file, "").unwrap());
+    let ordered = process::run(daemon.folder.path(), &["reload"], &[]);
+    assert_eq!((ordered.code, &*ordered.stderr), (Some(0), ""), "{}", ordered.stdout);
+    assert!(ordered.stdout.contains("  - broadcaster hello: stops"), "{}", ordered.stdout);
+    daemon.reload(|| daemon.configure(GOOD));
+    daemon.refuse(|| fs::write(&file, "").unwrap());
     daemon.reload(|| daemon.signal("HUP"));
     let (status, folder) = daemon.stop();
     assert_eq!(status.code(), Some(0));

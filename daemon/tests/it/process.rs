@@ -23,11 +23,13 @@ pub const PORTS: &str = "[server]\nlisten = [\"127.0.0.1:0\"]\n[admin]\nlisten =
 /// Where commands ask the daemon, in its folder.
 pub const CONTROL: &str = ".local/state/broadcastd/control.sock";
 
-/// The folder of the plugins, built once: `cargo test` alone does not build them.
+/// The folder of the plugins, built once: `cargo test` alone does not build them. The example is there for what it needs: the
+/// features of dependencies are resolved with those of the tests then, as `cargo test` does it. Without, most of what that has
+/// compiled would be compiled a second time.
 pub static PLUGINS: LazyLock<PathBuf> = LazyLock::new(|| {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--workspace", "--lib", "--message-format=json", "--quiet"])
+        .args(["build", "--workspace", "--lib", "--example=tally", "--message-format=json", "--quiet"])
         .current_dir(root)
         .stderr(Stdio::inherit())
         .output()

@@ -11,6 +11,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::bad_input::golden;
 use crate::house::{self, Client, hear_json};
 use crate::needs;
 use crate::process::{self, Daemon, Ended, PORTS};
@@ -24,6 +25,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(a_file_that_is_replaced_meanwhile_is_taken_whole),
         needs::nothing(a_file_that_is_only_planned_or_refused_leaves_nothing),
         needs::nothing(a_file_that_fails_on_probation_is_rolled_back_by_itself),
+        needs::nothing(a_plan_and_a_reload_say_which_file_is_not_taken_and_which_goes_back),
         needs::nothing(what_cannot_be_done_is_refused_with_the_reason),
         needs::nothing(an_order_touches_nobody_else),
         needs::nothing(a_plan_a_check_and_a_reload_refuse_the_same),
@@ -317,6 +319,14 @@ fn a_file_that_fails_on_probation_is_rolled_back_by_itself() {
     place.build("2.0.0", &["BREAKS_AT=\"break\""]);
     place.done("swap");
     place.count_to(3);
+    let told = place.told_to_operators();
+    assert!(told["probation_until"].as_str().is_some_and(|until| until.ends_with('Z')), "{told}");
+    assert_eq!(place.daemon.get("/v1/broadcasters/steady").json()["probation_until"], told["probation_until"]);
+    for command in [&["status"][..], &["top", "--once"]] {
+        let shown = process::run(place.daemon.folder.path(), command, &[]).stdout;
+        let line = shown.lines().find(|line| line.starts_with("steady")).unwrap();
+        assert!(line.contains("  running, on probation  "), "{command:?}: {line}");
+    }
     place.input("break");
     let logged = place.daemon.wait_for_log("failed: it was rolled back from its plugin's file ");
     place.hear_count(4); // the old file counts what broke the new one
@@ -331,6 +341,7 @@ fn a_file_that_fails_on_probation_is_rolled_back_by_itself() {
     let told = place.told_to_operators();
     assert_eq!((&told["state"], &told["rolled_back"]), (&json!("running"), &json!(why)), "{told}");
     assert_eq!((&told["version"], &told["next"]), (&json!("1.0.0"), &Value::Null), "{told}");
+    assert_eq!(told["probation_until"], Value::Null, "{told}");
     for command in [&["status"][..], &["top", "--once"]] {
         let shown = process::run(place.daemon.folder.path(), command, &[]).stdout;
         assert!(shown.contains(why), "{command:?} says it in other words:\n{shown}");
@@ -346,6 +357,53 @@ fn a_file_that_fails_on_probation_is_rolled_back_by_itself() {
     assert_eq!((place.version(), place.reason()), (json!("3.0.0"), String::new()));
     assert_eq!(place.told_to_operators()["rolled_back"], Value::Null);
     place.count_to(6);
+}
+
+fn a_plan_and_a_reload_say_which_file_is_not_taken_and_which_goes_back() {
+    let mut place = Place::new();
+    let said = |place: &Place, command: &str| {
+        let ended = process::run(place.daemon.folder.path(), &[command], &[]);
+        assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{command}");
+        format!("$ {command}\n{}", without_hashes(&ended.stdout))
+    };
+    let file = place.daemon.folder.path().join("plugins/libsteady.so");
+    let first = fs::read(&file).unwrap();
+    let mut transcript = "version 2.0.0 is in the place of version 1.0.0\n".to_owned();
+    place.build("2.0.0", &["BREAKS_AT=\"break\""]);
+    transcript += &(said(&place, "plan") + &said(&place, "reload"));
+    place.count_to(3);
+    place.input("break");
+    place.daemon.wait_for_log("failed: it was rolled back from its plugin's file ");
+    place.hear_count(4);
+    transcript += "\nit failed on probation\n";
+    let lines = |place: &Place| place.daemon.log_text().matches("the file is not taken").count();
+    transcript += &said(&place, "plan");
+    assert_eq!(lines(&place), 0, "a plan is not in the log");
+    transcript += &said(&place, "reload");
+    assert_eq!(lines(&place), 1, "once is enough for one reload");
+    place.build("3.0.0", &[]);
+    transcript += &format!("\nversion 3.0.0 is in its place\n{}", said(&place, "plan") + &said(&place, "reload"));
+    place.count_to(5);
+    fs::write(file.with_extension("new"), &first).unwrap();
+    fs::rename(file.with_extension("new"), &file).unwrap();
+    transcript += &format!("\nversion 1.0.0 is there again\n{}", said(&place, "plan") + &said(&place, "reload"));
+    assert_eq!((place.version(), lines(&place)), (json!("1.0.0"), 1));
+    place.count_to(6);
+    fs::write(file.with_extension("new"), [&first[..], b"x"].concat()).unwrap();
+    fs::rename(file.with_extension("new"), &file).unwrap();
+    transcript += &format!("\nanother build of version 1.0.0\n{}", said(&place, "plan"));
+    golden("plan-rolled-back", &transcript);
+}
+
+/// With `HASH` for what files hash to, which is the compiler's matter.
+fn without_hashes(text: &str) -> String {
+    let is_hash = |word: &str| word.len() >= 12 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let words = text.split_inclusive(|sign: char| !sign.is_alphanumeric());
+    let shown = |part: &str| match part.char_indices().next_back() {
+        Some((at, sign)) if !sign.is_alphanumeric() && is_hash(&part[..at]) => format!("HASH{sign}"),
+        _ => part.to_owned(),
+    };
+    words.map(shown).collect()
 }
 
 fn what_cannot_be_done_is_refused_with_the_reason() {

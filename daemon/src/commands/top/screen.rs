@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::Value;
 
+use super::super::daemon::state;
 use super::super::table::Table;
 use crate::control::Block;
 
@@ -108,7 +109,7 @@ impl Screen {
             let wrong = [wrong, Some(word("next")).filter(|next| !next.is_empty())];
             let wrong = wrong.into_iter().flatten().collect::<Vec<_>>().join("; ");
             let counts = ["restarts", "errors"].map(|key| one[key].to_string());
-            table.row([vec![name.clone(), word("state")], counts.to_vec(), vec![wrong]].concat());
+            table.row([vec![name.clone(), state(one)], counts.to_vec(), vec![wrong]].concat());
         }
         table
     }

@@ -7,11 +7,6 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use notify::{
-    Event, EventKind,
-    event::{AccessKind, AccessMode},
-};
-
 use crate::config::files;
 
 /// How many symlinks lead on before they are taken for a circle; the kernel's own limit.
@@ -41,14 +36,8 @@ impl Way {
         way
     }
 
-    /// Whether an event is about one of the ways. Reading is not: we read ourselves.
-    pub(super) fn is_concerned(&self, event: &Event) -> bool {
-        let reading = matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write));
-        let lost = event.need_rescan() || event.paths.is_empty();
-        lost || (!reading && event.paths.iter().any(|path| self.has(path)))
-    }
-
-    fn has(&self, path: &Path) -> bool {
+    /// Whether what happens to this path is about one of the ways.
+    pub(super) fn has(&self, path: &Path) -> bool {
         let is_layer = || path.file_name().is_some_and(files::is_layer) && path.parent() == self.open.as_deref();
         self.folders.contains(path) || self.steps.contains(path) || is_layer()
     }
@@ -96,26 +85,18 @@ fn components(path: &Path) -> impl Iterator<Item = OsString> {
 
 #[cfg(test)]
 mod tests {
-    use notify::event::{DataChange, Flag, ModifyKind};
-
     use super::*;
 
     #[test]
-    fn lost_events_and_writes_concern_us_and_reading_does_not() {
+    fn steps_concern_us_and_what_lies_beside_them_does_not() {
         let steps = BTreeSet::from([PathBuf::from("/a/config.toml")]);
         let ours = Way { steps, open: Some("/a/config.d".into()), ..Way::default() };
-        let event = |kind: EventKind, path: &str| Event::new(kind).add_path(path.into());
-        let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
-        assert!(ours.is_concerned(&event(written, "/a/config.toml")));
-        assert!(!ours.is_concerned(&event(written, "/a/other")));
-        let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
-        assert!(ours.is_concerned(&event(closed, "/a/config.toml")));
-        assert!(!ours.is_concerned(&event(EventKind::Access(AccessKind::Open(AccessMode::Any)), "/a/config.toml")));
-        assert!(ours.is_concerned(&Event::new(EventKind::Other).set_flag(Flag::Rescan)));
-        assert!(ours.is_concerned(&event(written, "/a/config.d/new.toml")), "one that was not there before");
+        let has = |path: &str| ours.has(Path::new(path));
+        assert!(has("/a/config.toml") && !has("/a/other"));
+        assert!(has("/a/config.d/new.toml"), "one that was not there before");
         for beside in ["/a/config.d/new.toml~", "/a/config.d/.#new.toml", "/a/config.d/4913", "/a/config.d/x/new.toml"]
         {
-            assert!(!ours.is_concerned(&event(written, beside)), "{beside}");
+            assert!(!has(beside), "{beside}");
         }
     }
 }

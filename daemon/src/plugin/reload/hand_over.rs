@@ -64,7 +64,7 @@ impl Running {
     pub(in crate::plugin) fn loaded(&self) -> Loaded {
         let Self { wanted, spec, broadcaster, .. } = self;
         let library = broadcaster.shared().library.clone();
-        Loaded { wanted: wanted.clone(), library, spec: spec.clone(), warnings: Vec::new() }
+        Loaded { wanted: wanted.clone(), library, spec: spec.clone(), warnings: Vec::new(), held_back: None }
     }
 
     pub(in crate::plugin) fn ask(&self, order: Order, what: &str) -> Answer {

@@ -1,6 +1,8 @@
 //! A plugin's new file is watched for a while: if it fails, the one before comes back, and nobody who listens notices.
 
 use super::*;
+use crate::event::timestamp_of;
+use crate::plugin::news::News;
 use crate::plugin::restart::Restart;
 
 const BREAKS: &[&str] = &["VERSION=\"2.0.0\"", "BREAKS_AT=\"break\""];
@@ -243,4 +245,41 @@ fn publishers_are_not_kept_out_for_the_sake_of_one_that_may_come_back() {
     house.supervisor.watch();
     assert_eq!(kept().listeners, 1);
     assert_eq!(version(&house), "2.0.0");
+}
+
+#[test]
+fn until_when_a_file_is_on_probation_is_said_as_long_as_it_is() {
+    let (mut house, _heard) = house();
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let tells = told.clone();
+    house.supervisor.config.tell = Arc::new(move |news| {
+        let News::Changed(state) = news else { return };
+        tells.lock().unwrap().push((state.version, state.state, state.probation_until));
+    });
+    let until_when = |house: &House| house.supervisor.status_of("a").unwrap().probation_until;
+    assert_eq!(until_when(&house), None);
+    let until_then = timestamp_of(house.clock.unix_ns() + 10_000_000_000);
+    swap(&house, BREAKS);
+    assert_eq!(until_when(&house), Some(until_then.clone()));
+    let again = Wanted { generation: 1, ..steady() };
+    house.reload(std::slice::from_ref(&again)).unwrap();
+    until("it runs", || house.phase("a") == Phase::Running);
+    assert_eq!(until_when(&house), Some(until_then.clone()), "another start of it proves nothing");
+    house.clock.advance(Duration::from_nanos(9_999_999_999));
+    house.supervisor.watch();
+    assert_eq!(until_when(&house), Some(until_then.clone()));
+    house.clock.advance(Duration::from_nanos(1));
+    house.supervisor.watch();
+    assert_eq!(until_when(&house), None);
+    let expected = [
+        (Phase::Starting, Some(&until_then)),
+        (Phase::Running, Some(&until_then)),
+        (Phase::Starting, Some(&until_then)),
+        (Phase::Running, Some(&until_then)),
+        (Phase::Running, None),
+    ];
+    let told = told.lock().unwrap();
+    let of_new = told.iter().filter(|(version, ..)| version == "2.0.0");
+    let of_new: Vec<_> = of_new.map(|(_, state, until)| (*state, until.as_ref())).collect();
+    assert_eq!(of_new.into_iter().filter(|(state, _)| *state != Phase::Quiet).collect::<Vec<_>>(), expected);
 }
