@@ -41,21 +41,23 @@ impl Line {
     /// Sends an entry, or has it wait behind those that do.
     pub(super) fn tell(self: &Arc<Self>, entry: Entry) {
         let mut waiting = self.lock();
-        if waiting.is_sent {
-            return waiting.push(entry);
+        if !waiting.is_sent {
+            match send(&self.socket, &self.path, &entry.bytes, SendFlags::DONTWAIT) {
+                Ok(()) => return,
+                Err(Errno::AGAIN | Errno::NOBUFS) => {}
+                Err(_) => {
+                    drop(waiting);
+                    return entry.write();
+                }
+            }
+            let own = self.clone();
+            let thread = thread::Builder::new().name("journal".to_owned()).spawn(move || own.send_waiting());
+            waiting.is_sent = thread.is_ok();
         }
-        match send(&self.socket, &self.path, &entry.bytes, SendFlags::DONTWAIT) {
-            Ok(()) => {}
-            Err(Errno::AGAIN | Errno::NOBUFS) => {
-                let own = self.clone();
-                let thread = thread::Builder::new().name("journal".to_owned()).spawn(move || own.send_waiting());
-                waiting.is_sent = thread.is_ok();
-                if waiting.is_sent { waiting.push(entry) } else { waiting.lose() }
-            }
-            Err(_) => {
-                drop(waiting);
-                entry.write();
-            }
+        let lost = waiting.take(entry);
+        drop(waiting); // metrics have locks of their own
+        if lost {
+            metrics::log_line_lost();
         }
     }
 
@@ -88,17 +90,20 @@ impl Line {
 }
 
 impl Waiting {
-    fn push(&mut self, entry: Entry) {
-        if self.bytes + entry.bytes.len() > MAX_WAITING_BYTES {
-            return self.lose();
+    /// Has an entry wait, unless there is no room or nobody to send it; whether it is lost.
+    fn take(&mut self, entry: Entry) -> bool {
+        let is_lost = !self.is_sent || self.bytes + entry.bytes.len() > MAX_WAITING_BYTES;
+        if is_lost {
+            self.lost += 1;
+        } else {
+            self.push(entry);
         }
-        self.bytes += entry.bytes.len();
-        self.lines.push_back(entry);
+        is_lost
     }
 
-    fn lose(&mut self) {
-        self.lost += 1;
-        metrics::log_line_lost();
+    fn push(&mut self, entry: Entry) {
+        self.bytes += entry.bytes.len();
+        self.lines.push_back(entry);
     }
 
     /// Says how many were lost, once.
