@@ -94,7 +94,7 @@ fn a_plan_counts_whom_it_concerns_and_changes_nothing() {
     assert_eq!(planned, format!("a reload of next.toml would change:\n{CHANGES}"));
     let report: Value = serde_json::from_str(&printed(&daemon, &["plan", "next.toml", "--format", "json"])).unwrap();
     let expected = json!({
-        "change": "reconfigure", "broadcaster": "bars", "disabled": false, "subscriptions": 2,
+        "change": "reconfigure", "broadcaster": "bars", "disabled": false, "file": null, "subscriptions": 2,
         "settings": [{"key": "settings.interval", "old": "60s", "new": "90s"}],
     });
     assert_eq!(report["plan"]["broadcasters"][0], expected, "{report:#}");
