@@ -112,7 +112,11 @@ impl Door {
             }
             Self::Http(socket) => {
                 let mut request = format!("POST /v1/streams/{STREAM}/publish HTTP/1.1\r\nHost: localhost\r\n");
-                write!(request, "Content-Type: application/x-ndjson\r\nContent-Length: {}\r\n\r\n{lines}", lines.len())?;
+                write!(
+                    request,
+                    "Content-Type: application/x-ndjson\r\nContent-Length: {}\r\n\r\n{lines}",
+                    lines.len()
+                )?;
                 socket.get_mut().write_all(request.as_bytes())?;
                 let answer = answer(socket)?;
                 let all = format!("{{\"accepted\":{count},");
