@@ -34,6 +34,7 @@ use crate::hub::Hub;
 use crate::server::hosts::Hosts;
 use crate::server::http::Front;
 use crate::server::listen::{self, ListenError, Listeners};
+use crate::server::token::Tokens;
 use crate::server::upgrade::Gate;
 use crate::systemd::sockets::Sockets;
 
@@ -92,6 +93,8 @@ pub struct Parts {
     pub house: Arc<dyn House>,
     /// What is told of streams and endpoints.
     pub catalogue: Arc<Catalogue>,
+    /// Whose the tokens are that users have.
+    pub tokens: Arc<Tokens>,
     pub metrics: PrometheusHandle,
     /// Where commands of this machine come in beside `admin.listen`, as `unix:/PATH`.
     pub control: Option<String>,
@@ -129,7 +132,7 @@ pub enum Error {
 impl Admin {
     pub fn start(config: Config, parts: Parts) -> Result<Self, Error> {
         let control = parts.control.clone();
-        let guard = Arc::new(Guard::new(control.as_deref()));
+        let guard = Arc::new(Guard::new(control.as_deref(), parts.tokens.clone()));
         let gate = Gate::for_operators(parts.shards.0.to_vec(), guard.clone());
         let doors = pages::Doors { guard: guard.clone(), gate: gate.clone() };
         let front = Front::new(pages::router(parts.clone(), doors), HEADER_TIMEOUT, HOSTS);

@@ -38,7 +38,6 @@ use crate::admin::{self, Admin};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::watch::Watch;
 use crate::config::{self, Layers, Loaded, Paint, Source, schema};
-use crate::describe::Catalogue;
 use crate::folders::{Env, Folders};
 use crate::hub::Hub;
 use crate::identity::Verifier;
@@ -161,7 +160,7 @@ impl App {
         // finds every record.
         let listening = server.prepare(settings).map_err(StartError::Listen)?;
         let house = House::new(supervisor.clone(), hub.clone(), server.clone(), &around);
-        let shown = (house.clone(), admin::Shards(inboxes.clone().into()), server.catalogue());
+        let shown = (house.clone(), admin::Shards(inboxes.clone().into()), &*server);
         let admin_parts = admin_parts(&hub, shown, &around, &folders);
         let admin = Admin::start(admin_config, admin_parts).map_err(StartError::Admin)?;
         reload::commit(&supervisor, &hub, broadcasters).map_err(|problems| {
@@ -357,7 +356,7 @@ fn supervisor_config(config: &schema::Config, env: &Env, folders: &Folders) -> p
 
 fn admin_parts(
     hub: &Arc<Hub>,
-    (house, shards, catalogue): (Arc<House>, admin::Shards, Arc<Catalogue>),
+    (house, shards, server): (Arc<House>, admin::Shards, &Server),
     around: &Surroundings,
     folders: &Folders,
 ) -> admin::Parts {
@@ -365,7 +364,8 @@ fn admin_parts(
         hub: hub.clone(),
         shards,
         house,
-        catalogue,
+        catalogue: server.catalogue(),
+        tokens: server.tokens(),
         metrics: around.metrics.clone(),
         control: control(folders),
         orders: around.orders.clone(),

@@ -44,6 +44,8 @@ pub struct Identity {
     /// Whose private events an operator looks at.
     watched: Option<Arc<str>>,
     recall: Recall,
+    /// The operator who shows this user's token, and whose end is the end of what it shows him.
+    shown_by: Option<Arc<Identity>>,
 }
 
 /// Whether the token behind an identity was taken back; everybody who holds a clone of the identity is told.
@@ -125,6 +127,7 @@ impl Identity {
             allowance: None,
             watched: None,
             recall: Recall::default(),
+            shown_by: None,
         }
     }
 
@@ -160,6 +163,11 @@ impl Identity {
         Self { watched: self.is_operator().then(|| user.into()), ..self.clone() }
     }
 
+    /// The same user by a token that this operator shows. It ends with the token, and when the operator is taken back.
+    pub fn shown_by(&self, operator: &Arc<Self>) -> Self {
+        Self { shown_by: Some(operator.clone()), ..self.clone() }
+    }
+
     /// Whether both are the same user, the same service or the same operator, whatever their rights.
     pub fn is_same(&self, other: &Self) -> bool {
         (self.role, &self.name) == (other.role, &other.name)
@@ -175,7 +183,8 @@ impl Identity {
     }
 
     pub fn is_taken_back(&self) -> bool {
-        self.recall.0.load(Ordering::Acquire)
+        let by = self.shown_by.as_ref();
+        self.recall.0.load(Ordering::Acquire) || by.is_some_and(|operator| operator.is_taken_back())
     }
 
     /// Whether it may be acted by at this moment, or why not. Whoever acts for long asks each time.

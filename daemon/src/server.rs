@@ -188,6 +188,11 @@ impl Server {
         self.catalogue.clone()
     }
 
+    /// Whose the tokens of requests are.
+    pub fn tokens(&self) -> Arc<Tokens> {
+        self.tokens.clone()
+    }
+
     /// The addresses as they were bound, with the port that the kernel chose where config says 0.
     pub fn addresses(&self) -> Vec<String> {
         self.listeners.addresses()

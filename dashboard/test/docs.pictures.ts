@@ -77,7 +77,7 @@ const VIEWS: Record<string, (found: Look) => Promise<unknown>> = {
   state_machines: ({ go }) => go("#/streams/state_machines", "state_machines"),
   cards: async ({ page, go }) => {
     await go("#/streams/user", "user");
-    await page.getByLabel("User").fill("user-1");
+    await page.getByLabel("User", { exact: true }).fill("user-1");
     await page.keyboard.press("Enter");
     await page.getByText("c-17").waitFor(PATIENCE);
   },

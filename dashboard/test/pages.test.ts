@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
+import { jwt } from "../../clients/js/test/daemon.ts";
 import { barriers, look, measure, on, OPEN, PAGES, PATIENCE, real, stage, trade, until } from "./stage.ts";
 import { test } from "node:test";
 
@@ -175,6 +176,42 @@ for (const colorScheme of ["light", "dark"] as const) {
       await go(path, heading);
       assert.deepEqual(await barriers(page), [], path);
     }
+    await page.close();
+  });
+}
+
+for (const colorScheme of ["light", "dark"] as const) {
+  real(`a user's own token shows that user's cards where nobody needs another, ${colorScheme}`, async () => {
+    const chain = (user: string, status: string) => ({ type: "CHAIN_UPDATE", audience: user, data: { chainId: `of ${user}`, orders: [], status } });
+    const users = [`ann ${colorScheme}`, `bob ${colorScheme}`] as const;
+    await stage.daemon.publish("user_events", ...users.map((user) => chain(user, "active")));
+    const { page, addresses, sockets, go } = await look({ colorScheme });
+    await go("#/streams/user", "user");
+    const [token, field, show] = [jwt(users[0], 3600), page.getByLabel("own token"), page.getByRole("button", { name: "Show" })];
+    assert.equal(await field.getAttribute("type"), "password");
+    await field.fill(`${token}x`);
+    await show.click();
+    await page.getByRole("alert").getByText("the token").waitFor(PATIENCE);
+    assert.equal(await page.locator(".cards li").count(), 0);
+    assert.deepEqual(await barriers(page), []);
+    await field.fill(token);
+    await page.keyboard.press("Enter");
+    await page.getByText(`of ${users[0]}`).waitFor(PATIENCE);
+    await page.locator(".panel header").getByText("live").waitFor(PATIENCE);
+    await stage.daemon.publish("user_events", chain(users[1], "completed"), chain(users[0], "completed"));
+    await page.getByText("completed").waitFor(PATIENCE);
+    assert.equal(await page.locator(".cards li").count(), 1);
+    assert.equal(await page.getByText("of bob").count(), 0);
+    assert.deepEqual(await barriers(page), []);
+    assert.equal(await field.inputValue(), "");
+    const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href]));
+    assert.ok(!kept.includes(token) && !addresses.some((address) => address.includes(token)), "it is nowhere but in memory");
+    await page.getByLabel("User", { exact: true }).fill(users[1]);
+    await field.fill(token);
+    await show.click();
+    await page.getByRole("alert").getByText("send one of them").waitFor(PATIENCE);
+    assert.equal(await page.locator(".cards li").count(), 0);
+    assert.equal(sockets.length, 1);
     await page.close();
   });
 }

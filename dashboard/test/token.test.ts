@@ -1,6 +1,7 @@
 // The pages of a daemon that asks for a token, and what they can do with it.
 
 import assert from "node:assert/strict";
+import { jwt } from "../../clients/js/test/daemon.ts";
 import { barriers, GUARDED, look, on, PAGES, PATIENCE, real, stage, TOKEN, until } from "./stage.ts";
 
 on(GUARDED);
@@ -45,7 +46,7 @@ real("the token is in no address that is asked", async () => {
   for (const [path, heading] of PAGES) await go(path, heading);
   await publish({ type: "CHAIN_UPDATE", audience: "eve", data: { chainId: "c-1", orders: [], status: "active" } });
   await go("#/streams/user", "user");
-  await page.getByLabel("User").fill("eve");
+  await page.getByLabel("User", { exact: true }).fill("eve");
   await page.keyboard.press("Enter");
   await page.getByText("c-1").waitFor(PATIENCE);
   await page.locator(".panel header").getByText("live").waitFor(PATIENCE);
@@ -106,7 +107,7 @@ real("the cards of one user are shown, and no other's", async () => {
   const chain = (user: string, status: string) => ({ type: "CHAIN_UPDATE", audience: user, data: { chainId: `of ${user}`, orders: [], status } });
   await publish(chain("ann", "active"), chain("bob", "active"));
   await go("#/streams/user", "user");
-  await page.getByLabel("User").fill("ann");
+  await page.getByLabel("User", { exact: true }).fill("ann");
   await page.getByRole("button", { name: "Show" }).click();
   await page.getByText("of ann").waitFor(PATIENCE);
   await publish(chain("ann", "completed"), chain("bob", "completed"));
@@ -114,5 +115,24 @@ real("the cards of one user are shown, and no other's", async () => {
   assert.equal(await page.getByText("of bob").count(), 0);
   assert.deepEqual(await barriers(page), []);
   await until(() => sockets.length === 1);
+  await page.close();
+});
+
+real("a user's own token that is refused or ends leaves the page to the operator, and no card", async () => {
+  const { page, go, addresses } = await enter();
+  await publish({ type: "CHAIN_UPDATE", audience: "cat", data: { chainId: "of cat", orders: [], status: "active" } });
+  await go("#/streams/user", "user");
+  const field = page.getByLabel("own token");
+  await field.fill("a guess");
+  await page.getByRole("button", { name: "Show" }).click();
+  await page.getByRole("alert").waitFor(PATIENCE);
+  assert.equal(await page.getByLabel("Admin token").count(), 0, "that one is still the daemon's");
+  const token = jwt("cat", 6);
+  await field.fill(token);
+  await page.getByRole("button", { name: "Show" }).click();
+  await page.getByText("of cat").waitFor(PATIENCE);
+  await page.getByRole("alert").getByText("the token has expired").waitFor(PATIENCE);
+  assert.equal(await page.locator(".cards li").count(), 0);
+  assert.deepEqual(addresses.filter((address) => address.includes(token) || address.includes("audience")), []);
   await page.close();
 });

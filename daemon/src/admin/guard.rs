@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Extension;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
@@ -15,7 +15,8 @@ use crate::identity::{Identity, Rejected, Verify};
 use crate::server::answer::Denied;
 use crate::server::http::Arrival;
 use crate::server::origin::{self, only};
-use crate::server::token;
+use crate::server::query::AUDIENCE;
+use crate::server::token::{self, Tokens, USER_TOKEN};
 use crate::server::upgrade::{OPERATORS_EVENTS, OPERATORS_WEBSOCKET};
 
 /// What a load balancer asks, which has no token: only whether the daemon lives and serves.
@@ -47,6 +48,8 @@ pub struct Guard {
     control: Option<Arc<str>>,
     /// Who everybody is that comes in there: no token of the others says anything about them.
     by_control: Arc<Identity>,
+    /// Whose the tokens are that users have.
+    tokens: Arc<Tokens>,
 }
 
 struct Rules {
@@ -56,8 +59,8 @@ struct Rules {
 }
 
 impl Guard {
-    pub fn new(control: Option<&str>) -> Self {
-        Self { rules: RwLock::default(), control: control.map(Arc::from), by_control: operator() }
+    pub fn new(control: Option<&str>, tokens: Arc<Tokens>) -> Self {
+        Self { rules: RwLock::default(), control: control.map(Arc::from), by_control: operator(), tokens }
     }
 
     /// Whoever came in by another token is an operator no longer. Who came by the control socket showed none, and stays.
@@ -67,6 +70,17 @@ impl Guard {
             rules.operator.take_back();
             *rules = Arc::new(Rules { token: config.token, ..Rules::default() });
         }
+    }
+
+    /// The user whose own token stands in the request of an operator, who alone has it looked at.
+    fn user(&self, arrival: &Arrival, request: &Request) -> Result<Option<Arc<Identity>>, Denied> {
+        if !request.headers().contains_key(USER_TOKEN) || !needs_token(request) {
+            return Ok(None);
+        }
+        let operator = arrival.operator.as_ref().ok_or_else(unknown)?;
+        check_user(request)?;
+        let user = self.tokens.user_beside(arrival.peer, request.headers())?;
+        Ok(user.map(|user| Arc::new(user.shown_by(operator))))
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -100,8 +114,12 @@ pub async fn check(
     match let_in {
         Ok(operator) => {
             let is_proven = is_control || rules.token.is_some() && operator.is_some();
-            let operator = operator.cloned();
-            request.extensions_mut().insert(Arrival { operator, is_proven, ..arrival });
+            let arrival = Arrival { operator: operator.cloned(), is_proven, ..arrival };
+            let user = match guard.user(&arrival, &request) {
+                Ok(user) => user,
+                Err(refused) => return refused.into_response(),
+            };
+            request.extensions_mut().insert(Arrival { user, ..arrival });
             next.run(request).await
         }
         Err(refused) => refused.into_response(),
@@ -131,27 +149,47 @@ impl Rules {
     /// As whom the request comes in: nobody where the first message on the connection says it.
     fn check(&self, request: &Request) -> Result<Option<&Arc<Identity>>, Denied> {
         self.check_origin(request)?;
-        let path = request.uri().path();
-        let needs_token = !OPEN_TO_ALL.contains(&path) && !dashboard::has(path);
-        if !needs_token || self.token.is_none() {
+        if !needs_token(request) || self.token.is_none() {
             return Ok(Some(&self.operator));
         }
         let shown = shown(request)?;
-        if shown.is_none() && path == OPERATORS_WEBSOCKET {
+        if shown.is_none() && request.uri().path() == OPERATORS_WEBSOCKET {
             return Ok(None);
         }
         if self.is_opened_by(shown.as_deref()) {
             return Ok(Some(&self.operator));
         }
-        let message = "this needs the admin token; send Authorization: Bearer TOKEN";
-        let refused = Denied::new(StatusCode::UNAUTHORIZED, "authentication_required", message);
-        Err(refused.with(header::WWW_AUTHENTICATE, "Bearer"))
+        Err(unknown())
     }
 
     /// Where no token is needed, any will do.
     fn is_opened_by(&self, shown: Option<&str>) -> bool {
         self.token.is_none() || self.token == shown.map(Token::new)
     }
+}
+
+/// Whether only operators may ask this, where there is a token.
+fn needs_token(request: &Request) -> bool {
+    let path = request.uri().path();
+    !OPEN_TO_ALL.contains(&path) && !dashboard::has(path)
+}
+
+fn unknown() -> Denied {
+    Denied::unauthorized("this needs the admin token; send Authorization: Bearer TOKEN")
+}
+
+/// A user's token is for looking through one user's eyes: what changes something is the operator's act alone.
+fn check_user(request: &Request) -> Result<(), Denied> {
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        return Err(token::refused("X-User-Token is for reading what its user may read; leave it out here"));
+    }
+    let pairs = Query::<Vec<(String, String)>>::try_from_uri(request.uri());
+    if pairs.is_ok_and(|Query(pairs)| pairs.iter().any(|(name, _)| name == AUDIENCE)) {
+        return Err(token::refused(
+            "the query names a user (\"audience\") and X-User-Token bears a user's token; send one of them",
+        ));
+    }
+    Ok(())
 }
 
 /// The token that a request bears. In the address it may stand only where a browser has no other place for it.

@@ -11,7 +11,7 @@ use super::Parts;
 use crate::hub::stream::Stream;
 use crate::hub::stream::reads::{Reader, Sight};
 use crate::server::answer::Denied;
-use crate::server::caller::unknown_stream;
+use crate::server::caller::{Caller, unknown_stream};
 use crate::server::http::Arrival;
 use crate::server::query::{Limit, Params};
 use crate::server::reads::{self, outlined, source, topic_names};
@@ -35,13 +35,16 @@ async fn list(State(parts): State<Parts>, uri: Uri) -> Result<Json<Value>, Denie
     Ok(Json(json!({"streams": streams})))
 }
 
-/// A stream; with `audience=` one log of a private stream.
+/// A stream; with `audience=` one log of a private stream, with a user's own token what that user may know.
 async fn one(
     State(parts): State<Parts>,
     Extension(arrival): Extension<Arrival>,
     Path(name): Path<String>,
     uri: Uri,
 ) -> Result<Json<Value>, Denied> {
+    if let Some(caller) = Caller::beside(&arrival) {
+        return reads::shown(&parts.hub, &caller, (&name, &uri));
+    }
     let stream = found(&parts, &name)?;
     let params = Params::of(&uri, &["audience"])?;
     let is_private = stream.settings().private;

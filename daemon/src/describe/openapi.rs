@@ -6,7 +6,11 @@ use serde_json::{Map, Value, json};
 
 /// What every route may answer before it looks at what is asked.
 const BEFORE: [Answer; 7] = [
-    Answer(400, "The token is empty or cannot be read, or there are two: `invalid_token`.", Content::Refusal),
+    Answer(
+        400,
+        "The token is empty or cannot be read, there are two, or a user's own is not for this: `invalid_token`.",
+        Content::Refusal,
+    ),
     Answer(401, "A token is needed, or this one proves nothing: `authentication_required`.", Content::Refusal),
     Answer(403, "The web page may not come: `origin_refused`.", Content::Refusal),
     Answer(405, "The path is asked with other methods, which `Allow` lists: `method_not_allowed`.", Content::Refusal),

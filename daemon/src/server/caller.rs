@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 
 use super::answer::Denied;
-use crate::dialect::echo;
+use super::http::Arrival;
+use crate::dialect::{Dialect, echo};
 use crate::hub::Hub;
 use crate::hub::names::Names;
 use crate::hub::pattern::Pattern;
@@ -37,6 +38,13 @@ impl Caller {
         }
         let names = Names::joined(endpoints.iter().map(|endpoint| &endpoint.aliases));
         Ok(Self { endpoints, identity, names })
+    }
+
+    /// The user whose own token an operator shows: what he is shown by any endpoint that has every stream.
+    pub fn beside(arrival: &Arrival) -> Option<Self> {
+        let identity = arrival.user.clone()?;
+        let endpoint = Endpoint { auth: Auth::Required, ..Endpoint::open("", Dialect::Sse) };
+        Some(Self { endpoints: vec![Arc::new(endpoint)], identity: Some(identity), names: Names::default() })
     }
 
     pub fn is_operator(&self) -> bool {
@@ -113,7 +121,7 @@ impl Caller {
     }
 
     /// What is hidden is answered with the same words.
-    fn unknown(&self, hub: &Hub, name: &str) -> Denied {
+    pub fn unknown(&self, hub: &Hub, name: &str) -> Denied {
         let streams = self.streams(hub);
         unknown_stream(name, streams.iter().map(|granted| &**granted.stream.name()))
     }
@@ -129,7 +137,6 @@ pub fn unknown_stream<'a>(name: &str, valid: impl Iterator<Item = &'a str>) -> D
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::Dialect;
     use crate::hub::settings::Settings;
 
     fn endpoint(auth: Auth, streams: &[&str]) -> Arc<Endpoint> {

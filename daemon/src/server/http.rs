@@ -56,6 +56,8 @@ pub struct Arrival {
     pub credentials: Option<Credentials>,
     /// The operator as whom it was let in, where whoever comes in is one.
     pub operator: Option<Arc<Identity>>,
+    /// The user whose own token the operator shows, where it does: what is read is what that user may read.
+    pub user: Option<Arc<Identity>>,
     /// The operator has shown that it is one, and so may change the daemon; being near is enough for the rest.
     pub is_proven: bool,
 }
@@ -284,7 +286,7 @@ impl Arrival {
     /// Somebody who has said nothing yet.
     pub fn at(listener: &Arc<str>, reach: Reach) -> Self {
         let listener = listener.clone();
-        Self { listener, reach, peer: None, credentials: None, operator: None, is_proven: false }
+        Self { listener, reach, peer: None, credentials: None, operator: None, user: None, is_proven: false }
     }
 
     /// The operator who asks, where only operators do.
@@ -390,6 +392,7 @@ mod tests {
                 peer: None,
                 credentials: None,
                 operator: None,
+                user: None,
                 is_proven: false,
             };
             let place = front.place().await;

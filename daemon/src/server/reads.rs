@@ -35,7 +35,7 @@ pub const MAX_TOPIC_NAMES: usize = 1000;
 enum Door {
     /// Whoever could come in by an endpoint, and what that would show.
     Clients(Arc<Gate>),
-    /// Whoever has come this far.
+    /// Whoever has come this far, and users by the own tokens that are shown there.
     Operators,
 }
 
@@ -78,9 +78,8 @@ pub fn for_operators(hub: Arc<Hub>) -> Routes {
 impl Reads {
     /// Finds the log that a request is about, if whoever asks may read it.
     fn open(&self, asked: &Asked, known: &[&str]) -> Result<Opened, Denied> {
-        match &self.door {
-            Door::Clients(gate) => {
-                let caller = asked.caller(gate)?;
+        match self.caller(asked)? {
+            Some(caller) => {
                 // First whether there is such a stream: a mistake in the rest must not tell of a hidden one.
                 let Granted { stream, .. } = caller.stream(&self.hub, &asked.name)?;
                 let params = Params::of(&asked.uri, known)?;
@@ -88,7 +87,7 @@ impl Reads {
                 let granted = caller.part_of(&self.hub, &asked.name, &patterns)?;
                 Ok(Opened { granted, reader: reader(&caller), patterns, params })
             }
-            Door::Operators => {
+            None => {
                 let stream = self.hub.stream(&asked.name).ok_or_else(|| self.unknown(&asked.name))?;
                 let params = Params::of(&asked.uri, &[known, &[AUDIENCE]].concat())?;
                 let patterns = params.patterns(&asked.name, Names::NONE)?;
@@ -96,6 +95,14 @@ impl Reads {
                 let granted = Granted { stream, audience };
                 Ok(Opened { granted, reader: Reader::Operator, patterns, params })
             }
+        }
+    }
+
+    /// Who is shown what a client is; `None`: an operator, who is shown more.
+    fn caller(&self, asked: &Asked) -> Result<Option<Caller>, Denied> {
+        match &self.door {
+            Door::Clients(gate) => asked.caller(gate).map(Some),
+            Door::Operators => Ok(Caller::beside(&asked.arrival)),
         }
     }
 
@@ -158,13 +165,17 @@ async fn streams(State(reads): State<Reads>, asked: Asked) -> Result<Json<Value>
 
 async fn stream(State(reads): State<Reads>, asked: Asked) -> Result<Json<Value>, Denied> {
     let Door::Clients(gate) = &reads.door else { return Err(reads.unknown("")) };
-    let caller = asked.caller(gate)?;
-    let granted = caller.stream(&reads.hub, &asked.name)?;
-    Params::of(&asked.uri, &[])?;
-    let sight = Sight { reader: reader(&caller), audience: &granted.audience };
+    shown(&reads.hub, &asked.caller(gate)?, (&asked.name, &asked.uri))
+}
+
+/// What a caller may know of the stream that it calls so.
+pub fn shown(hub: &Hub, caller: &Caller, (called, uri): (&str, &Uri)) -> Result<Json<Value>, Denied> {
+    let granted = caller.stream(hub, called)?;
+    Params::of(uri, &[])?;
+    let sight = Sight { reader: reader(caller), audience: &granted.audience };
     let all = granted.stream.topics(&sight);
-    let (Ok(all), Some(Value::Object(mut described))) = (all, describe(&caller, &granted)) else {
-        return Err(caller.stream(&reads.hub, "").err().unwrap_or_else(|| reads.unknown(""))); // removed meanwhile
+    let (Ok(all), Some(Value::Object(mut described))) = (all, describe(caller, &granted)) else {
+        return Err(caller.unknown(hub, called)); // removed meanwhile
     };
     let is_shown = |topic: &Arc<str>| {
         let pattern = Pattern::parse(topic);

@@ -1,5 +1,6 @@
 //! Where a request bears its token: in `Authorization: Bearer`, in `?token=`, or in a cookie that config names. Only the
-//! text is found here; a query is never logged, and no refusal repeats it.
+//! text is found here; a query is never logged, and no refusal repeats it. A user's own token that an operator shows stands
+//! in a header beside these.
 
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,6 +15,9 @@ use crate::metrics as count;
 
 /// When an address that showed too many tokens may show another, in seconds: it has room for one long before.
 const COME_BACK: &str = "1";
+
+/// Where an operator shows the own token of a user: `Authorization` is the operator's, and addresses end up in histories.
+pub const USER_TOKEN: &str = "x-user-token";
 
 /// Who stands behind the tokens of requests.
 #[derive(Debug, Default)]
@@ -41,10 +45,23 @@ impl Tokens {
     ) -> Result<Option<Arc<Identity>>, Denied> {
         let cookie = self.cookie.read().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(token) = find(headers, uri, cookie.as_deref())? else { return Ok(None) };
-        self.verifier
-            .verify_from(peer, &token, unix_now(), Instant::now())
-            .map(Some)
-            .map_err(|unproven| denied(&unproven))
+        self.verified(peer, &token).map(Some)
+    }
+
+    /// The user whose own token an operator shows beside what let him in; `None` where there is none.
+    pub fn user_beside(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Result<Option<Arc<Identity>>, Denied> {
+        let Some(token) = beside(headers)? else { return Ok(None) };
+        let identity = self.verified(peer, token)?;
+        if identity.user().is_none() {
+            let message = "X-User-Token bears the token of a service, which has no log of its own; send a user's";
+            return Err(refused(message));
+        }
+        Ok(Some(identity))
+    }
+
+    fn verified(&self, peer: Option<IpAddr>, token: &str) -> Result<Arc<Identity>, Denied> {
+        let verified = self.verifier.verify_from(peer, token, unix_now(), Instant::now());
+        verified.map_err(|unproven| denied(&unproven))
     }
 }
 
@@ -77,6 +94,19 @@ pub fn find(headers: &HeaderMap, uri: &Uri, cookie: Option<&str>) -> Result<Opti
         return Err(refused("the request bears two different tokens; send one"));
     }
     Ok(shown.into_iter().next())
+}
+
+fn beside(headers: &HeaderMap) -> Result<Option<&str>, Denied> {
+    let mut values = headers.get_all(USER_TOKEN).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(refused("X-User-Token is given twice; send one"));
+    }
+    match value.to_str().map(str::trim) {
+        Ok("") => Err(refused("X-User-Token is empty; leave it out, or send a token")),
+        Ok(token) => Ok(Some(token)),
+        Err(_) => Err(refused("X-User-Token is not plain text")),
+    }
 }
 
 /// Other schemes are somebody else's, such as a proxy's.
@@ -124,7 +154,7 @@ fn decoded(value: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-fn refused(message: &str) -> Denied {
+pub fn refused(message: &str) -> Denied {
     Denied::new(StatusCode::BAD_REQUEST, "invalid_token", message)
 }
 

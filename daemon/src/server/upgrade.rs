@@ -277,8 +277,12 @@ impl Guests {
     }
 }
 
-/// An operator, if that is known already, with the eyes of a user where the query says so, which is noted.
+/// The user whose own token is shown; else an operator, if that is known already, with the eyes of a user where the query
+/// says so, which is noted.
 fn watcher(arrival: &Arrival, uri: &Uri) -> Result<Option<Arc<Identity>>, Denied> {
+    if let Some(user) = &arrival.user {
+        return Ok(Some(user.clone()));
+    }
     let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else {
         return Ok(arrival.operator.clone());
     };

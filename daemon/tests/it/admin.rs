@@ -165,6 +165,7 @@ fn parts(hub: &Arc<Hub>, house: Arc<Told>) -> Parts {
         shards,
         house,
         catalogue,
+        tokens: Default::default(),
         metrics: METRICS.clone(),
         control: None,
         orders,

@@ -4,6 +4,7 @@
 mod absence;
 mod isolation;
 mod life;
+mod own_token;
 pub mod page;
 
 use libtest_mimic::Trial;
@@ -34,6 +35,11 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(life::the_shipped_daemon_is_closed_to_users_and_says_nothing_of_it),
         needs::nothing(life::records_outlive_panics_a_reload_and_a_restart),
         needs::nothing(life::whoever_publishes_while_it_reloads_or_drains_is_answered),
+        needs::nothing(own_token::an_operator_is_shown_what_the_token_shows_its_user_and_no_more),
+        needs::nothing(own_token::what_is_no_users_token_shows_nothing),
+        needs::nothing(own_token::where_nobody_has_tokens_that_is_said),
+        needs::nothing(own_token::only_an_operator_has_one_looked_at),
+        needs::nothing(own_token::what_is_shown_ends_with_either_token),
         needs::programs(&["node-ws", "curl", "openssl"], page::what_the_page_shows_works),
         needs::nothing(page::what_the_page_adds_is_taken),
     ]

@@ -29,13 +29,17 @@ export class Refused extends Error {
 
 /** Asks the admin listener; its answer as JSON, or as text where it is none. */
 export async function ask<T = any>(path: string, init: RequestInit = {}): Promise<T> {
-  const headers = { ...(init.body ? { "content-type": "application/json" } : {}), ...(token ? { authorization: `Bearer ${token}` } : {}) };
+  const headers = { ...(init.headers as object), ...(init.body ? { "content-type": "application/json" } : {}), ...(token ? { authorization: `Bearer ${token}` } : {}) };
   const answer = await fetch(path, { ...init, headers });
   const text = await answer.text();
   const body = answer.headers.get("content-type")?.includes("json") ? JSON.parse(text) : text;
   if (answer.ok) return body as T;
   const { code = "", message = "" } = body?.error ?? {};
-  if (answer.status === 401) access.value = "token";
+  if (answer.status === 401) {
+    // Of two tokens either may be the wrong one: a question without the user's tells.
+    if (init.headers) await ask("/v1/log-levels").catch(() => {});
+    else access.value = "token";
+  }
   throw new Refused(answer.status, code, message || body?.text || `the daemon answered ${answer.status}`, body);
 }
 
@@ -66,11 +70,23 @@ export function leave(): void {
 
 export const hasToken = () => token !== "";
 
-/** A connection that hears what one user is shown, apart from that of the page. The daemon notes whose it was. */
-export function watching(user: string): Client {
-  const asks: typeof fetch = (url, init) => fetch(`${url}${String(url).includes("?") ? "&" : "?"}audience=${encodeURIComponent(user)}`, init);
+/** What one user is shown: one that the operator names, which the daemon notes, or the one whose own token this is. */
+export interface Eyes {
+  name: string;
+  token: string; // here only: in no storage and no address
+}
+
+/** Asks what these eyes may see. */
+export const askAs = (eyes: Eyes, path: string) => ask(named(eyes, path), { headers: beside(eyes) });
+
+/** A connection that hears what these eyes are shown, apart from that of the page. */
+export function watching(eyes: Eyes): Client {
+  const asks: typeof fetch = (url, init) => fetch(named(eyes, String(url)), { ...init, headers: { ...(init?.headers as object), ...beside(eyes) } });
   return new Client({ ...shown(), socket: sse({ fetch: asks }) });
 }
+
+const named = ({ name }: Eyes, url: string) => (name ? `${url}${url.includes("?") ? "&" : "?"}audience=${encodeURIComponent(name)}` : url);
+const beside = ({ token }: Eyes): Record<string, string> => (token ? { "x-user-token": token } : {});
 
 const shown = () => ({ url: "/v1/ws", ...(token ? { token } : {}) });
 

@@ -1,9 +1,10 @@
-// A private stream: what one user is shown, as cards. Whoever looks needs the admin token, and the daemon notes it.
+// A private stream: what one user is shown, as cards. Whoever names a user needs the admin token, and the daemon notes it;
+// whoever has the user's own token is shown what that shows.
 
 import { useSignal, useSignalEffect } from "@preact/signals";
 import { digits, time } from "../format";
 import type { Stream } from "../pages/streams";
-import { ask, hasToken, watching } from "../store/session";
+import { askAs, type Eyes, hasToken, Refused, watching } from "../store/session";
 import { Empty, Panel, State, Trouble } from "../ui";
 
 interface Card {
@@ -20,15 +21,21 @@ const identity = ({ kind, data }: Card) => `${kind} ${data[Object.keys(data).fin
 
 export function Cards({ stream }: { stream: Stream }) {
   const said = useSignal("");
-  const user = useSignal("");
+  const own = useSignal("");
+  const eyes = useSignal<Eyes | null>(null);
   const refused = useSignal("");
   const cards = useSignal<ReadonlyMap<string, Card>>(new Map());
   const isLive = useSignal(false);
 
   useSignalEffect(() => {
-    if (!user.value) return;
-    const watcher = watching(user.value);
-    watcher.watch(() => (isLive.value = watcher.isConnected));
+    const shown = eyes.value;
+    if (!shown) return;
+    const watcher = watching(shown);
+    watcher.watch(() => {
+      isLive.value = watcher.isConnected;
+      const isOver = watcher.state === "waiting" || watcher.state === "closed";
+      if (isOver && eyes.peek() === shown) void permitted(shown);
+    });
     watcher.subscribe(stream.name).on("*", (data, { type: kind, timestamp: at, seq }) => {
       if (kind === "full_update") {
         const all = Object.entries(stream.kinds).flatMap(([kind, collection]) => (data[collection ?? "records"] ?? []).map((each: any) => ({ kind, data: each, at: null })));
@@ -42,29 +49,43 @@ export function Cards({ stream }: { stream: Stream }) {
     return () => watcher.close();
   });
 
+  /** Whether these eyes may look. A stream of events does not say why it is refused; a question does. */
+  const permitted = async (asked: Eyes) => {
+    const before = eyes.peek();
+    try {
+      await askAs(asked, `/v1/streams/${encodeURIComponent(stream.name)}`);
+      return true;
+    } catch (error) {
+      // A daemon that does not answer may come back; whoever looks at somebody else by now is not concerned.
+      if ((before && !(error instanceof Refused)) || eyes.peek() !== before) return false;
+      [refused.value, cards.value, isLive.value, eyes.value] = [(error as Error).message, new Map(), false, null];
+      return false;
+    }
+  };
   const look = async (event: Event) => {
     event.preventDefault();
-    [refused.value, cards.value, isLive.value, user.value] = ["", new Map(), false, ""];
-    try {
-      // A stream of events does not say why it is refused; a question does.
-      await ask(`/v1/streams/${encodeURIComponent(stream.name)}?audience=${encodeURIComponent(said.value)}`);
-      user.value = said.value;
-    } catch (error) {
-      refused.value = (error as Error).message;
-    }
+    const asked = { name: said.value, token: own.value };
+    [refused.value, cards.value, isLive.value, eyes.value] = ["", new Map(), false, null];
+    if (!(await permitted(asked))) return;
+    [eyes.value, own.value] = [asked, ""];
   };
   const all = [...cards.value.values()].sort((a, b) => identity(a).localeCompare(identity(b)));
   return (
-    <Panel title="What one user is shown" side={user.value && <State of={isLive.value ? "running" : "starting"} says={isLive.value ? "live" : "connecting"} />}>
+    <Panel title="What one user is shown" side={eyes.value && <State of={isLive.value ? "running" : "starting"} says={isLive.value ? "live" : "connecting"} />}>
       <form class="controls" onSubmit={(event) => void look(event)}>
         <label>
-          User <input required value={said.value} onInput={(event) => (said.value = event.currentTarget.value)} />
+          User <input required={!own.value} value={said.value} onInput={(event) => (said.value = event.currentTarget.value)} />
+        </label>
+        <label>
+          or their own token <input type="password" autocomplete="off" value={own.value} onInput={(event) => (own.value = event.currentTarget.value)} />
         </label>
         <button type="submit">Show</button>
-        <span class="muted">{hasToken() ? "The daemon notes who looked at whom." : "This needs admin.token: without it nobody is shown what is private."}</span>
+        <span class="muted">
+          {hasToken() ? "Of whoever is named the daemon notes who looked." : "To name a user needs admin.token."} A token shows what it shows its user, and is forgotten with this page.
+        </span>
       </form>
       <Trouble says={refused.value} />
-      {user.value && all.length === 0 && <Empty>Nothing is kept for {user.value}; what comes from now on appears here.</Empty>}
+      {eyes.value && all.length === 0 && <Empty>Nothing is kept for {eyes.value.name || "this user"}; what comes from now on appears here.</Empty>}
       <ul class="cards">
         {all.map((card) => (
           <li key={identity(card)}>

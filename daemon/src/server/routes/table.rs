@@ -57,7 +57,10 @@ pub static STREAMED: Route = reads(
         ("topic", "A topic or a pattern, as often as there are some."),
         ("batch_ms", "Gathers events for so many milliseconds."),
         ("token", "The token, where a browser has no other place for it."),
-        ("audience", "On the admin listener: the user whose logs of private streams are shown, which is noted."),
+        (
+            "audience",
+            "On the admin listener: the user whose logs of private streams are shown, which is noted. In its place the header `X-User-Token` may bear the user's own token.",
+        ),
     ],
     &[
         Answer(200, "The events.", Events),
@@ -330,7 +333,7 @@ pub static OPENAPI: Route = page(
 const TOPIC: Parameter = ("topic", "A topic or pattern of the stream; may come several times, missing is all of it.");
 const AUDIENCE: Parameter = (
     "audience",
-    "Of a private stream: the user whose log is meant. By the control socket or with the admin token only, and noted.",
+    "Of a private stream: the user whose log is meant. By the control socket or with the admin token only, and noted. In its place the header `X-User-Token` may bear the user's own token.",
 );
 const SINCE: Parameter = ("since", "Events behind this position, `EPOCH:SEQ`; missing is from the oldest.");
 const LIMIT: Parameter = ("limit", "How many a page has, 100 unless it is given, 1000 at most.");
