@@ -11,12 +11,10 @@ use crate::config::document::{dotted, pointer_to};
 use crate::config::schema::Config;
 use crate::config::words::is_secret;
 use crate::hub::Hub;
+use crate::plugin::files::SHORT_HASH;
 use crate::plugin::plan::Change;
 use crate::plugin::reload::Prepared;
 use crate::plugin::reload::exchanged::{Build, Exchanged};
-
-/// So much of a file's hash tells it from another one.
-const SHORT_HASH: usize = 12;
 
 /// The way from one configuration to the next.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -109,9 +107,9 @@ impl Plan {
         Self { broadcasters, kept, streams, settings, held_back, waiting, ..Self::default() }
     }
 
-    /// Whether a broadcaster keeps the file that it has, although its plugin's is another one.
-    pub fn holds_back(&self) -> bool {
-        !self.held_back.is_empty()
+    /// Whether the same broadcasters keep the files that they have, although their plugins' are others.
+    pub fn holds_back_what(&self, other: &Self) -> bool {
+        self.held_back == other.held_back
     }
 
     /// Says in the log which files are not taken.

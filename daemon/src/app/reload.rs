@@ -84,8 +84,8 @@ impl App {
                 self.tell_who_waits();
                 if !done.plan.is_nothing() {
                     self.last_done = Some((Instant::now(), done.plan));
-                } else if done.plan.holds_back() {
-                    self.last_done = None; // what it did is not so any more
+                } else if self.last_done.as_ref().is_some_and(|(_, last)| !last.holds_back_what(&done.plan)) {
+                    self.last_done = None; // a file went back since: what it did is not so any more
                 }
                 outcome
             }

@@ -104,6 +104,7 @@ impl App {
     fn roll_back(&self, name: &str) -> Outcome {
         match self.supervisor.roll_back(name, "an operator wanted it") {
             Ok(told) => {
+                tracing::info!(broadcaster = name, "it was {told}");
                 let text = format!("broadcaster {name} was {told}\n");
                 Outcome { is_done: true, report: serde_json::json!({"outcome": "applied", "text": text}) }
             }

@@ -154,6 +154,14 @@ impl Shared {
         self.tell(&mut inner, Some(health));
     }
 
+    /// Its plugin's file is the one that it runs.
+    pub fn end_rollback(&self) {
+        let health = self.health();
+        let mut inner = self.lock();
+        inner.rolled_back = None;
+        self.tell(&mut inner, Some(health));
+    }
+
     /// What the plugin says of itself.
     pub fn health(&self) -> Health {
         let port = self.lock().port.as_ref().map(|(port, _)| port.clone());
@@ -201,8 +209,9 @@ impl Shared {
             _ => None,
         };
         let probation_until = inner.probation_until.map(event::timestamp_of);
-        let before = inner.told.as_ref().map(|told| (told.state, &told.degraded, &told.probation_until));
-        if inner.tenure != Tenure::Present || before == Some((state, &degraded, &probation_until)) {
+        let before =
+            inner.told.as_ref().map(|told| (told.state, &told.degraded, &told.probation_until, &told.rolled_back));
+        if inner.tenure != Tenure::Present || before == Some((state, &degraded, &probation_until, &inner.rolled_back)) {
             return;
         }
         let told = State {

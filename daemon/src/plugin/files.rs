@@ -3,6 +3,7 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::Supervisor;
+use super::broadcaster::Shared;
 use super::library::Library;
 use super::note::Unusable;
 
@@ -19,9 +20,22 @@ pub enum Files<'a> {
 /// The library that a broadcaster gets.
 pub struct Choice {
     pub library: Arc<Library>,
-    /// Why it is not that of its plugin's file, to stand behind the broadcaster's name.
-    pub held_back: Option<String>,
+    pub file: Found,
 }
+
+/// What the plugin's file is to the broadcaster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nobody has looked at it.
+    Unseen,
+    /// It is the library that the broadcaster gets.
+    Taken,
+    /// It is not, and why, to stand behind the broadcaster's name.
+    HeldBack(String),
+}
+
+/// So much of a file's hash tells it from another one.
+pub const SHORT_HASH: usize = 12;
 
 /// A file that a broadcaster was rolled back from.
 #[derive(Clone)]
@@ -37,8 +51,9 @@ impl Rejected {
     /// What is said of the broadcaster, everywhere, behind "was".
     pub fn told(&self) -> String {
         let Self { sha256, version, why, instead } = self;
+        let hash = sha256.get(..SHORT_HASH).unwrap_or_default();
         format!(
-            "rolled back from its plugin's file {sha256} (version {version}) to version {}: {why}",
+            "rolled back from its plugin's file {hash}… (version {version}) to version {}: {why}",
             instead.note.version
         )
     }
@@ -56,7 +71,7 @@ impl Supervisor {
         let runs = self.running_library(broadcaster, plugin);
         let is_looked_at = files == Files::All || files == Files::Of(broadcaster);
         if let Some(library) = runs.as_ref().filter(|one| !is_looked_at && pin.is_none_or(|pin| pin == one.sha256)) {
-            return Ok(Choice { library: library.clone(), held_back: None });
+            return Ok(Choice { library: library.clone(), file: Found::Unseen });
         }
         let library = self.library_to_try(plugin, pin)?;
         let rejected = self.rejected().get(broadcaster).cloned();
@@ -67,12 +82,12 @@ impl Supervisor {
             ))),
             Some(rejected) => {
                 let held_back = format!(
-                    "was {}; the file is not taken: replace it, or try it again: broadcastd broadcaster swap {broadcaster}",
+                    "was {}; the file is not taken before the daemon starts anew: replace it, or try it again: broadcastd broadcaster swap {broadcaster}",
                     rejected.told()
                 );
-                Ok(Choice { library: rejected.instead, held_back: Some(held_back) })
+                Ok(Choice { library: rejected.instead, file: Found::HeldBack(held_back) })
             }
-            None => Ok(Choice { library, held_back: None }),
+            None => Ok(Choice { library, file: Found::Taken }),
         }
     }
 
@@ -97,6 +112,17 @@ impl Supervisor {
         let mut rejected = self.rejected();
         if rejected.get(broadcaster).is_some_and(is_other) {
             rejected.remove(broadcaster);
+        }
+    }
+
+    /// The plugin's file is what runs already: from which one it was rolled back does not matter any more.
+    pub(super) fn forgive_as_mended(&self, broadcaster: &str, shared: &Shared) {
+        let is_back = |one: &Rejected| one.instead.sha256 == shared.library.sha256;
+        let mut rejected = self.rejected();
+        if rejected.get(broadcaster).is_some_and(is_back) {
+            rejected.remove(broadcaster);
+            drop(rejected);
+            shared.end_rollback();
         }
     }
 

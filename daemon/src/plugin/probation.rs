@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::broadcaster::{Broadcaster, Order, Phase};
-use super::files::Rejected;
+use super::files::{Found, Rejected};
 use super::inputs::Inputs;
 use super::library::Library;
 use super::plan::Wanted;
@@ -83,18 +83,26 @@ impl Supervisor {
             }
         }
         for (name, why) in failed {
-            if let Err(problem) = self.roll_back(&name, &why) {
-                tracing::error!(
-                    broadcaster = name,
-                    "it failed on probation ({why}) and cannot be rolled back: {}; replace its plugin's file",
-                    problem.message
-                );
-                if let Some(one) = self.lock().get_mut(&name) {
-                    // Once is enough; an operator may try again.
-                    one.before.iter_mut().for_each(|before| before.standing = Standing::Over);
-                    one.broadcaster.shared().end_probation();
+            match self.roll_back(&name, &why) {
+                Ok(told) => {
+                    let shown = self.shown().get(&name).and_then(|one| one.shared.clone());
+                    shown.iter().for_each(|shared| shared.tell_failure("rolled_back", &format!("it was {told}")));
                 }
+                Err(problem) => self.give_up(&name, &why, &problem),
             }
+        }
+    }
+
+    /// What failed on probation stays: once is enough, and an operator may try again.
+    fn give_up(&self, name: &str, why: &str, problem: &Problem) {
+        tracing::error!(
+            broadcaster = name,
+            "it failed on probation ({why}) and cannot be rolled back: {}; replace its plugin's file",
+            problem.message
+        );
+        if let Some(one) = self.lock().get_mut(name) {
+            one.before.iter_mut().for_each(|before| before.standing = Standing::Over);
+            one.broadcaster.shared().end_probation();
         }
     }
 
@@ -127,11 +135,6 @@ impl Supervisor {
         let disabled = self.disabled();
         self.show(&running, &disabled);
         self.retire(vec![old], &running, &disabled);
-        let shared = running.get(name).map(|one| one.broadcaster.shared().clone());
-        drop(running);
-        if let Some(shared) = shared {
-            shared.tell_failure("rolled_back", &format!("it was {told}"));
-        }
         Ok(told)
     }
 
@@ -142,7 +145,7 @@ impl Supervisor {
         let is_fit = wanted.settings == now.settings || takes();
         let settings = if is_fit { now.settings.clone() } else { wanted.settings.clone() };
         let wanted = Wanted { settings, file_sha256: wanted.file_sha256.clone(), ..now.clone() };
-        Loaded { wanted, library: library.clone(), spec: spec.clone(), warnings: Vec::new(), held_back: None }
+        Loaded { wanted, library: library.clone(), spec: spec.clone(), warnings: Vec::new(), file: Found::Unseen }
     }
 }
 

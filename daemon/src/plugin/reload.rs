@@ -9,7 +9,7 @@ use broadcastd_plugin_api::StreamSpec;
 use self::exchanged::{Exchanged, exchanged};
 use self::fresh::Fresh;
 use super::broadcaster::{Order, Phase};
-use super::files::Files;
+use super::files::{Files, Found};
 use super::inputs::Inputs;
 use super::library::Library;
 use super::news::{News, State};
@@ -42,6 +42,8 @@ pub struct Prepared {
     pub warnings: Vec<Problem>,
     /// Broadcasters whose plugin's file is not taken, and why, to stand behind their names.
     pub held_back: BTreeMap<String, String>,
+    /// Broadcasters that get the file of their plugin as it lies there.
+    taken: BTreeSet<String>,
     /// Those that go on with another file than they have.
     pub exchanged: BTreeMap<String, Exchanged>,
     /// Which ran as they should when this was made ready.
@@ -65,8 +67,7 @@ pub(super) struct Loaded {
     pub(super) spec: Option<StreamSpec>,
     /// What its plugin finds odd about its settings.
     pub(super) warnings: Vec<Problem>,
-    /// Why this is not the library of its plugin's file.
-    pub(super) held_back: Option<String>,
+    pub(super) file: Found,
 }
 
 impl Prepared {
@@ -141,6 +142,11 @@ impl Supervisor {
             return Err(vec![problem]);
         }
         self.ends.take_over(); // nothing can be refused any more, and nothing listens yet
+        for name in &prepared.taken {
+            let fresh = prepared.fresh.get(name).and_then(|fresh| fresh.broadcaster.as_ref());
+            let runs = || running.get(name).map(|one| &one.broadcaster);
+            fresh.or_else(runs).into_iter().for_each(|one| self.forgive_as_mended(name, one.shared()));
+        }
         let changes = std::mem::take(&mut prepared.changes);
         let mut retired: Vec<Running> = Vec::new();
         for change in &changes {
@@ -209,8 +215,13 @@ impl Supervisor {
             prepared.exchanged = exchanged(&running, &prepared.wanted);
             prepared.changes = plan(&old, &new).into_iter().map(again).collect();
         }
-        let held_back = |(name, one): (&String, &mut Loaded)| Some((name.clone(), one.held_back.take()?));
-        prepared.held_back = prepared.wanted.iter_mut().filter_map(held_back).collect();
+        for (name, one) in &prepared.wanted {
+            match &one.file {
+                Found::Unseen => {}
+                Found::Taken => _ = prepared.taken.insert(name.clone()),
+                Found::HeldBack(why) => _ = prepared.held_back.insert(name.clone(), why.clone()),
+            }
+        }
         prepared.warnings = prepared.wanted.values_mut().flat_map(|one| std::mem::take(&mut one.warnings)).collect();
         if aim == Aim::Exchange {
             self.load_tried(&mut prepared)?;

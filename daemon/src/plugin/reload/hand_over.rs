@@ -7,6 +7,7 @@ use broadcastd_plugin_api::abi;
 use super::fresh::Fresh;
 use super::{Loaded, Prepared, cannot_try_again, of_settings, problem};
 use crate::plugin::broadcaster::{Answer, Order};
+use crate::plugin::files::Found;
 use crate::plugin::plan::Change;
 use crate::plugin::port::Fault;
 use crate::plugin::saved::Checkpoint;
@@ -64,7 +65,7 @@ impl Running {
     pub(in crate::plugin) fn loaded(&self) -> Loaded {
         let Self { wanted, spec, broadcaster, .. } = self;
         let library = broadcaster.shared().library.clone();
-        Loaded { wanted: wanted.clone(), library, spec: spec.clone(), warnings: Vec::new(), held_back: None }
+        Loaded { wanted: wanted.clone(), library, spec: spec.clone(), warnings: Vec::new(), file: Found::Unseen }
     }
 
     pub(in crate::plugin) fn ask(&self, order: Order, what: &str) -> Answer {

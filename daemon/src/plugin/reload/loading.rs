@@ -13,7 +13,7 @@ impl Supervisor {
     pub(super) fn load(&self, mut wanted: Wanted, files: Files<'_>) -> Result<Loaded, Vec<Problem>> {
         let unusable = |why: String| vec![problem(&wanted.name, "/plugin", why)];
         let library = self.library_for(&wanted.name, &wanted.plugin, wanted.sha256.as_deref(), files);
-        let Choice { library, held_back } = library.map_err(|why| unusable(why.to_string()))?;
+        let Choice { library, file } = library.map_err(|why| unusable(why.to_string()))?;
         let taken = self.take(&library, &wanted).map_err(|why| unusable(why.to_string()))?;
         let at_their_places =
             |faults: Vec<Fault>| faults.iter().map(|fault| of_settings(&wanted.name, fault)).collect();
@@ -22,7 +22,7 @@ impl Supervisor {
         let spec = declaration(&taken.stream);
         let spec = spec.map_err(|why| unusable(format!("plugin {}: {why}", wanted.plugin)))?;
         wanted.file_sha256.clone_from(&library.sha256);
-        Ok(Loaded { wanted, library, spec, warnings, held_back })
+        Ok(Loaded { wanted, library, spec, warnings, file })
     }
 
     /// All is well with them: now they are loaded here.

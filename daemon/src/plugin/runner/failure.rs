@@ -28,8 +28,13 @@ impl Runner {
         let policy = self.shared.lock().restart;
         let now = self.now();
         let verdict = self.failures.count(&policy, now, fastrand::f64());
-        let next = self.failures.told(&policy, verdict, &self.shared.library.note.version);
-        self.shared.lock().next = Some(next.clone());
+        let mut next = self.failures.told(&policy, verdict, &self.shared.library.note.version);
+        let mut inner = self.shared.lock();
+        if inner.probation_until.is_some() {
+            next += "; it is on probation, and the file before comes back first";
+        }
+        inner.next = Some(next.clone());
+        drop(inner);
         let broadcaster = &*self.shared.desk.name;
         let why = match verdict {
             Verdict::AgainAt(at) => {

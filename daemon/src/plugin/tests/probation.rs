@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::event::timestamp_of;
-use crate::plugin::news::News;
+use crate::plugin::files::Files;
+use crate::plugin::news::{News, State};
 use crate::plugin::restart::Restart;
 
 const BREAKS: &[&str] = &["VERSION=\"2.0.0\"", "BREAKS_AT=\"break\""];
@@ -83,6 +84,47 @@ fn a_file_that_was_rolled_back_from_is_taken_when_an_operator_wants_it_and_anoth
     assert_eq!(house.reload(&[steady()]).unwrap(), [Change::Replace("a".to_owned())]);
     assert_eq!(version(&house), "3.0.0");
     assert_eq!(house.supervisor.status_of("a").unwrap().rolled_back, None);
+}
+
+#[test]
+fn nothing_is_said_of_a_rollback_when_the_file_that_runs_is_in_its_place_again() {
+    let (mut house, _) = house();
+    let file = house.dir.path().join("libsteady.so");
+    let first = fs::read(&file).unwrap();
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let tells = told.clone();
+    house.supervisor.config.tell = Arc::new(move |news| {
+        if let News::Changed(state) = news
+            && state.name == "a"
+        {
+            tells.lock().unwrap().push(state);
+        }
+    });
+    swap(&house, BREAKS);
+    house.input("break");
+    until("it fails", || failed(&house));
+    house.supervisor.watch();
+    until("the old one runs", || house.phase("a") == Phase::Running);
+    let said = |house: &House| house.supervisor.status_of("a").unwrap().rolled_back.is_some();
+    let elsewhere = wanted("b", "hello", "");
+    assert!(said(&house));
+    house.build("hello", &[]);
+    house.reload(&[steady(), elsewhere.clone()]).unwrap();
+    assert!(said(&house), "the file that failed is still there");
+    fs::write(file.with_extension("new"), first).unwrap();
+    fs::rename(file.with_extension("new"), &file).unwrap();
+    drop(house.supervisor.prepare(vec![steady(), elsewhere.clone()], Aim::Plan).unwrap());
+    house
+        .supervisor
+        .prepare_one(elsewhere.clone(), Files::Of("b"))
+        .map(|one| house.supervisor.commit(one))
+        .unwrap()
+        .unwrap();
+    assert!(said(&house), "neither a plan nor what is done to another one has looked at its file");
+    assert_eq!(house.reload(&[steady(), elsewhere]).unwrap()[0], Change::Keep("a".to_owned()));
+    assert!(!said(&house));
+    let told = told.lock().unwrap();
+    assert!(matches!(&told[..], [.., State { rolled_back: Some(_), .. }, State { rolled_back: None, .. }]), "{told:?}");
 }
 
 #[test]
@@ -196,6 +238,7 @@ fn one_that_is_well_hands_its_own_state_back() {
     }
     house.supervisor.roll_back("a", "an operator wanted it").unwrap();
     assert_eq!(version(&house), "1.0.0");
+    assert!(!failed(&house), "what an operator wants is no failure");
     house.tick(Duration::from_secs(1));
     until("the old one goes on", || heard.numbers() == [1, 2, 3, 4]);
 }

@@ -13,7 +13,7 @@ use tokio::runtime::{self, Runtime};
 use tower_service::Service as _;
 
 use super::desk::{COMMAND, DESKS, payload};
-use super::people::{NAMES, People, Person, Who};
+use super::people::{NAMES, People, Person, Who, some_name};
 use super::truth::{STREAMS, Sight, Truth, Viewer};
 use crate::dialect::Dialect;
 use crate::hub::Hub;
@@ -122,6 +122,19 @@ impl Pages {
         let named = (is_named && is_proven).then_some(user);
         let person = Person::operator(0);
         self.judge(truth, (&answer, &path), Viewer { person: &person, endpoints: &[], sight: Sight::LogOf(named) });
+    }
+
+    /// An operator reads by the own token of a user, who need not be the one that the query may name.
+    pub fn look_as(&mut self, truth: &mut Truth, people: &People, rng: &mut Rng) {
+        let stream = rng.usize(..STREAMS.len());
+        let (token, person) = people.user(some_name(rng), rng);
+        let user = people.identity(Some(&token), &person);
+        let operator = Some(Arc::new(Identity::of_operator("admin")));
+        let arrival = Arrival { operator, user, is_proven: rng.bool(), ..arrival() };
+        let path = path(stream, rng);
+        let answer = self.ask(self.operators.clone(), Request::get(&path).extension(arrival));
+        let endpoints = [Arc::new(Endpoint::open("", Dialect::Sse))];
+        self.judge(truth, (&answer, &path), Viewer { person: &person, endpoints: &endpoints, sight: Sight::Read });
     }
 
     fn ask(&self, mut router: Router, request: Builder) -> Vec<u8> {
