@@ -88,6 +88,7 @@ real("two tabs have one connection, and the one that stays goes on without a gap
   const [first, second] = [await open(), await open()];
   await stage.daemon.tick("TAB", 1);
   for (const { page } of [first, second]) await until(async () => (await heard(page)).includes("tick 1"));
+  await until(async () => first.opened.length);
   assert.deepEqual([first.opened.length, second.opened.length], [1, 0]);
   assert.equal((await stage.daemon.connections()).length, 1);
 
@@ -95,6 +96,7 @@ real("two tabs have one connection, and the one that stays goes on without a gap
   for (const price of [2, 3, 4]) await stage.daemon.tick("TAB", price);
   await until(async () => (await heard(second.page)).includes("tick 4"));
   assert.deepEqual(await heard(second.page), ["full_update", "tick 1", "tick 2", "tick 3", "tick 4"]);
+  await until(async () => second.opened.length); // the browser tells of it on a way of its own
   assert.equal(second.opened.length, 1);
   await context.close();
 });
