@@ -45,6 +45,7 @@ const KNOWN: &[&str] = &[
     "title",
     "type",
     "writeOnly",
+    "x-listens",
     "x-rule",
 ];
 

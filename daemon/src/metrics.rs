@@ -54,7 +54,10 @@ pub const COUNTERS: &[(&str, &str)] = &[
         "broadcastd_memory_relieved_total",
         "Times that something had to go because hub.memory was short: an outbox, half of a history, or a publish that was refused.",
     ),
-    ("broadcastd_resumes_total", "Subscriptions that gave a position, by stream and outcome."),
+    (
+        "broadcastd_resumes_total",
+        "Subscriptions that gave a position, by stream and outcome: recovered, all that was missed came; snapshot, some of it was gone.",
+    ),
     ("broadcastd_snapshots_sent_total", "Snapshots handed to connections, by stream."),
     (
         "broadcastd_snapshots_made_total",

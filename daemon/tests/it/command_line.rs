@@ -21,6 +21,7 @@ pub fn tests() -> Vec<Trial> {
         needs::programs(&["taplo"], editors_that_know_taplo_find_what_is_wrong),
         needs::nothing(a_broadcasters_own_variables_are_taken_and_named),
         needs::nothing(what_a_plugin_calls_secret_is_shown_to_nobody),
+        needs::nothing(a_source_of_inputs_that_hears_nothing_is_told_at_its_place),
         needs::nothing(an_error_is_explained_by_its_code),
         needs::nothing(examples_of_errors_are_as_wrong_and_as_right_as_the_page_says),
         needs::nothing(programs_read_what_check_found),
@@ -208,6 +209,22 @@ fn what_a_plugin_calls_secret_is_shown_to_nobody() {
         let rule = "a secret is never inline: write \"credential:NAME\", { file = \"/path\" } or { env = \"NAME\" }";
         assert_eq!(refused.code, Some(78), "{setting}");
         assert!(refused.stderr.contains(rule) && !refused.stderr.contains("hunter2"), "{}", refused.stderr);
+    }
+}
+
+fn a_source_of_inputs_that_hears_nothing_is_told_at_its_place() {
+    for (plugin, source) in [("bars", "ticks"), ("spc", "samples"), ("state_machines", "sessions")] {
+        let told = |listen: &str, source: &str| {
+            let table = format!("[streams.in]\n[broadcasters.b]\nplugin = {plugin:?}\n{listen}\n");
+            let place = place(&format!("{table}settings.source = {source:?}\n"));
+            let report: Value = serde_json::from_str(&ask(&place, &["check", "--format", "json"])).unwrap();
+            let told = report["diagnostics"].as_array().unwrap().iter();
+            told.map(|one| format!("{}:{} {}", one["code"], one["line"], one["message"])).collect::<Vec<_>>()
+        };
+        let warned = told("", source);
+        assert!(warned.len() == 1 && warned[0].starts_with("\"C043\":5 "), "{warned:?}");
+        assert!(warned[0].contains("add listen = [") && warned[0].contains("to [broadcasters.b]"), "{warned:?}");
+        assert_eq!((told("listen = [\"in\"]", source), told("", "mock")), (vec![], vec![]), "{plugin}");
     }
 }
 

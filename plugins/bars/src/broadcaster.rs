@@ -1,7 +1,5 @@
 //! What the daemon calls, each passed on to whoever knows about it.
 
-use std::time::Duration;
-
 use broadcastd_plugin_api::{
     Broadcaster, Context, Demand, Failure, Gap, Lag, Message, Reconfigured, StreamSpec, TimerId,
 };
@@ -37,8 +35,7 @@ impl Broadcaster for Bars {
     }
 
     fn start(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        self.set_timers(Duration::ZERO, cx)?;
-        self.go_on(cx)
+        self.begin(cx)
     }
 
     fn on_timer(&mut self, timer: TimerId, cx: &mut Context<'_>) -> Result<(), Failure> {

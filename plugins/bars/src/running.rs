@@ -37,6 +37,9 @@ struct Saved<'a> {
     feed: &'a RawValue,
     waiting: VecDeque<Waiting>,
     replay: Option<(ReplaySettings, u64)>,
+    /// The bars are of trades that were made up.
+    #[serde(default)]
+    is_made_up: bool,
 }
 
 /// What the settings come to; the failure points at the one at fault.
@@ -56,6 +59,14 @@ impl Bars {
             alarm: None,
             caught_up: i64::MIN,
         })
+    }
+
+    pub fn begin(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        if self.is_made_up() {
+            tracing::info!("what is shown is made up: source = \"mock\"");
+        }
+        self.set_timers(Duration::ZERO, cx)?;
+        self.go_on(cx)
     }
 
     /// Sets the timers of the interval; `first` is when the source begins.
@@ -117,6 +128,7 @@ impl Bars {
             feed: serde_json::from_slice(&feed)?,
             waiting: self.publisher.waiting().clone(),
             replay: self.trades.position().map(|(settings, line)| (settings.clone(), line)),
+            is_made_up: self.is_made_up(),
         };
         Ok(serde_json::to_vec(&saved)?)
     }
@@ -127,6 +139,10 @@ impl Bars {
             return Err(Failure::of(FailureKind::Unsupported, why));
         }
         let saved: Saved<'_> = serde_json::from_slice(state)?;
+        if saved.is_made_up && !self.is_made_up() {
+            tracing::info!("the made-up bars are forgotten");
+            return Ok(());
+        }
         let anew = self.intake.feed.restore(saved.feed.get().as_bytes()).map_err(Failure::new)?;
         tell_of_lost(anew);
         self.publisher.resume(saved.waiting);
@@ -168,6 +184,10 @@ impl Bars {
         Ok(Reconfigured::Done)
     }
 
+    fn is_made_up(&self) -> bool {
+        matches!(self.source, Source::Mock(_))
+    }
+
     fn advance(&mut self, cx: &Context<'_>) {
         let now = now(cx);
         if now >= self.caught_up {
@@ -176,7 +196,7 @@ impl Bars {
     }
 
     fn publish(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
-        let Intake { feed, inputs, updates } = &mut self.intake;
+        let Intake { feed, inputs, updates, .. } = &mut self.intake;
         self.publisher.publish(updates, feed, cx)?;
         updates.clear();
         inputs.follow(feed.counts());

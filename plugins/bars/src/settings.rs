@@ -30,6 +30,7 @@ const USUAL_DELAY: Duration = Duration::from_ms(250);
 pub struct Settings {
     /// Where trades come from: `mock` makes them up, `ticks` takes events of kind `tick` from the streams it listens
     /// to, `replay` reads them from a file.
+    #[schemars(extend("x-listens" = ["ticks"]))]
     pub source: SourceName,
     /// The symbols to make bars of; `["*"]` takes every symbol that `ticks` names. `replay` has its own.
     pub symbols: Vec<String>,

@@ -1,6 +1,7 @@
 //! Where trades come from while the broadcaster runs: made up, from inputs, or from a file.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Display;
 use std::fs::File;
 use std::io::BufReader;
 
@@ -12,7 +13,7 @@ use crate::feed::Feed;
 use crate::mock::Mock;
 use crate::replay::Replay;
 use crate::settings::{ReplaySettings, Source};
-use crate::tick::Tick;
+use crate::tick::{Reject, Tick};
 use crate::update::{Place, Update};
 
 /// Lines of a file that are read in one step: a millisecond or two of work, so that other calls come in between.
@@ -24,6 +25,8 @@ pub struct Intake {
     pub inputs: Inputs,
     /// What follows from the trades and is not published yet.
     pub updates: Vec<Update>,
+    /// Why inputs were refused so far: the first of each sort is a warning, further ones could fill the log.
+    warned: HashSet<&'static str>,
 }
 
 pub enum Trades {
@@ -57,7 +60,7 @@ impl Trades {
         match self {
             Trades::Mock(mock) if intake.feed.is_open(now) => {
                 for trade in mock.trades(now) {
-                    intake.take(&trade, now);
+                    intake.take(&trade, 0, now);
                 }
             }
             Trades::Mock(_) | Trades::Ticks => {}
@@ -72,14 +75,19 @@ impl Trades {
     pub fn input(&self, message: &Message<'_>, now: i64, intake: &mut Intake) {
         match (self, message.kind) {
             (Trades::Ticks, "tick") => match message.json::<Tick<'_>>() {
-                Ok(tick) => intake.take(&tick, now),
+                Ok(tick) => intake.take(&tick, message.seq, now),
                 Err(failure) => {
                     intake.inputs.malformed.increment(1);
-                    tracing::debug!(%failure, "not a trade");
+                    intake.refuse("malformed", message.seq, &failure);
                 }
             },
             (Trades::Ticks, "flush") => intake.feed.flush(&mut intake.updates),
-            _ => intake.inputs.ignored.increment(1),
+            (_, kind) => {
+                intake.inputs.ignored.increment(1);
+                if kind == "tick" {
+                    intake.refuse("ignored", message.seq, &"the source is not \"ticks\"");
+                }
+            }
         }
     }
 
@@ -113,7 +121,7 @@ impl Recording {
             let symbol = self.settings.symbol.as_str().into();
             let tick = Tick { symbol, time: trade.ts, price: trade.price, size: trade.size, id: None };
             // A recorded time is not measured against the clock of today.
-            intake.take(&tick, trade.ts);
+            intake.take(&tick, 0, trade.ts);
         }
         if self.replay.has_ended() {
             intake.feed.flush(&mut intake.updates);
@@ -125,13 +133,24 @@ impl Recording {
 
 impl Intake {
     pub fn new(feed: Feed) -> Self {
-        Self { feed, inputs: Inputs::new(), updates: Vec::new() }
+        Self { feed, inputs: Inputs::new(), updates: Vec::new(), warned: HashSet::new() }
     }
 
-    /// The feed has counted a refused trade.
-    fn take(&mut self, tick: &Tick<'_>, now: i64) {
-        if let Err(reject) = self.feed.tick(tick, now, &mut self.updates) {
-            tracing::debug!(symbol = %tick.symbol, time = tick.time, %reject, "a trade is refused");
+    /// The feed has counted a refused trade. `seq` is its number in its stream, 0 where it came by none.
+    fn take(&mut self, tick: &Tick<'_>, seq: u64, now: i64) {
+        match self.feed.tick(tick, now, &mut self.updates) {
+            Ok(()) => {}
+            // Whoever is not sure sends it again, and inputs are fed again after a failure: nothing is wrong with it.
+            Err(Reject::Duplicate) => tracing::debug!(seq, symbol = %tick.symbol, "a trade comes again"),
+            Err(reject) => self.refuse(reject.label(), seq, &reject),
+        }
+    }
+
+    fn refuse(&mut self, reason: &'static str, seq: u64, why: &dyn Display) {
+        if self.warned.insert(reason) {
+            tracing::warn!(seq, reason, %why, "a trade is refused; further ones for this reason are only counted, and told at debug");
+        } else {
+            tracing::debug!(seq, reason, %why, "a further trade is refused");
         }
     }
 }

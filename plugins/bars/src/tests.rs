@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use broadcastd_plugin_api::Flags;
 use broadcastd_plugin_api::testing::{Harness, Published};
+use broadcastd_plugin_api::{Flags, abi};
 use serde_json::{Value, json};
 
 use crate::running::Bars;
@@ -425,4 +425,47 @@ fn too_many_waiting_bars_are_a_failure_and_not_a_loss() {
     let data = json!({"symbol": "A", "time": START + 1_000_000, "price": 5.0, "size": 1});
     let error = bars.message("ticks:A", "tick", &data).unwrap_err();
     assert!(error.message.contains("100000 final bars wait"), "{error}");
+}
+
+#[test]
+fn what_was_made_up_is_forgotten_without_a_mock() {
+    let mut bars = start(json!({"symbols": ["A"]}));
+    assert!(bars.logs().iter().any(|log| log.message.contains("made up") && log.level == abi::LOG_INFO));
+    bars.advance(90 * SECOND).unwrap();
+    let saved = bars.save().unwrap();
+    bars.restart_from(Some(saved.clone())).unwrap();
+    assert_eq!(bars.records().unwrap().len(), 2, "a restart goes on with them");
+    let mut without = ticks(json!({}));
+    assert_eq!(without.logs().iter().filter(|log| log.message.contains("made up")).count(), 0);
+    without.restart_from(Some(saved)).unwrap();
+    assert_eq!(without.records().unwrap(), [], "open and closed bars are gone");
+    tick(&mut without, "A", 1_000, 5.0);
+    let real = without.save().unwrap();
+    without.restart_from(Some(real)).unwrap();
+    assert_eq!(without.records().unwrap().iter().map(line).collect::<Vec<_>>(), ["~A:1 current 5.0"]);
+}
+
+#[test]
+fn the_first_trade_that_is_refused_for_a_reason_is_a_warning() {
+    let warnings = |bars: &mut Harness<Bars>| {
+        let warned = bars.logs().into_iter().filter(|log| log.level == abi::LOG_WARN);
+        warned.map(|log| log.message).collect::<Vec<_>>()
+    };
+    let mut bars = ticks(json!({}));
+    for _ in 0..3 {
+        bars.message("ticks:A", "tick", &json!({"symbol": "A", "price": 1})).unwrap();
+        tick(&mut bars, "C", 0, 5.0);
+        bars.message("ticks:A", "tick", &json!({"symbol": "A", "time": START, "price": 1, "size": 1, "id": 7}))
+            .unwrap();
+    }
+    let told = warnings(&mut bars);
+    assert_eq!(told.len(), 2, "a trade that comes again is none: {told:?}");
+    assert!(told[0].contains("missing field `time`") && told[1].contains("not among the symbols"), "{told:?}");
+    assert_eq!(counted(&bars, "ticks_rejected_total"), 8.0);
+    let mut mock = start(json!({"symbols": ["A"]}));
+    tick(&mut mock, "A", 0, 5.0);
+    tick(&mut mock, "A", 0, 5.0);
+    let told = warnings(&mut mock);
+    assert!(told.len() == 1 && told[0].contains("the source is not \"ticks\""), "{told:?}");
+    assert_eq!(counted(&mock, "inputs_ignored_total"), 2.0);
 }

@@ -64,6 +64,7 @@ impl Charts {
     /// Tells what came into force by the settings.
     pub fn begin(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         if self.mock.is_some() {
+            tracing::info!("some of what is shown is made up: source = \"mock\"");
             cx.timer_every(MOCK, Duration::ZERO, self.interval)?;
         }
         self.publisher.go_on(cx);

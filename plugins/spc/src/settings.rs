@@ -17,6 +17,7 @@ use crate::rules::{RuleSet, Sides};
 pub struct Settings {
     /// Who measures: `samples` are those of the streams that are listened to; `mock` makes up some of the characteristics
     /// `mock-diameter` and `mock-weight` as well.
+    #[schemars(extend("x-listens" = ["samples"]))]
     pub source: SourceName,
     /// How often the mock measures; at least 10ms.
     pub interval: Duration,

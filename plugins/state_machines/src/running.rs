@@ -256,6 +256,7 @@ impl StateMachines {
 
     fn set_mock_timer(&self, cx: &mut Context<'_>) -> Result<(), Failure> {
         if self.mock.is_some() {
+            tracing::info!("some of what is shown is made up: source = \"mock\"");
             return cx.timer_every(MOCK, Duration::ZERO, self.interval);
         }
         cx.timer_clear(MOCK);

@@ -13,6 +13,7 @@ pub const USUAL_MACHINE: &str = "strategy";
 pub struct Settings {
     /// Who reports: `sessions` are the programs behind the streams that are listened to; `mock` makes the session `mock`
     /// up as well.
+    #[schemars(extend("x-listens" = ["sessions"]))]
     pub source: SourceName,
     /// How often something happens in the made-up session; at least 10ms.
     pub interval: Duration,

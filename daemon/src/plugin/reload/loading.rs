@@ -1,5 +1,7 @@
 //! The libraries of wanted broadcasters: found or tried, asked about settings, and loaded when all is well.
 
+use serde_json::{Map, Value};
+
 use super::{Loaded, Prepared, of_settings, problem};
 use crate::plugin::files::{Choice, Files};
 use crate::plugin::library::{Library, Taken};
@@ -18,7 +20,8 @@ impl Supervisor {
         let at_their_places =
             |faults: Vec<Fault>| faults.iter().map(|fault| of_settings(&wanted.name, fault)).collect();
         let taken = taken.map_err(at_their_places)?;
-        let warnings = at_their_places(taken.odd);
+        let mut warnings: Vec<Problem> = at_their_places(taken.odd);
+        warnings.extend(unheard(&library, &wanted));
         let spec = declaration(&taken.stream);
         let spec = spec.map_err(|why| unusable(format!("plugin {}: {why}", wanted.plugin)))?;
         wanted.file_sha256.clone_from(&library.sha256);
@@ -43,4 +46,23 @@ impl Supervisor {
             _ => Ok(library.take(&wanted.name, &settings, self.config.timing.create)),
         }
     }
+}
+
+/// A setting that asks for inputs, by the word `x-listens` of the plugin's schema, where the broadcaster listens to nothing.
+fn unheard(library: &Library, wanted: &Wanted) -> Option<Problem> {
+    if !wanted.listen.is_empty() {
+        return None;
+    }
+    let schema: Map<String, Value> = serde_json::from_str(&library.facts.config_schema).ok()?;
+    let asks = |(name, declared): (&String, &Value)| {
+        let value = wanted.settings.get(name)?;
+        declared.get("x-listens")?.as_array()?.contains(value).then(|| (name.clone(), value.clone()))
+    };
+    let (setting, value) = schema.get("properties")?.as_object()?.iter().find_map(asks)?;
+    let broadcaster = &wanted.name;
+    let why = format!(
+        "nothing ever comes in: {value} come from streams, and the broadcaster listens to none; add \
+         listen = [\"STREAM\"] to [broadcasters.{broadcaster}]"
+    );
+    Some(problem(broadcaster, &format!("/settings/{setting}"), why))
 }
