@@ -150,7 +150,7 @@ fn the_shipped_file_shows_the_defaults_and_its_examples() {
     assert_eq!((&*door.path, door.dialect, &*door.streams), ("/api/v1/ws", Dialect::Fastws, &["bars".to_owned()][..]));
     assert_eq!(door.auth, Auth::None);
     assert_eq!(config, Config::default(), "what the shipped file shows as default is none");
-    assert_eq!((&*bars.plugin, &*bars.listen), ("bars", &["ticks".to_owned()][..]));
+    assert_eq!((&*bars.plugin, &*bars.listen), ("bars", &[][..]));
     assert_eq!(bars.env.as_deref(), Some("BAR_BROADCASTER"));
     assert_eq!(bars.restart, Restart::default());
     let settings = check_settings(&shipped.document, "bars", &bars_schema()).unwrap();
