@@ -381,7 +381,9 @@ fn a_plan_and_a_reload_say_which_file_is_not_taken_and_which_goes_back() {
     assert_eq!(lines(&place), 0, "a plan is not in the log");
     transcript += &said(&place, "reload");
     assert_eq!(lines(&place), 1, "once is enough for one reload");
-    place.daemon.reload(|| place.daemon.configure(&format!("[ingest]\nsocket = \"\"\n{CONFIG}")));
+    place.daemon.configure(&format!("[ingest]\nsocket = \"\"\n{CONFIG}"));
+    let reloads = || place.daemon.log_text().matches("the configuration was reloaded").count();
+    house::until("the file is taken, behind two orders", || reloads() == 3);
     let saved = said(&place, "reload");
     let (title, changes) = saved.split_once(" s ago").unwrap();
     let title = title.trim_end_matches(|sign: char| sign.is_ascii_digit());
