@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::crowd::Crowd;
+use super::crowd::{Crowd, Patience};
 use super::{NAP, SILENCE};
 use crate::dialect::{Kind, Step};
 use crate::figures::Figures;
@@ -127,7 +127,7 @@ impl<'a> Watch<'a> {
         let end = Instant::now() + time;
         let mut heard = (Instant::now(), 0);
         while Instant::now() < end {
-            crowd.turn(NAP, |client, text, now| self.take(client, text, now))?;
+            crowd.turn(Patience::nap(NAP), |client, text, now| self.take(client, text, now))?;
             if heard.1 != self.native + self.bare {
                 heard = (Instant::now(), self.native + self.bare);
             }

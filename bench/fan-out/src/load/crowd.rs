@@ -22,6 +22,9 @@ const SOURCES: usize = 8;
 const BUFFER: usize = 512 << 10;
 /// Events of one call.
 const MAX_READY: usize = 1024;
+/// Rounds that the processor rests between two looks in a lull: each look takes a lock that whoever sends needs, too.
+const PAUSE: u32 = 100;
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 /// The token of a socket that is no subscriber's.
 const OTHER: u64 = u64::MAX;
 
@@ -29,7 +32,10 @@ const OTHER: u64 = u64::MAX;
 pub struct Crowd {
     epoll: OwnedFd,
     clients: Vec<Client>,
-    ready: Vec<epoll::Event>,
+    events: Vec<epoll::Event>,
+    /// Who has something, each once and in order.
+    ready: Vec<usize>,
+    is_other_ready: bool,
     buffer: Vec<u8>,
     pub reads: u64,
     /// How long there was nothing to do.
@@ -45,6 +51,22 @@ struct Client {
     steps: Vec<Step>,
     /// The first of the steps was said.
     has_said: bool,
+    is_ready: bool,
+}
+
+/// How long a turn waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For the first who has something, at most so long.
+    pub nap: Duration,
+    /// Then until nobody else has had anything for so long.
+    pub lull: Duration,
+}
+
+impl Patience {
+    pub fn nap(nap: Duration) -> Self {
+        Self { nap, lull: Duration::ZERO }
+    }
 }
 
 impl Crowd {
@@ -56,11 +78,14 @@ impl Crowd {
             rest: Vec::new(),
             steps: Vec::new(),
             has_said: false,
+            is_ready: false,
         };
         Ok(Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             clients: (0..count).map(client).collect(),
-            ready: Vec::with_capacity(MAX_READY),
+            events: Vec::with_capacity(MAX_READY),
+            ready: Vec::new(),
+            is_other_ready: false,
             buffer: vec![0; BUFFER],
             reads: 0,
             idle: Duration::ZERO,
@@ -79,7 +104,8 @@ impl Crowd {
     pub fn admit(&mut self, index: usize, address: SocketAddr, mut steps: Vec<Step>) -> Result<()> {
         let source = Ipv4Addr::new(127, 0, 0, (1 + index % SOURCES) as u8);
         let socket = wire::begin_to_connect(address, source)?;
-        epoll::add(&self.epoll, &socket, EventData::new_u64(index as u64), EventFlags::IN | EventFlags::OUT)?;
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
+        epoll::add(&self.epoll, &socket, EventData::new_u64(index as u64), flags)?;
         steps.reverse();
         let client = &mut self.clients[index];
         client.rest.clear();
@@ -103,7 +129,7 @@ impl Crowd {
                 self.admit(next, address, steps).with_context(|| format!("client {next}"))?;
                 next += 1;
             }
-            let turn = self.turn(super::NAP, &mut take)?;
+            let turn = self.turn(Patience::nap(super::NAP), &mut take)?;
             if turn.let_in > 0 {
                 (inside, heard) = (inside + turn.let_in, Instant::now());
             }
@@ -125,18 +151,17 @@ impl Crowd {
         Ok(epoll::add(&self.epoll, socket, EventData::new_u64(OTHER), flags)?)
     }
 
-    /// Waits, at most so long, reads once from everybody who has something, and hands over each message with its client.
-    pub fn turn(&mut self, nap: Duration, mut take: impl FnMut(usize, &[u8], Instant) -> Result<()>) -> Result<Turn> {
-        self.wait(nap)?;
-        let mut turn = Turn::default();
-        for event in &self.ready {
-            let token = event.data.u64();
-            if token == OTHER {
-                turn.is_other_ready = true;
-                continue;
-            }
-            let index = token as usize;
+    /// Waits, reads from everybody who has something, and hands over each message with its client.
+    pub fn turn(
+        &mut self,
+        patience: Patience,
+        mut take: impl FnMut(usize, &[u8], Instant) -> Result<()>,
+    ) -> Result<Turn> {
+        self.wait(patience)?;
+        let mut turn = Turn { let_in: 0, is_other_ready: std::mem::take(&mut self.is_other_ready) };
+        for index in self.ready.drain(..) {
             let client = &mut self.clients[index];
+            client.is_ready = false;
             let Some(socket) = &mut client.socket else { continue };
             if client.steps.is_empty() {
                 self.reads += 1;
@@ -144,7 +169,8 @@ impl Crowd {
                 // What stands first is short and finds an empty buffer.
                 client.has_said = true;
                 socket.write_all(&client.steps[client.steps.len() - 1].say).context("cannot connect")?;
-                epoll::modify(&self.epoll, &*socket, EventData::new_u64(token), EventFlags::IN)?;
+                let token = EventData::new_u64(index as u64);
+                epoll::modify(&self.epoll, &*socket, token, EventFlags::IN | EventFlags::ET)?;
             }
             let is_new = client.read(&mut self.buffer, |message, now| take(index, message, now));
             turn.let_in += usize::from(is_new.with_context(|| format!("client {index}"))?);
@@ -154,22 +180,42 @@ impl Crowd {
 
     /// Waits without sleeping. Whoever sends to a sleeper pays for waking it: a server that is a little slower than the load
     /// would be so much slower still, and clients of another machine cost it nothing.
-    fn wait(&mut self, nap: Duration) -> Result<()> {
+    fn wait(&mut self, patience: Patience) -> Result<()> {
         let began = Instant::now();
-        let (at_once, mut idle) = (Timespec { tv_sec: 0, tv_nsec: 0 }, Duration::ZERO);
-        self.ready.clear();
+        let mut last = None;
         loop {
-            match epoll::wait(&self.epoll, spare_capacity(&mut self.ready), Some(&at_once)) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+            let somebody = self.look()?;
+            let now = Instant::now();
+            if somebody {
+                last = Some(now);
             }
-            if !self.ready.is_empty() || idle >= nap {
-                self.idle += idle;
+            if last.map_or(now - began >= patience.nap, |last| now - last >= patience.lull) {
+                self.idle += now - began;
                 return Ok(());
             }
-            std::thread::yield_now(); // where there is one processor only, it is the server's
-            idle = began.elapsed();
+            match last {
+                None => std::thread::yield_now(), // where there is one processor only, it is the server's
+                Some(_) => (0..PAUSE).for_each(|_| std::hint::spin_loop()),
+            }
         }
+    }
+
+    /// Whether somebody has got something since the last look.
+    fn look(&mut self) -> Result<bool> {
+        self.events.clear();
+        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&AT_ONCE)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for event in &self.events {
+            let token = event.data.u64();
+            if token == OTHER {
+                self.is_other_ready = true;
+            } else if !std::mem::replace(&mut self.clients[token as usize].is_ready, true) {
+                self.ready.push(token as usize);
+            }
+        }
+        Ok(!self.events.is_empty())
     }
 }
 
@@ -180,22 +226,28 @@ pub struct Turn {
 }
 
 impl Client {
-    /// Reads once; whether it was let in by that.
+    /// Reads all that is there, for nobody says again that there is more; whether it was let in by that.
     fn read(&mut self, buffer: &mut [u8], mut take: impl FnMut(&[u8], Instant) -> Result<()>) -> Result<bool> {
-        let Some(socket) = &mut self.socket else { return Ok(false) };
+        let was_outside = !self.steps.is_empty();
+        while self.read_once(buffer, &mut take)? == buffer.len() {}
+        Ok(was_outside && self.steps.is_empty())
+    }
+
+    /// Reads as much as there is room for, and returns how much of the room is taken.
+    fn read_once(&mut self, buffer: &mut [u8], mut take: impl FnMut(&[u8], Instant) -> Result<()>) -> Result<usize> {
+        let Some(socket) = &mut self.socket else { return Ok(0) };
         let kept = self.rest.len();
         buffer[..kept].copy_from_slice(&self.rest);
         let read = match rustix::net::recv(socket.as_fd(), &mut buffer[kept..], RecvFlags::DONTWAIT) {
             Ok((0, _)) => bail!("the server closed the connection"),
             Ok((read, _)) => read,
             Err(Errno::AGAIN | Errno::INTR) if !self.steps.is_empty() => 0,
-            Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(0),
             Err(error) => return Err(error).context("the connection broke"),
         };
         let now = Instant::now();
         let bytes = &buffer[..kept + read];
         let mut at = 0;
-        let was_outside = !self.steps.is_empty();
         while let Some(step) = self.steps.last() {
             let Some(length) = (step.heard)(&bytes[at..])? else { break };
             at += length;
@@ -204,12 +256,11 @@ impl Client {
                 socket.write_all(&next.say)?;
             }
         }
-        let is_inside = self.steps.is_empty();
-        if is_inside {
+        if self.steps.is_empty() {
             at += self.dialect.events(&bytes[at..], &mut |message| take(message, now))?;
         }
         self.rest.clear();
         self.rest.extend_from_slice(&bytes[at..]);
-        Ok(was_outside && is_inside)
+        Ok(bytes.len())
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::crowd::Crowd;
+use super::crowd::{Crowd, Patience};
 use super::payload::{Mark, Reader};
 use super::publisher::Publisher;
 use super::story::{Faults, Story};
@@ -38,6 +38,11 @@ pub enum Pace {
 
 /// The most events of a topic on their way at a pace: a server that is further behind cannot keep it.
 const MOST_ON_THEIR_WAY: u64 = 4096;
+
+/// In a closed loop nobody reads until the server has said nothing for so long: longer than what it does between two sends of
+/// a turn. Readers on the same machine would else hold the locks of the sockets that the server is about to send to, the more
+/// often the nearer its pace is to theirs, and answer in its time; those of another machine do not.
+const LULL: Duration = Duration::from_micros(400);
 
 impl Pace {
     fn most_on_their_way(self) -> u64 {
@@ -208,12 +213,12 @@ impl Run<'_> {
     }
 
     fn turn(&mut self) -> Result<()> {
-        let nap = match self.plan.pace {
-            Pace::Closed { .. } => NAP,
-            Pace::Open { .. } => self.due.0.saturating_duration_since(Instant::now()).min(NAP),
+        let patience = match self.plan.pace {
+            Pace::Closed { .. } => Patience { nap: NAP, lull: LULL },
+            Pace::Open { .. } => Patience::nap(self.due.0.saturating_duration_since(Instant::now()).min(NAP)),
         };
         let Self { crowd, publisher, tally, .. } = self;
-        let turn = crowd.turn(nap, |client, text, now| tally.take(client, text, publisher.since(now)))?;
+        let turn = crowd.turn(patience, |client, text, now| tally.take(client, text, publisher.since(now)))?;
         if turn.is_other_ready { self.publisher.attend() } else { Ok(()) }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::crowd::Crowd;
+use super::crowd::{Crowd, Patience};
 use super::payload::{Mark, Reader};
 use super::publisher::Publisher;
 use super::story::{Faults, Story};
@@ -173,7 +173,7 @@ impl Herd {
         self.publisher.flush()?;
         let nap = if publishes { self.due.saturating_duration_since(now).min(NAP) } else { NAP };
         let Self { crowd, publisher, reader, members, faults, answers, micros, epoch, .. } = self;
-        let turn = crowd.turn(nap, |client, text, now| {
+        let turn = crowd.turn(Patience::nap(nap), |client, text, now| {
             let member = &mut members[client];
             if text.starts_with(b"{\"type\":\"tick\"") {
                 let Some(mark) = reader.mark(text) else { bail!("an event without a mark") };
