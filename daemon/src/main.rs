@@ -7,6 +7,9 @@ use broadcastd::commands::{self, Depth};
 use broadcastd::run::{self, Resort};
 use clap::Parser;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

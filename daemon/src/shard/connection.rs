@@ -62,9 +62,23 @@ enum Stage {
     Gone,
 }
 
+/// What every delivery touches comes first, so that it is in few lines of the cache: a crowd does not stay there.
+#[repr(C)]
 pub struct Connection {
     line: Line,
     pub endpoint: Arc<Endpoint>,
+    stage: Stage,
+    pub is_dirty: bool,
+    pub interest: Interest,
+    pub outbox: Outbox,
+    pub subscriptions: Vec<Subscription>,
+    /// Where a client of server-sent events is in each log.
+    places: Places,
+    /// Logs whose events were dropped, each once, until the fresh snapshot that replaces them.
+    pub lost: Vec<(LogId, Loss)>,
+    /// Requests that are answered when enough of the earlier answers has been sent. Nothing is read while some wait, so
+    /// there are no more than one read can bring.
+    pub waiting: VecDeque<Result<Request, Refusal>>,
     pub number: u64,
     pub peer: Option<IpAddr>,
     pub arrived_at: Instant,
@@ -75,26 +89,14 @@ pub struct Connection {
     decoder: Option<Decoder>,
     /// How its messages are compressed, if that was agreed on.
     pub deflation: Option<Deflation>,
-    /// Where a client of server-sent events is in each log.
-    places: Places,
-    pub outbox: Outbox,
-    pub subscriptions: Vec<Subscription>,
     /// What it asked for by coming, until that has been done.
     pub wishes: Option<Vec<Command>>,
-    /// Requests that are answered when enough of the earlier answers has been sent. Nothing is read while some wait, so
-    /// there are no more than one read can bring.
-    pub waiting: VecDeque<Result<Request, Refusal>>,
     pub pace: Pace,
-    /// Logs whose events were dropped, each once, until the fresh snapshot that replaces them.
-    pub lost: Vec<(LogId, Loss)>,
     /// How often it could not take everything.
     pub lagged: u64,
-    pub is_dirty: bool,
-    pub interest: Interest,
     heard_at: Instant,
     pinged_at: Instant,
     told_at: Option<Instant>,
-    stage: Stage,
     memory: Arc<Memory>,
     _permit: Box<dyn Any + Send>,
 }

@@ -41,7 +41,9 @@ struct Piece {
     origin: Origin,
 }
 
+/// What every delivery touches comes first, so that it is in few lines of the cache.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct Outbox {
     pieces: VecDeque<Piece>,
     /// Bytes of the first piece that are sent already.
@@ -51,14 +53,38 @@ pub struct Outbox {
     event_bytes: usize,
     /// The number of the first piece, counting all pieces that ever were.
     first: u64,
-    latest: HashMap<LatestKey, u64>,
-    /// The number of the pong that waits, or of one that is gone.
-    pong: Option<u64>,
     /// Pieces that were replaced or dropped and have no bytes any more.
     empty: usize,
+    latest: Latest,
     replaced: Vec<(LogId, Arc<str>, Loss)>,
     /// Events that were replaced since the beginning, told or not.
     replaced_ever: u64,
+    /// The number of the pong that waits, or of one that is gone.
+    pong: Option<u64>,
+}
+
+/// The numbers of the events that newer ones may replace. Most connections have none, and no room for them.
+#[derive(Debug, Default)]
+struct Latest(Option<Box<HashMap<LatestKey, u64>>>);
+
+impl Latest {
+    fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |known| known.len())
+    }
+
+    fn insert(&mut self, key: LatestKey, number: u64) {
+        self.0.get_or_insert_default().insert(key, number);
+    }
+
+    fn remove(&mut self, key: &LatestKey) -> Option<u64> {
+        self.0.as_mut()?.remove(key)
+    }
+
+    fn clear(&mut self) {
+        if let Some(known) = &mut self.0 {
+            known.clear();
+        }
+    }
 }
 
 impl Outbox {
@@ -241,7 +267,7 @@ impl Outbox {
     pub fn give_back(&mut self) {
         if self.pieces.is_empty() {
             self.pieces = VecDeque::new();
-            self.latest = HashMap::new();
+            self.latest = Latest::default();
         }
     }
 
