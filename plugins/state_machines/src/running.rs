@@ -91,6 +91,8 @@ impl StateMachines {
     pub fn take(&mut self, message: &Message<'_>, cx: &mut Context<'_>) -> Result<(), Failure> {
         let origin = Origin::of(message, self.newest.as_ref());
         self.newest = Some(origin.clone());
+        // What was due before is done before, at the first handling as at any later one.
+        self.time_out(Time::of_nanos(message.unix_ns));
         self.follow(message, origin, cx)
     }
 
@@ -125,13 +127,12 @@ impl StateMachines {
             epoch: "",
             unix_ns: cx.now_unix_ns(),
         };
+        self.time_out_by_clock(now(cx));
         self.follow(&message, Origin::default(), cx)
     }
 
     fn follow(&mut self, message: &Message<'_>, origin: Origin, cx: &mut Context<'_>) -> Result<(), Failure> {
         let sent = Time::of_nanos(message.unix_ns);
-        // What was due before is done before, at the first handling as at any later one.
-        self.time_out(sent);
         match input::read(message) {
             Err(why) => {
                 self.follower.figures.reject(Rejected::Malformed);
@@ -152,17 +153,14 @@ impl StateMachines {
         self.tell(cx)
     }
 
-    /// Something is due by the clock. While the stream is full, inputs are held back, and the clock must not overtake
-    /// them.
+    /// Something is due by the clock.
     pub fn ring(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         self.alarm = None;
         if self.publisher.is_blocked() {
             return Ok(());
         }
         let now = now(cx);
-        if now.0 >= self.caught_up {
-            self.time_out(now);
-        }
+        self.time_out_by_clock(now);
         if now.0 >= self.hears_since {
             self.fall_silent(now);
         }
@@ -182,8 +180,7 @@ impl StateMachines {
     /// Timers do not follow the wall clock when it is set, so that what is due is looked at here, too.
     pub fn show(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         if !self.kept.is_empty() {
-            let Follower { machines, book, .. } = &mut self.follower;
-            let kept = machines.adopt_again(&book.states_in_use());
+            let kept = self.adopt_again(cx)?;
             if kept != self.kept {
                 self.settle(kept, cx);
             }
@@ -199,6 +196,8 @@ impl StateMachines {
         if self.mock.is_none() {
             self.end_made_up(cx)?;
         }
+        let kept = self.adopt_again(cx)?;
+        self.settle(kept, cx);
         self.set_mock_timer(cx)?;
         self.set_alarm(cx)
     }
@@ -223,6 +222,8 @@ impl StateMachines {
         Ok(serde_json::to_vec(&state)?)
     }
 
+    /// Goes back to what was saved. The machines that the settings want come into force at the start, where what ends for
+    /// them can be told.
     pub fn resume(&mut self, from_version: u32, state: &[u8], cx: &mut Context<'_>) -> Result<(), Failure> {
         if from_version != STATE_VERSION {
             let why = format!("the saved machines are of version {from_version}, this plugin reads {STATE_VERSION}");
@@ -233,10 +234,9 @@ impl StateMachines {
         let follower = &mut self.follower;
         follower.machines.restore(machines);
         instances.into_iter().for_each(|instance| follower.book.put(instance));
-        let kept = follower.machines.adopt_again(&follower.book.states_in_use());
+        follower.figures.recount(&follower.book, &follower.machines);
         self.publisher.resume(waiting);
         (self.newest, self.is_catching_up, self.is_made_up) = (newest, true, is_made_up);
-        self.settle(kept, cx);
         Ok(())
     }
 
@@ -265,6 +265,21 @@ impl StateMachines {
 
     fn end_made_up(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         if std::mem::take(&mut self.is_made_up) { self.pretend(&Mock::end(), cx) } else { Ok(()) }
+    }
+
+    /// Puts in force what the settings want. The made-up session keeps no machine from its new declaration: where nobody
+    /// else does, it ends, and begins anew.
+    fn adopt_again(&mut self, cx: &mut Context<'_>) -> Result<Vec<Kept>, Failure> {
+        let Follower { machines, book, .. } = &mut self.follower;
+        let kept = machines.adopt_again(&book.states_in_use());
+        let keeps = |one: &Instance, kept: &Kept| one.machine == kept.machine && kept.states.contains(&one.state);
+        let by_mock = |kept: &Kept| book.iter().filter(|one| keeps(one, kept)).all(|one| one.session == mock::SESSION);
+        if !self.is_made_up || !kept.iter().any(by_mock) {
+            return Ok(kept);
+        }
+        self.end_made_up(cx)?;
+        let Follower { machines, book, .. } = &mut self.follower;
+        Ok(machines.adopt_again(&book.states_in_use()))
     }
 
     /// Machines have come into force, but for these.
@@ -310,6 +325,14 @@ impl StateMachines {
     /// Nobody could be heard for some time.
     fn hear_first(&mut self, now: Time) {
         (self.caught_up, self.hears_since) = (now.0.saturating_add(CATCH_UP), now.0.saturating_add(HEARING));
+    }
+
+    /// While inputs are held back, or those that the instance before had not saved are still to come, the clock must not
+    /// overtake them.
+    fn time_out_by_clock(&mut self, now: Time) {
+        if !self.publisher.is_blocked() && now.0 >= self.caught_up {
+            self.time_out(now);
+        }
     }
 
     fn time_out(&mut self, until: Time) {

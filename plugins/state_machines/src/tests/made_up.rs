@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use broadcastd_plugin_api::testing::{Input, Setup};
 use serde_json::{Value, json};
 
-use super::{Machines, counted, declared, line, monitoring, moves, refused, say, shown, start, strategy};
+use super::{Machines, START, counted, declared, line, monitoring, moves, refused, say, shown, start, strategy};
 use crate::mock::SESSION;
+use crate::running::STATE_VERSION;
 
 const STEP: Duration = Duration::from_secs(2);
 
@@ -25,6 +27,12 @@ fn begin(settings: Value) -> Machines {
 fn told(machines: &mut Machines, steps: u32) -> Vec<String> {
     machines.advance(STEP * steps).unwrap();
     machines.published().iter().filter(|event| event.session_id == SESSION).map(line).collect()
+}
+
+/// A machine that knows none of the states of the one where none is declared.
+fn order() -> Value {
+    json!({"machines": [{"id": "order", "initial": "NEW", "states": [{"id": "NEW"}, {"id": "SENT"}],
+        "transitions": [{"from": "NEW", "to": "SENT", "event": "send"}, {"from": "SENT", "to": "NEW", "event": "back"}]}]})
 }
 
 fn instances(machines: &Machines) -> f64 {
@@ -114,6 +122,70 @@ fn a_restart_goes_on_with_it_and_one_without_a_mock_ends_it() {
     assert_eq!(instances(&without), 1.0);
     without.restart().unwrap();
     assert_eq!(told(&mut without, 100), [""; 0], "it has ended once");
+}
+
+#[test]
+fn a_restart_with_other_machines_lets_it_begin_anew_by_them() {
+    let mut open = begin(made_up(json!({})));
+    told(&mut open, 20);
+    let saved = open.save().unwrap();
+    let mut declared = begin(made_up(order()));
+    declared.restart_from(Some(saved)).unwrap();
+    let turn = told(&mut declared, 0);
+    assert_eq!(turn[..4].iter().filter(|line| line.starts_with("removed nothing is made up any more")).count(), 4);
+    assert_eq!(turn[4..], ["added NEW v1"; 4]);
+    assert_eq!((declared.degraded(), instances(&declared)), (None, 4.0));
+    assert_eq!(shown(&declared, "declaration_kept", &json!({})), 0.0);
+}
+
+#[test]
+fn it_keeps_an_old_machine_no_longer_than_programs_do() {
+    fastrand::seed(7);
+    let mut machines = monitoring(made_up(json!({})));
+    machines.reconfigure(&made_up(order())).unwrap();
+    let turn = told(&mut machines, 20);
+    assert!(machines.degraded().is_some() && !turn.contains(&"added NEW v1".to_owned()), "{turn:?}");
+    say(&mut machines, "session.stopped", json!({}));
+    let turn = told(&mut machines, 4);
+    assert_eq!(turn.iter().filter(|line| *line == "added NEW v1").count(), 4, "{turn:?}");
+    assert_eq!((machines.degraded(), instances(&machines)), (None, 4.0));
+}
+
+#[test]
+fn it_overtakes_no_input_after_a_restart() {
+    for (source, count) in [("sessions", 0.0), ("mock", 4.0)] {
+        let mut machines = monitoring(made_up(declared()));
+        moves(&mut machines, json!({"event": "signal"}));
+        told(&mut machines, 1);
+        let state = Some((STATE_VERSION, machines.save().unwrap()));
+        let mut settings = declared();
+        settings["source"] = source.into();
+        let setup = Setup { unix_ns: (START + 301_000) * 1_000_000, state, ..Setup::new(settings) };
+        let mut after = Machines::set_up(setup).unwrap();
+        after.advance(Duration::ZERO).unwrap();
+        assert_eq!(instances(&after), 1.0 + count);
+        let filled = json!({"session_id": super::SESSION, "strategy_id": "momentum", "symbol": "BTC", "event": "filled",
+            "data": {"quantity": 1}});
+        let unix_ns = Some((START + 299_000) * 1_000_000);
+        after.input(&Input { unix_ns, ..Input::new("sessions", "instance.transition", &filled) }).unwrap();
+        let published = after.published();
+        let beside: Vec<String> = published.iter().filter(|event| event.session_id != SESSION).map(line).collect();
+        assert_eq!(beside, ["POSITION_ACTIVE v3"], "{source}: it was filled in time");
+    }
+}
+
+#[test]
+fn its_end_overtakes_no_input_that_is_held_back() {
+    let mut machines = monitoring(made_up(declared()));
+    told(&mut machines, 0);
+    machines.room(Some(0));
+    moves(&mut machines, json!({"event": "signal"}));
+    machines.advance(Duration::from_secs(301)).unwrap();
+    machines.reconfigure(&declared()).unwrap();
+    machines.writable().unwrap();
+    let published = machines.published();
+    let beside: Vec<String> = published.iter().filter(|event| event.session_id != SESSION).map(line).collect();
+    assert_eq!(beside, ["S1 v2"], "it has not timed out");
 }
 
 #[test]
