@@ -109,6 +109,11 @@ impl Feed {
         feed
     }
 
+    /// One of the same plan that knows of no trades.
+    pub fn to_empty(&self) -> Self {
+        Self::new(self.plan.clone())
+    }
+
     /// Takes a trade at the wall clock's `now` and appends what follows from it to `out`, in the order in which it has
     /// to be published. A refused trade is counted and changes nothing.
     pub fn tick(&mut self, tick: &Tick<'_>, now: i64, out: &mut Vec<Update>) -> Result<(), Reject> {

@@ -139,23 +139,17 @@ impl Bars {
             return Err(Failure::of(FailureKind::Unsupported, why));
         }
         let saved: Saved<'_> = serde_json::from_slice(state)?;
-        if saved.is_made_up && !self.is_made_up() {
-            tracing::info!("the made-up bars are forgotten");
-            return Ok(());
-        }
-        let anew = self.intake.feed.restore(saved.feed.get().as_bytes()).map_err(Failure::new)?;
-        tell_of_lost(anew);
-        self.publisher.resume(saved.waiting);
-        if let (Source::Replay(settings), Some((recorded, line))) = (&self.source, saved.replay)
-            && (&settings.file, &settings.symbol) == (&recorded.file, &recorded.symbol)
-        {
-            self.trades = Trades::open(&self.source, line)?;
-        }
-        self.trades.go_on_from(&self.intake.feed);
         if self.source == Source::Ticks {
             self.caught_up = now(cx).saturating_add(CATCH_UP);
         }
-        Ok(())
+        match (saved.is_made_up, self.is_made_up()) {
+            (true, false) => {
+                tracing::info!("the made-up bars are forgotten");
+                Ok(())
+            }
+            (false, true) => self.make_up_behind(saved),
+            _ => self.go_on_from(saved),
+        }
     }
 
     /// Bars of topics that stay go on. Another source needs a new instance.
@@ -182,6 +176,30 @@ impl Bars {
         self.set_timers(self.interval, cx)?;
         self.set_alarm(cx)?;
         Ok(Reconfigured::Done)
+    }
+
+    /// Goes on with the bars of the instance before.
+    fn go_on_from(&mut self, saved: Saved<'_>) -> Result<(), Failure> {
+        let anew = self.intake.feed.restore(saved.feed.get().as_bytes()).map_err(Failure::new)?;
+        tell_of_lost(anew);
+        self.publisher.resume(saved.waiting);
+        if let (Source::Replay(settings), Some((recorded, line))) = (&self.source, saved.replay)
+            && (&settings.file, &settings.symbol) == (&recorded.file, &recorded.symbol)
+        {
+            self.trades = Trades::open(&self.source, line)?;
+        }
+        self.trades.go_on_from(&self.intake.feed);
+        Ok(())
+    }
+
+    /// Bars of real trades take no made-up ones: only prices go on, and the final bars that wait are told.
+    fn make_up_behind(&mut self, saved: Saved<'_>) -> Result<(), Failure> {
+        let mut real = self.intake.feed.to_empty();
+        real.restore(saved.feed.get().as_bytes()).map_err(Failure::new)?;
+        self.trades.go_on_from(&real);
+        self.publisher.resume(saved.waiting);
+        tracing::info!("the bars of real trades are forgotten");
+        Ok(())
     }
 
     fn is_made_up(&self) -> bool {

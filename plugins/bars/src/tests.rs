@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use broadcastd_plugin_api::testing::{Harness, Published};
+use broadcastd_plugin_api::testing::{Harness, Input, Published, Setup};
 use broadcastd_plugin_api::{Flags, abi};
 use serde_json::{Value, json};
 
+use crate::feed::STATE_VERSION;
 use crate::running::Bars;
 
 /// 2026-01-01T00:00:00Z, where the harness starts; it opens a minute.
@@ -443,6 +444,47 @@ fn what_was_made_up_is_forgotten_without_a_mock() {
     let real = without.save().unwrap();
     without.restart_from(Some(real)).unwrap();
     assert_eq!(without.records().unwrap().iter().map(line).collect::<Vec<_>>(), ["~A:1 current 5.0"]);
+}
+
+#[test]
+fn made_up_trades_go_into_no_real_bar_and_on_from_its_price() {
+    let mut real = ticks(json!({}));
+    real.subscribe("").unwrap();
+    real.room(Some(0));
+    tick(&mut real, "A", 0, 999.0);
+    real.advance(60 * SECOND).unwrap();
+    tick(&mut real, "A", 60_000, 1_000.0);
+    let state = Some((STATE_VERSION, real.save().unwrap()));
+    let unix_ns = (START + 61_000) * 1_000_000;
+    let mut made_up =
+        Harness::<Bars>::set_up(Setup { unix_ns, state, ..Setup::new(json!({"symbols": ["A"]})) }).unwrap();
+    made_up.subscribe("").unwrap();
+    assert_eq!(brief(&mut made_up), ["A:1 closed 999.0"], "what waited for room is told");
+    assert_eq!(made_up.records().unwrap(), []);
+    made_up.advance(SECOND).unwrap();
+    let published = made_up.published();
+    let bar = &published[0].payload;
+    assert_eq!(bar["volume"].as_f64().unwrap() % 10.0, 0.0, "of the trade of 1 before there is nothing in it: {bar}");
+    assert!((bar["open"].as_f64().unwrap() / 1_000.0 - 1.0).abs() < 0.02, "{bar}");
+}
+
+#[test]
+fn what_was_not_heard_while_bars_were_made_up_is_not_late() {
+    let mut made_up = start(json!({"symbols": ["A"]}));
+    made_up.advance(90 * SECOND).unwrap();
+    let state = Some((STATE_VERSION, made_up.save().unwrap()));
+    let settings = json!({"source": "ticks", "symbols": ["A"], "close_grace": "0s"});
+    let unix_ns = (START + 90_000) * 1_000_000;
+    let mut real = Harness::<Bars>::set_up(Setup { unix_ns, state, ..Setup::new(settings) }).unwrap();
+    real.subscribe("").unwrap();
+    for time in [START + 1_000, START + 2_000] {
+        let data = json!({"symbol": "A", "time": time, "price": 5.0, "size": 1});
+        real.input(&Input { unix_ns: Some(time * 1_000_000), ..Input::new("ticks:A", "tick", &data) }).unwrap();
+        real.advance(SECOND / 2).unwrap();
+    }
+    assert_eq!(counted(&real, "late_ticks_total"), 0.0);
+    real.advance(SECOND).unwrap();
+    assert_eq!(brief(&mut real), ["A:1 current 5.0", "A:1 current 5.0", "A:1 closed 5.0", "-A:1 current"]);
 }
 
 #[test]
