@@ -56,11 +56,14 @@ impl Book {
         forgotten
     }
 
-    /// Forgets a characteristic of which nothing comes any more.
-    pub fn forget(&mut self, id: &str) {
-        if self.characteristics.get(id).is_some_and(|one| !one.is_listed()) {
+    /// Forgets a characteristic of which nothing comes any more, unless it is listed. Answers whether it is forgotten, or
+    /// was not known.
+    pub fn forget(&mut self, id: &str) -> bool {
+        let is_listed = self.characteristics.get(id).is_some_and(Characteristic::is_listed);
+        if !is_listed {
             self.characteristics.remove(id);
         }
+        !is_listed
     }
 
     pub fn take(&mut self, incoming: &Incoming, arrived: Stamp, out: &mut Vec<Told>) -> Result<Outcome, Reject> {

@@ -161,10 +161,14 @@ impl Charts {
             let why = format!("the saved charts are of version {from_version}, this plugin reads {STATE_VERSION}");
             return Err(Failure::of(FailureKind::Unsupported, why));
         }
-        let Saved { book, waiting, is_made_up } = serde_json::from_slice(state)?;
+        let Saved { book, mut waiting, is_made_up } = serde_json::from_slice(state)?;
         let forgotten = self.book.restore(book, now(cx));
         if is_made_up && self.mock.is_none() {
-            CHARACTERISTICS.iter().for_each(|one| self.book.forget(one.id));
+            for one in &CHARACTERISTICS {
+                if self.book.forget(one.id) {
+                    waiting.retain(|event| !event.told.is_about(one.id));
+                }
+            }
         }
         if forgotten > 0 {
             tracing::info!(forgotten, "characteristics that are listed no longer are forgotten");

@@ -186,6 +186,17 @@ pub enum Reason {
     Other,
 }
 
+impl Told {
+    /// Whether it tells of this characteristic. An acknowledgement does so in its payload only.
+    pub fn is_about(&self, id: &str) -> bool {
+        let acknowledged = || serde_json::from_str::<AckUpdate>(&self.payload).ok();
+        match self.kind {
+            Kind::AckUpdate => acknowledged().is_some_and(|update| update.characteristic_id.text() == id),
+            _ => self.topic == topic_part(id),
+        }
+    }
+}
+
 impl Kind {
     pub const fn name(self) -> &'static str {
         match self {

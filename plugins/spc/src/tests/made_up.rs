@@ -113,6 +113,41 @@ fn a_restart_goes_on_with_it_and_one_without_a_mock_forgets_it() {
 }
 
 #[test]
+fn what_waits_of_it_is_forgotten_with_it() {
+    let mut charts = made_up(json!({}));
+    charts.room(Some(0));
+    charts.advance(Duration::ZERO).unwrap();
+    sample(&mut charts, json!({"characteristic_id": 7, "value": 1}));
+    let saved = charts.save().unwrap();
+    let second = CHARACTERISTICS[1].id;
+    let listed = json!({"characteristics": [{"id": second, "chart": "xbar_r"}]});
+    for (settings, left) in [(json!({}), vec!["7"]), (listed, vec![second, "7"])] {
+        let mut without = start(settings);
+        without.restart_from(Some(saved.clone())).unwrap();
+        let topics: Vec<_> = without.published().into_iter().map(|event| event.topic).collect();
+        assert_eq!(topics, left);
+    }
+}
+
+#[test]
+fn so_is_what_waits_of_its_acknowledgements() {
+    let mut charts = made_up(json!({}));
+    let told = told(&mut charts, CHARACTERISTICS[0].id, 23 + UNTIL_WRONG);
+    let violation = told.iter().rfind(|event| event.payload["violation_id"].is_number()).unwrap();
+    charts.room(Some(0));
+    let asked = json!({"violation_id": violation.payload["violation_id"], "reason": "Tool Change"});
+    charts.command("acknowledge", "john.doe", &asked).unwrap();
+    assert_eq!(charts.replies().pop().unwrap().status, abi::OK);
+    let saved = charts.save().unwrap();
+    charts.restart_from(Some(saved.clone())).unwrap();
+    charts.writable().unwrap();
+    assert_eq!(count(&charts.published(), "ack_update"), 1, "it waited");
+    let mut without = start(json!({}));
+    without.restart_from(Some(saved)).unwrap();
+    assert_eq!(without.published(), []);
+}
+
+#[test]
 fn what_cannot_be_made_up_is_refused_at_its_place() {
     let told = refused(json!({"source": "mock", "interval": "9ms"}));
     assert_eq!(told, ("/interval".into(), "the interval must be at least 10ms".into()));
