@@ -162,9 +162,11 @@ impl<F: Fn(Result<Layers, Diagnostics>)> Observer<F> {
     }
 
     /// Returns when nothing has happened for a while, or too much for too long.
-    fn wait_for_quiet(&self) {
+    fn wait_for_quiet(&mut self) {
         let start = Instant::now();
         while !self.stop.load(Ordering::Acquire) {
+            // A file that has just come may be written for longer than this: what is written into it is to be seen, too.
+            self.kernel = self.watch();
             let left = self.timing.longest.saturating_sub(start.elapsed());
             if left.is_zero() || !self.is_woken(self.timing.quiet.min(left)) {
                 return;

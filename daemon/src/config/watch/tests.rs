@@ -133,6 +133,32 @@ fn deleted_and_created() {
 }
 
 #[test]
+fn what_comes_after_a_pause_is_watched_as_long_as_it_is_written() {
+    use std::io::Write;
+    let timing = Timing { quiet: Duration::from_millis(250), longest: Duration::from_secs(20), ..TIMING };
+    let scene = Scene::with("config.toml", timing, Sight::Kernel, plain);
+    for round in 0..ROUNDS {
+        fs::remove_file(scene.path("config.toml")).unwrap();
+        // The writer's own pause, in which the watch looks once and finds nothing.
+        std::thread::sleep(Duration::from_millis(400));
+        let mut file = fs::File::create(scene.path("config.toml")).unwrap();
+        writeln!(file, "[hub]").unwrap();
+        for _ in 0..4 {
+            std::thread::sleep(Duration::from_millis(100));
+            writeln!(file, "# more").unwrap();
+        }
+        writeln!(file, "max_topics = {}", round + 1).unwrap();
+        drop(file);
+        // On a machine that does other things it may be seen that there is none.
+        let found = std::iter::repeat_with(|| scene.next()).find_map(Result::ok).unwrap();
+        let text = found.all().next().unwrap().1.text.clone();
+        assert!(text.ends_with(&format!("max_topics = {}\n", round + 1)), "half of it: {text}");
+        fs::write(scene.path("config.toml"), self::text(round)).unwrap();
+        scene.expect(&self::text(round));
+    }
+}
+
+#[test]
 fn data_folder_swapped_as_kubernetes_does() {
     let lay_out = |folder: &Path| {
         fs::create_dir(folder.join("..start")).unwrap();
