@@ -206,6 +206,10 @@ impl App {
         &self.runtime
     }
 
+    pub fn levels(&self) -> &Levels {
+        &self.around.levels
+    }
+
     pub fn systemd(&self) -> &Systemd {
         &self.around.systemd
     }

@@ -45,6 +45,8 @@ const UNSAID: &str = "error";
 pub struct Levels {
     filter: reload::Handle<EnvFilter, Registry>,
     said: Arc<Mutex<Said>>,
+    /// Where lines go there.
+    journal: Option<Journal>,
 }
 
 /// What was said about levels, and by whom.
@@ -60,22 +62,25 @@ struct Said {
 /// levels say.
 pub fn start(format: Format, levels: &str, errors: Errors) -> Levels {
     let (filter, handle) = reload::Layer::new(EnvFilter::new(levels));
+    let journal = (format == Format::Journald).then(|| Journal::at(Path::new(journal::SOCKET)));
     let lines: Box<dyn Layer<_> + Send + Sync> = match format {
         Format::Text => Box::new(fmt::layer().with_writer(std::io::stderr)),
         Format::Json => Box::new(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)),
-        Format::Journald => Box::new(Journal::at(Path::new(journal::SOCKET))),
+        Format::Journald => Box::new(journal.clone()),
     };
     // A second start in one process keeps the first.
     _ = tracing_subscriber::registry().with(lines.with_filter(filter)).with(error_log(errors)).try_init();
     let said = Said { configured: levels.to_owned(), ..Said::default() };
-    Levels { filter: handle, said: Arc::new(Mutex::new(said)) }
+    Levels { filter: handle, said: Arc::new(Mutex::new(said)), journal }
 }
 
 /// Has what is said meanwhile go to the journal, where lines go there, and to the error log. It is not on standard error: who
 /// looks there is told otherwise.
 pub fn aside(format: Format, errors: Errors, say: impl FnOnce()) {
     let journal = (format == Format::Journald).then(|| Journal::at(Path::new(journal::SOCKET)));
-    tracing::subscriber::with_default(tracing_subscriber::registry().with(journal).with(error_log(errors)), say);
+    let lines = tracing_subscriber::registry().with(journal.clone()).with(error_log(errors));
+    tracing::subscriber::with_default(lines, say);
+    journal.iter().for_each(Journal::finish);
 }
 
 fn error_log<S>(errors: Errors) -> impl Layer<S>
@@ -86,6 +91,11 @@ where
 }
 
 impl Levels {
+    /// The process is about to end: what was logged and still waits for journald is waited for, within bounds.
+    pub fn finish(&self) {
+        self.journal.iter().for_each(Journal::finish);
+    }
+
     /// Takes what the configuration says. Where it says something new, that holds instead of what operators said.
     pub fn configure(&self, levels: &str) {
         let mut said = self.lock();
@@ -196,7 +206,7 @@ mod tests {
     #[test]
     fn what_the_configuration_says_anew_holds_instead_of_what_was_said_before() {
         let (_layer, filter) = reload::Layer::<EnvFilter, Registry>::new(EnvFilter::new("info"));
-        let levels = Levels { filter, said: Arc::new(Mutex::new(said("info"))) };
+        let levels = Levels { filter, said: Arc::new(Mutex::new(said("info"))), journal: None };
         levels.change(Some("bars"), "debug", &[]);
         levels.configure("info");
         assert_eq!(levels.of(Some("bars")), "debug", "a reload that changes nothing here");

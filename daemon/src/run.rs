@@ -16,7 +16,7 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::watch::{Timing, Watch};
 use crate::config::{self, Config, Layers, Loaded, Paint, Source};
 use crate::log::errors::{Errors, Opened};
-use crate::log::journal;
+use crate::log::{Levels, journal};
 use crate::systemd::sockets::Sockets;
 use crate::systemd::{self, Systemd};
 use crate::{app, log, metrics};
@@ -65,10 +65,12 @@ pub fn run(options: &Options, resort: Resort) -> Exit {
     };
     let (wish, wishes) = channel();
     let mut starter = Starter { file, source, given, orders: orders(wish.clone()), around: None };
-    match starter.start(read.clone(), resort) {
+    let exit = match starter.start(read.clone(), resort) {
         Ok((app, refused)) => serve(app, (&read, refused.as_ref()), wish, &wishes),
         Err(error) => refuse(&starter.source, read.ok(), exit_of(&error), &error),
-    }
+    };
+    starter.around.iter().for_each(|around| around.levels.finish());
+    exit
 }
 
 /// Says why nothing runs where operators read it: in the journal as an error, else on standard error; and in the error log, as
@@ -214,8 +216,8 @@ fn listen_to_signals(app: &App, wish: Sender<Wish>) -> std::io::Result<()> {
     let (terminate, interrupt) = (heard(SignalKind::terminate())?, heard(SignalKind::interrupt())?);
     app.runtime().spawn(pass_on(reload, wish.clone(), || Wish::Reload));
     app.runtime().spawn(pass_on(report, wish.clone(), || Wish::Report));
-    app.runtime().spawn(end(terminate, wish.clone()));
-    app.runtime().spawn(end(interrupt, wish));
+    app.runtime().spawn(end(terminate, wish.clone(), app.levels().clone()));
+    app.runtime().spawn(end(interrupt, wish, app.levels().clone()));
     Ok(())
 }
 
@@ -228,10 +230,11 @@ async fn pass_on(mut signal: Signal, wish: Sender<Wish>, what: fn() -> Wish) {
 }
 
 /// The first time it asks to drain, the second time everything ends at once.
-async fn end(mut signal: Signal, wish: Sender<Wish>) {
+async fn end(mut signal: Signal, wish: Sender<Wish>, levels: Levels) {
     signal.recv().await;
     _ = wish.send(Wish::Drain);
     signal.recv().await;
     tracing::warn!("asked twice: ending without draining");
+    levels.finish();
     std::process::exit(i32::from(Exit::Done as u8));
 }

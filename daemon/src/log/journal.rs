@@ -44,6 +44,7 @@ pub fn is_stderr(journal_stream: Option<&str>) -> bool {
 }
 
 /// Writes lines into the journal.
+#[derive(Clone)]
 pub struct Journal(Option<Arc<Line>>);
 
 /// The way to journald.

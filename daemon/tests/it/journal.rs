@@ -20,6 +20,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         needs::program("mount-namespace", a_message_names_who_did_what_and_why),
         needs::program("mount-namespace", a_refused_first_start_is_an_error_in_the_journal_and_in_the_error_log),
+        needs::program("mount-namespace", the_last_lines_are_heard_of_a_journald_that_stood_still_for_a_while),
         needs::program("mount-namespace", without_journald_lines_go_to_its_stream),
     ]
 }
@@ -125,6 +126,20 @@ fn a_refused_first_start_is_an_error_in_the_journal_and_in_the_error_log() {
             assert!(told.contains(part), "no {part} in\n{told}");
         }
     }
+}
+
+fn the_last_lines_are_heard_of_a_journald_that_stood_still_for_a_while() {
+    let journald = Journald::new();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("config.toml"), format!("{PORTS}[log]\nformat = \"journald\"\n")).unwrap();
+    let daemon = Daemon::start_by(command(folder.path(), journald.folder.path()), folder);
+    let kept: usize = fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen").unwrap().trim().parse().unwrap();
+    for _ in 0..kept {
+        let ended = process::run(daemon.folder.path(), &["reload"], &[]); // more lines than the kernel keeps
+        assert_eq!(ended.code, Some(0), "who logs waits for nobody: {}", ended.stderr);
+    }
+    daemon.signal("TERM");
+    assert!(journald.heard("stopped")["MESSAGE"].contains("took_s="));
 }
 
 fn without_journald_lines_go_to_its_stream() {

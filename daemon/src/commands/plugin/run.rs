@@ -57,7 +57,13 @@ pub fn run(asked: &Asked<'_>) -> Exit {
         Ok(out) => out,
         Err(error) => return fail(Exit::Internal, &format!("standard output cannot be taken: {error}")),
     };
-    let _levels = log::start(log::Format::detect(None), asked.log, Errors::default());
+    let levels = log::start(log::Format::detect(None), asked.log, Errors::default());
+    let exit = run_to(out, asked);
+    levels.finish();
+    exit
+}
+
+fn run_to(out: File, asked: &Asked<'_>) -> Exit {
     let ready = match Ready::new(asked) {
         Ok(ready) => ready,
         Err(why) => return fail(Exit::Config, &why),

@@ -42,7 +42,12 @@ impl Line {
     pub(super) fn tell(self: &Arc<Self>, entry: Entry) {
         let mut waiting = self.lock();
         if !waiting.is_sent {
-            match send(&self.socket, &self.path, &entry.bytes, SendFlags::DONTWAIT) {
+            // Where lines were lost and nobody has said so yet, this one goes with that.
+            let sent = match waiting.lost {
+                0 => send(&self.socket, &self.path, &entry.bytes, SendFlags::DONTWAIT),
+                _ => Err(Errno::AGAIN),
+            };
+            match sent {
                 Ok(()) => return,
                 Err(Errno::AGAIN | Errno::NOBUFS) => {}
                 Err(_) => {
@@ -111,14 +116,15 @@ impl Waiting {
         let lost = std::mem::take(&mut self.lost);
         let lines = if lost == 1 { "1 line is".to_owned() } else { format!("{lost} lines are") };
         let message = format!(
-            "broadcastd: {lines} missing here: journald took nothing, and {MAX_WAITING_BYTES} bytes waited for it already; see why it stood still"
+            "broadcastd: {lines} missing here: journald took nothing, and no more than {MAX_WAITING_BYTES} bytes wait for it; see why it stood still"
         );
         Entry::of(priority(Level::WARN), "broadcastd", message)
     }
 }
 
-impl Drop for Journal {
-    fn drop(&mut self) {
+impl Journal {
+    /// The process is about to end: waits, within bounds, until nothing waits for journald.
+    pub fn finish(&self) {
         let Some(line) = &self.0 else { return };
         // Longer is not waited for, and nobody is left to be told.
         _ = line.rests.wait_timeout_while(line.lock(), LAST_WAIT, |waiting| waiting.is_sent);
@@ -176,7 +182,8 @@ mod tests {
         for number in 0..logged - 3 {
             assert_eq!(heard(&journald).parse(), Ok(number), "in order, none twice");
         }
-        let expected = "broadcastd: 3 lines are missing here: journald took nothing, and 1048576 bytes waited";
+        let expected =
+            "broadcastd: 3 lines are missing here: journald took nothing, and no more than 1048576 bytes wait";
         let lost = heard(&journald);
         assert!(lost.starts_with(expected), "{lost}");
         let (rests, _) = line.rests.wait_timeout_while(line.lock(), PATIENCE, |waiting| waiting.is_sent).unwrap();
@@ -184,6 +191,17 @@ mod tests {
         drop(rests);
         line.tell(entry(logged, 8));
         assert_eq!(heard(&journald).parse(), Ok(logged));
+    }
+
+    #[test]
+    fn what_was_lost_because_nobody_could_send_it_is_told_with_the_next_line() {
+        let (journald, folder) = journald();
+        let line = Line::new(&folder.path().join("socket"), UnixDatagram::unbound().unwrap());
+        assert!(line.lock().take(entry(1, 8)), "there is no thread");
+        line.tell(entry(2, 8));
+        assert_eq!(heard(&journald).parse(), Ok(2));
+        let lost = heard(&journald);
+        assert!(lost.starts_with("broadcastd: 1 line is missing here"), "{lost}");
     }
 
     #[test]
@@ -199,9 +217,8 @@ mod tests {
             let count = all.len();
             move || (0..count).map(|_| heard(&journald).parse().unwrap()).collect::<Vec<usize>>()
         });
-        let line = journal.0.clone().unwrap();
-        drop(journal);
-        assert!(!line.lock().is_sent, "it was dropped while lines waited");
+        journal.finish();
+        assert!(!journal.0.as_ref().unwrap().lock().is_sent, "lines wait still");
         assert_eq!(reader.join().unwrap(), all);
     }
 }
