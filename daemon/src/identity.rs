@@ -168,6 +168,11 @@ impl Identity {
         Self { shown_by: Some(operator.clone()), ..self.clone() }
     }
 
+    /// Whether an operator shows its token, who may look through its user's eyes and not act in its name.
+    pub fn is_shown(&self) -> bool {
+        self.shown_by.is_some()
+    }
+
     /// Whether both are the same user, the same service or the same operator, whatever their rights.
     pub fn is_same(&self, other: &Self) -> bool {
         (self.role, &self.name) == (other.role, &other.name)

@@ -72,10 +72,16 @@ impl<B: Backend> Shard<B> {
 
     fn known(&self, token: usize, what: &str) -> Result<Arc<Identity>, Refusal> {
         let identity = self.connections[token].standing.identity().filter(|identity| !identity.is_taken_back());
-        identity.cloned().ok_or_else(|| {
+        let identity = identity.cloned().ok_or_else(|| {
             let message = format!("\"{what}\" needs a verified identity: send \"auth\" with a token first");
             Refusal::new(Code::AuthenticationRequired, message)
-        })
+        })?;
+        if identity.is_shown() {
+            let message =
+                format!("X-User-Token is for reading what its user may read; \"{what}\" needs a connection without it");
+            return Err(Refusal::new(Code::Forbidden, message));
+        }
+        Ok(identity)
     }
 }
 

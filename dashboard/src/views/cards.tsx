@@ -34,7 +34,7 @@ export function Cards({ stream }: { stream: Stream }) {
     watcher.watch(() => {
       isLive.value = watcher.isConnected;
       const isOver = watcher.state === "waiting" || watcher.state === "closed";
-      if (isOver && eyes.peek() === shown) void permitted(shown);
+      if (isOver && eyes.peek() === shown) void permitted(shown).then((may) => may && eyes.peek() === shown && watcher.state === "closed" && end(`It ended: ${watcher.reason}.`));
     });
     watcher.subscribe(stream.name).on("*", (data, { type: kind, timestamp: at, seq }) => {
       if (kind === "full_update") {
@@ -49,6 +49,11 @@ export function Cards({ stream }: { stream: Stream }) {
     return () => watcher.close();
   });
 
+  /** Nothing is shown any more, and why. */
+  const end = (why: string) => {
+    [refused.value, cards.value, isLive.value, eyes.value] = [why, new Map(), false, null];
+  };
+
   /** Whether these eyes may look. A stream of events does not say why it is refused; a question does. */
   const permitted = async (asked: Eyes) => {
     const before = eyes.peek();
@@ -58,14 +63,14 @@ export function Cards({ stream }: { stream: Stream }) {
     } catch (error) {
       // A daemon that does not answer may come back; whoever looks at somebody else by now is not concerned.
       if ((before && !(error instanceof Refused)) || eyes.peek() !== before) return false;
-      [refused.value, cards.value, isLive.value, eyes.value] = [(error as Error).message, new Map(), false, null];
+      end((error as Error).message);
       return false;
     }
   };
   const look = async (event: Event) => {
     event.preventDefault();
     const asked = { name: said.value, token: own.value };
-    [refused.value, cards.value, isLive.value, eyes.value] = ["", new Map(), false, null];
+    end("");
     if (!(await permitted(asked))) return;
     [eyes.value, own.value] = [asked, ""];
   };

@@ -119,6 +119,16 @@ pub fn what_is_no_users_token_shows_nothing() {
         let (status, error) = refusal(&read(&daemon.admin, path, headers));
         assert!(status == 400 && error["message"].as_str().unwrap().ends_with(rule), "{path}: {error}");
     }
+    let mut client = house::connect(&daemon.admin, &[(HEADER, &good)]).unwrap();
+    for act in [
+        json!({"type": "publish", "stream": "user_events", "kind": "LIFECYCLE_EVENT", "data": {}, "id": "1"}),
+        json!({"type": "command", "stream": "alerts", "command": "acknowledge", "data": {}, "id": "1"}),
+    ] {
+        house::say(&mut client, &act.to_string());
+        let answer = std::iter::repeat_with(|| house::hear_json(&mut client)).find(|heard| heard["id"] == "1").unwrap();
+        let told = answer["data"]["message"].as_str().unwrap_or_default();
+        assert!(answer["data"]["code"] == "forbidden" && told.starts_with("X-User-Token is for reading"), "{answer}");
+    }
     let service = refusal(&read(&daemon.admin, LOG, &[(HEADER, SERVICE)]));
     assert!(
         service.0 == 400 && service.1["message"].as_str().unwrap().contains("the token of a service"),
