@@ -65,9 +65,12 @@ impl App {
         let files = if deed == Deed::Swap { Files::Of(name) } else { Files::Missing };
         let title = format!("{} of broadcaster {name}", deed.name());
         match self.exchange(name, files) {
-            Ok(report) if deed == Deed::Swap && report.plan.is_nothing() => refused(&format!(
-                "broadcaster {name} runs the file of its plugin as it is; put another one in its place first"
-            )),
+            Ok(report) if deed == Deed::Swap && report.plan.is_nothing() => {
+                self.supervisor.end_rollback(name);
+                refused(&format!(
+                    "broadcaster {name} runs the file of its plugin as it is; put another one in its place first"
+                ))
+            }
             Ok(report) => {
                 self.diary.reload_applied(&report);
                 done("applied", &title, &report.plan)

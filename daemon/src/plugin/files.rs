@@ -101,6 +101,12 @@ impl Supervisor {
         self.rejected().insert(broadcaster.to_owned(), rejected);
     }
 
+    /// Its plugin's file is what it runs: nothing is said of a rollback any more.
+    pub fn end_rollback(&self, broadcaster: &str) {
+        let shared = self.shown().get(broadcaster).and_then(|one| one.shared.clone());
+        shared.iter().for_each(|shared| shared.end_rollback());
+    }
+
     /// What is told of a broadcaster that runs this library, if it is what runs in the place of a rejected one.
     pub(super) fn rolled_back(&self, broadcaster: &str, library: &Library) -> Option<String> {
         self.rejected().get(broadcaster).filter(|one| one.instead.sha256 == library.sha256).map(Rejected::told)

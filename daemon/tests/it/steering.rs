@@ -352,6 +352,10 @@ fn a_file_that_fails_on_probation_is_rolled_back_by_itself() {
     assert_eq!(place.version(), "1.0.0", "a reload does not try it again");
     place.done("restart");
     assert_eq!(place.told_to_operators()["rolled_back"], why, "it is still the file before");
+    place.build("1.0.0", &[]);
+    place.refused("swap", "steady", 69);
+    house::until("nothing is said of it any more", || place.told_to_operators()["rolled_back"].is_null());
+    assert_eq!(place.reason(), "");
     place.build("3.0.0", &["BREAKS_AT=\"other\""]);
     place.daemon.reload(|| place.daemon.signal("HUP"));
     assert_eq!((place.version(), place.reason()), (json!("3.0.0"), String::new()));
