@@ -20,6 +20,9 @@ const MAX_KEPT: usize = 1024;
 /// The most that they weigh together, unless a single one has more: those who come at once share what they are shown, and
 /// the largest are the ones that nobody wants to make twice.
 const MAX_KEPT_BYTES: usize = 32 << 20;
+/// For so many ticks one is kept that nobody asks for: a crowd that comes at once comes in waves, because whom the kernel did
+/// not let in tries again after one second, then after two more.
+const LINGERS: u8 = 4;
 
 /// What the bytes of a snapshot depend on, beside the records, their number and the moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -45,7 +48,7 @@ pub struct Scene<'a> {
     pub records: &'a Snapshot,
 }
 
-/// The snapshots of the last moments: each goes when nobody has asked for it from one tick to the next.
+/// The snapshots of the last moments: each goes when nobody has asked for it for some ticks.
 #[derive(Debug, Default)]
 pub struct Snapshots {
     kept: HashMap<Sight, Kept>,
@@ -58,7 +61,8 @@ struct Kept {
     /// Held, so that no other records can come to be where these are.
     records: Snapshot,
     frame: Bytes,
-    is_wanted: bool,
+    /// After so many ticks it goes, unless somebody asks for it.
+    lingers: u8,
 }
 
 impl Sight {
@@ -88,7 +92,7 @@ impl Snapshots {
             && kept.position == *scene.position
             && kept.records.is(scene.records)
         {
-            kept.is_wanted = true;
+            kept.lingers = LINGERS;
             return kept.frame.clone();
         }
         let frame = make();
@@ -98,13 +102,16 @@ impl Snapshots {
         }
         self.bytes += frame.len();
         let (position, records) = (scene.position.clone(), scene.records.clone());
-        self.kept.insert(sight, Kept { position, records, frame: frame.clone(), is_wanted: true });
+        self.kept.insert(sight, Kept { position, records, frame: frame.clone(), lingers: LINGERS });
         frame
     }
 
-    /// Lets go of what nobody has asked for since the last time.
+    /// A tick: lets go of what nobody has asked for in the last ones.
     pub fn sweep(&mut self) {
-        self.kept.retain(|_, kept| std::mem::take(&mut kept.is_wanted));
+        self.kept.retain(|_, kept| {
+            kept.lingers -= 1;
+            kept.lingers > 0
+        });
         self.bytes = self.kept.values().map(|kept| kept.frame.len()).sum();
     }
 
@@ -201,16 +208,16 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_asked_for_between_two_ticks_goes() {
+    fn what_nobody_asked_for_in_some_ticks_goes() {
         let (mut snapshots, shown) = (Snapshots::default(), records("1"));
         let made = |snapshots: &mut Snapshots, log| is_made(snapshots, &sight(log), (7, &shown), 9);
         assert!(made(&mut snapshots, 1) && made(&mut snapshots, 2));
-        snapshots.sweep();
+        (1..LINGERS).for_each(|_| snapshots.sweep());
         assert!(!made(&mut snapshots, 1));
         snapshots.sweep();
         assert_eq!((snapshots.kept.len(), snapshots.bytes), (1, 9));
         assert!(!made(&mut snapshots, 1) && made(&mut snapshots, 2));
-        (0..2).for_each(|_| snapshots.sweep());
+        (0..LINGERS).for_each(|_| snapshots.sweep());
         assert_eq!((snapshots.kept.len(), snapshots.bytes), (0, 0));
     }
 
