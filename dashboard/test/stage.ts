@@ -140,3 +140,12 @@ export async function trade(session_id = "exec_1"): Promise<void> {
   for (const to of ["S1", "O1", "POSITION_ACTIVE"]) await goes("momentum", "BTCUSDT", to);
   await goes("grid", "ETHUSDT", "S1");
 }
+
+/** A page that has shown the admin token. */
+export async function enter() {
+  const found = await look();
+  await found.page.getByLabel("Admin token").fill(TOKEN);
+  await found.page.getByRole("button", { name: "Enter" }).click();
+  await found.page.getByRole("heading", { name: "Overview" }).waitFor(PATIENCE);
+  return found;
+}

@@ -2,17 +2,9 @@
 
 import assert from "node:assert/strict";
 import { jwt } from "../../clients/js/test/daemon.ts";
-import { barriers, GUARDED, look, on, PAGES, PATIENCE, real, stage, TOKEN, until } from "./stage.ts";
+import { barriers, enter, GUARDED, look, on, PAGES, PATIENCE, real, stage, TOKEN, until } from "./stage.ts";
 
 on(GUARDED);
-
-async function enter() {
-  const found = await look();
-  await found.page.getByLabel("Admin token").fill(TOKEN);
-  await found.page.getByRole("button", { name: "Enter" }).click();
-  await found.page.getByRole("heading", { name: "Overview" }).waitFor(PATIENCE);
-  return found;
-}
 
 async function publish(...events: object[]): Promise<void> {
   const headers = { "content-type": "application/json", authorization: `Bearer ${TOKEN}` };
@@ -133,6 +125,15 @@ real("a user's own token that is refused or ends leaves the page to the operator
   await page.getByText("of cat").waitFor(PATIENCE);
   await page.getByRole("alert").getByText("the token has expired").waitFor(PATIENCE);
   assert.equal(await page.locator(".cards li").count(), 0);
-  assert.deepEqual(addresses.filter((address) => address.includes(token) || address.includes("audience")), []);
+  const longer = jwt("cat", 600);
+  await field.fill(longer);
+  await page.getByRole("button", { name: "Show" }).click();
+  await page.getByText("of cat").waitFor(PATIENCE);
+  const headers = { authorization: `Bearer ${TOKEN}`, "content-type": "application/json" };
+  const logOut = async () => (await fetch(`http://${stage.daemon.admin}/v1/users/cat/connections`, { method: "DELETE", headers })).json();
+  await until(async () => (await logOut()).closed === 1);
+  await page.getByRole("alert").getByText("It ended: ").waitFor(PATIENCE);
+  assert.equal(await page.locator(".cards li").count(), 0, "although the token would do for another look");
+  assert.deepEqual(addresses.filter((address) => [token, longer, "audience"].some((part) => address.includes(part))), []);
   await page.close();
 });

@@ -1,7 +1,7 @@
 // How every broadcaster is, and what can be done to one.
 
 import { useSignal } from "@preact/signals";
-import { count, duration, milliseconds, rate } from "../format";
+import { count, duration, milliseconds, rate, time } from "../format";
 import { to } from "../route";
 import { broadcasters, calls } from "../store/daemon";
 import { useFetched } from "../store/fetched";
@@ -21,6 +21,10 @@ export interface Status {
   last_error: string | null;
   degraded: string | null;
   rolled_back: string | null;
+  /** How often it failed and what follows, while it does not run for that. */
+  next: string | null;
+  /** Until when the file before comes back if this one fails. */
+  probation_until: string | null;
   uptime_seconds: number;
   broadcasts_sent: number;
   broadcasts_skipped: number;
@@ -110,6 +114,8 @@ function One({ status, again }: { status: Status; again: () => void }) {
       <Note says={done.value} />
       {status.degraded && <p>Its plugin says: {status.degraded}</p>}
       {status.rolled_back && <p>It was {status.rolled_back}</p>}
+      {status.next && <p>Next: {status.next}</p>}
+      {status.probation_until && <p>On probation until {time(status.probation_until)}: if it fails, the file before comes back.</p>}
       {status.last_error && <p>Last error: {status.last_error}</p>}
       <dl class="facts">
         <dt>Plugin</dt>
