@@ -14,6 +14,7 @@ pub mod top;
 pub mod plugin;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
@@ -117,19 +118,33 @@ pub fn explain(code: Option<&str>, format: Format) -> Exit {
 pub fn completions(shell: Shell) -> Exit {
     let mut command = Cli::command();
     let name = command.get_name().to_owned();
-    clap_complete::generate(shell, &mut command, name, &mut std::io::stdout());
+    // Into memory first: it panics where whoever reads it has gone.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, name, &mut script);
+    say(String::from_utf8_lossy(&script).trim_end());
     Exit::Done
 }
 
 pub fn manual(folder: Option<&Path>) -> Exit {
     let command = Cli::command();
-    let (written, place) = match folder {
-        Some(folder) => (clap_mangen::generate_to(command, folder), folder.display().to_string()),
-        None => (clap_mangen::Man::new(command).render(&mut std::io::stdout()), "standard output".to_owned()),
+    let Some(folder) = folder else {
+        let mut page = Vec::new();
+        return match clap_mangen::Man::new(command).render(&mut page) {
+            Ok(()) => {
+                say(String::from_utf8_lossy(&page).trim_end());
+                Exit::Done
+            }
+            Err(error) => fail(Exit::Internal, &format!("the manual cannot be made: {error}")),
+        };
     };
-    match written {
+    match fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(command, folder)) {
         Ok(()) => Exit::Done,
-        Err(error) => fail(Exit::Internal, &format!("the manual cannot be written to {place}: {error}")),
+        Err(error) => {
+            let place = folder.display();
+            let message =
+                format!("the manual cannot be written to {place}: {error}; name a folder that you may write to");
+            fail(Exit::Permission, &message)
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::dialect::echo;
 use crate::hub::pattern::Pattern;
 use crate::server::answer::Denied;
 use crate::server::audit;
+use crate::server::caller::unknown_stream;
 use crate::server::http::Arrival;
 use crate::server::query::{Limit, Params, invalid, pattern};
 use crate::server::routes::{Routes, only_get, table};
@@ -48,6 +49,9 @@ async fn list(State(parts): State<Parts>, uri: Uri) -> Result<Json<Value>, Denie
         if found.len() > max {
             break;
         }
+    }
+    if let Some(pattern) = wanted.subscribed.as_ref().filter(|_| found.is_empty()) {
+        is_there(&parts, pattern.stream())?; // nobody, and a name that is no stream's is a slip
     }
     let more = found.len() > max;
     found.truncate(max);
@@ -90,6 +94,14 @@ fn subscribed(params: &Params) -> Result<Option<Pattern>, Denied> {
             Err(invalid(format!("topic \"{}\" is not of stream \"{}\"", topic.text(), stream.text())))
         }
         (stream, topic) => Ok(topic.or(stream)),
+    }
+}
+
+fn is_there(parts: &Parts, stream: &str) -> Result<(), Denied> {
+    let streams = parts.hub.streams();
+    match streams.iter().any(|one| **one.name() == *stream) {
+        true => Ok(()),
+        false => Err(unknown_stream(stream, streams.iter().map(|one| &**one.name()))),
     }
 }
 

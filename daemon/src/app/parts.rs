@@ -195,7 +195,9 @@ pub fn error_log(log: &schema::Log) -> Option<&Path> {
 pub fn secret(secret: &schema::Secret, env: &Env) -> Result<String, String> {
     let from_file = |path: &Path| {
         let text = std::fs::read_to_string(path);
-        text.map_err(|error| format!("cannot read the secret in {}: {error}", path.display()))
+        // The whole path: the folder of the configuration is often not the one where somebody looks.
+        let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        text.map_err(|error| format!("cannot read the secret in {}: {error}", whole.display()))
     };
     let text = match secret {
         schema::Secret::Credential(_) | schema::Secret::File(_) => from_file(&secret_file(secret, env)?)?,

@@ -130,6 +130,18 @@ impl Plan {
         broadcasters.is_empty() && streams.is_empty() && settings.is_empty() && waiting.is_empty()
     }
 
+    /// What changes, where there is room for one line.
+    pub fn in_short(&self) -> String {
+        let steps = self.broadcasters.iter().map(Step::in_short);
+        let streams = self.streams.iter().map(|coming| match coming.change {
+            "add" => format!("stream {} comes", coming.stream),
+            _ => format!("stream {} goes", coming.stream),
+        });
+        let settings = self.settings.iter().map(|setting| setting.key.clone());
+        let all: Vec<String> = steps.chain(streams).chain(settings).collect();
+        if all.is_empty() { "nothing".to_owned() } else { all.join(", ") }
+    }
+
     /// A line for each thing, behind a sign that says whether it comes, goes or changes.
     pub fn text(&self) -> String {
         let mut out = String::new();
@@ -162,6 +174,20 @@ impl Plan {
 }
 
 impl Step {
+    /// Where a line has room for all of them.
+    fn in_short(&self) -> String {
+        let name = self.change.name();
+        match &self.change {
+            Change::Start(_) => format!("{name} starts"),
+            Change::Stop(_) => format!("{name} stops"),
+            Change::Replace(_) => format!("{name} has a new instance"),
+            Change::Reconfigure(_) => format!("{name} takes new settings"),
+            Change::Adjust(_) => format!("{name} is treated otherwise"),
+            Change::Retry(_) => format!("{name} tries again"),
+            Change::Keep(_) => format!("{name} stays"),
+        }
+    }
+
     fn told(&self) -> (char, String) {
         let go_on = format!("{} on", goes(self.subscriptions));
         match &self.change {

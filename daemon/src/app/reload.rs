@@ -32,6 +32,8 @@ use crate::server::{self, tls::Certificate};
 
 /// For so long an operator who asks for a reload is told of the one that saving the file has caused.
 const JUST_NOW: Duration = Duration::from_secs(60);
+/// Where plugins are looked for, by its name in the file.
+const PLUGIN_DIRS: &str = "plugins.dirs";
 /// What a refusal ends with.
 const STAYS_ACTIVE: &str = "the running configuration stays active";
 
@@ -166,9 +168,10 @@ impl App {
         let admin = self.admin.prepare(admin).map_err(|error| at_admin(error.to_string()))?;
         let errors = error_log(&loaded, Opened::at)?;
         // Last, since a library that is loaded stays for good.
-        let mut broadcasters = prepare(&self.supervisor, &loaded, &self.steering, aim)?;
-        let warnings = loaded.warnings.clone().and(std::mem::take(&mut broadcasters.odd));
         let waiting = waiting(&self.config, &config);
+        let broadcasters = prepare(&self.supervisor, &loaded, &self.steering, aim);
+        let mut broadcasters = broadcasters.map_err(|report| with_what_waits(report, &waiting))?;
+        let warnings = loaded.warnings.clone().and(std::mem::take(&mut broadcasters.odd));
         let plan = Plan::new(&self.hub, (&self.config, &config), &broadcasters.prepared, waiting);
         let plan = plan.with_warnings(&warnings);
         Ok(Next { loaded, config, broadcasters, trust, server, admin, errors, plan, warnings })
@@ -204,13 +207,7 @@ impl App {
         self.keep();
         self.house.set_last_reload(None);
         self.diary.reload_applied(done);
-        let changed: Vec<String> = done
-            .changes
-            .iter()
-            .filter(|change| !matches!(change, Change::Keep(_)))
-            .map(|change| format!("{change:?}"))
-            .collect();
-        tracing::info!(changes = changed.join(", "), "the configuration was reloaded");
+        tracing::info!(changes = done.plan.in_short(), "the configuration was reloaded");
         for setting in &done.waiting {
             tracing::warn!(setting, "this change takes effect at the next start only");
         }
@@ -226,6 +223,16 @@ impl App {
 
 fn is_just_now(done: Instant, now: Instant) -> bool {
     now.duration_since(done) < JUST_NOW
+}
+
+/// A plugin that is not found may lie in a folder that is named for the first time, and not looked into before the next start.
+fn with_what_waits(mut report: Diagnostics, waiting: &[&str]) -> Diagnostics {
+    let not_found = report.items.iter_mut().filter(|item| item.code == code::UNUSABLE_PLUGIN);
+    for item in not_found.filter(|_| waiting.contains(&PLUGIN_DIRS)) {
+        item.notes.push(format!("`{PLUGIN_DIRS}` is another one than at the start, and holds from the next one on"));
+        item.help.push("restart the daemon, which takes both at once".to_owned());
+    }
+    report
 }
 
 /// What is said of a report where there is room for one line.
@@ -389,7 +396,7 @@ fn waiting(old: &schema::Config, new: &schema::Config) -> Vec<&'static str> {
         ("server.shards", old.server.shards != new.server.shards),
         ("server.backend", old.server.backend != new.server.backend),
         ("log.format", old.log.format != new.log.format),
-        ("plugins.dirs", old.plugins.dirs != new.plugins.dirs),
+        (PLUGIN_DIRS, old.plugins.dirs != new.plugins.dirs),
     ];
     changed.into_iter().filter(|(_, changed)| *changed).map(|(setting, _)| setting).collect()
 }

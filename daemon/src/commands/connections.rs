@@ -35,7 +35,11 @@ pub fn connections(wanted: &Connections) -> Exit {
 
 /// What is wrong is what was asked for, or the daemon.
 fn refused(answer: &Answer) -> Exit {
-    let exit = if answer.status == StatusCode::BAD_REQUEST { Exit::Usage } else { Exit::Unavailable };
+    let exit = match answer.status {
+        StatusCode::BAD_REQUEST => Exit::Usage,
+        StatusCode::NOT_FOUND => Exit::Data,
+        _ => Exit::Unavailable,
+    };
     fail(exit, &answer.refusal())
 }
 

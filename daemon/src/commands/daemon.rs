@@ -107,7 +107,8 @@ fn overview(status: &Value) -> String {
     out += &format!("  process   {}, up {uptime}\n", status["pid"]);
     let ready = if status["ready"] == true { "ready" } else { "not ready" };
     out += &format!("  state     {}\n", [&[ready.to_owned()][..], &list(&status["reasons"])].concat().join("; "));
-    out += &format!("  clients   {} connections at {}\n", status["connections"], list(&status["listen"]).join(", "));
+    let connections = if status["connections"] == 1 { "connection" } else { "connections" };
+    out += &format!("  clients   {} {connections} at {}\n", status["connections"], list(&status["listen"]).join(", "));
     out += &format!("  reload    {}\n", last_reload(&status["last_reload"]));
     let mut broadcasters =
         Table::new(&["BROADCASTER", "STATE", "PLUGIN", "UP", "SENT", "SKIPPED", "ERRORS", "RESTARTS"]);
@@ -157,6 +158,14 @@ pub fn lasted(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_connection_is_not_said_to_be_several() {
+        for (number, said) in [(0, "0 connections at 1"), (1, "1 connection at 1"), (2, "2 connections at 1")] {
+            let text = overview(&json!({"connections": number, "listen": ["127.0.0.1:8080"]}));
+            assert!(text.contains(&format!("clients   {said}")), "{text}");
+        }
+    }
 
     #[test]
     fn times_are_said_in_two_units() {

@@ -19,7 +19,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Prints what is delivered, until it was enough, nobody reads it, or somebody ends it.
 pub fn tap(tap: &Tap) -> Exit {
     let path = path(tap);
-    let mut listener = Listener { tap, place: None, events: 0, is_back: false };
+    let mut listener = Listener { tap, place: None, events: 0, is_back: false, is_taken: false };
     loop {
         let control = Control::find(tap.socket.as_deref(), &environment());
         match control.and_then(|control| control.listen(&path, listener.place.as_deref())) {
@@ -50,6 +50,8 @@ struct Listener<'a> {
     events: u64,
     /// It has been connected before.
     is_back: bool,
+    /// It was told that the daemon has taken its wishes.
+    is_taken: bool,
 }
 
 /// What the daemon says beside events.
@@ -92,11 +94,15 @@ impl Listener<'_> {
         if self.tap.count == Some(self.events) { Err(Exit::Done) } else { Ok(()) }
     }
 
-    fn said(&self, block: &Block, said: &Said) -> Result<(), Exit> {
+    fn said(&mut self, block: &Block, said: &Said) -> Result<(), Exit> {
         let Said { stream, data, .. } = said;
         let text = |key: &str| data[key].as_str().unwrap_or_default();
         match (block.event.as_str(), text("status")) {
             ("full_update", _) if self.tap.snapshot => print(&block.data),
+            ("response", "subscribed") if !std::mem::replace(&mut self.is_taken, true) => {
+                // Nothing may come for long, and whoever waits should know that it is awaited.
+                noted(&format!("listening to {}; Ctrl-C ends it", self.tap.patterns.join(", ")))
+            }
             ("response", "subscribed") if self.is_back && data["recovered"] == false => {
                 let reason = "the daemon does not have what happened meanwhile any more";
                 gap(stream, &json!({"status": "not_recovered", "reason": reason}))

@@ -13,7 +13,7 @@ const INTRODUCTION: &str = "\
 This page is written by `cargo xtask docs` from the schema that the daemon checks `config.toml` with. How files,
 environment and `--set` go together, and what a reload does, is in [operating.md](operating.md).
 
-- A *duration* is a string like `\"500ms\"`, `\"2s\"` or `\"1m30s\"` (units `ns us ms s m h d`); a bare number is seconds.
+- A *duration* is a string like `\"500ms\"`, `\"2s\"` or `\"1m30s\"` (units ns, us, ms, s, m, h, d); a bare number is seconds.
 - A *size* is a string like `\"512B\"`, `\"64KiB\"`, `\"1MiB\"` or `\"1GiB\"`; a bare number is bytes.
 - An *interval* is two durations, the shorter first: `\"100ms..30s\"`.
 - An *address* is `\"IP:PORT\"` or `\"unix:/path/to/socket\"`; port 0 lets the system choose.

@@ -70,7 +70,8 @@ pub enum LogFormat {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Plugins {
-    /// Folders searched before the executable's own and /usr/lib/broadcastd/plugins. Default: none.
+    /// Folders searched before the executable's own and /usr/lib/broadcastd/plugins. A change waits for a restart.
+    /// Default: none.
     pub dirs: Vec<PathBuf>,
 }
 

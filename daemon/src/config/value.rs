@@ -25,8 +25,8 @@ const SIZE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB"
 const LONGEST: u128 = 3_650 * 86_400_000_000_000;
 
 /// What a duration looks like, for the text of an error.
-pub const DURATION_RULE: &str = "a duration is a string like \"500ms\", \"2s\" or \"1m30s\" (units ms, s, m, h, d); \
-                                 a bare number is seconds";
+pub const DURATION_RULE: &str = "a duration is a string like \"500ms\", \"2s\" or \"1m30s\" (units ns, us, ms, s, m, h, \
+                                 d); a bare number is seconds";
 /// What a size looks like, for the text of an error.
 pub const SIZE_RULE: &str = "a size is a string like \"512B\", \"64KiB\", \"1MiB\" or \"1GiB\"; a bare number is bytes";
 /// What an interval looks like, for the text of an error.

@@ -68,11 +68,16 @@ impl Places {
             .collect();
         near.sort_by(|a, b| b.0.total_cmp(&a.0));
         let suggestion = near.first().map_or(String::new(), |(_, name)| format!("did you mean \"{name}\"? else "));
+        let get = if self.is_built_here() { "run `cargo build` at the top of the workspace" } else { "copy it there" };
         Unusable::new(format!(
-            "no lib{plugin}.so in {}; {suggestion}run `cargo build` at the top of the workspace, or name its folder in \
-             plugins.dirs",
+            "no lib{plugin}.so in {}; {suggestion}{get}, or name its folder in plugins.dirs",
             if places.is_empty() { "any place".to_owned() } else { places.join(", ") }
         ))
+    }
+
+    /// Whether the daemon lies where cargo puts what it builds; on a machine that only runs it, there is nothing to build.
+    fn is_built_here(&self) -> bool {
+        self.executable_dir.iter().any(|dir| dir.iter().any(|part| part == "target"))
     }
 }
 
@@ -145,9 +150,12 @@ mod tests {
             error,
             format!(
                 "no libbrs.so in {at}/dirs, {at}/var, {at}/bin, {at}/bin/../lib/broadcastd/plugins; did you mean \
-                 \"bars\"? else run `cargo build` at the top of the workspace, or name its folder in plugins.dirs"
+                 \"bars\"? else copy it there, or name its folder in plugins.dirs"
             )
         );
+        let built = Places { executable_dir: Some(dir.path().join("target/debug")), ..places.clone() };
+        let error = built.find("brs").unwrap_err().to_string();
+        assert!(error.contains("else run `cargo build` at the top of the workspace, or name"), "{error}");
         assert!(!places.find("zebra").unwrap_err().to_string().contains("did you mean"));
     }
 

@@ -127,7 +127,7 @@ pub fn blocks(page: &str, from: &str) -> Vec<(String, String)> {
 }
 
 /// Whether a text is as shown, where `…` stands for anything.
-fn is_shown(told: &str, shown: &str) -> bool {
+pub fn is_shown(told: &str, shown: &str) -> bool {
     let (told, mut parts) = (told.trim(), shown.trim().split('…').collect::<Vec<_>>());
     let (first, last) = (parts.remove(0), parts.pop());
     let Some(last) = last else { return told == first };

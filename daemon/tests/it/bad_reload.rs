@@ -17,6 +17,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(a_bad_file_changes_nothing_and_is_seen_everywhere_until_a_good_one_comes),
         needs::nothing(a_broadcaster_that_cannot_be_made_leaves_no_trace_of_its_file),
         needs::nothing(an_address_that_is_taken_leaves_no_trace_of_its_file),
+        needs::nothing(a_plugin_in_a_folder_that_waits_for_the_next_start_is_told),
         needs::nothing(a_file_that_is_gone_is_told_and_taken_when_it_is_back),
         needs::nothing(a_file_that_was_emptied_is_taken_only_when_that_is_ordered),
         needs::nothing(every_kind_of_save_is_seen),
@@ -96,6 +97,17 @@ fn an_address_that_is_taken_leaves_no_trace_of_its_file() {
     assert!(told.contains(&expected) && told.contains("config.toml:2:"), "{told}");
     assert_eq!(daemon.get("/v1/broadcasters/other").status, 404);
     assert_eq!(daemon.publish("news", &json!({"type": "headline", "data": {}})).status, 404);
+}
+
+fn a_plugin_in_a_folder_that_waits_for_the_next_start_is_told() {
+    let daemon = Daemon::start(GOOD);
+    let other = "[broadcasters.other]\nplugin = \"elsewhere\"\n";
+    let told = daemon.refuse(|| daemon.configure(&format!("{GOOD}[plugins]\ndirs = [\"mine\"]\n{other}")));
+    assert!(told.contains("error[C014]") && told.contains("no libelsewhere.so in "), "{told}");
+    let note = "note: `plugins.dirs` is another one than at the start, and holds from the next one on";
+    assert!(told.contains(note) && told.contains("help: restart the daemon"), "{told}");
+    let told = daemon.refuse(|| daemon.configure(&format!("{GOOD}{other}")));
+    assert!(told.contains("no libelsewhere.so in ") && !told.contains("restart the daemon"), "{told}");
 }
 
 fn a_file_that_is_gone_is_told_and_taken_when_it_is_back() {

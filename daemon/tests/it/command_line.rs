@@ -28,6 +28,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(offline_nothing_needs_to_be_there_but_the_file),
         needs::program("bash", shells_complete_the_commands),
         needs::nothing(there_is_a_manual_page_for_each_command),
+        needs::nothing(whoever_reads_no_further_is_no_failure),
     ]
 }
 
@@ -213,18 +214,24 @@ fn what_a_plugin_calls_secret_is_shown_to_nobody() {
 }
 
 fn a_source_of_inputs_that_hears_nothing_is_told_at_its_place() {
-    for (plugin, source) in [("bars", "ticks"), ("spc", "samples"), ("state_machines", "sessions")] {
-        let told = |listen: &str, source: &str| {
+    for (plugin, source, usual) in
+        [("bars", "ticks", "mock"), ("spc", "samples", "samples"), ("state_machines", "sessions", "sessions")]
+    {
+        let told = |listen: &str, source: Option<&str>| {
             let table = format!("[streams.in]\n[broadcasters.b]\nplugin = {plugin:?}\n{listen}\n");
-            let place = place(&format!("{table}settings.source = {source:?}\n"));
+            let given = source.map(|source| format!("settings.source = {source:?}\n")).unwrap_or_default();
+            let place = place(&format!("{table}{given}"));
             let report: Value = serde_json::from_str(&ask(&place, &["check", "--format", "json"])).unwrap();
             let told = report["diagnostics"].as_array().unwrap().iter();
             told.map(|one| format!("{}:{} {}", one["code"], one["line"], one["message"])).collect::<Vec<_>>()
         };
-        let warned = told("", source);
+        let warned = told("", Some(source));
         assert!(warned.len() == 1 && warned[0].starts_with("\"C043\":5 "), "{warned:?}");
         assert!(warned[0].contains("add listen = [") && warned[0].contains("to [broadcasters.b]"), "{warned:?}");
-        assert_eq!((told("listen = [\"in\"]", source), told("", "mock")), (vec![], vec![]), "{plugin}");
+        let listens = told("listen = [\"in\"]", Some(source));
+        assert_eq!((listens, told("", Some("mock"))), (vec![], vec![]), "{plugin}");
+        let unsaid = told("", None); // what is not given has its default
+        assert_eq!(unsaid.len(), usize::from(usual == source), "{plugin}: {unsaid:?}");
     }
 }
 
@@ -308,9 +315,22 @@ fn there_is_a_manual_page_for_each_command() {
     let place = place("");
     let page = ask(&place, &["man"]);
     assert!(page.contains(".TH broadcastd 1") && page.contains("\\-\\-config"), "{page}");
-    fs::create_dir(place.path().join("man")).unwrap();
-    ask(&place, &["man", "man"]);
+    ask(&place, &["man", "new/man"]);
     for name in ["broadcastd.1", "broadcastd-check.1", "broadcastd-config-show.1", "broadcastd-explain.1"] {
-        assert!(place.path().join("man").join(name).exists(), "{name}");
+        assert!(place.path().join("new/man").join(name).exists(), "{name}");
+    }
+    fs::write(place.path().join("file"), "").unwrap();
+    let refused = process::run(place.path(), &["man", "file"], &[]);
+    assert_eq!(refused.code, Some(77));
+    assert!(refused.stderr.contains("cannot be written to file: "), "{}", refused.stderr);
+}
+
+fn whoever_reads_no_further_is_no_failure() {
+    for arguments in [&["completions", "bash"][..], &["man"], &["config", "default"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_broadcastd"));
+        let output = command.args(arguments).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), &*String::from_utf8_lossy(&output.stderr)), (Some(0), ""), "{arguments:?}");
     }
 }

@@ -1,17 +1,22 @@
 //! The main job through the real process: broadcasters from config.toml, events to clients, reload, signals.
 
+use std::process::Command;
+
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use crate::house;
+use crate::alerts::{blocks, is_shown};
+use crate::house::{self, until};
 use crate::needs;
 use crate::process::Daemon;
+use crate::programs::Program;
 
 pub fn tests() -> Vec<Trial> {
     vec![
         needs::nothing(a_relay_delivers_what_is_published),
         needs::nothing(a_reload_keeps_connections),
         needs::nothing(the_mock_market_runs_as_shipped),
+        needs::program("curl", the_five_minutes_of_bars_are_as_the_page_shows),
     ]
 }
 
@@ -86,4 +91,18 @@ fn a_reload_keeps_connections() {
     let line = daemon.wait_for_log_after(skip, "the configuration was refused");
     assert!(line.contains("config.toml:6:10"), "{line}");
     assert!(next(&mut client)["seq"].as_u64().unwrap() > seq);
+}
+
+fn the_five_minutes_of_bars_are_as_the_page_shows() {
+    let page = blocks("docs/bars.md", "\n## In five minutes");
+    let [config, listen, trade, shown] = &page[..] else { panic!("{page:?}") };
+    let daemon = Daemon::start(&config.1);
+    let here = |text: &str| text.replace("127.0.0.1:9180", &daemon.admin).replace("127.0.0.1:8080", &daemon.clients);
+    let listener = Program::start(Command::new("sh").args(["-c", &format!("exec {}", here(&listen.1))]));
+    until("it listens", || listener.lines().iter().any(|line| line == "event: full_update"));
+    let traded = Command::new("sh").args(["-c", &here(&trade.1)]).output().unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&traded.stdout).unwrap()["accepted"], 1);
+    let shown = shown.1.replace("1767225600000", "…"); // the page was written in another minute
+    let is_told = |line: &str| listener.lines().iter().any(|told| is_shown(told, line));
+    until("the bar is told as the page shows it", || shown.lines().all(is_told));
 }

@@ -76,10 +76,10 @@ pub struct ServiceToken {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PublishRate {
-    /// Events a second, 1 to 1 000 000; default 1 000.
+    /// Events a second, 1 to 1 000 000; without `rate` no bound, within `rate` 1 000.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub events: u32,
-    /// Events at once after a pause, 1 to 1 000 000; default 2 000.
+    /// Events at once after a pause, 1 to 1 000 000; without `rate` no bound, within `rate` 2 000.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub burst: u32,
 }

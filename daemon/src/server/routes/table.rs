@@ -262,7 +262,12 @@ pub static CONNECTIONS: Route = reads(
         AFTER,
         LIMIT,
     ],
-    &[Answer(200, "`connections`, a page of them.", Json(connections)), WRONG, NOBODY, SILENT],
+    &[
+        Answer(200, "`connections`, a page of them.", Json(connections)),
+        WRONG,
+        Answer(404, "There is none of this name: `unknown_stream`, `unknown_connection`.", Refusal),
+        SILENT,
+    ],
 );
 pub static CONNECTION: Route = page(
     "/v1/connections/{id}",

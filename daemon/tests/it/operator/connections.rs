@@ -48,6 +48,12 @@ fn what_is_asked_for_wrongly_is_refused() {
     assert_eq!((refused.code, refused.stdout.as_str()), (Some(64), ""));
     assert_eq!(refused.stderr, "\"ticks:A\" is a topic; write topic= for it\n");
     assert_eq!(run(&daemon, &["connections", "--limit", "0"]).code, Some(64));
+    for choice in [["--stream", "tiks"], ["--topic", "tiks:A"]] {
+        let unknown = run(&daemon, &[&["connections"][..], &choice].concat());
+        assert_eq!((unknown.code, unknown.stdout.as_str()), (Some(65), ""));
+        assert!(unknown.stderr.starts_with("unknown stream \"tiks\"; valid streams: "), "{}", unknown.stderr);
+    }
+    assert_eq!(run(&daemon, &["connections", "--stream", "ticks"]).code, Some(0), "nobody hears it, and it is there");
     let nobody = process::run(tempfile::tempdir().unwrap().path(), &["connections"], &[]);
     assert_eq!(nobody.code, Some(69));
 }

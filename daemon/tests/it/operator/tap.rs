@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use super::{command, printed, run};
+use super::{command, run};
 use crate::http::{PATIENCE, ask};
 use crate::needs;
 use crate::process::{self, Daemon, PORTS};
@@ -42,6 +42,8 @@ impl Tap {
         let stream = arguments[1].split(':').next().unwrap();
         let is_there = || daemon.get(&format!("/v1/streams/{stream}")).json()["subscriptions"] == 1;
         crate::house::until("the tap is subscribed", is_there);
+        let begun = notes.recv_timeout(PATIENCE).unwrap();
+        assert!(begun.starts_with("listening to ") && begun.ends_with("; Ctrl-C ends it"), "{begun}");
         Self { child, out, notes }
     }
 
@@ -204,6 +206,7 @@ fn it_ends_where_nobody_reads_or_somebody_interrupts() {
     let notes = follow(child.stderr.take().unwrap());
     drop(child.stdout.take());
     crate::house::until("it listens", || daemon.get("/v1/streams/ticks").json()["subscriptions"] == 1);
+    assert_eq!(notes.recv_timeout(PATIENCE).unwrap(), "listening to ticks; Ctrl-C ends it");
     publish(&daemon, "A", "trade", 2);
     assert_eq!(process::wait(&mut child).code(), Some(0));
     assert!(is_over(&notes), "nobody reads: no reason to complain");
@@ -217,6 +220,6 @@ fn what_cannot_be_heard_says_why() {
     assert_eq!(run(&daemon, &["tap"]).code, Some(64));
     let nobody = process::run(tempfile::tempdir().unwrap().path(), &["tap", "ticks"], &[]);
     assert_eq!(nobody.code, Some(69));
-    let figures = printed(&daemon, &["tap", "daemon", "--kind", "figures", "--count", "1"]);
+    let figures = run(&daemon, &["tap", "daemon", "--kind", "figures", "--count", "1"]).stdout;
     assert!(figures.contains("\"published_per_s\""), "{figures}");
 }
