@@ -131,7 +131,15 @@ fn connections_are_found_by_stream_topic_and_user() {
     ] {
         assert_eq!(found(query), count, "{query}");
     }
-    for wrong in ["?stream=nobody", "?stream=ticks:A", "?stream=bars&topic=ticks:A", "?topic=%00", "?user=", "?after=nobody", "?x=1"] {
+    for wrong in [
+        "?stream=nobody",
+        "?stream=ticks:A",
+        "?stream=bars&topic=ticks:A",
+        "?topic=%00",
+        "?user=",
+        "?after=nobody",
+        "?x=1",
+    ] {
         let refused = crate::http::get(&daemon.admin, &format!("/v1/connections{wrong}"));
         assert!(matches!(refused.status, 400 | 404), "{wrong}: {refused:?}");
     }
