@@ -162,7 +162,7 @@ fn the_status_is_the_daemons_own() {
     assert_eq!(told["broadcasters"][0]["name"], "bars");
     let status = printed(&daemon, &["status"]);
     assert!(status.contains(&format!("  process   {}, up ", daemon.pid())), "{status}");
-    assert!(status.contains(&format!("  clients   1 connections at {}\n", daemon.clients)), "{status}");
+    assert!(status.contains(&format!("  clients   1 connection at {}\n", daemon.clients)), "{status}");
     assert!(status.contains("\nBROADCASTER  STATE    PLUGIN      "), "{status}");
     assert!(status.contains("\nSTREAM  SEQ  SUBSCRIPTIONS  RECORDS  HISTORY\n"), "{status}");
 }
