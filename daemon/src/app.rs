@@ -14,6 +14,7 @@ mod reload;
 mod steering;
 mod trust;
 mod vigil;
+mod waiting;
 
 pub use self::last_good::LastGood;
 pub use self::parts::log_format;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::plan::Plan;
 use super::steering::Steering;
+use super::waiting::{waiting, with_what_waits};
 use super::{App, parts, trust};
 use crate::admin;
 use crate::admin::orders::{Candidate, Outcome};
@@ -32,8 +33,6 @@ use crate::server::{self, tls::Certificate};
 
 /// For so long an operator who asks for a reload is told of the one that saving the file has caused.
 const JUST_NOW: Duration = Duration::from_secs(60);
-/// Where plugins are looked for, by its name in the file.
-const PLUGIN_DIRS: &str = "plugins.dirs";
 /// What a refusal ends with.
 const STAYS_ACTIVE: &str = "the running configuration stays active";
 
@@ -225,16 +224,6 @@ fn is_just_now(done: Instant, now: Instant) -> bool {
     now.duration_since(done) < JUST_NOW
 }
 
-/// A plugin that is not found may lie in a folder that is named for the first time, and not looked into before the next start.
-fn with_what_waits(mut report: Diagnostics, waiting: &[&str]) -> Diagnostics {
-    let not_found = report.items.iter_mut().filter(|item| item.code == code::UNUSABLE_PLUGIN);
-    for item in not_found.filter(|_| waiting.contains(&PLUGIN_DIRS)) {
-        item.notes.push(format!("`{PLUGIN_DIRS}` is another one than at the start, and holds from the next one on"));
-        item.help.push("restart the daemon, which takes both at once".to_owned());
-    }
-    report
-}
-
 /// What is said of a report where there is room for one line.
 pub fn first_message(report: &Diagnostics) -> String {
     report.items.first().map_or_else(String::new, |item| item.message.clone())
@@ -388,17 +377,6 @@ pub fn settings(
 fn declare_new(hub: &Hub, declared: &[(String, Settings)]) -> Vec<String> {
     let fresh = declared.iter().filter(|(name, _)| hub.stream(name).is_none());
     fresh.map(|(name, settings)| hub.declare(name, settings.clone()).name().to_string()).collect()
-}
-
-/// What changed between two configurations and cannot be taken while running.
-fn waiting(old: &schema::Config, new: &schema::Config) -> Vec<&'static str> {
-    let changed = [
-        ("server.shards", old.server.shards != new.server.shards),
-        ("server.backend", old.server.backend != new.server.backend),
-        ("log.format", old.log.format != new.log.format),
-        (PLUGIN_DIRS, old.plugins.dirs != new.plugins.dirs),
-    ];
-    changed.into_iter().filter(|(_, changed)| *changed).map(|(setting, _)| setting).collect()
 }
 
 #[cfg(test)]
