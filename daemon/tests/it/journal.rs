@@ -12,6 +12,7 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::house;
 use crate::http::PATIENCE;
 use crate::needs;
 use crate::process::{self, Daemon, PORTS};
@@ -139,7 +140,18 @@ fn the_last_lines_are_heard_of_a_journald_that_stood_still_for_a_while() {
         assert_eq!(ended.code, Some(0), "who logs waits for nobody: {}", ended.stderr);
     }
     daemon.signal("TERM");
+    // Only now: before, the lines would have the time that the drain takes.
+    house::until("nobody is left but who waits for journald", || {
+        threads(daemon.pid()).iter().all(|name| ["broadcastd", "journal"].contains(&&**name))
+    });
     assert!(journald.heard("stopped")["MESSAGE"].contains("took_s="));
+}
+
+/// The names of a process's threads; none when it has ended.
+fn threads(pid: u32) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+    names.map(|name| name.trim_end().to_owned()).collect()
 }
 
 fn without_journald_lines_go_to_its_stream() {

@@ -55,7 +55,7 @@ fn unheard(library: &Library, wanted: &Wanted) -> Option<Problem> {
     }
     let schema: Map<String, Value> = serde_json::from_str(&library.facts.config_schema).ok()?;
     let asks = |(name, declared): (&String, &Value)| {
-        let value = wanted.settings.get(name).or_else(|| declared.get("default"))?;
+        let value = wanted.settings.get(name)?;
         declared.get("x-listens")?.as_array()?.contains(value).then(|| (name.clone(), value.clone()))
     };
     let (setting, value) = schema.get("properties")?.as_object()?.iter().find_map(asks)?;
