@@ -167,10 +167,11 @@ impl App {
         let admin = self.admin.prepare(admin).map_err(|error| at_admin(error.to_string()))?;
         let errors = error_log(&loaded, Opened::at)?;
         // Last, since a library that is loaded stays for good.
-        let waiting = waiting(&self.config, &config);
         let broadcasters = prepare(&self.supervisor, &loaded, &self.steering, aim);
-        let mut broadcasters = broadcasters.map_err(|report| with_what_waits(report, &waiting))?;
+        let dirs = (self.supervisor.plugin_dirs(), &*config.plugins.dirs);
+        let mut broadcasters = broadcasters.map_err(|report| with_what_waits(report, dirs))?;
         let warnings = loaded.warnings.clone().and(std::mem::take(&mut broadcasters.odd));
+        let waiting = waiting(&self.config, &config);
         let plan = Plan::new(&self.hub, (&self.config, &config), &broadcasters.prepared, waiting);
         let plan = plan.with_warnings(&warnings);
         Ok(Next { loaded, config, broadcasters, trust, server, admin, errors, plan, warnings })

@@ -1,5 +1,6 @@
 //! Which library a broadcaster gets: that of its plugin's file as it is now, or the one that runs already.
 
+use std::path::PathBuf;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::Supervisor;
@@ -99,6 +100,11 @@ impl Supervisor {
     /// It may not, after all.
     pub fn reject(&self, broadcaster: &str, rejected: Rejected) {
         self.rejected().insert(broadcaster.to_owned(), rejected);
+    }
+
+    /// The folders of the configuration in which plugins are looked for: those of the start.
+    pub fn plugin_dirs(&self) -> &[PathBuf] {
+        &self.config.places.dirs
     }
 
     /// Its plugin's file is what it runs: nothing is said of a rollback any more.

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Shard;
 use super::encoding::Deflation;
 use super::poll::Backend;
 use super::unasked::Show;
+use super::{Shard, TICK};
 use crate::dialect::{About, Cause, Dialect, Reply};
 use crate::event::{LogId, Position};
 use crate::hub::records::Snapshot;
@@ -20,9 +21,11 @@ const MAX_KEPT: usize = 1024;
 /// The most that they weigh together, unless a single one has more: those who come at once share what they are shown, and
 /// the largest are the ones that nobody wants to make twice.
 const MAX_KEPT_BYTES: usize = 32 << 20;
-/// For so many ticks one is kept that nobody asks for: a crowd that comes at once comes in waves, because whom the kernel did
-/// not let in tries again after one second, then after two more.
-const LINGERS: u8 = 4;
+/// So long one is kept that nobody asks for: a crowd that comes at once comes in waves, because whom the kernel did not let in
+/// tries again after one second, then after two more.
+const LINGERS: Duration = Duration::from_secs(4);
+/// The same, as looks at what is kept.
+const TICKS: u128 = LINGERS.as_millis() / TICK.as_millis();
 
 /// What the bytes of a snapshot depend on, beside the records, their number and the moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,7 +51,7 @@ pub struct Scene<'a> {
     pub records: &'a Snapshot,
 }
 
-/// The snapshots of the last moments: each goes when nobody has asked for it for some ticks.
+/// The snapshots of the last moments: each goes when nobody has asked for it for a while.
 #[derive(Debug, Default)]
 pub struct Snapshots {
     kept: HashMap<Sight, Kept>,
@@ -62,7 +65,7 @@ struct Kept {
     records: Snapshot,
     frame: Bytes,
     /// After so many ticks it goes, unless somebody asks for it.
-    lingers: u8,
+    ticks: u128,
 }
 
 impl Sight {
@@ -92,7 +95,7 @@ impl Snapshots {
             && kept.position == *scene.position
             && kept.records.is(scene.records)
         {
-            kept.lingers = LINGERS;
+            kept.ticks = TICKS;
             return kept.frame.clone();
         }
         let frame = make();
@@ -102,15 +105,15 @@ impl Snapshots {
         }
         self.bytes += frame.len();
         let (position, records) = (scene.position.clone(), scene.records.clone());
-        self.kept.insert(sight, Kept { position, records, frame: frame.clone(), lingers: LINGERS });
+        self.kept.insert(sight, Kept { position, records, frame: frame.clone(), ticks: TICKS });
         frame
     }
 
-    /// A tick: lets go of what nobody has asked for in the last ones.
+    /// A tick: lets go of what nobody has asked for in the last `TICKS`.
     pub fn sweep(&mut self) {
         self.kept.retain(|_, kept| {
-            kept.lingers -= 1;
-            kept.lingers > 0
+            kept.ticks -= 1;
+            kept.ticks > 0
         });
         self.bytes = self.kept.values().map(|kept| kept.frame.len()).sum();
     }
@@ -208,16 +211,17 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_asked_for_in_some_ticks_goes() {
+    fn what_nobody_asked_for_in_four_seconds_goes() {
         let (mut snapshots, shown) = (Snapshots::default(), records("1"));
         let made = |snapshots: &mut Snapshots, log| is_made(snapshots, &sight(log), (7, &shown), 9);
+        assert_eq!(TICK * u32::try_from(TICKS).unwrap(), LINGERS);
         assert!(made(&mut snapshots, 1) && made(&mut snapshots, 2));
-        (1..LINGERS).for_each(|_| snapshots.sweep());
+        (1..TICKS).for_each(|_| snapshots.sweep());
         assert!(!made(&mut snapshots, 1));
         snapshots.sweep();
         assert_eq!((snapshots.kept.len(), snapshots.bytes), (1, 9));
         assert!(!made(&mut snapshots, 1) && made(&mut snapshots, 2));
-        (0..LINGERS).for_each(|_| snapshots.sweep());
+        (0..TICKS).for_each(|_| snapshots.sweep());
         assert_eq!((snapshots.kept.len(), snapshots.bytes), (0, 0));
     }
 

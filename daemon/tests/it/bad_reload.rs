@@ -106,6 +106,10 @@ fn a_plugin_in_a_folder_that_waits_for_the_next_start_is_told() {
     assert!(told.contains("error[C014]") && told.contains("no libelsewhere.so in "), "{told}");
     let note = "note: `plugins.dirs` is another one than at the start, and holds from the next one on";
     assert!(told.contains(note) && told.contains("help: restart the daemon"), "{told}");
+    daemon.reload(|| daemon.configure(&format!("{GOOD}[plugins]\ndirs = [\"mine\"]\n")));
+    let told = daemon.refuse(|| daemon.configure(&format!("{GOOD}[plugins]\ndirs = [\"mine\"]\n{other}")));
+    assert!(told.contains(note), "the folder was taken before, and waits still: {told}");
+    daemon.reload(|| daemon.configure(GOOD));
     let told = daemon.refuse(|| daemon.configure(&format!("{GOOD}{other}")));
     assert!(told.contains("no libelsewhere.so in ") && !told.contains("restart the daemon"), "{told}");
 }
