@@ -1,11 +1,14 @@
 //! What waits to be sent to one client: bounded in bytes, with the one decision about what happens when it is full.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod queue;
+
+use std::collections::{BTreeMap, HashMap};
 use std::io::IoSlice;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use self::queue::Queue;
 use super::poll::MAX_PIECES;
 use crate::dialect::Loss;
 use crate::event::{Event, Flags, LogId};
@@ -32,7 +35,7 @@ enum Origin {
     /// One event, which a newer one may replace.
     Event(Arc<Event>),
     /// Several events of one log joined.
-    Joined { log: LogId, from: u64, to: u64, events: u64 },
+    Joined { log: LogId, from: u64, to: u64, events: u32 },
 }
 
 #[derive(Debug)]
@@ -45,7 +48,7 @@ struct Piece {
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Outbox {
-    pieces: VecDeque<Piece>,
+    pieces: Queue<Piece>,
     /// Bytes of the first piece that are sent already.
     sent_of_first: usize,
     bytes: usize,
@@ -165,7 +168,12 @@ impl Outbox {
     pub fn joined(&mut self, bytes: Bytes, events: &[Arc<Event>]) {
         let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
         self.event_bytes += bytes.len();
-        let origin = Origin::Joined { log: first.log, from: first.seq, to: last.seq, events: events.len() as u64 };
+        let origin = Origin::Joined {
+            log: first.log,
+            from: first.seq,
+            to: last.seq,
+            events: u32::try_from(events.len()).unwrap_or(u32::MAX),
+        };
         self.push(bytes, origin);
     }
 
@@ -225,7 +233,7 @@ impl Outbox {
         self.pieces.truncate(begun);
         self.bytes = self.pieces.front().map_or(0, |piece| piece.bytes.len() - self.sent_of_first);
         self.event_bytes = 0;
-        for piece in &mut self.pieces {
+        for piece in self.pieces.iter_mut() {
             piece.origin = Origin::Control;
         }
         self.sweep();
@@ -248,7 +256,7 @@ impl Outbox {
 
     /// What waits, where that is one piece.
     pub fn only_piece(&self) -> Option<&[u8]> {
-        let first = &self.pieces.front().filter(|_| self.pieces.len() == 1)?.bytes[self.sent_of_first..];
+        let first = &self.pieces.only()?.bytes[self.sent_of_first..];
         (!first.is_empty()).then_some(first)
     }
 
@@ -266,8 +274,8 @@ impl Outbox {
     /// Gives back what is not used now: idle connections are many, and cost little. Not each time that all is sent,
     /// because the next piece is often near.
     pub fn give_back(&mut self) {
+        self.pieces.shrink();
         if self.pieces.is_empty() {
-            self.pieces = VecDeque::new();
             self.latest = Latest::default();
         }
     }
@@ -327,7 +335,7 @@ impl Outbox {
         self.empty = 0;
         self.latest.clear();
         self.pong = None;
-        for (number, piece) in (self.first..).zip(&self.pieces) {
+        for (number, piece) in (self.first..).zip(self.pieces.iter()) {
             match &piece.origin {
                 Origin::Event(event) if event.flags.has(Flags::LATEST) => {
                     self.latest.insert(latest_key(event), number);
@@ -367,7 +375,7 @@ impl Origin {
             Self::Head | Self::Control | Self::Pong => None,
             Self::Snapshot(log, seq) => (*log == wanted).then_some((*seq, *seq, 0)),
             Self::Event(event) | Self::Missed(event) => (event.log == wanted).then_some((event.seq, event.seq, 1)),
-            Self::Joined { log, from, to, events } => (*log == wanted).then_some((*from, *to, *events)),
+            Self::Joined { log, from, to, events } => (*log == wanted).then_some((*from, *to, u64::from(*events))),
         }
     }
 }
