@@ -13,6 +13,10 @@ use crate::hub::settings::Lag;
 use crate::metrics;
 use crate::websocket::close;
 
+/// Members that are fetched from memory side by side before the first of them gets anything: few enough that they are still
+/// near then.
+const FETCHED_TOGETHER: usize = 32;
+
 impl<B: Backend> Shard<B> {
     /// Puts everything that is due into the outboxes. Per connection and stream the order is that of the numbers.
     pub(super) fn distribute(&mut self) {
@@ -22,17 +26,20 @@ impl<B: Backend> Shard<B> {
             let Some(group) = self.groups.get(*id) else { continue };
             let mut portion = Portion::new(group, self.config.deflation, self.hub.memory());
             let mut delivered = 0;
-            for member in &group.members {
-                let connection = &mut self.connections[member.connection];
-                if !connection.is_open() {
-                    continue;
+            for some in group.members.chunks(FETCHED_TOGETHER) {
+                some.iter().for_each(|member| self.connections[member.connection].fetch());
+                for member in some {
+                    let connection = &mut self.connections[member.connection];
+                    if !connection.is_open() {
+                        continue;
+                    }
+                    if connection.subscriptions.len() > 1 && connection.patterns_of(group.log) > 1 {
+                        merges.push((member.connection, group.log));
+                        continue;
+                    }
+                    delivered += portion.deliver(connection, member.start);
+                    self.dirty.mark(connection, member.connection);
                 }
-                if connection.subscriptions.len() > 1 && connection.patterns_of(group.log) > 1 {
-                    merges.push((member.connection, group.log));
-                    continue;
-                }
-                delivered += portion.deliver(connection, member.start);
-                self.dirty.mark(connection, member.connection);
             }
             group.deliveries.delivered(delivered);
             if group.form.batch.is_none() {

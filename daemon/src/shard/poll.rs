@@ -44,7 +44,7 @@ pub enum Interest {
 /// Something that has bytes to send.
 pub trait Sink {
     fn fd(&self) -> BorrowedFd<'_>;
-    /// Comes before anything else of a turn.
+    /// Comes before anything else of a turn, for several sinks before the first of them is sent to.
     fn prepare(&mut self);
     /// What waits, where that is one piece: mostly it is.
     fn only_piece(&self) -> Option<&[u8]>;

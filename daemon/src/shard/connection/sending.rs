@@ -13,6 +13,7 @@ impl Sink for Connection {
 
     fn prepare(&mut self) {
         self.is_dirty = false;
+        self.fetch();
         self.line.load(&mut self.outbox);
     }
 
