@@ -10,7 +10,7 @@ use super::pattern::{Pattern, canonical_topic};
 use super::records::{Record, Records, Snapshot};
 use super::stream::reads::Share;
 use super::targets::Targets;
-use super::topics::Topics;
+use super::topics::{Place, Topics};
 use super::{Common, Refused};
 use crate::event::{Draft, Encoded, Event, Flags, LogId};
 use crate::memory::Memory;
@@ -111,16 +111,16 @@ impl Log {
         limits: &Limits,
         now: Instant,
     ) -> Result<Arc<Event>, Refused> {
-        let topic = self.known_topic(draft.topic, limits, now)?;
-        self.check_room_for_record(draft, &topic, kind, limits)?;
+        let place = self.place_of_topic(draft.topic, limits, now)?;
+        self.check_room_for_record(draft, self.topics.name(place), kind, limits)?;
         self.seq += 1;
-        let event = Arc::new(self.event(draft, &topic, kind, now));
+        let event = Arc::new(self.event(draft, place, kind, now));
         self.update_records(draft, &event, &kind.collection);
         if draft.flags.has(Flags::RECORD_ONLY) {
-            self.topics.evicted(&topic, self.seq);
+            self.topics.evicted(&event.topic, self.seq);
             return Ok(event);
         }
-        self.topics.told(&topic, self.seq); // `prev` names what a subscriber got, so that it sees no gap where there is none
+        self.topics.told(place, self.seq); // `prev` names what a subscriber got, so that it sees no gap where there is none
         self.history.push(event.clone());
         self.evict(limits, now);
         self.targets.deliver(&event);
@@ -208,15 +208,16 @@ impl Log {
         }
     }
 
-    fn known_topic(&mut self, part: &str, limits: &Limits, now: Instant) -> Result<Arc<str>, Refused> {
+    /// Where the topic with this part behind the stream's name stands; it becomes known, if it may.
+    fn place_of_topic(&mut self, part: &str, limits: &Limits, now: Instant) -> Result<Place, Refused> {
         if part.is_empty()
-            && let Some(topic) = self.topics.find(&self.stream)
+            && let Some(place) = self.topics.find(&self.stream)
         {
-            return Ok(topic.clone());
+            return Ok(place);
         }
-        let full = if part.is_empty() { self.stream.to_string() } else { format!("{}:{part}", self.stream) };
-        if let Some(topic) = self.topics.find(&full) {
-            return Ok(topic.clone());
+        let full = if part.is_empty() { self.stream.to_string() } else { [&*self.stream, ":", part].concat() };
+        if let Some(place) = self.topics.find(&full) {
+            return Ok(place);
         }
         match canonical_topic(&full) {
             Err(reason) => return Err(Refused::BadTopic(reason.to_string())),
@@ -228,9 +229,7 @@ impl Log {
             Ok(_) if !self.has_room_for_topic(limits, now) => return Err(Refused::TooManyTopics(limits.max_topics)),
             Ok(_) => {}
         }
-        let topic: Arc<str> = if part.is_empty() { self.stream.clone() } else { full.into() };
-        self.topics.insert(topic.clone());
-        Ok(topic)
+        Ok(self.topics.insert(if part.is_empty() { self.stream.clone() } else { full.into() }))
     }
 
     /// Whether one more topic may be known; at the bound, those that nothing is kept of are given back.
@@ -262,14 +261,14 @@ impl Log {
         Ok(())
     }
 
-    fn event(&self, draft: &Draft<'_>, topic: &Arc<str>, kind: &Kind, now: Instant) -> Event {
+    fn event(&self, draft: &Draft<'_>, place: Place, kind: &Kind, now: Instant) -> Event {
         Event {
             log: self.id,
             seq: self.seq,
-            prev: self.topics.last(topic),
+            prev: self.topics.last(place),
             flags: draft.flags,
             stream: self.stream.clone(),
-            topic: topic.clone(),
+            topic: self.topics.name(place).clone(),
             kind: kind.name.clone(),
             key: draft.key.into(),
             audience: self.audience.clone(),

@@ -3,18 +3,25 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use slab::Slab;
+
+/// Where a topic stands as long as it is known: the way to it without its name.
+pub type Place = usize;
+
 /// The topics of one log.
 pub struct Topics {
     /// It reaches every subscription: were it given back, none could go on from before. So it stays once it is known.
     root: Arc<str>,
-    known: HashMap<Arc<str>, Topic>,
+    places: HashMap<Arc<str>, Place>,
+    known: Slab<Topic>,
     /// Topics of which nothing may be kept any more, the longest quiet first; each is in it once at most.
-    quiet: VecDeque<Arc<str>>,
+    quiet: VecDeque<Place>,
     /// The highest number of all topics that were given back: no older position of theirs can be told from a gap.
     given_back: u64,
 }
 
 struct Topic {
+    name: Arc<str>,
     /// The number of the newest event that was delivered.
     last: u64,
     /// The highest number that left the history, or was never in it.
@@ -24,7 +31,7 @@ struct Topic {
 
 impl Topics {
     pub fn new(root: Arc<str>) -> Self {
-        Self { root, known: HashMap::new(), quiet: VecDeque::new(), given_back: 0 }
+        Self { root, places: HashMap::new(), known: Slab::new(), quiet: VecDeque::new(), given_back: 0 }
     }
 
     pub fn count(&self) -> usize {
@@ -32,48 +39,53 @@ impl Topics {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.known.keys()
+        self.places.keys()
     }
 
-    pub fn find(&self, topic: &str) -> Option<&Arc<str>> {
-        self.known.get_key_value(topic).map(|(topic, _)| topic)
+    pub fn find(&self, topic: &str) -> Option<Place> {
+        self.places.get(topic).copied()
     }
 
     /// Gets to know a topic that may have been known before.
-    pub fn insert(&mut self, topic: Arc<str>) {
+    pub fn insert(&mut self, topic: Arc<str>) -> Place {
         let evicted = self.given_back_of(&topic);
-        self.known.insert(topic.clone(), Topic { last: 0, evicted, is_quiet: true });
-        self.quiet.push_back(topic);
+        let place = self.known.insert(Topic { name: topic.clone(), last: 0, evicted, is_quiet: true });
+        self.places.insert(topic, place);
+        self.quiet.push_back(place);
+        place
+    }
+
+    pub fn name(&self, place: Place) -> &Arc<str> {
+        &self.known[place].name
     }
 
     /// The number of the topic's newest event, 0 when it has none.
-    pub fn last(&self, topic: &str) -> u64 {
-        self.known.get(topic).map_or(0, |known| known.last)
+    pub fn last(&self, place: Place) -> u64 {
+        self.known[place].last
     }
 
     /// An event of the topic is in the history and was delivered.
-    pub fn told(&mut self, topic: &str, seq: u64) {
-        if let Some(known) = self.known.get_mut(topic) {
-            known.last = seq;
-        }
+    pub fn told(&mut self, place: Place, seq: u64) {
+        self.known[place].last = seq;
     }
 
     /// What had this number is not in the history: it left, or was never there.
-    pub fn evicted(&mut self, topic: &Arc<str>, seq: u64) {
-        let Some(known) = self.known.get_mut(topic) else { return };
+    pub fn evicted(&mut self, topic: &str, seq: u64) {
+        let Some(place) = self.find(topic) else { return };
+        let known = &mut self.known[place];
         known.evicted = known.evicted.max(seq);
         if known.last <= known.evicted && !known.is_quiet {
             known.is_quiet = true;
-            self.quiet.push_back(topic.clone());
+            self.quiet.push_back(place);
         }
     }
 
     /// What kept a topic may be gone for any of them: all are looked at again when room is needed.
     pub fn all_may_be_quiet(&mut self) {
-        for (topic, known) in &mut self.known {
+        for (place, known) in &mut self.known {
             if !known.is_quiet {
                 known.is_quiet = true;
-                self.quiet.push_back(topic.clone());
+                self.quiet.push_back(place);
             }
         }
     }
@@ -82,12 +94,13 @@ impl Topics {
     /// event, whether something is kept of it. Each topic is looked at once for each time that it became quiet.
     pub fn make_room(&mut self, max: usize, is_kept: impl Fn(&Arc<str>, u64) -> bool) -> bool {
         while self.known.len() >= max {
-            let Some(topic) = self.quiet.pop_front() else { return false };
-            let Some(known) = self.known.get_mut(&topic) else { continue };
+            let Some(place) = self.quiet.pop_front() else { return false };
+            let known = &mut self.known[place];
             known.is_quiet = false;
-            if topic != self.root && !is_kept(&topic, known.last) {
+            if known.name != self.root && !is_kept(&known.name, known.last) {
                 self.given_back = self.given_back.max(known.evicted).max(known.last);
-                self.known.remove(&topic);
+                self.places.remove(&known.name);
+                self.known.remove(place);
             }
         }
         true
@@ -95,12 +108,12 @@ impl Topics {
 
     /// Whether nothing of this topic has left the history behind `since`, as far as is known.
     pub fn is_whole_since(&self, topic: &str, since: u64) -> bool {
-        self.known.get(topic).map_or_else(|| self.given_back_of(topic), |known| known.evicted) <= since
+        self.find(topic).map_or_else(|| self.given_back_of(topic), |place| self.known[place].evicted) <= since
     }
 
     /// The same of every topic that is meant.
     pub fn are_whole_since(&self, since: u64, is_meant: impl Fn(&str) -> bool) -> bool {
-        self.given_back <= since && self.known.iter().all(|(topic, known)| known.evicted <= since || !is_meant(topic))
+        self.given_back <= since && self.known.iter().all(|(_, known)| known.evicted <= since || !is_meant(&known.name))
     }
 
     /// The highest number that a topic may have had before it was given back.
@@ -117,8 +130,12 @@ mod tests {
 
     fn topics(names: &[&str]) -> Topics {
         let mut topics = Topics::new("root".into());
-        names.iter().for_each(|name| topics.insert((*name).into()));
+        names.iter().for_each(|name| _ = topics.insert((*name).into()));
         topics
+    }
+
+    fn told(topics: &mut Topics, name: &str, seq: u64) {
+        topics.told(topics.find(name).unwrap(), seq);
     }
 
     fn names(topics: &Topics) -> Vec<&str> {
@@ -130,9 +147,9 @@ mod tests {
     #[test]
     fn room_is_made_by_the_longest_quiet_that_nothing_is_kept_of() {
         let mut topics = topics(&["a", "b", "c"]);
-        ["c", "b", "a"].iter().zip(1..).for_each(|(name, seq)| topics.told(name, seq));
+        ["c", "b", "a"].iter().zip(1..).for_each(|(name, seq)| told(&mut topics, name, seq));
         assert!(!topics.make_room(3, |_, last| last > 0), "all have an event in the history");
-        ["c", "b", "a"].iter().zip(1..).for_each(|(name, seq)| topics.evicted(&(*name).into(), seq));
+        ["c", "b", "a"].iter().zip(1..).for_each(|(name, seq)| topics.evicted(name, seq));
         assert!(topics.make_room(3, |topic, _| &**topic == "c"));
         assert_eq!(names(&topics), ["a", "c"], "b was quiet before a");
         assert!(topics.make_room(3, NOTHING_KEPT), "there is room already");
@@ -142,9 +159,9 @@ mod tests {
     #[test]
     fn of_a_topic_that_was_given_back_nothing_older_is_whole() {
         let mut topics = topics(&["a", "b"]);
-        topics.told("a", 4);
-        topics.told("b", 7);
-        topics.evicted(&"a".into(), 4);
+        told(&mut topics, "a", 4);
+        told(&mut topics, "b", 7);
+        topics.evicted("a", 4);
         assert!(topics.is_whole_since("new", 0) && topics.are_whole_since(0, |topic| topic == "b"));
         assert!(topics.make_room(2, |topic, _| &**topic == "b"));
         for topic in ["a", "new"] {
@@ -152,16 +169,16 @@ mod tests {
         }
         assert!(topics.is_whole_since("b", 0));
         assert!(topics.are_whole_since(4, |_| true) && !topics.are_whole_since(3, |_| true));
-        topics.insert("a".into());
-        assert_eq!(topics.last("a"), 0);
+        let again = topics.insert("a".into());
+        assert_eq!((topics.last(again), &**topics.name(again)), (0, "a"));
         assert!(topics.is_whole_since("a", 4) && !topics.is_whole_since("a", 3), "it is not new");
     }
 
     #[test]
     fn the_root_stays_and_was_never_given_back() {
         let mut topics = topics(&["a"]);
-        topics.told("a", 1);
-        topics.evicted(&"a".into(), 1);
+        told(&mut topics, "a", 1);
+        topics.evicted("a", 1);
         assert!(topics.make_room(1, NOTHING_KEPT));
         assert!(topics.is_whole_since("root", 0) && !topics.is_whole_since("a", 0));
         topics.insert("root".into());
