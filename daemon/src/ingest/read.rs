@@ -111,7 +111,7 @@ impl<'a> Fields<'a> {
     pub fn read_message(text: &'a RawValue) -> Result<Self, Mistake> {
         let mut fields = Self::default();
         for (name, value) in members(text.get().as_bytes()).unwrap_or_default() {
-            match name.as_str() {
+            match &*name {
                 "type" | "id" => {}
                 "kind" => fields.put("type", value),
                 name => fields.put(name, value),

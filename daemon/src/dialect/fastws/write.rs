@@ -1,10 +1,8 @@
 //! Events and replies to text, or to the end of the connection: there are no error messages.
 
-use serde_json::value::RawValue;
-
 use super::{Revision, spelled_topic};
 use crate::dialect::json::Object;
-use crate::dialect::members::{member, members};
+use crate::dialect::members::{Member, member, members};
 use crate::dialect::{About, Code, Refusal, Reply, Said, Shown, Target, Voice};
 use crate::event::Event;
 use crate::websocket::close;
@@ -99,7 +97,7 @@ fn message(route: &str, operation: &str, payload: &[u8]) -> Vec<u8> {
     Object::of_type(&format!("{route}.{operation}"), payload.len()).json("payload", payload).end()
 }
 
-fn bare_bar(members: &[(String, &RawValue)]) -> String {
+fn bare_bar(members: &[Member<'_>]) -> String {
     let shown = |name: &&str| Some(format!("\"{name}\":{}", member(members, name)?.get()));
     let shown: Vec<String> = BAR_MEMBERS.iter().filter_map(shown).collect();
     format!("{{{}}}", shown.join(","))

@@ -1,6 +1,5 @@
 //! Events and replies to native text. Every message has `type`, `stream`, `session_id`, `data` and `timestamp`.
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -227,7 +226,8 @@ impl Message {
     }
 
     fn number(&mut self, prefix: &str, number: u64) {
-        write!(self.0, "{prefix}{number}").expect("writing into memory cannot fail");
+        self.bytes(prefix.as_bytes());
+        serde_json::to_writer(&mut self.0, &number).expect("writing a number into memory cannot fail");
     }
 
     fn names(&mut self, name: &str, values: &[Arc<str>]) {
