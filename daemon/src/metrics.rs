@@ -240,6 +240,8 @@ pub struct Shard {
     written: Counter,
     outbox_bytes: Gauge,
     publish_to_write: Histogram,
+    /// By kind and outcome, those that there have been.
+    commands: Vec<((&'static str, &'static str), Counter)>,
 }
 
 impl Shard {
@@ -248,6 +250,7 @@ impl Shard {
             written: counter!("broadcastd_delivered_bytes_total"),
             outbox_bytes: gauge!("broadcastd_outbox_bytes", "shard" => shard.to_string()),
             publish_to_write: histogram!("broadcastd_publish_to_write_seconds"),
+            commands: Vec::new(),
         }
     }
 
@@ -261,6 +264,16 @@ impl Shard {
 
     pub fn wrote_after(&self, elapsed: Duration) {
         self.publish_to_write.record(elapsed);
+    }
+
+    /// A client's command was carried out, or why not. To publish is one.
+    pub fn command(&mut self, kind: &'static str, outcome: &'static str) {
+        let known = self.commands.iter().position(|(known, _)| *known == (kind, outcome));
+        let (_, counter) = match known {
+            Some(index) => &self.commands[index],
+            None => self.commands.push_mut(((kind, outcome), commands(kind, outcome))),
+        };
+        counter.increment(1);
     }
 }
 
@@ -320,8 +333,13 @@ pub fn accept_rested() {
     counter!("broadcastd_accept_rests_total").increment(1);
 }
 
-pub fn command(kind: &'static str, outcome: &'static str) {
-    counter!("broadcastd_commands_total", "kind" => kind, "outcome" => outcome).increment(1);
+/// A command that a broadcaster was asked for was answered, or why not.
+pub fn asked(outcome: &'static str) {
+    commands("command", outcome).increment(1);
+}
+
+fn commands(kind: &'static str, outcome: &'static str) -> Counter {
+    counter!("broadcastd_commands_total", "kind" => kind, "outcome" => outcome)
 }
 
 pub fn ingest_rejected(stream: &str, reason: &'static str, events: u64) {

@@ -164,7 +164,7 @@ impl Reason {
 
 /// Tells how a command ended, in the log and in the metrics. What it carried, and what was answered, is nobody's business.
 fn tell(principal: &str, broadcaster: &str, command: &str, outcome: &'static str) {
-    metrics::command("command", outcome);
+    metrics::asked(outcome);
     let (broadcaster, command) = (shown(broadcaster), shown(command));
     tracing::info!(target: "audit", principal, broadcaster, command, outcome, "command");
 }

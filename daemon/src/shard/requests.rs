@@ -13,7 +13,6 @@ use crate::event::Position;
 use crate::hub::log::Answer;
 use crate::hub::settings::Source;
 use crate::hub::{Refused, Subscribed};
-use crate::metrics;
 use crate::websocket::close;
 
 /// How many requests of one client are handled before the others have their turn, beside what it publishes: that is no
@@ -72,7 +71,7 @@ impl<B: Backend> Shard<B> {
             Ok(Request { id, command }) => (command.kind(), id),
             Err(refusal) => (UNREADABLE, refusal.id),
         };
-        metrics::command(kind, Code::RateLimited.text());
+        self.counters.command(kind, Code::RateLimited.text());
         let connection = &mut self.connections[token];
         match excess {
             Excess::Later(wait) => {
@@ -107,9 +106,9 @@ impl<B: Backend> Shard<B> {
         };
         match outcome {
             Ok(()) if kind == ASKED => {} // what becomes of it is counted where it is known
-            Ok(()) => metrics::command(kind, "ok"),
+            Ok(()) => self.counters.command(kind, "ok"),
             Err(refusal) => {
-                metrics::command(kind, refusal.code.text());
+                self.counters.command(kind, refusal.code.text());
                 match kind {
                     SHOWN => self.disbelieve(token, &refusal),
                     _ => _ = self.connections[token].say(&Reply::Refused(&refusal)),
