@@ -63,8 +63,9 @@ enum Stage {
     Gone,
 }
 
-/// What every delivery touches comes first, so that it is in few lines of the cache: a crowd does not stay there.
-#[repr(C)]
+/// What every delivery touches comes first, so that it is in few lines of the cache, which have 64 bytes: a crowd does not
+/// stay there.
+#[repr(C, align(64))]
 pub struct Connection {
     line: Line,
     pub endpoint: Arc<Endpoint>,
@@ -73,13 +74,13 @@ pub struct Connection {
     pub interest: Interest,
     pub outbox: Outbox,
     pub subscriptions: Vec<Subscription>,
-    /// Where a client of server-sent events is in each log.
-    places: Places,
     /// Logs whose events were dropped, each once, until the fresh snapshot that replaces them.
     pub lost: Vec<(LogId, Loss)>,
     /// Requests that are answered when enough of the earlier answers has been sent. Nothing is read while some wait, so
     /// there are no more than one read can bring.
     pub waiting: VecDeque<Result<Request, Refusal>>,
+    /// Where a client of server-sent events is in each log.
+    places: Places,
     pub number: u64,
     pub peer: Option<IpAddr>,
     pub arrived_at: Instant,
@@ -293,29 +294,29 @@ impl Connection {
     /// Shows a log's records at a number, encoded for this dialect; what waits goes with the log when that is dropped.
     pub fn show(&mut self, update: Bytes, log: LogId, stream: &str, seq: u64) {
         if self.is_open() && !update.is_empty() {
-            self.places.reach(log, seq);
-            self.outbox.snapshot(self.end_block(update), log, seq);
+            let block = self.end_block(update, log, seq);
+            self.outbox.snapshot(block, log, seq);
             metrics::snapshot_sent(stream);
         }
     }
 
     pub fn recover(&mut self, event: &Arc<Event>, frame: &Bytes) {
         if self.is_open() {
-            self.places.reach(event.log, event.seq);
-            self.outbox.missed(self.end_block(frame.clone()), event);
+            let block = self.end_block(frame.clone(), event.log, event.seq);
+            self.outbox.missed(block, event);
         }
     }
 
     pub fn deliver(&mut self, event: &Arc<Event>, frame: &Bytes) {
-        self.places.reach(event.log, event.seq);
-        self.outbox.event(self.end_block(frame.clone()), event);
+        let block = self.end_block(frame.clone(), event.log, event.seq);
+        self.outbox.event(block, event);
     }
 
     /// The same for several events of one log, which wait, and go, together.
     pub fn deliver_joined(&mut self, bytes: &Bytes, events: &[Arc<Event>]) {
         let Some(newest) = events.last() else { return };
-        self.places.reach(newest.log, newest.seq);
-        self.outbox.joined(self.end_block(bytes.clone()), events);
+        let block = self.end_block(bytes.clone(), newest.log, newest.seq);
+        self.outbox.joined(block, events);
     }
 
     /// Ends the connection for a reason of ours: what waits is dropped, the client gets the code.

@@ -25,8 +25,12 @@ impl Connection {
         if self.dialect().is_framed() { block } else { self.memory.hold([&block[..], b"\n"].concat()) }
     }
 
-    /// Any other ends with where the client is after it.
-    pub(super) fn end_block(&self, block: Bytes) -> Bytes {
-        if self.dialect().is_framed() { block } else { self.memory.hold([&block[..], &self.places.id()].concat()) }
+    /// Any other, which brings it to this number of a log, ends with where the client is after it.
+    pub(super) fn end_block(&mut self, block: Bytes, log: LogId, seq: u64) -> Bytes {
+        if self.dialect().is_framed() {
+            return block;
+        }
+        self.places.reach(log, seq);
+        self.memory.hold([&block[..], &self.places.id()].concat())
     }
 }
