@@ -45,7 +45,7 @@ pub enum Depth {
 pub fn check(options: &Options, depth: Depth, format: Format) -> Exit {
     let outcome = load(options).map_err(StartError::Config).and_then(|(source, loaded)| {
         let warnings = match depth {
-            Depth::Text => loaded.warnings,
+            Depth::Text => offline::look(&loaded),
             Depth::Files => offline::check(&source, &loaded)?,
         };
         Ok(warnings)

@@ -24,6 +24,7 @@ pub use self::refusal::{Code, Refusal, echo};
 pub use self::reply::{About, Begins, Cause, Loss, Record, Reply, Shown};
 pub use self::voice::Voice;
 use crate::event::Position;
+use crate::metrics::labels::{self, Kind};
 
 /// A wire format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,13 +44,18 @@ pub enum Dialect {
 
 impl Dialect {
     pub fn name(self) -> &'static str {
+        self.label().text()
+    }
+
+    /// As metrics know it.
+    pub fn label(self) -> labels::Dialect {
         match self {
-            Self::Native => "native",
-            Self::Sse => "sse",
-            Self::Streams => "streams",
-            Self::Spc => "spc",
-            Self::Fastws(_) => "fastws",
-            Self::User => "user",
+            Self::Native => labels::Dialect::Native,
+            Self::Sse => labels::Dialect::Sse,
+            Self::Streams => labels::Dialect::Streams,
+            Self::Spc => labels::Dialect::Spc,
+            Self::Fastws(_) => labels::Dialect::Fastws,
+            Self::User => labels::Dialect::User,
         }
     }
 
@@ -212,18 +218,18 @@ pub enum Command {
 }
 
 impl Command {
-    /// The name that metrics and log lines use.
-    pub fn kind(&self) -> &'static str {
+    /// As metrics know it.
+    pub fn kind(&self) -> Kind {
         match self {
-            Self::Auth { .. } => "auth",
-            Self::Subscribe { .. } => "subscribe",
-            Self::Unsubscribe(_) => "unsubscribe",
-            Self::Snapshot(_) => "snapshot",
-            Self::Publish(_) => "publish",
-            Self::Ask { .. } => "command",
-            Self::Streams => "streams",
-            Self::Ping => "ping",
-            Self::Denied(_) => "denied",
+            Self::Auth { .. } => Kind::Auth,
+            Self::Subscribe { .. } => Kind::Subscribe,
+            Self::Unsubscribe(_) => Kind::Unsubscribe,
+            Self::Snapshot(_) => Kind::Snapshot,
+            Self::Publish(_) => Kind::Publish,
+            Self::Ask { .. } => Kind::Command,
+            Self::Streams => Kind::Streams,
+            Self::Ping => Kind::Ping,
+            Self::Denied(_) => Kind::Denied,
         }
     }
 }

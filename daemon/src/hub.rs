@@ -35,6 +35,7 @@ pub use self::stream::reads::Reader;
 use crate::event::{LogId, Position};
 use crate::memory::Memory;
 use crate::metrics;
+use crate::metrics::labels::Relief;
 
 /// A smaller history is none of those that memory is short for: clients may still resume by it.
 const WORTH_CUTTING: usize = 256 << 10;
@@ -112,7 +113,7 @@ impl Hub {
                 break;
             };
             tracing::warn!(stream = &**stream.name(), bytes, "hub.memory is short: half of the history has to go");
-            metrics::memory_relieved("history");
+            metrics::memory_relieved(Relief::History);
             stream.halve_history();
         }
     }

@@ -18,6 +18,7 @@ use crate::hub::stream::Stream;
 use crate::hub::{Accepted, Refused};
 use crate::identity::Identity;
 use crate::metrics;
+use crate::metrics::labels::Declined;
 
 /// When a full stream may have room again: its listeners work through hundreds of events meanwhile.
 const FULL_FOR: Duration = Duration::from_millis(100);
@@ -178,10 +179,13 @@ impl From<Mistake> for Rejection {
 
 impl Code {
     /// As the metric counts it.
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> Declined {
         match self {
-            Self::Full | Self::RateLimited | Self::Forbidden | Self::UnknownStream => self.name(),
-            _ => "invalid",
+            Self::Full => Declined::Full,
+            Self::RateLimited => Declined::RateLimited,
+            Self::Forbidden => Declined::Forbidden,
+            Self::UnknownStream => Declined::UnknownStream,
+            Self::InvalidJson | Self::InvalidMessage | Self::TooLong | Self::MissingStream => Declined::Invalid,
         }
     }
 

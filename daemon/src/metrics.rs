@@ -3,6 +3,8 @@
 
 mod broadcaster;
 mod deliveries;
+pub mod labels;
+mod reference;
 pub mod totals;
 
 use std::time::Duration;
@@ -16,6 +18,9 @@ pub use self::broadcaster::{
     Broadcaster, gap_told, lines_left_out, plugin_generations, reply_refused, series_folded, states, thread_abandoned,
 };
 pub use self::deliveries::Deliveries;
+pub use self::reference::reference;
+
+use self::labels::{Declined, Dialect, Ended, Heard, Kind, Policy, Relief, Reload, Unusable, Unwelcome};
 
 /// Bounds in seconds of every histogram of a duration. 5 ms is the promise from publish to write.
 const SECONDS: [f64; 12] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
@@ -137,29 +142,6 @@ pub const PROCESS: &[(&str, &str)] = &[
     ("process_start_time_seconds", "When the process started, since 1970."),
 ];
 
-const INTRODUCTION: &str = "\
-# Metrics
-
-This page is written by `cargo xtask docs` from the daemon's one list of metrics. `GET /metrics` on the admin listener
-answers in the text format of Prometheus. No topic, user, connection or client is ever a label.
-
-Metrics that a plugin declares are shown under the prefix `broadcastd_plugin_`, with the label `broadcaster`; they end
-with their broadcaster. What to do about them, with alert rules and a dashboard: [monitoring.md](monitoring.md).
-";
-
-/// The reference of all metrics in Markdown.
-pub fn reference() -> String {
-    let sections = [("Counters", COUNTERS), ("Gauges", GAUGES), ("The process", PROCESS), ("Histograms", HISTOGRAMS)];
-    let mut page = INTRODUCTION.to_owned();
-    for (title, metrics) in sections {
-        page.push_str(&format!("\n## {title}\n\n| Name | Meaning |\n|---|---|\n"));
-        metrics.iter().for_each(|(name, help)| page.push_str(&format!("| `{name}` | {help} |\n")));
-    }
-    let bounds: Vec<String> = SECONDS.iter().map(f64::to_string).collect();
-    page.push_str(&format!("\nBounds of every histogram, in seconds: {}.\n", bounds.join(", ")));
-    page
-}
-
 /// Installs the recorder of the process; what it holds is read through the handle.
 pub fn install() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
@@ -241,7 +223,7 @@ pub struct Shard {
     outbox_bytes: Gauge,
     publish_to_write: Histogram,
     /// By kind and outcome, those that there have been.
-    commands: Vec<((&'static str, &'static str), Counter)>,
+    commands: Vec<((Kind, Result<(), &'static str>), Counter)>,
 }
 
 impl Shard {
@@ -266,8 +248,8 @@ impl Shard {
         self.publish_to_write.record(elapsed);
     }
 
-    /// A client's command was carried out, or why not. To publish is one.
-    pub fn command(&mut self, kind: &'static str, outcome: &'static str) {
+    /// A client's command was done, or refused with this code. To publish is one.
+    pub fn command(&mut self, kind: Kind, outcome: Result<(), &'static str>) {
         let known = self.commands.iter().position(|(known, _)| *known == (kind, outcome));
         let (_, counter) = match known {
             Some(index) => &self.commands[index],
@@ -288,18 +270,19 @@ pub fn snapshot_made(stream: &str) {
 }
 
 /// A connection could not take everything. Rare, so the handle is looked up.
-pub fn lagged(stream: &str, policy: &'static str) {
-    counter!("broadcastd_lagged_total", "stream" => stream.to_owned(), "policy" => policy).increment(1);
+pub fn lagged(stream: &str, policy: Policy) {
+    counter!("broadcastd_lagged_total", "stream" => stream.to_owned(), "policy" => policy.text()).increment(1);
 }
 
 /// A stream has no source, and a connection's dialect has no words to tell it.
-pub fn no_source_untold(stream: &str, dialect: &'static str) {
-    counter!("broadcastd_no_source_untold_total", "stream" => stream.to_owned(), "dialect" => dialect).increment(1);
+pub fn no_source_untold(stream: &str, dialect: Dialect) {
+    counter!("broadcastd_no_source_untold_total", "stream" => stream.to_owned(), "dialect" => dialect.text())
+        .increment(1);
 }
 
-/// What had to go because memory was short: an `outbox`, a `history`, or a `publish` that was refused.
-pub fn memory_relieved(what: &'static str) {
-    counter!("broadcastd_memory_relieved_total", "what" => what).increment(1);
+/// Something had to go because memory was short.
+pub fn memory_relieved(what: Relief) {
+    counter!("broadcastd_memory_relieved_total", "what" => what.text()).increment(1);
 }
 
 pub fn memory_bytes(bytes: usize) {
@@ -320,31 +303,32 @@ pub fn connection_ended(code: u16) {
     counter!("broadcastd_closes_total", "code" => code.to_string()).increment(1);
 }
 
-pub fn connection_refused(reason: &'static str) {
-    counter!("broadcastd_connections_refused_total", "reason" => reason).increment(1);
+pub fn connection_refused(reason: Unwelcome) {
+    counter!("broadcastd_connections_refused_total", "reason" => reason.text()).increment(1);
 }
 
 /// A trusted proxy does not say who its client is. Rare, so the handle is looked up.
-pub fn client_unknown(reason: &'static str) {
-    counter!("broadcastd_clients_unknown_total", "reason" => reason).increment(1);
+pub fn client_unknown(reason: Unusable) {
+    counter!("broadcastd_clients_unknown_total", "reason" => reason.text()).increment(1);
 }
 
 pub fn accept_rested() {
     counter!("broadcastd_accept_rests_total").increment(1);
 }
 
-/// A command that a broadcaster was asked for was answered, or why not.
-pub fn asked(outcome: &'static str) {
-    commands("command", outcome).increment(1);
+/// A command that a broadcaster was asked for was done, or refused with this code.
+pub fn asked(outcome: Result<(), &'static str>) {
+    commands(Kind::Command, outcome).increment(1);
 }
 
-fn commands(kind: &'static str, outcome: &'static str) -> Counter {
-    counter!("broadcastd_commands_total", "kind" => kind, "outcome" => outcome)
+fn commands(kind: Kind, outcome: Result<(), &'static str>) -> Counter {
+    let outcome = outcome.map_or_else(|code| code, |()| Ended::Ok.text());
+    counter!("broadcastd_commands_total", "kind" => kind.text(), "outcome" => outcome)
 }
 
-pub fn ingest_rejected(stream: &str, reason: &'static str, events: u64) {
+pub fn ingest_rejected(stream: &str, reason: Declined, events: u64) {
     if events > 0 {
-        counter!("broadcastd_ingest_rejected_total", "stream" => stream.to_owned(), "reason" => reason)
+        counter!("broadcastd_ingest_rejected_total", "stream" => stream.to_owned(), "reason" => reason.text())
             .increment(events);
     }
 }
@@ -360,15 +344,15 @@ pub fn log_line_lost() {
 }
 
 /// What became of log lines that clients sent.
-pub fn client_log(outcome: &'static str, lines: usize) {
+pub fn client_log(outcome: Heard, lines: usize) {
     if lines > 0 {
-        counter!("broadcastd_client_log_lines_total", "outcome" => outcome).increment(lines as u64);
+        counter!("broadcastd_client_log_lines_total", "outcome" => outcome.text()).increment(lines as u64);
     }
 }
 
 /// Connections of one endpoint; each connection counts for as long as it lives.
-pub fn connections(endpoint: &str, dialect: &'static str) -> Gauge {
-    gauge!("broadcastd_connections", "endpoint" => endpoint.to_owned(), "dialect" => dialect)
+pub fn connections(endpoint: &str, dialect: Dialect) -> Gauge {
+    gauge!("broadcastd_connections", "endpoint" => endpoint.to_owned(), "dialect" => dialect.text())
 }
 
 /// A configuration took effect, at start or by a reload; `unix_seconds` is when.
@@ -376,7 +360,7 @@ pub fn reload_succeeded(unix_seconds: f64) {
     gauge!("broadcastd_config_last_reload_successful").set(1.0);
     gauge!("broadcastd_config_last_reload_success_timestamp_seconds").set(unix_seconds);
     gauge!("broadcastd_config_last_good_in_use").set(0.0);
-    counter!("broadcastd_config_reloads_total", "outcome" => "applied").increment(1);
+    counter!("broadcastd_config_reloads_total", "outcome" => Reload::Applied.text()).increment(1);
 }
 
 /// The last good configuration runs in the place of the file, until a reload succeeds.
@@ -386,5 +370,5 @@ pub fn last_good_runs() {
 
 pub fn reload_refused() {
     gauge!("broadcastd_config_last_reload_successful").set(0.0);
-    counter!("broadcastd_config_reloads_total", "outcome" => "refused").increment(1);
+    counter!("broadcastd_config_reloads_total", "outcome" => Reload::Refused.text()).increment(1);
 }

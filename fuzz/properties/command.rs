@@ -189,7 +189,7 @@ fn meaning(request: &Request) -> Meaning<'_> {
         None => (None, None),
     };
     let batch = batch(&request.command);
-    Meaning { kind: request.command.kind(), id: mark(&request.id), topic, params, since, batch }
+    Meaning { kind: request.command.kind().text(), id: mark(&request.id), topic, params, since, batch }
 }
 
 fn parts(command: &Command) -> (Option<&Target>, Option<&Position>) {
@@ -218,7 +218,7 @@ fn written(request: &Request) -> Option<String> {
     if matches!(request.command, Command::Denied(_) | Command::Publish(_) | Command::Ask { .. }) {
         return None;
     }
-    let mut message = json!({"type": request.command.kind()});
+    let mut message = json!({"type": request.command.kind().text()});
     if let Command::Auth { token } = &request.command {
         message["token"] = token.as_str().into();
     }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Extension;
-use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::extract::{MatchedPath, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
@@ -52,6 +52,14 @@ pub struct Guard {
     tokens: Arc<Tokens>,
 }
 
+/// The guard where it stands: before these pages.
+#[derive(Clone)]
+pub struct Post {
+    pub guard: Arc<Guard>,
+    /// Paths of the pages that can show the log of one user.
+    pub logs: Arc<[&'static str]>,
+}
+
 struct Rules {
     token: Option<Token>,
     /// Who everybody is that comes in by these rules.
@@ -72,19 +80,38 @@ impl Guard {
         }
     }
 
+    fn rules(&self) -> Arc<Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Post {
     /// The user whose own token stands in the request of an operator, who alone has it looked at.
     fn user(&self, arrival: &Arrival, request: &Request) -> Result<Option<Arc<Identity>>, Denied> {
-        if !request.headers().contains_key(USER_TOKEN) || !needs_token(request) {
+        if !request.headers().contains_key(USER_TOKEN) {
             return Ok(None);
         }
         let operator = arrival.operator.as_ref().ok_or_else(unknown)?;
-        check_user(request)?;
-        let user = self.tokens.user_beside(arrival.peer, request.headers())?;
+        self.check_user(request)?;
+        let user = self.guard.tokens.user_beside(arrival.peer, request.headers())?;
         Ok(user.map(|user| Arc::new(user.shown_by(operator))))
     }
 
-    fn rules(&self) -> Arc<Rules> {
-        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// A user's token is for looking through one user's eyes: at a log, or from a connection, whose path is no page's.
+    fn check_user(&self, request: &Request) -> Result<(), Denied> {
+        let page = request.extensions().get::<MatchedPath>();
+        if page.is_some_and(|page| !self.logs.contains(&page.as_str())) {
+            let places = [&*self.logs, &[OPERATORS_EVENTS, OPERATORS_WEBSOCKET]].concat().join(", ");
+            let message = format!("X-User-Token is for reading what its user may read, at {places}; leave it out here");
+            return Err(token::refused(&message));
+        }
+        let pairs = Query::<Vec<(String, String)>>::try_from_uri(request.uri());
+        if pairs.is_ok_and(|Query(pairs)| pairs.iter().any(|(name, _)| name == AUDIENCE)) {
+            return Err(token::refused(
+                "the query names a user (\"audience\") and X-User-Token bears a user's token; send one of them",
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -100,11 +127,12 @@ impl Verify for Guard {
 
 /// Stands before every admin page.
 pub async fn check(
-    State(guard): State<Arc<Guard>>,
+    State(post): State<Post>,
     Extension(arrival): Extension<Arrival>,
     mut request: Request,
     next: Next,
 ) -> Response {
+    let guard = &post.guard;
     let rules = guard.rules();
     let is_control = guard.control.as_ref() == Some(&arrival.listener);
     let let_in = match is_control {
@@ -115,7 +143,7 @@ pub async fn check(
         Ok(operator) => {
             let is_proven = is_control || rules.token.is_some() && operator.is_some();
             let arrival = Arrival { operator: operator.cloned(), is_proven, ..arrival };
-            let user = match guard.user(&arrival, &request) {
+            let user = match post.user(&arrival, &request) {
                 Ok(user) => user,
                 Err(refused) => return refused.into_response(),
             };
@@ -176,20 +204,6 @@ fn needs_token(request: &Request) -> bool {
 
 fn unknown() -> Denied {
     Denied::unauthorized("this needs the admin token; send Authorization: Bearer TOKEN")
-}
-
-/// A user's token is for looking through one user's eyes: what changes something is the operator's act alone.
-fn check_user(request: &Request) -> Result<(), Denied> {
-    if ![Method::GET, Method::HEAD].contains(request.method()) {
-        return Err(token::refused("X-User-Token is for reading what its user may read; leave it out here"));
-    }
-    let pairs = Query::<Vec<(String, String)>>::try_from_uri(request.uri());
-    if pairs.is_ok_and(|Query(pairs)| pairs.iter().any(|(name, _)| name == AUDIENCE)) {
-        return Err(token::refused(
-            "the query names a user (\"audience\") and X-User-Token bears a user's token; send one of them",
-        ));
-    }
-    Ok(())
 }
 
 /// The token that a request bears. In the address it may stand only where a browser has no other place for it.

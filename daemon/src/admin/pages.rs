@@ -10,11 +10,12 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::guard::{Guard, check};
+use super::guard::{Guard, Post, check};
 use super::{House, Parts, Readiness, connections, dashboard, figures, levels, orders, process, streams, users};
 use crate::hub::names::Names;
 use crate::metrics;
 use crate::server::answer::Denied;
+use crate::server::query::AUDIENCE;
 use crate::server::routes::{Routes, only_get, table};
 use crate::server::upgrade::{self, Entrance, Gate};
 use crate::server::{client_log, command, ingest, reads};
@@ -35,11 +36,12 @@ pub fn router(parts: Parts, doors: Doors) -> Router {
     let documents = routes.documents("admin listener", told, Arc::new(move |arrival| gate.streamed(arrival)));
     let routes = routes.merge(documents);
     let entrance = Entrance { gate: doors.gate, pages: routes.spoken().into() };
+    let post = Post { guard: doors.guard, logs: routes.taking(AUDIENCE).into() };
     Router::new()
         .fallback(upgrade::open)
         .with_state(entrance)
         .merge(routes.into_router())
-        .layer(middleware::from_fn_with_state(doors.guard, check))
+        .layer(middleware::from_fn_with_state(post, check))
 }
 
 fn routes(parts: Parts) -> Routes {

@@ -194,7 +194,7 @@ impl admin::House for House {
 
     fn extra_metrics(&self) -> String {
         let all = self.supervisor.status();
-        let states = all.iter().map(|one| (&*one.name, state(one), one.degraded.is_some()));
+        let states = all.iter().map(|one| (&*one.name, one.state.label(), one.degraded.is_some()));
         metrics::states(states) + &self.supervisor.render_metrics()
     }
 }
@@ -212,7 +212,7 @@ fn figures(stream: &Stream) -> Value {
 
 /// What is wrong with a broadcaster, if anything is.
 fn trouble(status: &Status) -> Option<String> {
-    let state = state(status);
+    let state = status.state.label().text();
     let last_error = status.last_error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
     let next = status.next.as_ref().map_or_else(String::new, |next| format!("; {next}"));
     if !status.is_running {
@@ -222,10 +222,4 @@ fn trouble(status: &Status) -> Option<String> {
         return Some(format!("broadcaster {} was {rolled_back}", status.name));
     }
     status.degraded.as_ref().map(|why| format!("broadcaster {} is degraded: {why}", status.name))
-}
-
-/// Its state as every page has it.
-fn state(status: &Status) -> String {
-    let state = serde_json::to_value(status.state).ok();
-    state.as_ref().and_then(Value::as_str).unwrap_or("unknown").to_owned()
 }

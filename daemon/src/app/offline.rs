@@ -11,6 +11,7 @@ use super::{StartError, parts, reload, supervisor_config, trust};
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::document::dotted;
 use crate::config::schema::Secret;
+use crate::config::watch::warn_of_silence;
 use crate::config::{Loaded, Source, code, schema};
 use crate::describe::{Catalogue, Declarations, Door};
 use crate::folders::Folders;
@@ -25,7 +26,12 @@ use crate::server;
 /// Loads every plugin and checks every setting; what is odd is no mistake.
 pub fn check(source: &Source, loaded: &Loaded) -> Result<Diagnostics, StartError> {
     let (_, odd) = found(source, loaded)?;
-    Ok(loaded.warnings.clone().and(odd))
+    Ok(look(loaded).and(odd))
+}
+
+/// What is odd about the text alone.
+pub fn look(loaded: &Loaded) -> Diagnostics {
+    loaded.warnings.clone().and(warn_of_silence(loaded.document.layers()))
 }
 
 /// A configuration without the secrets that the service manager gives to the daemon alone, and a note for each, where this

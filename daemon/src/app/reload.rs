@@ -98,7 +98,8 @@ impl App {
 
     /// The same for files that were seen to change, which nobody has ordered to be taken.
     pub fn reload_seen(&mut self, read: Result<Layers, Diagnostics>) -> Outcome {
-        self.reload(read.and_then(|layers| unless_emptied(self.taken.document.layers(), layers)))
+        let read = self.unless_emptied(read);
+        self.reload(read)
     }
 
     /// The same for an operator who waits for it. The file may have been taken already when it was saved.
@@ -115,8 +116,8 @@ impl App {
         }
     }
 
-    /// What a reload of the file would do, or of another text in its place. Everything new is made ready for it and let go
-    /// of again.
+    /// What saving the file so would do, or another text in its place. Everything new is made ready for it and let go of
+    /// again.
     pub fn plan(&self, candidate: Option<Candidate>) -> Outcome {
         let (read, name) = match (candidate, &self.around.file) {
             (None, _) => (self.read_files(None), self.file_name()),
@@ -125,10 +126,15 @@ impl App {
                 (config::files::read_around(file, Layer { name: name.clone(), text }), name)
             }
         };
-        match read.and_then(|layers| self.prepare(layers, Aim::Plan)) {
+        match self.unless_emptied(read).and_then(|layers| self.prepare(layers, Aim::Plan)) {
             Ok(next) => done("planned", &format!("a reload of {name} would change"), &next.plan),
             Err(report) => mistaken(&report),
         }
+    }
+
+    /// What was read, as far as it is taken without an order.
+    fn unless_emptied(&self, read: Result<Layers, Diagnostics>) -> Result<Layers, Diagnostics> {
+        read.and_then(|layers| unless_emptied(self.taken.document.layers(), layers))
     }
 
     fn refused(&self, report: &Diagnostics) -> Outcome {

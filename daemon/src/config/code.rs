@@ -52,6 +52,7 @@ codes! {
     EMPTIED = "C045", "A file was saved without any setting while the daemon runs with what it said.";
     UNCHECKED = "C046", "A secret comes from the service manager, and this process was not started by it.";
     OPEN = "C047", "Other machines may listen without encryption and without saying who they are.";
+    SILENT = "C048", "A file has no setting, which a daemon that runs with some of it would not take by itself.";
 }
 
 #[cfg(test)]

@@ -143,7 +143,7 @@ impl Diagnostic {
 
     /// Whether everything runs all the same.
     pub fn is_warning(&self) -> bool {
-        [code::IGNORED, code::ODD, code::OPEN].contains(&self.code) || self.is_note()
+        [code::IGNORED, code::ODD, code::OPEN, code::SILENT].contains(&self.code) || self.is_note()
     }
 
     /// Whether nothing is odd about it either: it only says what was not looked at.

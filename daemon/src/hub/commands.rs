@@ -15,6 +15,7 @@ use super::Hub;
 use super::names::Names;
 use super::signal::Signal;
 use crate::metrics;
+use crate::metrics::labels::Ended;
 
 /// Commands of one broadcaster that have no answer: more than people and their programs ask at once, few enough that the
 /// last one still has a chance before its deadline.
@@ -110,7 +111,7 @@ impl Hub {
             Some(commands) => commands.submit(ask, &may, answered, Instant::now()),
             None => Err(self.unknown_broadcaster(called, &may)),
         };
-        asked.inspect_err(|failure| tell(principal, broadcaster, command, failure.reason.text()))
+        asked.inspect_err(|failure| tell(principal, broadcaster, command, Err(failure.reason)))
     }
 
     /// Answers what should have been answered by now. When to call again: until then, or until the signal is raised.
@@ -163,8 +164,10 @@ impl Reason {
 }
 
 /// Tells how a command ended, in the log and in the metrics. What it carried, and what was answered, is nobody's business.
-fn tell(principal: &str, broadcaster: &str, command: &str, outcome: &'static str) {
+fn tell(principal: &str, broadcaster: &str, command: &str, outcome: Result<(), Reason>) {
+    let outcome = outcome.map_err(Reason::text);
     metrics::asked(outcome);
+    let outcome = outcome.err().unwrap_or(Ended::Ok.text());
     let (broadcaster, command) = (shown(broadcaster), shown(command));
     tracing::info!(target: "audit", principal, broadcaster, command, outcome, "command");
 }

@@ -20,6 +20,7 @@ use super::targets::Outlet;
 use super::{Accepted, Common, Reader, Refused, Subscribed, Wish};
 use crate::event::{Draft, Event, Flags, Position, unix_now};
 use crate::metrics;
+use crate::metrics::labels::Relief;
 
 /// The most audiences of a private stream: each has a log of its own.
 pub const MAX_AUDIENCES: usize = 100_000;
@@ -290,7 +291,7 @@ impl Inner {
         let may_grow = draft.flags.has(Flags::DELETE) || draft.cause.is_some() || is_staging;
         let refused = if common.memory.is_full() && !may_grow {
             common.memory.refuse();
-            metrics::memory_relieved("publish");
+            metrics::memory_relieved(Relief::Publish);
             Refused::NoMemory
         } else if full && !draft.flags.has(Flags::RECORD_ONLY) {
             Refused::Full

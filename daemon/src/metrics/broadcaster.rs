@@ -4,6 +4,8 @@ use std::sync::OnceLock;
 
 use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 
+use super::labels::{Call, Failure, Level, State, Untaken};
+
 /// What happens to one broadcaster.
 pub struct Broadcaster {
     name: String,
@@ -52,8 +54,8 @@ impl Broadcaster {
         self.held().up.set(0.0);
     }
 
-    pub fn failed(&self, reason: &'static str) {
-        counter!("broadcastd_broadcaster_errors_total", "broadcaster" => self.name.clone(), "reason" => reason)
+    pub fn failed(&self, reason: Failure) {
+        counter!("broadcastd_broadcaster_errors_total", "broadcaster" => self.name.clone(), "reason" => reason.text())
             .increment(1);
     }
 
@@ -66,13 +68,14 @@ impl Broadcaster {
         self.held().skipped.absolute(total);
     }
 
-    pub fn slow_call(&self, call: &'static str) {
-        counter!("broadcastd_plugin_slow_calls_total", "broadcaster" => self.name.clone(), "call" => call).increment(1);
+    pub fn slow_call(&self, call: Call) {
+        counter!("broadcastd_plugin_slow_calls_total", "broadcaster" => self.name.clone(), "call" => call.text())
+            .increment(1);
     }
 
     /// A histogram for one kind of call into the plugin, to be kept by the caller.
-    pub fn calls(&self, call: &'static str) -> Histogram {
-        histogram!("broadcastd_plugin_call_duration_seconds", "broadcaster" => self.name.clone(), "call" => call)
+    pub fn calls(&self, call: Call) -> Histogram {
+        histogram!("broadcastd_plugin_call_duration_seconds", "broadcaster" => self.name.clone(), "call" => call.text())
     }
 
     fn held(&self) -> &Held {
@@ -89,9 +92,10 @@ impl Broadcaster {
 
 /// The states of all configured broadcasters in the text of a scrape, each with its name and whether it is degraded. They
 /// are written out when somebody asks, so that a broadcaster that the configuration no longer names has none.
-pub fn states<'a>(all: impl Iterator<Item = (&'a str, String, bool)>) -> String {
+pub fn states<'a>(all: impl Iterator<Item = (&'a str, State, bool)>) -> String {
     let [mut state, mut degraded] = ["broadcastd_broadcaster_state", "broadcastd_broadcaster_degraded"].map(head);
     for (name, now, is_degraded) in all {
+        let now = now.text();
         state.push_str(&format!("broadcastd_broadcaster_state{{broadcaster=\"{name}\",state=\"{now}\"}} 1\n"));
         let is_degraded = u8::from(is_degraded);
         degraded.push_str(&format!("broadcastd_broadcaster_degraded{{broadcaster=\"{name}\"}} {is_degraded}\n"));
@@ -120,14 +124,14 @@ pub fn plugin_generations(resident: usize) {
 }
 
 /// An answer to a command was not taken. Rare, so the handle is looked up.
-pub fn reply_refused(broadcaster: &str, reason: &'static str) {
-    counter!("broadcastd_replies_refused_total", "broadcaster" => broadcaster.to_owned(), "reason" => reason)
+pub fn reply_refused(broadcaster: &str, reason: Untaken) {
+    counter!("broadcastd_replies_refused_total", "broadcaster" => broadcaster.to_owned(), "reason" => reason.text())
         .increment(1);
 }
 
 /// Lines that a broadcaster may not log in this second, for one level; a counter to be kept by the caller.
-pub fn lines_left_out(broadcaster: &str, level: &'static str) -> Counter {
-    counter!("broadcastd_plugin_log_lines_left_out_total", "broadcaster" => broadcaster.to_owned(), "level" => level)
+pub fn lines_left_out(broadcaster: &str, level: Level) -> Counter {
+    counter!("broadcastd_plugin_log_lines_left_out_total", "broadcaster" => broadcaster.to_owned(), "level" => level.text())
 }
 
 /// A series beyond those that are shown of a broadcaster. Rare, so the handle is looked up.
@@ -141,7 +145,7 @@ mod tests {
 
     #[test]
     fn each_broadcaster_is_in_one_state() {
-        let all = [("bars", "running".to_owned(), false), ("alerts", "quarantined".to_owned(), true)];
+        let all = [("bars", State::Running, false), ("alerts", State::Quarantined, true)];
         let text = states(all.into_iter());
         let series: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(

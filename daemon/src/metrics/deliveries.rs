@@ -2,6 +2,8 @@
 
 use metrics::{Counter, counter};
 
+use super::labels::{Dialect, Resume};
+
 /// Deliveries of one stream in one dialect.
 pub struct Deliveries {
     delivered: Counter,
@@ -11,13 +13,13 @@ pub struct Deliveries {
 }
 
 impl Deliveries {
-    pub fn new(stream: &str, dialect: &'static str) -> Self {
-        let resumes = |outcome: &'static str| counter!("broadcastd_resumes_total", "stream" => stream.to_owned(), "outcome" => outcome);
+    pub fn new(stream: &str, dialect: Dialect) -> Self {
+        let resumes = |outcome: Resume| counter!("broadcastd_resumes_total", "stream" => stream.to_owned(), "outcome" => outcome.text());
         Self {
-            delivered: counter!("broadcastd_deliveries_total", "stream" => stream.to_owned(), "dialect" => dialect),
-            untold: counter!("broadcastd_events_untold_total", "stream" => stream.to_owned(), "dialect" => dialect),
-            recovered: resumes("recovered"),
-            snapshots: resumes("snapshot"),
+            delivered: counter!("broadcastd_deliveries_total", "stream" => stream.to_owned(), "dialect" => dialect.text()),
+            untold: counter!("broadcastd_events_untold_total", "stream" => stream.to_owned(), "dialect" => dialect.text()),
+            recovered: resumes(Resume::Recovered),
+            snapshots: resumes(Resume::Snapshot),
         }
     }
 

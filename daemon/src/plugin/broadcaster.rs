@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use broadcastd_plugin_api::abi;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::bounded;
 use super::handles::{self, Handle};
@@ -21,6 +21,7 @@ use super::runner::Runner;
 use super::saved::{Checkpoint, Saved};
 use super::timing::{Timing, nanos};
 use crate::hub::signal::{Signal, Wakes};
+use crate::metrics::labels::{self, Failure};
 use crate::{event, metrics};
 
 /// Linux shows at most this much of a thread's name.
@@ -103,8 +104,7 @@ pub enum Tenure {
 }
 
 /// How a broadcaster is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     Starting,
     Running,
@@ -115,6 +115,27 @@ pub enum Phase {
     /// A call into the plugin does not return.
     Stuck,
     Stopped,
+}
+
+impl Phase {
+    /// As metrics know it.
+    pub fn label(self) -> labels::State {
+        match self {
+            Self::Starting => labels::State::Starting,
+            Self::Running => labels::State::Running,
+            Self::Quiet => labels::State::Quiet,
+            Self::BackingOff => labels::State::BackingOff,
+            Self::Quarantined => labels::State::Quarantined,
+            Self::Stuck => labels::State::Stuck,
+            Self::Stopped => labels::State::Stopped,
+        }
+    }
+}
+
+impl Serialize for Phase {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.label().text())
+    }
 }
 
 pub struct Broadcaster {
@@ -169,13 +190,13 @@ impl Shared {
     }
 
     /// Tells of a failure where operators look: in the log, in the status, and counted by its reason.
-    pub fn tell_failure(&self, reason: &'static str, message: &str) {
+    pub fn tell_failure(&self, reason: Failure, message: &str) {
         self.metrics.failed(reason);
         let mut inner = self.lock();
         inner.errors += 1;
         inner.last_error = Some(message.to_owned());
         drop(inner);
-        tracing::error!(broadcaster = &*self.desk.name, reason, "failed: {message}");
+        tracing::error!(broadcaster = &*self.desk.name, reason = reason.text(), "failed: {message}");
     }
 
     /// Tells once that a call does not return, and once more if that happens again; and what the plugin says of itself.
@@ -184,7 +205,7 @@ impl Shared {
         self.tell(&mut self.lock(), Some(health));
         let is_stuck = self.phase() == Phase::Stuck;
         if !self.is_stuck.swap(is_stuck, Ordering::Relaxed) && is_stuck {
-            self.metrics.failed("stuck");
+            self.metrics.failed(Failure::Stuck);
             tracing::error!(
                 broadcaster = &*self.desk.name,
                 "a call into the plugin does not return; reload or restart it"

@@ -13,6 +13,7 @@ use super::saved::Checkpoint;
 use super::timing::nanos;
 use super::{Problem, Running, Supervisor};
 use crate::hub::signal::Signal;
+use crate::metrics::labels::Failure;
 
 /// What ran before, and may come back.
 pub struct Before {
@@ -86,7 +87,7 @@ impl Supervisor {
             match self.roll_back(&name, &why) {
                 Ok(told) => {
                     let shown = self.shown().get(&name).and_then(|one| one.shared.clone());
-                    shown.iter().for_each(|shared| shared.tell_failure("rolled_back", &format!("it was {told}")));
+                    shown.iter().for_each(|shared| shared.tell_failure(Failure::RolledBack, &format!("it was {told}")));
                 }
                 Err(problem) => self.give_up(&name, &why, &problem),
             }

@@ -21,6 +21,7 @@ use super::timing::nanos;
 use super::told::Told;
 use crate::hub::signal::Wakes;
 use crate::hub::stream::Stream;
+use crate::metrics::labels::Call;
 
 mod failure;
 mod file;
@@ -39,9 +40,9 @@ pub struct Runner {
     more: bool,
     since: Since,
     writing: Option<file::Writing>,
-    calls: BTreeMap<&'static str, Histogram>,
+    calls: BTreeMap<Call, Histogram>,
     /// Calls from before it began, which count when it does: a few, since each was asked for.
-    early: Vec<(&'static str, Duration)>,
+    early: Vec<(Call, Duration)>,
 }
 
 /// What happened since the last checkpoint and the last file.
@@ -152,12 +153,12 @@ impl Runner {
         self.port = port;
         self.demand = Demand::default();
         let library = self.shared.library.clone();
-        let made = self.timed("create", |_| Instance::create(&library, handle, &settings));
+        let made = self.timed(Call::Create, |_| Instance::create(&library, handle, &settings));
         match made {
             Ok(instance) => self.instance = Some(instance),
             Err(status) => {
                 handles::close(handle);
-                return Err(self.port.take_fault(status, "create"));
+                return Err(self.port.take_fault(status, Call::Create.text()));
             }
         }
         Ok(())
@@ -166,7 +167,9 @@ impl Runner {
     fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), Fault> {
         match &checkpoint.state {
             None => Ok(()),
-            Some(state) => self.call("restore_state", |instance| instance.restore_state(state.version, &state.bytes)),
+            Some(state) => {
+                self.call(Call::RestoreState, |instance| instance.restore_state(state.version, &state.bytes))
+            }
         }
     }
 
@@ -175,7 +178,7 @@ impl Runner {
         let now = self.now();
         self.since = Since { checkpoint_at: now, file_at: now, unsaved: true, ..Since::default() };
         self.shared.lock().check_office().map(|()| self.port.set_gate(Gate::Open))?;
-        self.call("start", Instance::start)?;
+        self.call(Call::Start, Instance::start)?;
         self.catch_up()?;
         self.shared.lock().check_office()?;
         if let Some(stream) = self.shared.desk.stream.get().cloned() {
@@ -273,7 +276,7 @@ impl Runner {
         if self.shared.lock().phase != Phase::Running {
             return Err(fault(abi::E_UNSUPPORTED, "it does not run".to_owned()));
         }
-        let taken = self.call("reconfigure", |instance| instance.reconfigure(&settings));
+        let taken = self.call(Call::Reconfigure, |instance| instance.reconfigure(&settings));
         match &taken {
             Ok(()) => self.shared.lock().settings = settings,
             Err(fault) if fault.status == abi::E_PANIC => self.failed(fault),
@@ -334,7 +337,7 @@ impl Runner {
         self.port.set_gate(Gate::Closed);
         if self.instance.is_some() {
             self.port.forget_fault();
-            self.timed("destroy", |runner| runner.instance = None);
+            self.timed(Call::Destroy, |runner| runner.instance = None);
             if let Some(fault) = self.port.said_fault() {
                 self.report(&fault); // destroy answers nothing, but it may have said why it failed
             }

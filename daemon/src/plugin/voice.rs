@@ -81,7 +81,7 @@ impl Rate {
 
     fn count(&mut self, broadcaster: &str, level: Level) {
         self.left_out += 1;
-        self.counter.get_or_insert_with(|| metrics::lines_left_out(broadcaster, level.as_str())).increment(1);
+        self.counter.get_or_insert_with(|| metrics::lines_left_out(broadcaster, level.into())).increment(1);
     }
 
     /// How many lines were left out and are not told, once their second is over.

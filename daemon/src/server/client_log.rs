@@ -20,6 +20,7 @@ use super::http::Arrival;
 use super::ingest::read_body;
 use super::routes::{Routes, only_post, table};
 use crate::metrics as count;
+use crate::metrics::labels::Heard;
 
 /// The bytes of one request: what a page gathers before it can send, with a stack or two.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
@@ -52,8 +53,8 @@ async fn take(
     desk.admit(arrival.peer, kept.len())?;
     kept.iter().for_each(|line| line.write(arrival.peer));
     let dropped = lines.len() - kept.len();
-    count::client_log("kept", kept.len());
-    count::client_log("below_warn", dropped);
+    count::client_log(Heard::Kept, kept.len());
+    count::client_log(Heard::BelowWarn, dropped);
     Ok((StatusCode::ACCEPTED, Json(json!({"kept": kept.len(), "dropped": dropped}))))
 }
 
@@ -63,7 +64,7 @@ impl Desk {
         if quota.admit(peer, lines, Instant::now()) {
             return Ok(());
         }
-        count::client_log("too_many", lines);
+        count::client_log(Heard::TooMany, lines);
         let message = format!("too many lines; an address may write {} a minute", quota::PER_MINUTE);
         let denied = Denied::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message);
         Err(denied.with(header::RETRY_AFTER, COME_BACK))
@@ -71,6 +72,6 @@ impl Desk {
 }
 
 fn refuse(status: StatusCode, code: &'static str, message: String) -> Denied {
-    count::client_log("unreadable", 1);
+    count::client_log(Heard::Unreadable, 1);
     Denied::new(status, code, message)
 }

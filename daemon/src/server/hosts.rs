@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use super::answer::Denied;
 use super::origin::{is_loopback_host, name};
 use crate::metrics as count;
+use crate::metrics::labels::Unwelcome;
 
 /// The names of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +27,7 @@ impl Hosts {
         if is_open || headers.get_all(header::HOST).iter().all(is_known) {
             return Ok(());
         }
-        count::connection_refused("host");
+        count::connection_refused(Unwelcome::Host);
         Err(Denied::new(StatusCode::MISDIRECTED_REQUEST, "foreign_host", self.refusal))
     }
 

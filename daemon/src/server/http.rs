@@ -32,6 +32,7 @@ use super::shares::{Exhausted, Shares};
 use super::tls::Certificate;
 use crate::identity::Identity;
 use crate::metrics as count;
+use crate::metrics::labels::Unwelcome;
 use crate::shard::line::{self, Socket};
 
 /// Connections that speak HTTP at once: those that become WebSockets leave in milliseconds, the rest ask now and then.
@@ -165,10 +166,10 @@ impl Front {
         match tokio::time::timeout(self.header_timeout(), handshake).await {
             Ok(Ok(socket)) => self.serve(socket, arrival, place).await,
             Ok(Err(error)) => {
-                count::connection_refused("tls");
+                count::connection_refused(Unwelcome::Tls);
                 tracing::debug!(%error, ?arrival, "a client could not agree on encryption");
             }
-            Err(_) => count::connection_refused("header_timeout"),
+            Err(_) => count::connection_refused(Unwelcome::HeaderTimeout),
         }
     }
 
@@ -217,7 +218,7 @@ impl Front {
             onward(parts.io.into_inner().surrender(parts.read_buf.into()));
         } else if let Err(error) = ended {
             if error.is_timeout() && has_asked.get().is_none() {
-                count::connection_refused("header_timeout");
+                count::connection_refused(Unwelcome::HeaderTimeout);
             }
             tracing::debug!(%error, ?arrival, "an HTTP connection ended early");
         }
@@ -258,7 +259,7 @@ impl Front {
             Ok(Err(unannounced)) => unannounced.to_string(),
             Err(_) => "its PROXY head did not come in time".to_owned(),
         };
-        count::connection_refused("proxy_protocol");
+        count::connection_refused(Unwelcome::ProxyProtocol);
         tracing::debug!(%refused, ?arrival, "a connection was refused");
         None
     }
@@ -354,7 +355,7 @@ impl Surrender for TlsStream<TcpStream> {
 
 /// Answers before anything was asked: nothing of such a client is waited for.
 async fn send_away<S: AsyncWrite + Unpin>(mut socket: S, Exhausted(max): Exhausted) {
-    count::connection_refused("http_per_ip");
+    count::connection_refused(Unwelcome::HttpPerIp);
     let message = format!(
         "your address has {max} connections that speak HTTP already, the most it may have (hub.max_per_ip); close one"
     );

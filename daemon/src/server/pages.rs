@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use super::answer::Denied;
 use super::origin;
 use crate::metrics as count;
+use crate::metrics::labels::Unwelcome;
 
 /// Stands in the list of origins for every one.
 const ANY: &str = "*";
@@ -92,7 +93,7 @@ impl Rules {
 
 impl Purpose {
     fn refuse(self, origin: &str) -> Denied {
-        count::connection_refused("origin");
+        count::connection_refused(Unwelcome::Origin);
         let (what, key) = match self {
             Self::Listen => ("connect", "server.origins"),
             Self::Act => ("publish or give commands over HTTP", "server.cors"),

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use self::protocol::{MAX_V2_BYTES, Malformed, Progress};
 use super::origin;
 use crate::metrics as count;
+use crate::metrics::labels::Unusable;
 use crate::network::Network;
 
 /// The addresses of one request that are looked at, from the nearest on: more proxies in a row than anybody has.
@@ -33,17 +34,6 @@ pub enum Unannounced {
     NotTrusted,
     Malformed(Malformed),
     Cut(io::Error),
-}
-
-/// Why what a trusted proxy says is of no use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unusable {
-    Missing,
-    Malformed,
-    TooLong,
-    /// No client on a network has such an address. What is loopback for a proxy is not this machine, and the daemon asks
-    /// less of programs on this machine.
-    Local,
 }
 
 impl Proxies {
@@ -109,13 +99,8 @@ impl Proxies {
 impl Unusable {
     /// The proxy counts itself; whoever runs it can find out why.
     fn told_by(self, proxy: Option<IpAddr>) -> Option<IpAddr> {
-        let reason = match self {
-            Self::Missing => "missing",
-            Self::Malformed => "malformed",
-            Self::TooLong => "too_long",
-            Self::Local => "local",
-        };
-        count::client_unknown(reason);
+        count::client_unknown(self);
+        let reason = self.text();
         tracing::debug!(?proxy, reason, "a trusted proxy does not say who its client is; the proxy itself counts");
         proxy
     }

@@ -98,6 +98,12 @@ impl Routes {
         self.told.iter().map(|route| route.spoken()).collect()
     }
 
+    /// The paths at which this parameter stands behind the `?`.
+    pub fn taking(&self, parameter: &str) -> Vec<&'static str> {
+        let takes = |route: &&&Route| route.query.iter().any(|(name, _)| *name == parameter);
+        self.told.iter().filter(takes).map(|route| route.path).collect()
+    }
+
     pub fn into_router(self) -> Router {
         self.router.layer(middleware::from_fn(named))
     }

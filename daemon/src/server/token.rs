@@ -12,6 +12,7 @@ use super::answer::Denied;
 use crate::event::unix_now;
 use crate::identity::{Identity, Unproven, Verifier};
 use crate::metrics as count;
+use crate::metrics::labels::Unwelcome;
 
 /// When an address that showed too many tokens may show another, in seconds: it has room for one long before.
 const COME_BACK: &str = "1";
@@ -69,11 +70,11 @@ fn denied(unproven: &Unproven) -> Denied {
     let message = unproven.to_string();
     match unproven {
         Unproven::Rejected(_) => {
-            count::connection_refused("identity");
+            count::connection_refused(Unwelcome::Identity);
             Denied::unauthorized(message)
         }
         Unproven::TooMany => {
-            count::connection_refused("identity_rate");
+            count::connection_refused(Unwelcome::IdentityRate);
             Denied::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message).with(header::RETRY_AFTER, COME_BACK)
         }
     }

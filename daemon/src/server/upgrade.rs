@@ -24,6 +24,7 @@ use crate::dialect::{self, Command, Dialect};
 use crate::hub::names::Names;
 use crate::identity::{Auth, Identity, Verify};
 use crate::metrics as count;
+use crate::metrics::labels::Unwelcome;
 use crate::shard::inbox::{Endpoint, Inbound, Inbox, Newcomer};
 use crate::websocket::deflate::Compression;
 use crate::websocket::handshake;
@@ -101,7 +102,7 @@ impl Gate {
         let route = |path: &str, dialect: Dialect| Route {
             listener: None,
             endpoint: Arc::new(Endpoint { auth: Auth::Required, ..Endpoint::open(path, dialect) }),
-            connections: count::connections(&format!("admin{path}"), dialect.name()),
+            connections: count::connections(&format!("admin{path}"), dialect.label()),
         };
         let routes = vec![route(OPERATORS_WEBSOCKET, Dialect::Native), route(OPERATORS_EVENTS, Dialect::Sse)];
         let rules = Rules { routes, compression: Compression::On };
@@ -180,7 +181,7 @@ impl Gate {
         };
         let identity = self.identify(arrival, request, &endpoint)?;
         if self.closed.load(Ordering::Relaxed) {
-            count::connection_refused("draining");
+            count::connection_refused(Unwelcome::Draining);
             return Err(Denied::draining("the daemon is stopping; come back in a moment"));
         }
         let wishes = if endpoint.dialect.is_framed() { Vec::new() } else { sse::wishes(request, &endpoint.aliases)? };
@@ -210,7 +211,7 @@ impl Gate {
             _ => denied.worded(endpoint.dialect.unauthorized()),
         })?;
         if identity.is_none() && endpoint.auth == Auth::Required && !endpoint.dialect.can_authenticate() {
-            count::connection_refused("identity");
+            count::connection_refused(Unwelcome::Identity);
             let message = "this path needs a token: send Authorization: Bearer TOKEN, or ?token=TOKEN";
             return Err(Denied::unauthorized(message).worded(endpoint.dialect.unauthorized()));
         }
@@ -257,17 +258,17 @@ impl Guests {
     fn refuse(&self, crowded: Crowded) -> Denied {
         let (reason, status, message) = match (crowded, self) {
             (Crowded::All(max), Self::Clients(_)) => (
-                "max_connections",
+                Unwelcome::MaxConnections,
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("there are {max} connections already, the most there may be (hub.max_connections)"),
             ),
             (Crowded::Address(max), Self::Clients(_)) => (
-                "max_per_ip",
+                Unwelcome::MaxPerIp,
                 StatusCode::TOO_MANY_REQUESTS,
                 format!("your address has {max} connections already, the most it may have (hub.max_per_ip); close one"),
             ),
             (Crowded::All(max) | Crowded::Address(max), Self::Operators { .. }) => (
-                "max_operators",
+                Unwelcome::MaxOperators,
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("operators have {max} connections already, the most there may be; close one"),
             ),
@@ -315,13 +316,13 @@ impl Rules {
 
 impl Route {
     fn new(config: &EndpointConfig) -> Self {
-        let connections = count::connections(&config.endpoint.path, config.endpoint.dialect.name());
+        let connections = count::connections(&config.endpoint.path, config.endpoint.dialect.label());
         Self { listener: config.listen.clone(), endpoint: Arc::new(config.endpoint.clone()), connections }
     }
 }
 
 fn refused_handshake(refused: &handshake::Refusal) -> Denied {
-    count::connection_refused("handshake");
+    count::connection_refused(Unwelcome::Handshake);
     let answer = Denied::new(refused.status, "bad_handshake", refused.message);
     match refused.header.clone() {
         Some((name, value)) => answer.with(name, value),
@@ -351,7 +352,7 @@ fn upgraded(request: &Request, dialect: Dialect, offered: Compression) -> Result
 /// The answer that begins server-sent events.
 fn streamed(request: &Request) -> Result<Vec<u8>, Denied> {
     if request.method() != Method::GET {
-        count::connection_refused("handshake");
+        count::connection_refused(Unwelcome::Handshake);
         let message = "server-sent events are asked for with GET";
         let denied = Denied::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
         return Err(denied.with(header::ALLOW, "GET"));

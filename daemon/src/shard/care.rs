@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::poll::Backend;
 use super::{Config, Shard, TICK};
 use crate::metrics;
+use crate::metrics::labels::Relief;
 use crate::websocket::close;
 
 /// How many connections a shard closes at least per tick while it drains: few come back at once.
@@ -91,7 +92,7 @@ impl<B: Backend> Shard<B> {
             if !self.hub.memory().is_short() {
                 break;
             }
-            metrics::memory_relieved("outbox");
+            metrics::memory_relieved(Relief::Outbox);
             match self.connections[token].outbox.heaviest_log() {
                 Some(log) => self.lag(token, log, None),
                 None => self.close_for(token, "the server is short of memory; resume by position"),

@@ -258,7 +258,7 @@ impl Connection {
         match self.dialect().reply(reply, unix_now()) {
             Said::Texts(texts) if texts.is_empty() => {
                 if let Reply::NoSource { stream, reason } = reply {
-                    metrics::no_source_untold(stream, self.dialect().name());
+                    metrics::no_source_untold(stream, self.dialect().label());
                     tracing::debug!(stream, reason, path = self.endpoint.path, "a client is not told: no words for it");
                 }
                 return Told::NoWords;

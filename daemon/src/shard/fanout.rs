@@ -11,6 +11,7 @@ use crate::dialect::Loss;
 use crate::event::{Event, LogId};
 use crate::hub::settings::Lag;
 use crate::metrics;
+use crate::metrics::labels::Policy;
 use crate::websocket::close;
 
 /// Members that are fetched from memory side by side before the first of them gets anything: few enough that they are still
@@ -108,11 +109,11 @@ impl<B: Backend> Shard<B> {
         let lag = if connection.can_resync() { routes.stream.settings().lag } else { Lag::Disconnect };
         match lag {
             Lag::Disconnect => {
-                metrics::lagged(routes.stream.name(), "disconnect");
+                metrics::lagged(routes.stream.name(), Policy::Disconnect);
                 connection.close(close::TRY_AGAIN, "too far behind; resume by position", self.now);
             }
             Lag::Resync => {
-                metrics::lagged(routes.stream.name(), "resync");
+                metrics::lagged(routes.stream.name(), Policy::Resync);
                 self.deliver_pending(token, log); // so that it is lost with what waits
                 let connection = &mut self.connections[token];
                 let dropped = connection.outbox.drop_log(log, "resync");

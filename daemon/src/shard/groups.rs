@@ -150,7 +150,7 @@ impl Groups {
         let id = match candidates.iter().find(fits) {
             Some(id) => *id,
             None => {
-                let deliveries = metrics::Deliveries::new(home.stream.name(), form.voice.dialect.name());
+                let deliveries = metrics::Deliveries::new(home.stream.name(), form.voice.dialect.label());
                 let group = Group {
                     log: home.log,
                     pattern: pattern.clone(),

@@ -13,17 +13,12 @@ use crate::event::Position;
 use crate::hub::log::Answer;
 use crate::hub::settings::Source;
 use crate::hub::{Refused, Subscribed};
+use crate::metrics::labels::Kind;
 use crate::websocket::close;
 
 /// How many requests of one client are handled before the others have their turn, beside what it publishes: that is no
 /// more than was read of it, and goes out together.
 const MAX_ANSWERED_PER_TURN: usize = 32;
-/// What metrics call a request to a broadcaster.
-const ASKED: &str = "command";
-/// What metrics call a token that is shown.
-const SHOWN: &str = "auth";
-/// What metrics call a request that is no command.
-const UNREADABLE: &str = "unreadable";
 const NANOS_PER_MILLI: u128 = 1_000_000;
 
 impl<B: Backend> Shard<B> {
@@ -69,9 +64,9 @@ impl<B: Backend> Shard<B> {
     fn slow_down(&mut self, token: usize, request: Result<Request, Refusal>, excess: Excess) {
         let (kind, id) = match request {
             Ok(Request { id, command }) => (command.kind(), id),
-            Err(refusal) => (UNREADABLE, refusal.id),
+            Err(refusal) => (Kind::Unreadable, refusal.id),
         };
-        self.counters.command(kind, Code::RateLimited.text());
+        self.counters.command(kind, Err(Code::RateLimited.text()));
         let connection = &mut self.connections[token];
         match excess {
             Excess::Later(wait) => {
@@ -97,7 +92,7 @@ impl<B: Backend> Shard<B> {
             return self.turn_away(token, &Refusal { id, ..Refusal::new(Code::AuthenticationRequired, message) });
         }
         let (kind, outcome) = match request {
-            Err(refusal) => (UNREADABLE, Err(refusal)),
+            Err(refusal) => (Kind::Unreadable, Err(refusal)),
             Ok(Request { id, command }) => {
                 let kind = command.kind();
                 let outcome = self.carry_out(token, command, &id).map_err(|refusal| Refusal { id, ..refusal });
@@ -105,12 +100,12 @@ impl<B: Backend> Shard<B> {
             }
         };
         match outcome {
-            Ok(()) if kind == ASKED => {} // what becomes of it is counted where it is known
-            Ok(()) => self.counters.command(kind, "ok"),
+            Ok(()) if kind == Kind::Command => {} // what becomes of it is counted where it is known
+            Ok(()) => self.counters.command(kind, Ok(())),
             Err(refusal) => {
-                self.counters.command(kind, refusal.code.text());
+                self.counters.command(kind, Err(refusal.code.text()));
                 match kind {
-                    SHOWN => self.disbelieve(token, &refusal),
+                    Kind::Auth => self.disbelieve(token, &refusal),
                     _ => _ = self.connections[token].say(&Reply::Refused(&refusal)),
                 }
             }

@@ -16,6 +16,7 @@ use crate::hub::log::Answer;
 use crate::hub::records::Snapshot;
 use crate::hub::settings::Source;
 use crate::metrics;
+use crate::metrics::labels::Policy;
 use crate::websocket::close;
 
 /// The hub's snapshot, as dialects show it.
@@ -141,7 +142,7 @@ impl<B: Backend> Shard<B> {
     pub(super) fn say_replaced(&mut self, token: usize) {
         let connection = &mut self.connections[token];
         for (stream, loss) in connection.outbox.take_replaced() {
-            metrics::lagged(&stream, "latest");
+            metrics::lagged(&stream, Policy::Latest);
             connection.say(&Reply::Lagged { stream: &stream, loss: &loss });
         }
         self.dirty.mark(connection, token);

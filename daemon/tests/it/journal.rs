@@ -12,7 +12,7 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::house;
+use crate::house::{self, Client};
 use crate::http::PATIENCE;
 use crate::needs;
 use crate::process::{self, Daemon, PORTS};
@@ -22,6 +22,8 @@ pub fn tests() -> Vec<Trial> {
         needs::program("mount-namespace", a_message_names_who_did_what_and_why),
         needs::program("mount-namespace", a_refused_first_start_is_an_error_in_the_journal_and_in_the_error_log),
         needs::program("mount-namespace", the_last_lines_are_heard_of_a_journald_that_stood_still_for_a_while),
+        needs::program("mount-namespace", a_second_signal_ends_it_at_once_and_no_line_said_before_it_is_missing),
+        needs::program("mount-namespace", a_second_signal_ends_it_although_journald_takes_nothing),
         needs::program("mount-namespace", without_journald_lines_go_to_its_stream),
     ]
 }
@@ -134,17 +136,62 @@ fn the_last_lines_are_heard_of_a_journald_that_stood_still_for_a_while() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("config.toml"), format!("{PORTS}[log]\nformat = \"journald\"\n")).unwrap();
     let daemon = Daemon::start_by(command(folder.path(), journald.folder.path()), folder);
-    let kept: usize = fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen").unwrap().trim().parse().unwrap();
-    for _ in 0..kept {
-        let ended = process::run(daemon.folder.path(), &["reload"], &[]); // more lines than the kernel keeps
-        assert_eq!(ended.code, Some(0), "who logs waits for nobody: {}", ended.stderr);
-    }
+    log_more_than_the_kernel_keeps(&daemon);
     daemon.signal("TERM");
     // Only now: before, the lines would have the time that the drain takes.
     house::until("nobody is left but who waits for journald", || {
         threads(daemon.pid()).iter().all(|name| ["broadcastd", "journal"].contains(&&**name))
     });
     assert!(journald.heard("stopped")["MESSAGE"].contains("took_s="));
+}
+
+/// Has it say more than waits in the kernel for a journald that reads nothing. How often it was reloaded for that.
+fn log_more_than_the_kernel_keeps(daemon: &Daemon) -> usize {
+    let kept = fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen").unwrap().trim().parse().unwrap();
+    for _ in 0..kept {
+        let ended = process::run(daemon.folder.path(), &["reload"], &[]);
+        assert_eq!(ended.code, Some(0), "who logs waits for nobody: {}", ended.stderr);
+    }
+    kept
+}
+
+/// A daemon, asked twice by a signal to end while journald stands still; the client for whose sake its drain would outlast
+/// every test; and how often it was reloaded before.
+fn asked_twice(journald: &Journald, signal: &str) -> (Daemon, Client, usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let errors = folder.path().join("errors.log");
+    let log = format!("[log]\nformat = \"journald\"\nerrors = \"{}\"\n", errors.display());
+    fs::write(folder.path().join("config.toml"), format!("{PORTS}{log}")).unwrap();
+    let mut command = command(folder.path(), journald.folder.path());
+    command.env("BROADCASTD_SERVER__DRAIN", "1h");
+    let daemon = Daemon::start_by(command, folder);
+    let reloads = log_more_than_the_kernel_keeps(&daemon);
+    let stays = daemon.connect();
+    daemon.signal(signal);
+    house::until("it drains", || daemon.readiness().0 == 503);
+    daemon.signal(signal);
+    // What warns is in that file at once: from here on it does nothing but wait for journald.
+    house::until("it was asked twice", || fs::read_to_string(&errors).unwrap().contains("asked twice"));
+    (daemon, stays, reloads)
+}
+
+fn a_second_signal_ends_it_at_once_and_no_line_said_before_it_is_missing() {
+    for signal in ["TERM", "INT"] {
+        let journald = Journald::new();
+        let (daemon, _stays, reloads) = asked_twice(&journald, signal);
+        for _ in 0..reloads {
+            journald.heard("the configuration was reloaded");
+        }
+        journald.heard("draining deadline_s=3600");
+        journald.heard("asked twice: ending without draining");
+        assert_eq!(daemon.wait().0.code(), Some(0), "{signal}");
+    }
+}
+
+fn a_second_signal_ends_it_although_journald_takes_nothing() {
+    let journald = Journald::new();
+    let (daemon, _stays, _) = asked_twice(&journald, "TERM");
+    assert_eq!(daemon.wait().0.code(), Some(0));
 }
 
 /// The names of a process's threads; none when it has ended.

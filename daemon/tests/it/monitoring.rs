@@ -6,10 +6,12 @@ use std::path::Path;
 use std::process::Command;
 
 use broadcastd::metrics;
+use broadcastd::metrics::labels::{FREE, LABELS};
 use libtest_mimic::Trial;
 use serde_json::Value;
 
 use crate::house;
+use crate::http;
 use crate::needs;
 use crate::process::Daemon;
 use crate::tidy::tree;
@@ -22,6 +24,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(only_metrics_that_there_are_are_named),
         needs::program("promtool", every_expression_of_the_dashboard_is_one),
         needs::nothing(every_panel_has_a_place_a_unit_and_a_source),
+        needs::nothing(every_label_of_a_scrape_is_in_the_reference),
         needs::nothing(what_the_rules_ask_of_broadcasters_and_shards_is_there),
     ]
 }
@@ -122,6 +125,58 @@ fn every_panel_has_a_place_a_unit_and_a_source() {
         let chosen = expressions(&panel).iter().all(|expression| expression.contains("instance=~\"$instance\""));
         assert!(chosen, "{title} shows more than was chosen");
     }
+}
+
+fn every_label_of_a_scrape_is_in_the_reference() {
+    let quick = "restart = { max = 1, backoff = \"10ms..20ms\" }";
+    let bad = format!("plugin = \"faulty\"\nsettings = {{ mode = \"panic\", interval_ms = 10 }}\n{quick}\n");
+    let streams = "[streams.ticks]\nvisible = true\n[streams.mine]\nvisible = true\nprivate = true\n";
+    let config = format!("{streams}[broadcasters.well]\nplugin = \"faulty\"\n[broadcasters.bad]\n{bad}");
+    let daemon = Daemon::start(&config);
+    let foreign = house::connect(&daemon.clients, &[("Origin", "https://example.com")]);
+    assert_eq!(foreign.unwrap_err().status, 403);
+    let mut client = daemon.subscriber("well");
+    for said in
+        [r#"{"type":"jump","id":"1"}"#, r#"{"type":"subscribe","stream":"nope","id":"2"}"#, r#"{"type":"ping"}"#]
+    {
+        house::say(&mut client, said);
+    }
+    http::post(&daemon.clients, "/v1/log", "application/json", b"[]");
+    http::post(&daemon.clients, "/v1/log", "application/json", br#"{"level":"info","message":"x"}"#);
+    for body in [&b"{"[..], b"{}", br#"{"type":"tick","data":{}}"#] {
+        http::post(&daemon.admin, "/v1/streams/ticks/publish", "application/json", body);
+    }
+    http::post(&daemon.admin, "/v1/broadcasters/none/commands/any", "application/json", b"null");
+    daemon.refuse(|| daemon.configure("[hub]\nrat = 1\n"));
+    daemon.reload(|| daemon.configure(&format!("{config}[hub]\n")));
+    daemon.wait_for_log("quarantined; correct it");
+    let page = daemon.get("/metrics").body;
+    let codes = read("docs/protocol.md");
+    let mut seen = BTreeSet::new();
+    for line in page.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().unwrap();
+        if !is_metric(name) {
+            continue; // a plugin's own
+        }
+        let metric = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name);
+        let labels = line.split_once('{').map_or("", |(_, rest)| rest.split_once('}').unwrap().0);
+        for (label, value) in labels.split("\",").filter_map(|pair| pair.trim_end_matches('"').split_once("=\"")) {
+            if FREE.iter().any(|(free, _)| *free == label) {
+                continue;
+            }
+            let mut known = LABELS.iter().filter(|known| known.name == label && known.metrics.contains(&metric));
+            let is_listed = known.any(|known| {
+                let is_elsewhere = !known.others.is_empty() && codes.contains(&format!("| `{value}` |"));
+                is_elsewhere || known.values.iter().any(|(listed, _)| *listed == value)
+            });
+            assert!(is_listed, "docs/metrics.md does not say what this is: {line}");
+            seen.insert((metric, label));
+        }
+    }
+    let all: BTreeSet<_> =
+        LABELS.iter().flat_map(|label| label.metrics.iter().map(|metric| (*metric, label.name))).collect();
+    // What falls behind, runs short of memory or goes wrong between daemon and proxies is no matter of a moment.
+    assert!(all.is_superset(&seen) && seen.len() >= 10, "only {seen:?} of {all:?}");
 }
 
 fn what_the_rules_ask_of_broadcasters_and_shards_is_there() {

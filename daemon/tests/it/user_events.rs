@@ -37,6 +37,7 @@ pub fn tests() -> Vec<Trial> {
         needs::nothing(life::whoever_publishes_while_it_reloads_or_drains_is_answered),
         needs::nothing(own_token::an_operator_is_shown_what_the_token_shows_its_user_and_no_more),
         needs::nothing(own_token::what_is_no_users_token_shows_nothing),
+        needs::nothing(own_token::where_it_means_nothing_it_is_refused),
         needs::nothing(own_token::where_nobody_has_tokens_that_is_said),
         needs::nothing(own_token::only_an_operator_has_one_looked_at),
         needs::nothing(own_token::what_is_shown_ends_with_either_token),

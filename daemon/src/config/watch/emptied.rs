@@ -5,24 +5,51 @@ use crate::config::{
     diagnostic::{Diagnostic, Diagnostics},
     document::{At, Origin},
     layers::{Layer, Layers},
-    source,
+    source::says_nothing,
 };
 
 /// What was seen in the files, unless one that says something in the running configuration says nothing any more. An editor
 /// that cuts a file off before it writes it leaves it so for as long as it takes, and who only watches cannot know what was
 /// meant: to end all that runs is for somebody to order.
 pub fn unless_emptied(running: &Layers, seen: Layers) -> Result<Layers, Diagnostics> {
-    let spoke = |name: &str| running.all().any(|(_, layer)| layer.name == name && !source::says_nothing(&layer.text));
-    let emptied = seen.all().filter(|(_, layer)| source::says_nothing(&layer.text) && spoke(&layer.name));
-    let found: Vec<Diagnostic> = emptied.map(|(start, layer)| refused(start, layer)).collect();
+    let before = |start: usize, name: &str| match start {
+        0 => Some(&running.file), // by whatever name: who plans puts another one in its place
+        _ => running.folder.iter().find(|layer| layer.name == name),
+    };
+    let spoke = |(start, layer): &(usize, &Layer)| {
+        before(*start, &layer.name).is_some_and(|before| !says_nothing(&before.text))
+    };
+    let found: Vec<Diagnostic> = silent(&seen).filter(spoke).map(refused).collect();
     if found.is_empty() { Ok(seen) } else { Err(Diagnostics::new(seen, found)) }
 }
 
-fn refused(start: usize, layer: &Layer) -> Diagnostic {
-    let message = format!("`{}` was saved without any setting, and it had some", layer.name);
-    let at = At { origin: Origin::File, span: Some(start..start) };
+/// A warning for each file that says nothing, for who looks at files beside a daemon whose configuration is not known.
+pub fn warn_of_silence(files: &Layers) -> Vec<Diagnostic> {
+    silent(files).map(warned).collect()
+}
+
+fn silent(files: &Layers) -> impl Iterator<Item = (usize, &Layer)> {
+    files.all().filter(|(_, layer)| says_nothing(&layer.text))
+}
+
+fn refused((start, layer): (usize, &Layer)) -> Diagnostic {
+    let message = format!("`{}` has no setting, and the running configuration has some in its place", layer.name);
     let help = "save it with its settings; if none are meant, order it: `broadcastd reload` takes the file as it is";
-    Diagnostic::new(code::EMPTIED, message).at(at).help(help)
+    Diagnostic::new(code::EMPTIED, message).at(beginning(start)).help(help)
+}
+
+fn warned((start, layer): (usize, &Layer)) -> Diagnostic {
+    let message = format!("`{}` has no setting", layer.name);
+    let note = format!(
+        "a daemon that runs with settings of this file refuses to take it so when it is saved ({})",
+        code::EMPTIED
+    );
+    let help = "save it with its settings; if none are meant, a start takes it as it is, and `broadcastd reload` does";
+    Diagnostic::new(code::SILENT, message).at(beginning(start)).note(note).help(help)
+}
+
+fn beginning(start: usize) -> At {
+    At { origin: Origin::File, span: Some(start..start) }
 }
 
 #[cfg(test)]
@@ -44,7 +71,7 @@ mod tests {
             {
                 let report = unless_emptied(&running, seen).unwrap_err();
                 let told: Vec<_> = report.items.iter().map(|item| (item.code, &*item.message)).collect();
-                let message = format!("`{name}` was saved without any setting, and it had some");
+                let message = format!("`{name}` has no setting, and the running configuration has some in its place");
                 assert_eq!(told, [(code::EMPTIED, &*message)], "{nothing:?}");
             }
             assert!(
@@ -57,6 +84,10 @@ mod tests {
             "one that is gone"
         );
         assert!(unless_emptied(&Layers::of("config.toml", some), with_folder(some, "")).is_ok(), "one that is new");
+        assert!(
+            unless_emptied(&Layers::of("config.toml", some), Layers::of("next.toml", "")).is_err(),
+            "another in its place"
+        );
         assert!(unless_emptied(&Layers::of("config.toml", some), Layers::of("config.toml", "[")).is_ok(), "no TOML");
     }
 }

@@ -29,7 +29,7 @@ fn said(reply: &Reply<'_>, revision: Revision) -> Vec<String> {
 /// What a client hears when its message cannot be carried out.
 fn answer(text: &str, revision: Revision) -> String {
     match parse(text, revision).remove(0) {
-        Ok(request) => format!("{} {}", request.command.kind(), target(text, revision).stream()),
+        Ok(request) => format!("{} {}", request.command.kind().text(), target(text, revision).stream()),
         Err(refusal) => said(&Reply::Refused(&refusal), revision).remove(0),
     }
 }

@@ -243,7 +243,7 @@ mod tests {
     fn a_message_may_hold_several_objects() {
         let kinds: Vec<&str> = parse("{\"type\":\"ping\"}\n{\"type\":\"streams\"}\n")
             .iter()
-            .map(|r| r.as_ref().unwrap().command.kind())
+            .map(|r| r.as_ref().unwrap().command.kind().text())
             .collect();
         assert_eq!(kinds, ["ping", "streams"]);
         let many = parse(&"{\"type\":\"ping\"}".repeat(MAX_REQUESTS + 2));

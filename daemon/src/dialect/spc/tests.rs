@@ -63,7 +63,7 @@ fn characteristics_are_numbers_or_texts_several_or_one() {
     ];
     for (text, kind, expected, echo) in rows {
         let request = only(text).unwrap();
-        assert_eq!(request.command.kind(), kind, "{text}");
+        assert_eq!(request.command.kind().text(), kind, "{text}");
         let (Command::Subscribe { target, .. } | Command::Unsubscribe(target)) = request.command else { panic!() };
         assert_eq!(target.spelled().unwrap().get(), echo);
         let Target::Parts { stream, parts, .. } = target else { panic!() };

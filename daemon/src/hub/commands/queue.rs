@@ -236,8 +236,8 @@ impl Commands {
 
     /// The one way that a request ends; our lock is never held here.
     fn end(&self, request: Request, outcome: Outcome) {
-        let text = outcome.as_ref().map_or_else(|failure| failure.reason.text(), |_| "ok");
-        tell(&request.principal, &self.broadcaster, &request.command, text);
+        let ended = outcome.as_ref().map(|_| ()).map_err(|failure| failure.reason);
+        tell(&request.principal, &self.broadcaster, &request.command, ended);
         (request.answered)(outcome);
     }
 

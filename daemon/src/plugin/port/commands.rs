@@ -11,6 +11,7 @@ use super::{MAX_REASON, Port};
 use crate::hub::commands::{Asked, Failure, MAX_RESULT_BYTES, Outcome, Reason, Refused};
 use crate::hub::stream::Stream;
 use crate::metrics;
+use crate::metrics::labels::Untaken;
 
 impl Port {
     /// From here on the instance is the one that is asked.
@@ -64,20 +65,20 @@ impl Port {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct BadReply {
     status: Status,
-    /// As metrics know it.
-    reason: &'static str,
+    reason: Untaken,
     rule: &'static str,
 }
 
 const FOREIGN: BadReply =
-    bad(abi::E_INVALID, "foreign", "this instance was not asked; answer with the id of the event");
-const DOUBLE: BadReply = bad(abi::E_INVALID, "double", "it was answered before; answer once");
-const LATE: BadReply = bad(abi::E_CLOSED, "late", "its deadline has passed; answer earlier, and do the rest later");
-const CLOSED: BadReply = bad(abi::E_CLOSED, "closed", "the instance is no longer in office");
-const NO_JSON: BadReply = bad(abi::E_INVALID, "invalid", "the result is no JSON");
-const TOO_LARGE: BadReply = bad(abi::E_LIMIT, "too_large", "an answer has at most 1 MiB");
+    bad(abi::E_INVALID, Untaken::Foreign, "this instance was not asked; answer with the id of the event");
+const DOUBLE: BadReply = bad(abi::E_INVALID, Untaken::Double, "it was answered before; answer once");
+const LATE: BadReply =
+    bad(abi::E_CLOSED, Untaken::Late, "its deadline has passed; answer earlier, and do the rest later");
+const CLOSED: BadReply = bad(abi::E_CLOSED, Untaken::Closed, "the instance is no longer in office");
+const NO_JSON: BadReply = bad(abi::E_INVALID, Untaken::Invalid, "the result is no JSON");
+const TOO_LARGE: BadReply = bad(abi::E_LIMIT, Untaken::TooLarge, "an answer has at most 1 MiB");
 
-const fn bad(status: Status, reason: &'static str, rule: &'static str) -> BadReply {
+const fn bad(status: Status, reason: Untaken, rule: &'static str) -> BadReply {
     BadReply { status, reason, rule }
 }
 

@@ -1,6 +1,7 @@
 //! An instance that stands ready for its beginning, with what it goes on from.
 
 use super::{Loaded, of_settings};
+use crate::metrics::labels::Failure;
 use crate::plugin::broadcaster::{Broadcaster, Order};
 use crate::plugin::port::Fault;
 use crate::plugin::saved::{Checkpoint, Saved};
@@ -58,7 +59,7 @@ impl Fresh {
         let broadcaster = self.broadcaster.take()?;
         if let Some(reason) = &self.useless {
             let shared = broadcaster.shared();
-            shared.tell_failure("state_set_aside", &saved.set_aside(&shared.desk.name, reason));
+            shared.tell_failure(Failure::StateSetAside, &saved.set_aside(&shared.desk.name, reason));
         }
         Some(broadcaster)
     }

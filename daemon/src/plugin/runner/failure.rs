@@ -4,6 +4,7 @@ use broadcastd_plugin_api::abi;
 
 use super::Runner;
 use crate::hub::settings::Source;
+use crate::metrics::labels::Failure;
 use crate::plugin::broadcaster::{Phase, Tenure};
 use crate::plugin::port::{Fault, Gate};
 use crate::plugin::restart::Verdict;
@@ -59,7 +60,7 @@ impl Runner {
     }
 
     pub(super) fn report(&self, fault: &Fault) {
-        let reason = if fault.status == abi::E_PANIC { "panic" } else { "failed" };
+        let reason = if fault.status == abi::E_PANIC { Failure::Panic } else { Failure::Failed };
         let place = if fault.pointer.is_empty() { String::new() } else { format!(" (at {})", fault.pointer) };
         self.shared.tell_failure(reason, &format!("{}{place}", fault.message));
     }

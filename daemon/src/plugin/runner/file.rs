@@ -6,6 +6,7 @@ use std::thread;
 
 use super::Runner;
 use crate::hub::signal::Wakes;
+use crate::metrics::labels::Failure;
 use crate::plugin::broadcaster::Tenure;
 use crate::plugin::saved::Checkpoint;
 use crate::plugin::timing::nanos;
@@ -77,6 +78,6 @@ impl Runner {
     fn not_written(&mut self, error: &io::Error) {
         self.since.unsaved = true;
         let message = format!("state cannot be written: {error}; see the state directory");
-        self.shared.tell_failure("state_not_written", &message);
+        self.shared.tell_failure(Failure::StateNotWritten, &message);
     }
 }

@@ -7,6 +7,7 @@ use broadcastd_plugin_api::abi;
 
 use super::{Runner, Since};
 use crate::hub::signal::Wakes;
+use crate::metrics::labels::Call;
 use crate::plugin::broadcaster::{Phase, Tenure, fault};
 use crate::plugin::due::{self, MAX_BATCH};
 use crate::plugin::inputs::Inputs;
@@ -67,7 +68,7 @@ impl Runner {
         while !rest.is_empty() {
             let (batch, after) = rest.split_at(rest.len().min(MAX_BATCH));
             let events: Vec<abi::Event<'_>> = batch.iter().map(|one| one.event(at)).collect();
-            self.call("on_events", |instance| instance.on_events(&events))?;
+            self.call(Call::OnEvents, |instance| instance.on_events(&events))?;
             rest = after;
         }
         Ok(())
@@ -100,10 +101,10 @@ impl Runner {
     pub(super) fn save_state(&mut self) -> Result<Option<State>, Fault> {
         let version = self.shared.library.facts.state_version;
         self.port.forget_fault();
-        let saved = self.timed("save_state", |runner| runner.instance.as_mut().map(Instance::save_state));
+        let saved = self.timed(Call::SaveState, |runner| runner.instance.as_mut().map(Instance::save_state));
         match saved {
             Some(Ok(bytes)) => Ok(bytes.map(|bytes| State { version, bytes: bytes.into() })),
-            Some(Err(status)) => Err(self.port.take_fault(status, "save_state")),
+            Some(Err(status)) => Err(self.port.take_fault(status, Call::SaveState.text())),
             None => Err(fault(abi::E_CLOSED, "there is no instance".to_owned())),
         }
     }
@@ -129,24 +130,28 @@ impl Runner {
     }
 
     /// One call into the instance, with its reason when it fails.
-    pub(super) fn call(&mut self, name: &'static str, call: impl FnOnce(&mut Instance) -> i32) -> Result<(), Fault> {
+    pub(super) fn call(&mut self, kind: Call, call: impl FnOnce(&mut Instance) -> i32) -> Result<(), Fault> {
         self.port.forget_fault();
-        let status = self.timed(name, |runner| runner.instance.as_mut().map_or(abi::E_CLOSED, call));
-        if status == abi::OK { Ok(()) } else { Err(self.port.take_fault(status, name)) }
+        let status = self.timed(kind, |runner| runner.instance.as_mut().map_or(abi::E_CLOSED, call));
+        if status == abi::OK { Ok(()) } else { Err(self.port.take_fault(status, kind.text())) }
     }
 
-    pub(super) fn timed<T>(&mut self, name: &'static str, call: impl FnOnce(&mut Self) -> T) -> T {
+    pub(super) fn timed<T>(&mut self, kind: Call, call: impl FnOnce(&mut Self) -> T) -> T {
         let began = self.now();
         self.port.set_called_at(Some(began));
         let result = call(self);
         self.port.set_called_at(None);
         let took = Duration::from_nanos(u64::try_from(self.now() - began).unwrap_or(0));
         match self.tenure() {
-            Tenure::Waiting => self.early.push((name, took)),
-            _ => self.count_call(name, took),
+            Tenure::Waiting => self.early.push((kind, took)),
+            _ => self.count_call(kind, took),
         }
         if took > self.shared.timing.slow_call {
-            self.port.log(abi::LOG_WARN, "", &format!("{name} took {took:?}; work that waits belongs to a worker"));
+            self.port.log(
+                abi::LOG_WARN,
+                "",
+                &format!("{} took {took:?}; work that waits belongs to a worker", kind.text()),
+            );
         }
         result
     }
@@ -155,16 +160,16 @@ impl Runner {
     pub(super) fn show(&mut self) {
         self.port.show_metrics();
         self.shared.metrics.begin();
-        for (name, took) in std::mem::take(&mut self.early) {
-            self.count_call(name, took);
+        for (kind, took) in std::mem::take(&mut self.early) {
+            self.count_call(kind, took);
         }
     }
 
-    fn count_call(&mut self, name: &'static str, took: Duration) {
+    fn count_call(&mut self, kind: Call, took: Duration) {
         let metrics = &self.shared.metrics;
-        self.calls.entry(name).or_insert_with(|| metrics.calls(name)).record(took);
+        self.calls.entry(kind).or_insert_with(|| metrics.calls(kind)).record(took);
         if took > self.shared.timing.slow_call {
-            metrics.slow_call(name);
+            metrics.slow_call(kind);
         }
     }
 

@@ -16,6 +16,7 @@ use crate::hub::names::Names;
 use crate::hub::stream::Stream;
 use crate::ingest::{Code, Publisher, Rejection, fields, publish};
 use crate::metrics;
+use crate::metrics::labels::Declined;
 
 /// The events of one array. Lines may be more, because they are published as they come.
 pub const MAX_EVENTS: usize = 100_000;
@@ -89,7 +90,7 @@ pub fn split<'a>(body: &'a [u8], stream: &str) -> Result<Vec<&'a RawValue>, Deni
         }
         Ok(events) => Ok(events),
         Err(error) => {
-            metrics::ingest_rejected(stream, "invalid_json", 1);
+            metrics::ingest_rejected(stream, Declined::InvalidJson, 1);
             let message = format!(
                 "the body is neither one JSON object nor an array of them: {error}; for one object a line send Content-Type: application/x-ndjson"
             );
@@ -196,10 +197,10 @@ impl<'s> Batch<'s> {
         let rejected = self.count - self.accepted;
         let name = self.stream.name();
         let late = self.stopped.map_or(0, |stopped| stopped.events);
-        let reason = self.stopped.map_or("full", |stopped| stopped.code.name());
+        let reason = self.stopped.map_or(Declined::Full, |stopped| stopped.code.reason());
         metrics::ingest_rejected(name, reason, late as u64);
-        metrics::ingest_rejected(name, "forbidden", self.forbidden as u64);
-        metrics::ingest_rejected(name, "invalid", (rejected - late - self.forbidden) as u64);
+        metrics::ingest_rejected(name, Declined::Forbidden, self.forbidden as u64);
+        metrics::ingest_rejected(name, Declined::Invalid, (rejected - late - self.forbidden) as u64);
         let outcome = Outcome {
             accepted: self.accepted,
             rejected: &self.told,

@@ -1,5 +1,6 @@
 //! A user's own token at the operators' listener: it shows what it would show that user, as long as it would, and no more.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read as _;
 
@@ -141,6 +142,38 @@ pub fn what_is_no_users_token_shows_nothing() {
     assert_eq!((status, &error["code"]), (400, &json!("invalid_token")), "it is for reading");
     let kept = daemon.get_proven(&format!("{LOG}?audience=zaphod-1")).json();
     assert_eq!(kept["events"].as_array().map(Vec::len), Some(1), "{kept}");
+}
+
+pub fn where_it_means_nothing_it_is_refused() {
+    let daemon = start(&shipped(TRUST));
+    let own = token_of("zaphod-1");
+    let routes = daemon.get("/v1/openapi.json").json()["paths"].take();
+    let (mut with, mut without) = (BTreeSet::new(), 0);
+    for (path, methods) in routes.as_object().unwrap() {
+        let takes_user = |route: &Value| {
+            route["parameters"].as_array().into_iter().flatten().any(|parameter| parameter["name"] == "audience")
+        };
+        for (method, route) in methods.as_object().unwrap() {
+            let line = format!("{} {} HTTP/1.1", method.to_uppercase(), path.replace("{stream}", "user"));
+            if takes_user(route) {
+                with.insert(path.clone());
+                continue;
+            }
+            without += 1;
+            for token in [&*own, "garbled"] {
+                let (status, error) = refusal(&ask(&daemon.admin, &line, &[(HEADER, token)], b""));
+                assert_eq!((status, &error["code"]), (400, &json!("invalid_token")), "{line}: {error}");
+                let told = error["message"].as_str().unwrap();
+                for place in ["/v1/streams/{stream}/history, ", "/v1/sse, /v1/ws; leave it out here"] {
+                    assert!(told.contains(place), "{line}: {told}");
+                }
+            }
+        }
+    }
+    let logs = ["", "/history", "/snapshot"].map(|part| format!("/v1/streams/{{stream}}{part}"));
+    assert_eq!(with, ["/v1/sse".to_owned()].into_iter().chain(logs).collect());
+    assert!(without > 20, "only {without} routes");
+    assert_eq!(read(&daemon.admin, "/v1/stream", &[(HEADER, &own)]).status, 404, "there is nothing to mean anything");
 }
 
 pub fn where_nobody_has_tokens_that_is_said() {
