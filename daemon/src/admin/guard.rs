@@ -16,11 +16,14 @@ use crate::server::answer::Denied;
 use crate::server::http::Arrival;
 use crate::server::origin::{self, only};
 use crate::server::query::AUDIENCE;
+use crate::server::routes::table;
 use crate::server::token::{self, Tokens, USER_TOKEN};
 use crate::server::upgrade::{OPERATORS_EVENTS, OPERATORS_WEBSOCKET};
 
 /// What a load balancer asks, which has no token: only whether the daemon lives and serves.
 const OPEN_TO_ALL: [&str; 2] = ["/healthz", "/readyz"];
+/// What shows of nobody anything, and is asked first by programs that bear a user's token throughout.
+const DESCRIPTIONS: [&str; 2] = [table::ASYNCAPI.path, table::OPENAPI.path];
 
 /// What acts of operators are known by.
 const OPERATOR: &str = "admin";
@@ -88,7 +91,7 @@ impl Guard {
 impl Post {
     /// The user whose own token stands in the request of an operator, who alone has it looked at.
     fn user(&self, arrival: &Arrival, request: &Request) -> Result<Option<Arc<Identity>>, Denied> {
-        if !request.headers().contains_key(USER_TOKEN) {
+        if !request.headers().contains_key(USER_TOKEN) || is_same_for_all(request.uri().path()) {
             return Ok(None);
         }
         let operator = arrival.operator.as_ref().ok_or_else(unknown)?;
@@ -198,8 +201,16 @@ impl Rules {
 
 /// Whether only operators may ask this, where there is a token.
 fn needs_token(request: &Request) -> bool {
-    let path = request.uri().path();
-    !OPEN_TO_ALL.contains(&path) && !dashboard::has(path)
+    !is_open_to_all(request.uri().path())
+}
+
+fn is_open_to_all(path: &str) -> bool {
+    OPEN_TO_ALL.contains(&path) || dashboard::has(path)
+}
+
+/// Whether a user's token could change nothing about the answer, so that nobody can be mistaken about what it shows.
+fn is_same_for_all(path: &str) -> bool {
+    is_open_to_all(path) || DESCRIPTIONS.contains(&path)
 }
 
 fn unknown() -> Denied {
