@@ -16,7 +16,7 @@ use crate::admin::orders::{Candidate, Outcome};
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::document::Document;
 use crate::config::layers::{Layer, Layers};
-use crate::config::watch::unless_emptied;
+use crate::config::watch::{unless_emptied, warn_of_emptied};
 use crate::config::{self, Loaded, OWN_STREAM, Paint, code, schema};
 use crate::event::unix_now;
 use crate::folders::Env;
@@ -98,8 +98,7 @@ impl App {
 
     /// The same for files that were seen to change, which nobody has ordered to be taken.
     pub fn reload_seen(&mut self, read: Result<Layers, Diagnostics>) -> Outcome {
-        let read = self.unless_emptied(read);
-        self.reload(read)
+        self.reload(read.and_then(|layers| unless_emptied(self.taken.document.layers(), layers)))
     }
 
     /// The same for an operator who waits for it. The file may have been taken already when it was saved.
@@ -116,7 +115,7 @@ impl App {
         }
     }
 
-    /// What saving the file so would do, or another text in its place. Everything new is made ready for it and let go of
+    /// What a reload of the file would do, or of another text in its place. Everything new is made ready for it and let go of
     /// again.
     pub fn plan(&self, candidate: Option<Candidate>) -> Outcome {
         let (read, name) = match (candidate, &self.around.file) {
@@ -126,15 +125,10 @@ impl App {
                 (config::files::read_around(file, Layer { name: name.clone(), text }), name)
             }
         };
-        match self.unless_emptied(read).and_then(|layers| self.prepare(layers, Aim::Plan)) {
+        match read.and_then(|layers| self.prepare(layers, Aim::Plan)) {
             Ok(next) => done("planned", &format!("a reload of {name} would change"), &next.plan),
             Err(report) => mistaken(&report),
         }
-    }
-
-    /// What was read, as far as it is taken without an order.
-    fn unless_emptied(&self, read: Result<Layers, Diagnostics>) -> Result<Layers, Diagnostics> {
-        read.and_then(|layers| unless_emptied(self.taken.document.layers(), layers))
     }
 
     fn refused(&self, report: &Diagnostics) -> Outcome {
@@ -176,7 +170,11 @@ impl App {
         let broadcasters = prepare(&self.supervisor, &loaded, &self.steering, aim);
         let dirs = (self.supervisor.plugin_dirs(), &*config.plugins.dirs);
         let mut broadcasters = broadcasters.map_err(|report| with_what_waits(report, dirs))?;
-        let warnings = loaded.warnings.clone().and(std::mem::take(&mut broadcasters.odd));
+        let emptied = match aim {
+            Aim::Plan => warn_of_emptied(self.taken.document.layers(), document.layers()),
+            Aim::Exchange => Vec::new(), // seen, it is refused; ordered, it is meant
+        };
+        let warnings = loaded.warnings.clone().and(emptied).and(std::mem::take(&mut broadcasters.odd));
         let waiting = waiting(&self.config, &config);
         let plan = Plan::new(&self.hub, (&self.config, &config), &broadcasters.prepared, waiting);
         let plan = plan.with_warnings(&warnings);

@@ -12,7 +12,7 @@ use self::running::Running;
 use super::{environment, load, say};
 use crate::app::{StartError, offline};
 use crate::cli::{Exit, Format, Options, Reach};
-use crate::config::{Loaded, Source};
+use crate::config::{Loaded, Source, code};
 use crate::event::unix_now;
 
 /// What was found out about one thing.
@@ -86,7 +86,8 @@ fn findings(options: &Options, reach: &Reach) -> Vec<Finding> {
 
 fn configuration(source: &Source, loaded: &Loaded) -> Finding {
     match offline::check(source, loaded) {
-        Ok(odd) => match odd.items.iter().find(|item| !item.is_note()) {
+        // That a file says nothing may be meant; what else there is tells more.
+        Ok(odd) => match odd.items.iter().filter(|item| !item.is_note()).min_by_key(|item| item.code == code::SILENT) {
             None => {
                 let notes: String = odd.items.iter().map(|note| format!("; {}", note.message)).collect();
                 Finding::ok("configuration", format!("{}: no mistakes{notes}", loaded.document.layers().name()))

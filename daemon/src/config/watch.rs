@@ -26,7 +26,7 @@ use std::{
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use sha2::{Digest, Sha256};
 
-pub use self::emptied::{unless_emptied, warn_of_silence};
+pub use self::emptied::{unless_emptied, warn_of_emptied, warn_of_silence};
 
 use self::{kernel::Kernel, way::Way};
 use super::{diagnostic::Diagnostics, files, layers::Layers, source};

@@ -40,7 +40,7 @@ pub struct Hub {
     /// Input kept for listeners, 4KiB to 64GiB; default 64MiB. When it is full, publishers are told 429.
     #[schemars(range(min = 4096, max = 68_719_476_736u64))]
     pub listen_buffer: Size,
-    /// How long deliveries may be gathered, 0ms to 1s, or "auto": the longer they take, the longer, up to 7ms. What comes
+    /// How long deliveries may be gathered, 0ms to 1s, or "auto": the longer they take, the longer, up to 6ms. What comes
     /// after a pause goes at once. Default 0ms: every turn.
     pub flush: Flush,
     /// What is compressed for WebSocket clients that offer it.

@@ -12,15 +12,13 @@ use crate::config::{
 /// that cuts a file off before it writes it leaves it so for as long as it takes, and who only watches cannot know what was
 /// meant: to end all that runs is for somebody to order.
 pub fn unless_emptied(running: &Layers, seen: Layers) -> Result<Layers, Diagnostics> {
-    let before = |start: usize, name: &str| match start {
-        0 => Some(&running.file), // by whatever name: who plans puts another one in its place
-        _ => running.folder.iter().find(|layer| layer.name == name),
-    };
-    let spoke = |(start, layer): &(usize, &Layer)| {
-        before(*start, &layer.name).is_some_and(|before| !says_nothing(&before.text))
-    };
-    let found: Vec<Diagnostic> = silent(&seen).filter(spoke).map(refused).collect();
+    let found: Vec<Diagnostic> = emptied(running, &seen).map(refused).collect();
     if found.is_empty() { Ok(seen) } else { Err(Diagnostics::new(seen, found)) }
+}
+
+/// A warning for each file that would be refused if it were saved so.
+pub fn warn_of_emptied(running: &Layers, files: &Layers) -> Vec<Diagnostic> {
+    emptied(running, files).map(warned).collect()
 }
 
 /// A warning for each file that says nothing, for who looks at files beside a daemon whose configuration is not known.
@@ -28,12 +26,21 @@ pub fn warn_of_silence(files: &Layers) -> Vec<Diagnostic> {
     silent(files).map(warned).collect()
 }
 
+fn emptied<'a>(running: &Layers, files: &'a Layers) -> impl Iterator<Item = (usize, &'a Layer)> {
+    let before = |start: usize, name: &str| match start {
+        0 => Some(&running.file), // by whatever name: who plans puts another one in its place
+        _ => running.folder.iter().find(|layer| layer.name == name),
+    };
+    silent(files)
+        .filter(move |(start, layer)| before(*start, &layer.name).is_some_and(|before| !says_nothing(&before.text)))
+}
+
 fn silent(files: &Layers) -> impl Iterator<Item = (usize, &Layer)> {
     files.all().filter(|(_, layer)| says_nothing(&layer.text))
 }
 
 fn refused((start, layer): (usize, &Layer)) -> Diagnostic {
-    let message = format!("`{}` has no setting, and the running configuration has some in its place", layer.name);
+    let message = format!("`{}` was saved without any setting, and it had some", layer.name);
     let help = "save it with its settings; if none are meant, order it: `broadcastd reload` takes the file as it is";
     Diagnostic::new(code::EMPTIED, message).at(beginning(start)).help(help)
 }
@@ -41,10 +48,11 @@ fn refused((start, layer): (usize, &Layer)) -> Diagnostic {
 fn warned((start, layer): (usize, &Layer)) -> Diagnostic {
     let message = format!("`{}` has no setting", layer.name);
     let note = format!(
-        "a daemon that runs with settings of this file refuses to take it so when it is saved ({})",
+        "saved so in the place of one that has some, it is not taken by the daemon that runs with those ({})",
         code::EMPTIED
     );
-    let help = "save it with its settings; if none are meant, a start takes it as it is, and `broadcastd reload` does";
+    let help =
+        "save it with its settings; if none are meant, `broadcastd reload` then takes it as it is, and so does a start";
     Diagnostic::new(code::SILENT, message).at(beginning(start)).note(note).help(help)
 }
 
@@ -71,7 +79,7 @@ mod tests {
             {
                 let report = unless_emptied(&running, seen).unwrap_err();
                 let told: Vec<_> = report.items.iter().map(|item| (item.code, &*item.message)).collect();
-                let message = format!("`{name}` has no setting, and the running configuration has some in its place");
+                let message = format!("`{name}` was saved without any setting, and it had some");
                 assert_eq!(told, [(code::EMPTIED, &*message)], "{nothing:?}");
             }
             assert!(
