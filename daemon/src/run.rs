@@ -216,8 +216,7 @@ fn listen_to_signals(app: &App, wish: Sender<Wish>) -> std::io::Result<()> {
     let (terminate, interrupt) = (heard(SignalKind::terminate())?, heard(SignalKind::interrupt())?);
     app.runtime().spawn(pass_on(reload, wish.clone(), || Wish::Reload));
     app.runtime().spawn(pass_on(report, wish.clone(), || Wish::Report));
-    app.runtime().spawn(end(terminate, wish.clone(), app.levels().clone()));
-    app.runtime().spawn(end(interrupt, wish, app.levels().clone()));
+    app.runtime().spawn(end(terminate, interrupt, wish, app.levels().clone()));
     Ok(())
 }
 
@@ -229,11 +228,12 @@ async fn pass_on(mut signal: Signal, wish: Sender<Wish>, what: fn() -> Wish) {
     }
 }
 
-/// The first time it asks to drain, the second time everything ends at once.
-async fn end(mut signal: Signal, wish: Sender<Wish>, levels: Levels) {
-    signal.recv().await;
+/// The first of them asks to drain; with the second, whichever it is, everything ends at once.
+async fn end(mut terminate: Signal, mut interrupt: Signal, wish: Sender<Wish>, levels: Levels) {
+    let mut asked = async || tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} };
+    asked().await;
     _ = wish.send(Wish::Drain);
-    signal.recv().await;
+    asked().await;
     tracing::warn!("asked twice: ending without draining");
     levels.finish();
     std::process::exit(i32::from(Exit::Done as u8));

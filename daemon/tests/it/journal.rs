@@ -155,9 +155,9 @@ fn log_more_than_the_kernel_keeps(daemon: &Daemon) -> usize {
     kept
 }
 
-/// A daemon, asked twice by a signal to end while journald stands still; the client for whose sake its drain would outlast
+/// A daemon, asked by two signals to end while journald stands still; the client for whose sake its drain would outlast
 /// every test; and how often it was reloaded before.
-fn asked_twice(journald: &Journald, signal: &str) -> (Daemon, Client, usize) {
+fn asked_twice(journald: &Journald, signals: [&str; 2]) -> (Daemon, Client, usize) {
     let folder = tempfile::tempdir().unwrap();
     let errors = folder.path().join("errors.log");
     let log = format!("[log]\nformat = \"journald\"\nerrors = \"{}\"\n", errors.display());
@@ -167,30 +167,30 @@ fn asked_twice(journald: &Journald, signal: &str) -> (Daemon, Client, usize) {
     let daemon = Daemon::start_by(command, folder);
     let reloads = log_more_than_the_kernel_keeps(&daemon);
     let stays = daemon.connect();
-    daemon.signal(signal);
+    daemon.signal(signals[0]);
     house::until("it drains", || daemon.readiness().0 == 503);
-    daemon.signal(signal);
+    daemon.signal(signals[1]);
     // What warns is in that file at once: from here on it does nothing but wait for journald.
     house::until("it was asked twice", || fs::read_to_string(&errors).unwrap().contains("asked twice"));
     (daemon, stays, reloads)
 }
 
 fn a_second_signal_ends_it_at_once_and_no_line_said_before_it_is_missing() {
-    for signal in ["TERM", "INT"] {
+    for signals in [["TERM", "TERM"], ["INT", "TERM"]] {
         let journald = Journald::new();
-        let (daemon, _stays, reloads) = asked_twice(&journald, signal);
+        let (daemon, _stays, reloads) = asked_twice(&journald, signals);
         for _ in 0..reloads {
             journald.heard("the configuration was reloaded");
         }
         journald.heard("draining deadline_s=3600");
         journald.heard("asked twice: ending without draining");
-        assert_eq!(daemon.wait().0.code(), Some(0), "{signal}");
+        assert_eq!(daemon.wait().0.code(), Some(0), "{signals:?}");
     }
 }
 
 fn a_second_signal_ends_it_although_journald_takes_nothing() {
     let journald = Journald::new();
-    let (daemon, _stays, _) = asked_twice(&journald, "TERM");
+    let (daemon, _stays, _) = asked_twice(&journald, ["TERM", "TERM"]);
     assert_eq!(daemon.wait().0.code(), Some(0));
 }
 
