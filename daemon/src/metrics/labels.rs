@@ -45,13 +45,13 @@ macro_rules! labels {
 /// Labels that are a name or a number of the house, which nobody can list beforehand.
 pub const FREE: &[(&str, &str)] = &[
     ("broadcaster", "its name in the configuration"),
-    ("code", "the number that a WebSocket was closed with"),
-    ("endpoint", "its path"),
+    ("code", "the number that a connection was closed with, as WebSockets have it; those that clients make up are one"),
+    ("endpoint", "its path; of operators `admin/` and what follows"),
     ("le", "a bound of a histogram"),
     ("plugin", "its name"),
     ("sha256", "of the plugin's file"),
     ("shard", "its number"),
-    ("stream", "its name"),
+    ("stream", "its name; empty where none was named that there is"),
     ("version", "of the daemon, or of a plugin"),
 ];
 
@@ -91,10 +91,10 @@ labels! {
     ] {
         Native = "native", "the daemon's own, over WebSocket";
         Sse = "sse", "the daemon's own, as server-sent events";
-        Streams = "streams", "for clients that exist: any stream";
-        Spc = "spc", "for clients that exist: control charts";
-        Fastws = "fastws", "for clients that exist: bars";
-        User = "user", "for clients that exist: events of one user";
+        Streams = "streams", "for clients that were there before the daemon: any stream";
+        Spc = "spc", "for clients that were there before the daemon: control charts";
+        Fastws = "fastws", "for clients that were there before the daemon: bars";
+        User = "user", "for clients that were there before the daemon: events of one user";
     }
 
     /// What becomes of a connection that fell behind.
@@ -133,7 +133,7 @@ labels! {
 
     /// How a command ended well.
     Ended = "outcome" of ["broadcastd_commands_total"]
-        or "or the `code` of the [error](protocol.md#errors) that was answered; of `command` that [over HTTP](protocol.md#commands-over-http)"
+        or "or the `code` of the [error](protocol.md#errors) that was answered; of `command` also one of those [over HTTP](protocol.md#commands-over-http)"
     {
         Ok = "ok", "it was done";
     }

@@ -17,7 +17,7 @@ with their broadcaster. What to do about them, with alert rules and a dashboard:
 const OF_LABELS: &str = "
 ## Labels
 
-A series begins with its first event: a value that never happened is not shown.
+Most series begin with their first event: a value that is not shown has not happened.
 ";
 
 pub fn reference() -> String {

@@ -208,6 +208,19 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
+        name: "values_of_labels_are_made_where_the_reference_takes_them_from",
+        files: |path| path == "daemon/src/metrics.rs" || path.starts_with("daemon/src/metrics/"),
+        check: text::no_literal_labels,
+        bad: || {
+            let reason = "counter!(\"broadcastd_x_total\", \"reason\" => \"late\").increment(1);";
+            files(&[("daemon/src/metrics.rs", reason), ("daemon/src/metrics/deliveries.rs", reason)])
+        },
+        good: || {
+            let reason = "counter!(\"broadcastd_x_total\", \"reason\" => reason.text()); // \"reason\" =>";
+            files(&[("daemon/src/metrics.rs", reason), ("daemon/src/metrics.rs", "/// `\"reason\" => \"late\"`")])
+        },
+    },
+    Rule {
         name: "no_text_names_one_machine",
         files: |_| true,
         check: text::one_machine,

@@ -29,6 +29,12 @@ pub fn no_mod_rs(path: &str, _: &str) -> Vec<String> {
     }
 }
 
+pub fn no_literal_labels(_: &str, source: &str) -> Vec<String> {
+    let code = source.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
+    let literal = code.filter(|(_, line)| line.contains("=> \""));
+    literal.map(|(index, _)| format!("{}: make the label's value in metrics/labels.rs", index + 1)).collect()
+}
+
 pub fn one_machine(_: &str, source: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     for place in places() {
