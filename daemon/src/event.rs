@@ -224,6 +224,8 @@ mod tests {
         assert_eq!(timestamp(1_767_020_400_123_999_999), "2025-12-29T15:00:00.123Z");
         assert_eq!(timestamp(951_782_400_000_000_000), "2000-02-29T00:00:00.000Z");
         assert_eq!(timestamp(-1), "1969-12-31T23:59:59.999Z");
+        assert_eq!(timestamp(i64::MIN), "1677-09-21T00:12:43.145Z");
+        assert_eq!(timestamp(i64::MAX), "2262-04-11T23:47:16.854Z");
         let mut out = Vec::new();
         write_timestamp_in_nanos(1_767_020_400_023_000_009, &mut out);
         assert_eq!(out, b"2025-12-29T15:00:00.023000009Z");

@@ -15,7 +15,7 @@ use crate::process::{Daemon, ONE_SHARD, Seat, Started, program};
 /// The scripts of servers that need one.
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
 /// How often a server is started whose port may have been taken.
-const TRIES: usize = 3;
+const TRIES: usize = 12;
 /// Below the hard limit of descriptors that a machine usually has.
 const MOST_CONNECTIONS: usize = 19_700;
 

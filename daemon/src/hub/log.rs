@@ -117,7 +117,7 @@ impl Log {
         let event = Arc::new(self.event(draft, place, kind, now));
         self.update_records(draft, &event, &kind.collection);
         if draft.flags.has(Flags::RECORD_ONLY) {
-            self.topics.evicted(&event.topic, self.seq);
+            self.topics.evicted(place, self.seq);
             return Ok(event);
         }
         self.topics.told(place, self.seq); // `prev` names what a subscriber got, so that it sees no gap where there is none
@@ -178,7 +178,7 @@ impl Log {
             return;
         }
         self.seq += 1;
-        changed.iter().for_each(|topic| self.topics.evicted(topic, self.seq));
+        changed.iter().for_each(|topic| self.evicted_of(topic, self.seq));
         let shown = self.records.snapshot(&[Pattern::whole(&self.stream)]).declaring(declared.to_vec());
         self.targets.records_replaced(self.id, self.seq, &shown);
     }
@@ -204,7 +204,13 @@ impl Log {
     fn evict_down_to(&mut self, bounds: &Bounds, now: Instant) {
         while let Some(event) = self.history.evict(bounds, now) {
             self.evicted = event.seq;
-            self.topics.evicted(&event.topic, event.seq);
+            self.evicted_of(&event.topic, event.seq);
+        }
+    }
+
+    fn evicted_of(&mut self, topic: &str, seq: u64) {
+        if let Some(place) = self.topics.find(topic) {
+            self.topics.evicted(place, seq);
         }
     }
 

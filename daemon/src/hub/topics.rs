@@ -70,8 +70,7 @@ impl Topics {
     }
 
     /// What had this number is not in the history: it left, or was never there.
-    pub fn evicted(&mut self, topic: &str, seq: u64) {
-        let Some(place) = self.find(topic) else { return };
+    pub fn evicted(&mut self, place: Place, seq: u64) {
         let known = &mut self.known[place];
         known.evicted = known.evicted.max(seq);
         if known.last <= known.evicted && !known.is_quiet {
@@ -138,6 +137,10 @@ mod tests {
         topics.told(topics.find(name).unwrap(), seq);
     }
 
+    fn evicted(topics: &mut Topics, name: &str, seq: u64) {
+        topics.evicted(topics.find(name).unwrap(), seq);
+    }
+
     fn names(topics: &Topics) -> Vec<&str> {
         let mut names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
         names.sort_unstable();
@@ -149,7 +152,7 @@ mod tests {
         let mut topics = topics(&["a", "b", "c"]);
         ["c", "b", "a"].iter().zip(1..).for_each(|(name, seq)| told(&mut topics, name, seq));
         assert!(!topics.make_room(3, |_, last| last > 0), "all have an event in the history");
-        ["c", "b", "a"].iter().zip(1..).for_each(|(name, seq)| topics.evicted(name, seq));
+        ["c", "b", "a"].iter().zip(1..).for_each(|(name, seq)| evicted(&mut topics, name, seq));
         assert!(topics.make_room(3, |topic, _| &**topic == "c"));
         assert_eq!(names(&topics), ["a", "c"], "b was quiet before a");
         assert!(topics.make_room(3, NOTHING_KEPT), "there is room already");
@@ -161,7 +164,7 @@ mod tests {
         let mut topics = topics(&["a", "b"]);
         told(&mut topics, "a", 4);
         told(&mut topics, "b", 7);
-        topics.evicted("a", 4);
+        evicted(&mut topics, "a", 4);
         assert!(topics.is_whole_since("new", 0) && topics.are_whole_since(0, |topic| topic == "b"));
         assert!(topics.make_room(2, |topic, _| &**topic == "b"));
         for topic in ["a", "new"] {
@@ -178,7 +181,7 @@ mod tests {
     fn the_root_stays_and_was_never_given_back() {
         let mut topics = topics(&["a"]);
         told(&mut topics, "a", 1);
-        topics.evicted("a", 1);
+        evicted(&mut topics, "a", 1);
         assert!(topics.make_room(1, NOTHING_KEPT));
         assert!(topics.is_whole_since("root", 0) && !topics.is_whole_since("a", 0));
         topics.insert("root".into());

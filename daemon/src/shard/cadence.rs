@@ -8,7 +8,7 @@ use crate::hub::settings::Flush;
 /// of its time at most, as long as the bound below allows that.
 const REST: u32 = 3;
 /// And no longer than this: on average, an event waits for half of it.
-const MAX_REST: Duration = Duration::from_millis(7);
+const MAX_REST: Duration = Duration::from_millis(6);
 
 #[derive(Debug, Default)]
 pub struct Cadence {

@@ -141,9 +141,8 @@ impl Connection {
     /// Has what every delivery touches brought from memory. Nothing waits for it: done for several connections before the
     /// first is given something, it costs little more than once.
     pub fn fetch(&self) {
-        let first_line = self.is_dirty;
-        let others = (self.outbox.bytes(), self.outbox.has_replaced(), self.subscriptions.len(), self.waiting.len());
-        black_box((first_line, others));
+        let outbox = (self.outbox.is_empty(), self.outbox.bytes(), self.outbox.has_replaced());
+        black_box((self.is_dirty, outbox, self.subscriptions.len(), self.waiting.len())); // something of each line
     }
 
     pub fn dialect(&self) -> Dialect {
