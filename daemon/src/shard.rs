@@ -62,8 +62,8 @@ const MAX_READS_PER_TURN: usize = 8;
 const MAX_INBOUND_PER_TURN: usize = 4096;
 /// What is read from a history in one step, after the inbox had been full.
 const MAX_CATCH_UP: usize = 1024;
-/// Connections that are sent to before they are looked after: what was touched of them is in the cache yet.
-const MAX_FLUSHED_TOGETHER: usize = 256;
+/// Connections that are sent to before they are looked after: as many as one submission has.
+const MAX_FLUSHED_TOGETHER: usize = 1024;
 /// How often time-outs are looked at.
 const TICK: Duration = Duration::from_millis(250);
 

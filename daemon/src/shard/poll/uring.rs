@@ -13,9 +13,9 @@ use slab::Slab;
 
 use super::{Backend, Epoll, Interest, Next, Ready, Sink, send_all};
 
-/// Sends of one submission: enough that entering the kernel costs nothing beside them, few enough that what they touch is
-/// still in the cache when their outcomes are taken.
-const ENTRIES: u32 = 256;
+/// Sends of one submission. The kernel goes from one to the next the cheaper, the fewer of our own steps are between them:
+/// with a quarter of these deliveries took up to a tenth longer.
+const ENTRIES: u32 = 1024;
 
 pub struct Uring {
     epoll: Epoll,
