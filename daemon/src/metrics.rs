@@ -217,13 +217,16 @@ impl Stream {
     }
 }
 
+/// How a command ended: done, or refused with this code.
+pub type Outcome = Result<(), &'static str>;
+
 /// What happens in one shard.
 pub struct Shard {
     written: Counter,
     outbox_bytes: Gauge,
     publish_to_write: Histogram,
     /// By kind and outcome, those that there have been.
-    commands: Vec<((Kind, Result<(), &'static str>), Counter)>,
+    commands: Vec<((Kind, Outcome), Counter)>,
 }
 
 impl Shard {
@@ -249,7 +252,7 @@ impl Shard {
     }
 
     /// A client's command was done, or refused with this code. To publish is one.
-    pub fn command(&mut self, kind: Kind, outcome: Result<(), &'static str>) {
+    pub fn command(&mut self, kind: Kind, outcome: Outcome) {
         let known = self.commands.iter().position(|(known, _)| *known == (kind, outcome));
         let (_, counter) = match known {
             Some(index) => &self.commands[index],
@@ -319,11 +322,11 @@ pub fn accept_rested() {
 }
 
 /// A command that a broadcaster was asked for was done, or refused with this code.
-pub fn asked(outcome: Result<(), &'static str>) {
+pub fn asked(outcome: Outcome) {
     commands(Kind::Command, outcome).increment(1);
 }
 
-fn commands(kind: Kind, outcome: Result<(), &'static str>) -> Counter {
+fn commands(kind: Kind, outcome: Outcome) -> Counter {
     let outcome = outcome.map_or_else(|code| code, |()| Ended::Ok.text());
     counter!("broadcastd_commands_total", "kind" => kind.text(), "outcome" => outcome)
 }
