@@ -234,7 +234,7 @@ fn check_tells_every_mistake_of_every_file() {
 }
 
 fn another_file_has_another_folder() {
-    let files = [("next.toml", ""), ("config.toml", "["), ("config.d/a.toml", "[")];
+    let files = [("next.toml", "[streams.ticks]\n"), ("config.toml", "["), ("config.d/a.toml", "[")];
     let ended = run(&files, &["check", "--config", "next.toml"], &[]);
     assert_eq!((ended.code, &*ended.stdout), (Some(0), "next.toml: no mistakes\n"));
 }
