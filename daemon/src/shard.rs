@@ -42,7 +42,7 @@ use self::encoding::Deflation;
 use self::groups::Groups;
 pub use self::handle::Handle;
 use self::inbox::{Inbound, Inbox};
-use self::poll::{Backend, Ready, Sink, WAKE_TOKEN};
+use self::poll::{Backend, FLUSHED_TOGETHER, Ready, Sink, WAKE_TOKEN};
 use self::snapshots::Snapshots;
 use crate::dialect::Loss;
 use crate::event::LogId;
@@ -62,8 +62,6 @@ const MAX_READS_PER_TURN: usize = 8;
 const MAX_INBOUND_PER_TURN: usize = 4096;
 /// What is read from a history in one step, after the inbox had been full.
 const MAX_CATCH_UP: usize = 1024;
-/// Connections that are sent to before they are looked after: as many as one submission has.
-const MAX_FLUSHED_TOGETHER: usize = 1024;
 /// How often time-outs are looked at.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -321,7 +319,7 @@ impl<B: Backend> Shard<B> {
     /// Sends what waits, then looks after everybody who was touched in this turn.
     fn flush(&mut self) {
         let touched = std::mem::take(&mut self.dirty.0);
-        for some in touched.chunks(MAX_FLUSHED_TOGETHER) {
+        for some in touched.chunks(FLUSHED_TOGETHER) {
             let written = self.backend.flush(&mut self.connections, some);
             self.counters.written(written);
             for token in some {

@@ -19,6 +19,9 @@ pub use self::uring::Uring;
 pub const MAX_PIECES: usize = 64;
 /// The most readiness events that one call returns; what remains comes with the next turn.
 const MAX_READY: usize = 1024;
+/// Sinks that are sent to before they are looked after: a ring takes as many in one submission. The kernel goes from one to the
+/// next the cheaper, the fewer of our own steps are between them: with a quarter of these, deliveries took up to a tenth longer.
+pub const FLUSHED_TOGETHER: usize = 1024;
 /// Sinks that are prepared before the first of them is sent to: what they keep is then fetched from memory side by side, and
 /// not one after the other between system calls. Few enough that it is still near when its turn comes.
 const PREPARED_TOGETHER: usize = 32;

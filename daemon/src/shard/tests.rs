@@ -12,6 +12,7 @@ mod streams;
 mod together;
 mod wordless;
 
+use std::mem::offset_of;
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -880,4 +881,6 @@ fn a_connection_has_so_long_to_answer_a_close_and_is_told_so_often() {
 fn a_connection_takes_so_many_bytes() {
     // There are tens of thousands; whoever adds a field thinks about them.
     assert_eq!(size_of::<Connection>(), 768);
+    let touched = offset_of!(Connection, number); // the first that no delivery asks for
+    assert!(touched <= 6 * 64, "what every delivery touches has {touched} bytes");
 }

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use super::*;
 
 /// More than two submissions of a ring.
-const SINKS: usize = 2100;
+const SINKS: usize = 2 * FLUSHED_TOGETHER + 50;
 
 /// Bytes for a socket, in pieces.
 struct Heap {

@@ -11,11 +11,10 @@ use io_uring::{IoUring, opcode, types};
 use rustix::net::{RecvFlags, SendFlags};
 use slab::Slab;
 
-use super::{Backend, Epoll, Interest, Next, Ready, Sink, send_all};
+use super::{Backend, Epoll, FLUSHED_TOGETHER, Interest, Next, Ready, Sink, send_all};
 
-/// Sends of one submission. The kernel goes from one to the next the cheaper, the fewer of our own steps are between them:
-/// with a quarter of these deliveries took up to a tenth longer.
-const ENTRIES: u32 = 1024;
+/// Sends of one submission.
+const ENTRIES: u32 = FLUSHED_TOGETHER as u32;
 
 pub struct Uring {
     epoll: Epoll,

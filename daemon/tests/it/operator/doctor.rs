@@ -58,7 +58,17 @@ fn a_door_that_is_open_to_other_machines_is_told_wherever_one_looks() {
     }
     let told = run(&["doctor"]).stdout;
     let expected = format!("warning  configuration  {said}; all of it: broadcastd check");
-    assert_eq!(about(&told, "configuration"), [expected]);
+    assert_eq!(about(&told, "configuration"), [&*expected]);
+
+    // What a file that says nothing may mean is less than that.
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::create_dir(elsewhere.path().join("config.d")).unwrap();
+    fs::write(elsewhere.path().join("config.toml"), "# nothing\n").unwrap();
+    let doctor = || process::run(elsewhere.path(), &["doctor"], &open).stdout;
+    let silent = "warning  configuration  `config.toml` has no setting; all of it: broadcastd check";
+    assert_eq!(about(&doctor(), "configuration"), [silent]);
+    fs::write(elsewhere.path().join("config.d/10.toml"), "[streams.ticks]\nvisible = true\n").unwrap();
+    assert_eq!(about(&doctor(), "configuration"), [expected]);
 }
 
 fn what_is_wrong_is_named_with_a_next_step() {
