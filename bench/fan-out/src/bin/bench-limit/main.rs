@@ -161,7 +161,9 @@ fn accept(listener: &TcpListener) -> Result<(TcpStream, u32)> {
     let (mut socket, _) = listener.accept()?;
     socket.set_nodelay(true)?;
     let mut topic = [0; 4];
-    socket.read_exact(&mut topic)?;
-    socket.write_all(&wire::text_frame(b"ok"))?;
+    for _ in 0..limit::ASKED {
+        socket.read_exact(&mut topic)?;
+        socket.write_all(&wire::text_frame(b"ok"))?;
+    }
     Ok((socket, u32::from_le_bytes(topic)))
 }
