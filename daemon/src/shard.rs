@@ -15,6 +15,7 @@ pub mod handle;
 pub mod inbox;
 pub mod line;
 pub mod outbox;
+pub mod pages;
 pub mod places;
 pub mod poll;
 pub mod portion;
@@ -35,13 +36,12 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use slab::Slab;
-
 use self::connection::Connection;
 use self::encoding::Deflation;
 use self::groups::Groups;
 pub use self::handle::Handle;
 use self::inbox::{Inbound, Inbox};
+use self::pages::Pages;
 use self::poll::{Backend, FLUSHED_TOGETHER, Ready, Sink, WAKE_TOKEN};
 use self::snapshots::Snapshots;
 use crate::dialect::Loss;
@@ -94,7 +94,7 @@ pub struct Shard<B> {
     /// Taken from the inbox and put back, for its turn.
     stash: VecDeque<Inbound>,
     backend: B,
-    connections: Slab<Connection>,
+    connections: Pages<Connection>,
     /// When connections end for want of a valid identity.
     endings: BTreeSet<(Instant, usize)>,
     groups: Groups,
@@ -137,7 +137,7 @@ impl<B: Backend> Shard<B> {
             inbox,
             receiver,
             stash: VecDeque::new(),
-            connections: Slab::new(),
+            connections: Pages::default(),
             endings: BTreeSet::new(),
             groups: Groups::new(config.flush),
             snapshots: Snapshots::default(),

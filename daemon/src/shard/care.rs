@@ -32,7 +32,7 @@ impl<B: Backend> Shard<B> {
             self.drain_some(deadline);
         }
         let mut waiting = 0;
-        for (token, connection) in &mut self.connections {
+        for (token, connection) in self.connections.iter_mut() {
             connection.tick(self.config.ping_every, self.config.drop_after, now);
             waiting += connection.outbox.bytes();
             if connection.needs_care(now) {

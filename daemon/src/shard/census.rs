@@ -88,7 +88,7 @@ impl<B: Backend> Shard<B> {
     /// Ends the connections of a user; how many that were.
     pub(super) fn log_out(&mut self, user: &Arc<str>) -> usize {
         let mut closed = 0;
-        for (token, connection) in &mut self.connections {
+        for (token, connection) in self.connections.iter_mut() {
             let is_theirs = connection.standing.identity().is_some_and(|identity| identity.user() == Some(user));
             if is_theirs && connection.is_open() {
                 connection.close_with(&[Reply::LoggedOut], close::UNAUTHORIZED, "logged out", self.now);

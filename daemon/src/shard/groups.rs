@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use slab::Slab;
 
 use super::cadence::Cadence;
 use super::encoding::{self, Deflation, Form};
+use super::pages::Pages;
 use crate::event::{Event, LogId};
 use crate::hub::pattern::Pattern;
 use crate::hub::settings::Flush;
@@ -80,7 +80,7 @@ pub struct Routes {
 }
 
 pub struct Groups {
-    groups: Slab<Group>,
+    groups: Pages<Group>,
     logs: HashMap<LogId, Routes>,
     due: Due,
 }
@@ -101,7 +101,7 @@ impl Groups {
     pub fn new(flush: Flush) -> Self {
         let (now, later) = (Vec::new(), BTreeSet::new());
         let due = Due { now, later, flush, cadence: Cadence::default(), is_spent: false };
-        Self { groups: Slab::new(), logs: HashMap::new(), due }
+        Self { groups: Pages::default(), logs: HashMap::new(), due }
     }
 
     /// From here on events are gathered like this.

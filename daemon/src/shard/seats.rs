@@ -16,6 +16,10 @@ impl<B: Backend> Shard<B> {
         let (log, start) = (subscribed.log, subscribed.position.seq);
         let home = Home { log, stream: &meant.stream, audience: &meant.audience };
         let form = self.connections[token].form(&meant.voice, meant.batch);
+        let subscriptions = &mut self.connections[token].subscriptions;
+        if subscriptions.is_empty() {
+            subscriptions.reserve_exact(meant.patterns.len()); // most clients ask once
+        }
         for pattern in &meant.patterns {
             let member = Member { connection: token, start };
             let (group, seat) = self.groups.join(&home, pattern, &form, member);
