@@ -22,6 +22,10 @@ pub const RELAYS: [&str; 2] = ["ticks", "quotes"];
 pub const GUEST: &str = "news";
 /// A relay for a listener that takes its time.
 pub const FED: &str = "fed";
+/// What the crowd hears.
+pub const CROWD: &str = "crowd";
+/// The crowd and everybody else fit in.
+const MAX_CONNECTIONS: u64 = 12_000;
 const WELL: &str = r#"mode = "well""#;
 /// What the broadcaster that changes its mode does; `flood` has one of its own.
 const MODES: [&str; 11] = [
@@ -120,6 +124,7 @@ dirs = [\"{plugins}\"]
 [hub]
 memory = \"{MEMORY}\"
 outbox = \"{outbox}\"
+max_connections = {MAX_CONNECTIONS}
 max_subscriptions = {max_subscriptions}
 header_timeout = \"2s\"
 ping = {{ every = \"2s\", drop_after = \"{DROP_AFTER_SECONDS}s\" }}
@@ -131,6 +136,9 @@ lag = \"resync\"
 visible = true
 lag = \"disconnect\"
 [streams.{FED}]
+[streams.{CROWD}]
+visible = true
+lag = \"resync\"
 "
         );
         daemon + &self.broadcasters()

@@ -3,6 +3,7 @@
 
 mod client;
 mod config;
+mod crowd;
 mod daemon;
 mod http;
 mod ledger;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 
 use crate::client::Client;
@@ -55,25 +57,26 @@ struct Cli {
 
 /// How many of each there are.
 #[derive(Clone, Copy)]
-struct Crowd {
+struct Numbers {
     fast: u64,
     slow: u64,
     strangers: u64,
+    crowd: u64,
 }
 
-const CROWD: Crowd = Crowd { fast: 120, slow: 40, strangers: 6 };
-const SMALL_CROWD: Crowd = Crowd { fast: 16, slow: 6, strangers: 2 };
+const NUMBERS: Numbers = Numbers { fast: 120, slow: 40, strangers: 6, crowd: 10_000 };
+const SMALL_NUMBERS: Numbers = Numbers { fast: 16, slow: 6, strangers: 2, crowd: 500 };
 const SMOKE: Duration = Duration::from_secs(12);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let seed = cli.seed.unwrap_or_else(|| fastrand::u64(..));
-    let (time, crowd) = match cli.smoke {
-        true => (SMOKE, SMALL_CROWD),
-        false => (Duration::from_secs_f64(cli.minutes * 60.0), CROWD),
+    let (time, numbers) = match cli.smoke {
+        true => (SMOKE, SMALL_NUMBERS),
+        false => (Duration::from_secs_f64(cli.minutes * 60.0), NUMBERS),
     };
     println!("seed {seed}, {time:?}");
-    match run(seed, time, crowd) {
+    match run(seed, time, numbers) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(found) => {
             println!("{found} promises were broken; seed {seed}");
@@ -87,7 +90,8 @@ fn main() -> ExitCode {
 }
 
 /// Runs everything, and counts the promises that were broken.
-fn run(seed: u64, time: Duration, crowd: Crowd) -> Result<u64> {
+fn run(seed: u64, time: Duration, numbers: Numbers) -> Result<u64> {
+    raise_descriptors()?;
     let mut daemon = Daemon::start(|folder| Setup::calm().text(folder))?;
     let shared = Arc::new(Shared::new(daemon.clients, daemon.admin, seed));
     daemon.until("what fails at the start is left alone", |now| {
@@ -100,17 +104,19 @@ fn run(seed: u64, time: Duration, crowd: Crowd) -> Result<u64> {
             let shared = &shared;
             scope.spawn(move || publisher::publish(shared, relay, random));
         });
-        let tempers = (0..crowd.fast).map(|_| Temper::Fast).chain((0..crowd.slow).map(|_| Temper::Slow));
+        let tempers = (0..numbers.fast).map(|_| Temper::Fast).chain((0..numbers.slow).map(|_| Temper::Slow));
         for (number, temper) in (0..).zip(tempers) {
             let client = Client::new(&shared, number, temper);
             scope.spawn(|| client.live());
         }
-        for number in 0..crowd.strangers {
+        for number in 0..numbers.strangers {
             let random = shared.random(2000 + number);
             scope.spawn(|| strangers::stray(&shared, random));
         }
         scope.spawn(|| reloads::reload(&shared, &daemon, shared.random(3000)));
         scope.spawn(|| look_at_pages(&shared));
+        scope.spawn(|| publisher::publish(&shared, &shared.crowd, shared.random(4000)));
+        scope.spawn(|| crowd::live(&shared, numbers.crowd, shared.random(5000)));
         let samples = watch(&shared, &daemon, time);
         shared.settle();
         samples
@@ -131,6 +137,12 @@ fn run(seed: u64, time: Duration, crowd: Crowd) -> Result<u64> {
         println!("configuration and log are kept in {}", daemon.folder.path().display());
     }
     Ok(shared.found())
+}
+
+/// The crowd needs more than a shell usually gives; the daemon gets as many.
+fn raise_descriptors() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
 }
 
 /// Writes a line now and then, until the time is over.

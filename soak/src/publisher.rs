@@ -2,14 +2,13 @@
 
 use std::fmt::Write;
 use std::thread::sleep;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::http;
 use crate::shared::{Relay, Shared};
-use crate::truth::Truth;
 
 /// How long a publisher waits that was told to come back.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -31,7 +30,7 @@ fn publish_some(shared: &Shared, relay: &Relay, count: u64) -> Result<()> {
     let mut next = relay.hold();
     let mut body = String::new();
     for seq in *next..*next + count {
-        writeln!(body, "{}", event(relay.name, seq)?)?;
+        writeln!(body, "{}", (relay.event)(relay.name, seq))?;
     }
     let answer = http::post_lines(shared.admin, &format!("/v1/streams/{}/publish", relay.name), &body)?;
     match answer.status {
@@ -57,22 +56,4 @@ fn publish_some(shared: &Shared, relay: &Relay, count: u64) -> Result<()> {
         status => bail!("{status}: {}", answer.body),
     }
     Ok(())
-}
-
-fn event(stream: &str, seq: u64) -> Result<String> {
-    let truth = Truth::of(seq);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64;
-    let data = json!({
-        "n": seq,
-        "pad": "x".repeat(truth.pad),
-        "symbol": format!("S{}", truth.symbol),
-        "time": now,
-        "price": 100 + seq % 10,
-        "size": 1,
-    });
-    let mut event = json!({"type": "tick", "topic": truth.topic(stream), "data": data});
-    if let Some(key) = truth.key {
-        event["key"] = key.to_string().into();
-    }
-    Ok(event.to_string())
 }

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::config::{FED, GUEST, RELAYS};
+use crate::config::{CROWD, FED, GUEST, RELAYS};
 use crate::tally::Tally;
+use crate::truth;
 
 /// Findings that are written out: the first ones say most.
 const MAX_TOLD: u64 = 50;
@@ -25,6 +26,7 @@ pub struct Shared {
     pub seed: u64,
     pub tally: Arc<Tally>,
     pub relays: [Relay; 4],
+    pub crowd: Relay,
     stage: AtomicU8,
     found: AtomicU64,
 }
@@ -34,12 +36,14 @@ pub struct Relay {
     pub name: &'static str,
     /// Milliseconds between two requests, and events of one request at most.
     pub pace: (u64, u64),
+    /// The event with a number, as it is published to the stream of this name.
+    pub event: fn(&str, u64) -> String,
     next: Mutex<u64>,
 }
 
 impl Shared {
     pub fn new(clients: SocketAddr, admin: SocketAddr, seed: u64) -> Self {
-        let relay = |name, pace| Relay { name, pace, next: Mutex::new(1) };
+        let relay = |name, pace| Relay { name, pace, event: truth::relayed, next: Mutex::new(1) };
         let [ticks, quotes] = RELAYS;
         Self {
             clients,
@@ -47,6 +51,7 @@ impl Shared {
             seed,
             tally: Arc::default(),
             relays: [relay(ticks, (60, 10)), relay(quotes, (80, 8)), relay(GUEST, (100, 4)), relay(FED, (400, 1))],
+            crowd: Relay { event: truth::crowded, ..relay(CROWD, (100, 200)) },
             stage: AtomicU8::new(Stage::Running as u8),
             found: AtomicU64::new(0),
         }

@@ -31,6 +31,7 @@ tally! {
     recovered: "resumed exactly",
     replaced_position: "resumed by a snapshot",
     delivered: "events heard, each the next one of its subscription",
+    crowded: "events that the crowd heard, each the next one of its topic",
     shown: "snapshots held against what was published",
     lagged: "times told that events were dropped",
     latest: "times told that events were replaced",

@@ -2,6 +2,11 @@
 //! got, without anybody keeping a list.
 
 use std::collections::BTreeSet;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+
+use crate::config::CROWD;
 
 /// Symbols of the topics, `S0` to `S7`.
 pub const SYMBOLS: u64 = 8;
@@ -15,6 +20,51 @@ const KEYED_ONE_IN: u64 = 3;
 const LARGE_ONE_IN: u64 = 16;
 const LARGE: u64 = 16 << 10;
 const USUAL: u64 = 2 << 10;
+
+/// Bytes of padding in an event of the crowd.
+const CROWD_PAD: usize = 230;
+/// Topics of the crowd that few hear.
+const CROWD_TOPICS: u64 = 1000;
+/// One event of the crowd in so many is for all.
+const SHARED_ONE_IN: u64 = 17;
+
+/// Which topic of the crowd an event belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crowded {
+    Shared,
+    Few(u64),
+}
+
+impl Crowded {
+    /// What the event with a number belongs to.
+    pub fn of(seq: u64) -> Self {
+        if seq.is_multiple_of(SHARED_ONE_IN) { Self::Shared } else { Self::nth(seq) }
+    }
+
+    /// What a member of the crowd hears beside what all hear.
+    pub fn nth(number: u64) -> Self {
+        Self::Few(number % CROWD_TOPICS)
+    }
+
+    pub fn name(self) -> String {
+        match self {
+            Self::Shared => format!("{CROWD}:all"),
+            Self::Few(number) => format!("{CROWD}:t{number}"),
+        }
+    }
+
+    /// The first number behind this one that is an event of the topic.
+    pub fn next_after(self, seq: u64) -> u64 {
+        let multiple = |of: u64, rest: u64| seq + 1 + (of + rest - (seq + 1) % of) % of;
+        match self {
+            Self::Shared => multiple(SHARED_ONE_IN, 0),
+            Self::Few(number) => {
+                let first = multiple(CROWD_TOPICS, number);
+                if Self::of(first) == self { first } else { first + CROWD_TOPICS }
+            }
+        }
+    }
+}
 
 /// The event with a number, the same in every relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +89,31 @@ impl Truth {
     pub fn topic(&self, stream: &str) -> String {
         format!("{stream}:S{}:v{}", self.symbol, self.venue)
     }
+}
+
+/// The event with a number as it is published to a relay.
+pub fn relayed(stream: &str, seq: u64) -> String {
+    let truth = Truth::of(seq);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+    let data = json!({
+        "n": seq,
+        "pad": "x".repeat(truth.pad),
+        "symbol": format!("S{}", truth.symbol),
+        "time": now,
+        "price": 100 + seq % 10,
+        "size": 1,
+    });
+    let mut event = json!({"type": "tick", "topic": truth.topic(stream), "data": data});
+    if let Some(key) = truth.key {
+        event["key"] = key.to_string().into();
+    }
+    event.to_string()
+}
+
+/// The same for the crowd.
+pub fn crowded(_: &str, seq: u64) -> String {
+    let data = json!({"n": seq, "pad": "x".repeat(CROWD_PAD)});
+    json!({"type": "tick", "topic": Crowded::of(seq).name(), "data": data}).to_string()
 }
 
 /// What a client asks for of a relay; `None` is every one.
@@ -116,6 +191,16 @@ mod tests {
             symbols.filter(|(symbol, venue)| Pattern { symbol: *symbol, venue: *venue }.matches(&event)).count()
         };
         assert!((1..100).all(|seq| matching(Truth::of(seq)) == 1));
+    }
+
+    #[test]
+    fn what_comes_next_in_a_topic_of_the_crowd_is_the_next_that_belongs_to_it() {
+        for topic in [Crowded::Shared, Crowded::nth(0), Crowded::nth(17), Crowded::nth(999)] {
+            for seq in (0..100).chain(16_900..17_100) {
+                let next = (seq + 1..).find(|seq| Crowded::of(*seq) == topic).unwrap();
+                assert_eq!(topic.next_after(seq), next, "{topic:?} after {seq}");
+            }
+        }
     }
 
     #[test]
