@@ -15,7 +15,7 @@ pub mod handle;
 pub mod inbox;
 pub mod line;
 pub mod outbox;
-pub mod pages;
+
 pub mod places;
 pub mod poll;
 pub mod portion;
@@ -23,6 +23,7 @@ pub mod rate;
 pub mod requests;
 pub mod rights;
 pub mod seats;
+pub mod slabs;
 pub mod snapshots;
 pub mod standing;
 pub mod target;
@@ -41,8 +42,8 @@ use self::encoding::Deflation;
 use self::groups::Groups;
 pub use self::handle::Handle;
 use self::inbox::{Inbound, Inbox};
-use self::pages::Pages;
 use self::poll::{Backend, FLUSHED_TOGETHER, Ready, Sink, WAKE_TOKEN};
+use self::slabs::Slabs;
 use self::snapshots::Snapshots;
 use crate::dialect::Loss;
 use crate::event::LogId;
@@ -94,7 +95,7 @@ pub struct Shard<B> {
     /// Taken from the inbox and put back, for its turn.
     stash: VecDeque<Inbound>,
     backend: B,
-    connections: Pages<Connection>,
+    connections: Slabs<Connection>,
     /// When connections end for want of a valid identity.
     endings: BTreeSet<(Instant, usize)>,
     groups: Groups,
@@ -137,7 +138,7 @@ impl<B: Backend> Shard<B> {
             inbox,
             receiver,
             stash: VecDeque::new(),
-            connections: Pages::default(),
+            connections: Slabs::default(),
             endings: BTreeSet::new(),
             groups: Groups::new(config.flush),
             snapshots: Snapshots::default(),

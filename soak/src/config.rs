@@ -24,8 +24,8 @@ pub const GUEST: &str = "news";
 pub const FED: &str = "fed";
 /// What the crowd hears.
 pub const CROWD: &str = "crowd";
-/// The crowd and everybody else fit in.
-const MAX_CONNECTIONS: u64 = 12_000;
+/// All of a run, and some who are about to leave.
+pub const MAX_CONNECTIONS: u64 = 12_000;
 const WELL: &str = r#"mode = "well""#;
 /// What the broadcaster that changes its mode does; `flood` has one of its own.
 const MODES: [&str; 11] = [

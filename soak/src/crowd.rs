@@ -6,13 +6,15 @@ mod member;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use rustix::event::{Timespec, epoll};
 
-use self::member::{Member, Over};
+use self::member::{End, Member};
+use crate::config::DROP_AFTER_SECONDS;
 use crate::http::PATIENCE;
 use crate::shared::Shared;
 use crate::socket::{self, Temper};
@@ -21,13 +23,20 @@ use crate::socket::{self, Temper};
 const TICK: Duration = Duration::from_millis(20);
 /// Those who come in one tick, at most: fewer than a listener lets wait.
 const COME: usize = 50;
-/// One in so many reads slowly: its buffer is small, and now and then it does not read at all.
-const SLOW_ONE_IN: u64 = 50;
+/// One in so many reads slowly: its buffer is small, and now and then it does not read at all. No divisor of the number of
+/// topics, so that fast and slow ones hear the same.
+const SLOW_ONE_IN: usize = 49;
 /// How long that lasts, in milliseconds: they come back to reading before they are let go.
-const SLEEPS: std::ops::Range<u64> = 500..6000;
+const SLEEPS: Range<u64> = 500..DROP_AFTER_SECONDS * 750;
+/// How long they read in between: a ping is answered.
+const AWAKE: Duration = Duration::from_secs(2);
 /// One in so many who leave does not know afterwards what it heard.
 const FORGETS_ONE_IN: u8 = 5;
 const READ_BYTES: usize = 64 << 10;
+/// What a fast one who has been there for so long must have heard: all that is older.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
+/// How often the number of the newest event is noted.
+const NOTED_EVERY: Duration = Duration::from_secs(1);
 
 /// Lives until the run settles and everybody has accounted for everything.
 pub fn live(shared: &Shared, size: u64, random: fastrand::Rng) {
@@ -46,20 +55,27 @@ struct Crowd<'a> {
     away: VecDeque<usize>,
     /// When one who sleeps reads again, the first to wake in front.
     asleep: VecDeque<(Instant, usize)>,
+    /// The number of the newest event at some times, the oldest in front.
+    noted: VecDeque<(Instant, u64)>,
     buffer: Vec<u8>,
 }
 
 struct Seat {
     member: Member,
-    socket: Option<TcpStream>,
     temper: Temper,
+    socket: Option<TcpStream>,
+    /// Since when it reads.
+    since: Instant,
+    is_asleep: bool,
 }
 
 impl<'a> Crowd<'a> {
     fn new(shared: &'a Shared, size: u64, random: fastrand::Rng) -> Result<Self> {
+        let since = Instant::now();
         let seat = |number: u64| {
-            let temper = if number.is_multiple_of(SLOW_ONE_IN) { Temper::Slow } else { Temper::Fast };
-            Seat { member: Member::new(number, &shared.tally), socket: None, temper }
+            let is_slow = (number as usize).is_multiple_of(SLOW_ONE_IN);
+            let temper = if is_slow { Temper::Slow } else { Temper::Fast };
+            Seat { member: Member::new(number, &shared.tally), temper, socket: None, since, is_asleep: false }
         };
         let seats: Vec<Seat> = (0..size).map(seat).collect();
         Ok(Self {
@@ -69,6 +85,7 @@ impl<'a> Crowd<'a> {
             away: (0..seats.len()).collect(),
             seats,
             asleep: VecDeque::new(),
+            noted: VecDeque::new(),
             buffer: vec![0; READ_BYTES],
         })
     }
@@ -76,10 +93,13 @@ impl<'a> Crowd<'a> {
     fn live(&mut self) -> Result<()> {
         let mut next_tick = Instant::now();
         while self.shared.is_running() {
-            if Instant::now() >= next_tick {
-                self.some_go()?;
-                self.some_come()?;
-                next_tick = Instant::now() + TICK;
+            let now = Instant::now();
+            if now >= next_tick {
+                self.note(now);
+                self.one_goes(now);
+                self.one_falls_asleep(now)?;
+                self.some_come(now)?;
+                next_tick = now + TICK;
             }
             self.look()?;
         }
@@ -93,64 +113,86 @@ impl<'a> Crowd<'a> {
                 self.shared.report(&format!("{count} of the crowd cannot account for all up to {last}: {first}"));
                 return Ok(());
             }
-            self.some_come()?;
+            self.some_come(Instant::now())?;
             self.look()?;
         }
     }
 
-    /// One leaves, by a reset or without a word; a slow one falls asleep.
-    fn some_go(&mut self) -> Result<()> {
+    /// Remembers how far publishing was.
+    fn note(&mut self, now: Instant) {
+        if self.noted.back().is_none_or(|(at, _)| now >= *at + NOTED_EVERY) {
+            self.noted.push_back((now, self.shared.crowd.last()));
+        }
+        while self.noted.get(1).is_some_and(|(at, _)| now >= *at + ARRIVES_WITHIN) {
+            self.noted.pop_front();
+        }
+    }
+
+    /// One leaves, by a reset or without a word.
+    fn one_goes(&mut self, now: Instant) {
         let who = self.random.usize(..self.seats.len());
         let seat = &mut self.seats[who];
-        let is_asleep = |asleep: &VecDeque<(Instant, usize)>| asleep.iter().any(|(_, sleeper)| *sleeper == who);
-        if let Some(socket) = seat.socket.as_ref().filter(|_| !is_asleep(&self.asleep)) {
-            if self.random.bool() {
-                self.shared.tally.reset.one();
-                socket::reset(socket);
-            } else {
-                self.shared.tally.dropped.one();
-            }
-            if self.random.u8(..FORGETS_ONE_IN) == 0 {
-                seat.member.forget();
-            }
-            self.leave(who);
+        let Some(socket) = seat.socket.as_ref().filter(|_| !seat.is_asleep) else { return };
+        let old =
+            self.noted.front().filter(|(at, _)| now >= *at + ARRIVES_WITHIN && now >= seat.since + ARRIVES_WITHIN);
+        if let Some((_, seq)) = old.filter(|(_, seq)| seat.temper == Temper::Fast && !seat.member.has_all_up_to(*seq)) {
+            let state = seat.member.describe();
+            self.shared.report(&format!("number {who} of the crowd has waited too long for all up to {seq}: {state}"));
         }
-        let slow = (who as u64 / SLOW_ONE_IN * SLOW_ONE_IN) as usize;
-        if slow != who
-            && let Some(socket) = &self.seats[slow].socket
-            && !self.asleep.iter().any(|(_, sleeper)| *sleeper == slow)
-        {
-            epoll::delete(&self.epoll, socket)?;
-            let wakes = Instant::now() + Duration::from_millis(self.random.u64(SLEEPS));
-            let at = self.asleep.partition_point(|(earlier, _)| *earlier <= wakes);
-            self.asleep.insert(at, (wakes, slow));
+        if self.random.bool() {
+            self.shared.tally.reset.one();
+            socket::reset(socket);
+        } else {
+            self.shared.tally.dropped.one();
         }
+        if self.random.u8(..FORGETS_ONE_IN) == 0 {
+            seat.member.forget();
+        }
+        self.leave(who);
+    }
+
+    /// A slow one stops reading.
+    fn one_falls_asleep(&mut self, now: Instant) -> Result<()> {
+        let who = self.random.usize(..self.seats.len().div_ceil(SLOW_ONE_IN)) * SLOW_ONE_IN;
+        let seat = &mut self.seats[who];
+        let Some(socket) = seat.socket.as_ref().filter(|_| !seat.is_asleep && now >= seat.since + AWAKE) else {
+            return Ok(());
+        };
+        epoll::delete(&self.epoll, socket)?;
+        seat.is_asleep = true;
+        let wakes = now + Duration::from_millis(self.random.u64(SLEEPS));
+        let at = self.asleep.partition_point(|(earlier, _)| *earlier <= wakes);
+        self.asleep.insert(at, (wakes, who));
         Ok(())
     }
 
     /// Some who are away connect, and sleepers wake.
-    fn some_come(&mut self) -> Result<()> {
+    fn some_come(&mut self, now: Instant) -> Result<()> {
         for _ in 0..COME.min(self.away.len()) {
             let Some(who) = self.away.pop_front() else { break };
-            self.come(who)?;
+            if self.come(who, now).is_err() {
+                self.shared.tally.refused.one();
+                self.away.push_back(who);
+            }
         }
-        let is_over = |wakes: Instant| !self.shared.is_running() || Instant::now() >= wakes;
+        let is_over = |wakes: Instant| !self.shared.is_running() || now >= wakes;
         while let Some((_, who)) = self.asleep.pop_front_if(|(wakes, _)| is_over(*wakes)) {
-            if let Some(socket) = &self.seats[who].socket {
+            let seat = &mut self.seats[who];
+            (seat.is_asleep, seat.since) = (false, now);
+            if let Some(socket) = &seat.socket {
                 epoll::add(&self.epoll, socket, epoll::EventData::new_u64(who as u64), epoll::EventFlags::IN)?;
             }
         }
         Ok(())
     }
 
-    fn come(&mut self, who: usize) -> Result<()> {
+    fn come(&mut self, who: usize, now: Instant) -> Result<()> {
         let seat = &mut self.seats[who];
         let mut socket = socket::connect(self.shared.clients, seat.temper)?;
         socket.write_all(seat.member.come())?; // a new socket has room for it
         socket.set_nonblocking(true)?;
         epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(who as u64), epoll::EventFlags::IN)?;
-        seat.socket = Some(socket);
-        self.shared.tally.connected.one();
+        (seat.socket, seat.since) = (Some(socket), now);
         Ok(())
     }
 
@@ -160,7 +202,7 @@ impl<'a> Crowd<'a> {
         self.away.push_back(who);
     }
 
-    /// Reads what is there, for a tick at most.
+    /// Reads what is there, and waits for it for a tick at most.
     fn look(&mut self) -> Result<()> {
         let wait = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
         let mut ready = Vec::with_capacity(1024);
@@ -172,9 +214,9 @@ impl<'a> Crowd<'a> {
             let who = event.data.u64() as usize;
             match self.read(who) {
                 Ok(()) => continue,
-                Err(Over::Ended) => self.shared.tally.ended.one(),
-                Err(Over::Refused) => self.shared.tally.refused.one(),
-                Err(Over::Broken(why)) => {
+                Err(End::LetGo) => self.shared.tally.ended.one(),
+                Err(End::Refused) => self.shared.tally.refused.one(),
+                Err(End::Broken(why)) => {
                     self.shared.report(&format!("number {who} of the crowd: {why}"));
                     self.seats[who].member.forget();
                 }
@@ -184,18 +226,23 @@ impl<'a> Crowd<'a> {
         Ok(())
     }
 
-    fn read(&mut self, who: usize) -> Result<(), Over> {
-        let Seat { member, socket, .. } = &mut self.seats[who];
+    /// Only slow ones are let go, with a word or without one: theirs may not get through.
+    fn read(&mut self, who: usize) -> Result<(), End> {
+        let Seat { member, socket, temper, .. } = &mut self.seats[who];
         let Some(socket) = socket else { return Ok(()) };
+        let let_go = |why: String| if *temper == Temper::Slow { End::LetGo } else { End::Broken(why) };
         let count = match socket.read(&mut self.buffer) {
-            Ok(0) => return Err(Over::Ended),
+            Ok(0) => return Err(let_go("the connection ended without a word".into())),
             Ok(count) => count,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Ok(()),
-            Err(_) => return Err(Over::Ended),
+            Err(error) => return Err(let_go(format!("the connection ended: {error}"))),
         };
         let mut say = Vec::new();
-        member.hear(&self.buffer[..count], &mut say)?;
-        // So little that there is always room, unless the daemon has stopped reading: then it is gone.
-        if say.is_empty() { Ok(()) } else { socket.write_all(&say).map_err(|_| Over::Ended) }
+        match member.hear(&self.buffer[..count], &mut say) {
+            Err(End::LetGo) => return Err(let_go("it was let go, and is fast".into())),
+            heard => heard?,
+        }
+        // So little that there is always room for it, unless the daemon reads no more.
+        if say.is_empty() { Ok(()) } else { socket.write_all(&say).map_err(|error| let_go(error.to_string())) }
     }
 }

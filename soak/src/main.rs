@@ -27,7 +27,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 
 use crate::client::Client;
-use crate::config::{DRAIN_SECONDS, FAILURES, Setup};
+use crate::config::{DRAIN_SECONDS, FAILURES, MAX_CONNECTIONS, Setup};
 use crate::daemon::{Daemon, Usage};
 use crate::http::PATIENCE;
 use crate::samples::{EVERY, Sample, Verdict};
@@ -64,7 +64,17 @@ struct Numbers {
     crowd: u64,
 }
 
+impl Numbers {
+    /// Those of all at once.
+    const fn connections(self) -> u64 {
+        self.fast + self.slow + self.strangers + self.crowd
+    }
+}
+
+/// Descriptors beside those of connections: files, pages that are looked at, what publishes.
+const BESIDE: u64 = 500;
 const NUMBERS: Numbers = Numbers { fast: 120, slow: 40, strangers: 6, crowd: 10_000 };
+const _: () = assert!(NUMBERS.connections() < MAX_CONNECTIONS);
 const SMALL_NUMBERS: Numbers = Numbers { fast: 16, slow: 6, strangers: 2, crowd: 500 };
 const SMOKE: Duration = Duration::from_secs(12);
 
@@ -91,7 +101,7 @@ fn main() -> ExitCode {
 
 /// Runs everything, and counts the promises that were broken.
 fn run(seed: u64, time: Duration, numbers: Numbers) -> Result<u64> {
-    raise_descriptors()?;
+    raise_descriptors(numbers)?;
     let mut daemon = Daemon::start(|folder| Setup::calm().text(folder))?;
     let shared = Arc::new(Shared::new(daemon.clients, daemon.admin, seed));
     daemon.until("what fails at the start is left alone", |now| {
@@ -140,8 +150,13 @@ fn run(seed: u64, time: Duration, numbers: Numbers) -> Result<u64> {
 }
 
 /// The crowd needs more than a shell usually gives; the daemon gets as many.
-fn raise_descriptors() -> Result<()> {
-    let limit = getrlimit(Resource::Nofile);
+fn raise_descriptors(numbers: Numbers) -> Result<()> {
+    let (limit, needed) = (getrlimit(Resource::Nofile), numbers.connections() + BESIDE);
+    ensure!(
+        limit.maximum.is_none_or(|maximum| maximum >= needed),
+        "{needed} descriptors are needed, and this system allows {:?}: raise the hard limit (ulimit -Hn)",
+        limit.maximum
+    );
     Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
 }
 

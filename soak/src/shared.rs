@@ -51,7 +51,7 @@ impl Shared {
             seed,
             tally: Arc::default(),
             relays: [relay(ticks, (60, 10)), relay(quotes, (80, 8)), relay(GUEST, (100, 4)), relay(FED, (400, 1))],
-            crowd: Relay { event: truth::crowded, ..relay(CROWD, (100, 200)) },
+            crowd: Relay { event: truth::told_to_crowd, ..relay(CROWD, (100, 200)) },
             stage: AtomicU8::new(Stage::Running as u8),
             found: AtomicU64::new(0),
         }

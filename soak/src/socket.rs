@@ -12,6 +12,9 @@ use tungstenite::{HandshakeError, WebSocket};
 
 use crate::http::PATIENCE;
 
+/// What lets a client in.
+pub const HANDSHAKE: &[u8] = b"GET /v1/ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 /// How long a read waits before its client looks around.
 const GLANCE: Duration = Duration::from_millis(200);
 

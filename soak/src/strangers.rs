@@ -8,10 +8,8 @@ use anyhow::Result;
 
 use crate::http::PATIENCE;
 use crate::shared::Shared;
-use crate::socket::{self, Temper};
+use crate::socket::{self, HANDSHAKE, Temper};
 
-const HANDSHAKE: &[u8] = b"GET /v1/ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 /// A masked text that says it has 100 bytes, and the first ones.
 const HALF_A_FRAME: &[u8] = &[0x81, 0x80 | 100, 0, 0, 0, 0, b'{', b'"'];
 /// An opcode that there is not.

@@ -1,12 +1,10 @@
-//! What is published to the relays, as a function of its number: so that any client can say by itself what it should have
+//! What is published, as a function of its number (but for the time in it): so that any client can say by itself what it should have
 //! got, without anybody keeping a list.
 
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
-
-use crate::config::CROWD;
 
 /// Symbols of the topics, `S0` to `S7`.
 pub const SYMBOLS: u64 = 8;
@@ -22,38 +20,38 @@ const LARGE: u64 = 16 << 10;
 const USUAL: u64 = 2 << 10;
 
 /// Bytes of padding in an event of the crowd.
-const CROWD_PAD: usize = 230;
+pub const CROWD_PAD: usize = 230;
 /// Topics of the crowd that few hear.
 const CROWD_TOPICS: u64 = 1000;
 /// One event of the crowd in so many is for all.
 const SHARED_ONE_IN: u64 = 17;
 
-/// Which topic of the crowd an event belongs to.
+/// What the crowd hears on one topic: all of it, or few.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Crowded {
+pub enum Channel {
     Shared,
     Few(u64),
 }
 
-impl Crowded {
-    /// What the event with a number belongs to.
+impl Channel {
+    /// Where the event with a number is.
     pub fn of(seq: u64) -> Self {
         if seq.is_multiple_of(SHARED_ONE_IN) { Self::Shared } else { Self::nth(seq) }
     }
 
-    /// What a member of the crowd hears beside what all hear.
+    /// What one of the crowd hears beside what all hear.
     pub fn nth(number: u64) -> Self {
         Self::Few(number % CROWD_TOPICS)
     }
 
-    pub fn name(self) -> String {
+    pub fn topic(self, stream: &str) -> String {
         match self {
-            Self::Shared => format!("{CROWD}:all"),
-            Self::Few(number) => format!("{CROWD}:t{number}"),
+            Self::Shared => format!("{stream}:all"),
+            Self::Few(number) => format!("{stream}:t{number}"),
         }
     }
 
-    /// The first number behind this one that is an event of the topic.
+    /// The first number behind this one that is an event of the channel.
     pub fn next_after(self, seq: u64) -> u64 {
         let multiple = |of: u64, rest: u64| seq + 1 + (of + rest - (seq + 1) % of) % of;
         match self {
@@ -111,9 +109,9 @@ pub fn relayed(stream: &str, seq: u64) -> String {
 }
 
 /// The same for the crowd.
-pub fn crowded(_: &str, seq: u64) -> String {
+pub fn told_to_crowd(stream: &str, seq: u64) -> String {
     let data = json!({"n": seq, "pad": "x".repeat(CROWD_PAD)});
-    json!({"type": "tick", "topic": Crowded::of(seq).name(), "data": data}).to_string()
+    json!({"type": "tick", "topic": Channel::of(seq).topic(stream), "data": data}).to_string()
 }
 
 /// What a client asks for of a relay; `None` is every one.
@@ -194,11 +192,11 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_next_in_a_topic_of_the_crowd_is_the_next_that_belongs_to_it() {
-        for topic in [Crowded::Shared, Crowded::nth(0), Crowded::nth(17), Crowded::nth(999)] {
+    fn what_comes_next_in_a_channel_is_the_next_that_belongs_to_it() {
+        for channel in [Channel::Shared, Channel::nth(0), Channel::nth(17), Channel::nth(999)] {
             for seq in (0..100).chain(16_900..17_100) {
-                let next = (seq + 1..).find(|seq| Crowded::of(*seq) == topic).unwrap();
-                assert_eq!(topic.next_after(seq), next, "{topic:?} after {seq}");
+                let next = (seq + 1..).find(|seq| Channel::of(*seq) == channel).unwrap();
+                assert_eq!(channel.next_after(seq), next, "{channel:?} after {seq}");
             }
         }
     }

@@ -403,8 +403,8 @@ mod tests {
     use std::io::{self, ErrorKind, Read};
     use std::os::unix::net::UnixStream;
 
-    use super::super::pages::Pages;
     use super::super::poll::{Backend, Epoll, wake_fd};
+    use super::super::slabs::Slabs;
     use super::super::tests::CONFIG;
     use super::*;
 
@@ -412,7 +412,7 @@ mod tests {
     fn after(act: impl FnOnce(&mut Connection)) -> (Connection, Vec<u8>, io::Result<usize>) {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let newcomer = Newcomer::over(ours, Endpoint::open("/v1/ws", Dialect::Native).into());
-        let mut connections = Pages::default();
+        let mut connections = Slabs::default();
         let token = connections.insert(Connection::new(newcomer, 0, &CONFIG, &Arc::default(), Instant::now()));
         act(&mut connections[token]);
         Epoll::new(&wake_fd().unwrap()).unwrap().flush(&mut connections, &[token]);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::cadence::Cadence;
 use super::encoding::{self, Deflation, Form};
-use super::pages::Pages;
+use super::slabs::Slabs;
 use crate::event::{Event, LogId};
 use crate::hub::pattern::Pattern;
 use crate::hub::settings::Flush;
@@ -80,7 +80,7 @@ pub struct Routes {
 }
 
 pub struct Groups {
-    groups: Pages<Group>,
+    groups: Slabs<Group>,
     logs: HashMap<LogId, Routes>,
     due: Due,
 }
@@ -101,7 +101,7 @@ impl Groups {
     pub fn new(flush: Flush) -> Self {
         let (now, later) = (Vec::new(), BTreeSet::new());
         let due = Due { now, later, flush, cadence: Cadence::default(), is_spent: false };
-        Self { groups: Pages::default(), logs: HashMap::new(), due }
+        Self { groups: Slabs::default(), logs: HashMap::new(), due }
     }
 
     /// From here on events are gathered like this.

@@ -8,11 +8,12 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-pub use self::uring::Uring;
-use super::pages::Pages;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+
+pub use self::uring::Uring;
+use super::slabs::Slabs;
 
 /// The most pieces that one system call sends; the kernel takes 1,024, and more pieces cost more than a second call.
 pub const MAX_PIECES: usize = 64;
@@ -101,7 +102,7 @@ pub trait Backend: Sized {
     /// Reads what is there into the buffer; 0 is the end.
     fn receive(&mut self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize>;
     /// Sends what the named sinks have waiting, and says how many bytes went.
-    fn flush<S: Sink>(&mut self, sinks: &mut Pages<S>, dirty: &[usize]) -> u64;
+    fn flush<S: Sink>(&mut self, sinks: &mut Slabs<S>, dirty: &[usize]) -> u64;
 }
 
 /// Level-triggered epoll and one `sendmsg` per connection.
@@ -158,7 +159,7 @@ impl Backend for Epoll {
         Ok(read)
     }
 
-    fn flush<S: Sink>(&mut self, sinks: &mut Pages<S>, dirty: &[usize]) -> u64 {
+    fn flush<S: Sink>(&mut self, sinks: &mut Slabs<S>, dirty: &[usize]) -> u64 {
         let mut written = 0;
         for some in dirty.chunks(PREPARED_TOGETHER) {
             for token in some {

@@ -18,7 +18,7 @@ impl<B: Backend> Shard<B> {
         let form = self.connections[token].form(&meant.voice, meant.batch);
         let subscriptions = &mut self.connections[token].subscriptions;
         if subscriptions.is_empty() {
-            subscriptions.reserve_exact(meant.patterns.len()); // most clients ask once
+            subscriptions.reserve_exact(meant.patterns.len()); // most ask once, and a first push would take room for four
         }
         for pattern in &meant.patterns {
             let member = Member { connection: token, start };

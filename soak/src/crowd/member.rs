@@ -1,28 +1,32 @@
 //! One of the crowd without its socket: what it says and hears, held against what was promised. There are ten thousand, so it
 //! looks at an event no longer than it has to. No I/O.
 
+mod frame;
+
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::config::CROWD;
+use crate::socket::HANDSHAKE;
 use crate::tally::Tally;
-use crate::truth::Crowded;
+use crate::truth::{CROWD_PAD, Channel};
 
-const HANDSHAKE: &[u8] = b"GET /v1/ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-const TEXT: u8 = 1;
-const CLOSE: u8 = 8;
-const PING: u8 = 9;
-const PONG: u8 = 10;
-/// Close codes by which the daemon ends a connection that has done nothing wrong.
-const CALM_ENDS: [u16; 4] = [1000, 1001, 1012, 1013];
+/// What stands before the number of an event in its payload.
+const BEFORE: &[u8] = b"{\"type\":\"tick\",\"stream\":\"crowd\",\"session_id\":null,\"data\":{\"n\":";
+/// What stands between that and its padding.
+const BETWEEN: &[u8] = b",\"pad\":\"";
+/// The padding.
+const PAD: &[u8] = &[b'x'; CROWD_PAD];
+const GOING_AWAY: u16 = 1001;
+const TRY_AGAIN: u16 = 1013;
 
 /// Why a connection is over.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Over {
-    /// The daemon ended it.
-    Ended,
-    /// It was not let in.
+pub enum End {
+    /// The daemon had no more patience with it, which it says of those who are slow.
+    LetGo,
+    /// There was no room for it.
     Refused,
     /// A promise was broken.
     Broken(String),
@@ -33,18 +37,22 @@ pub struct Member {
     is_in: bool,
     /// What was read and is not whole yet.
     unread: Vec<u8>,
-    epoch: String,
-    watches: [Watch; 2],
+    watches: Vec<Watch>,
 }
 
-/// A topic, and how far everything of it has come.
+/// A channel, and how far everything of it has come.
 #[derive(Debug)]
 struct Watch {
-    topic: Crowded,
-    known: Option<u64>,
+    channel: Channel,
+    topic: String,
+    position: Option<Position>,
     stage: Stage,
-    /// What later ones have overtaken: it must still be told as lost.
-    owed: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Position {
+    epoch: String,
+    seq: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,35 +64,34 @@ enum Stage {
 }
 
 impl Member {
-    /// It hears what all hear, and what few do.
+    /// Some hear what all hear, some what few do, and half of them both.
     pub fn new(number: u64, tally: &Arc<Tally>) -> Self {
-        Self {
-            tally: tally.clone(),
-            is_in: false,
-            unread: Vec::new(),
-            epoch: String::new(),
-            watches: [Crowded::Shared, Crowded::nth(number)].map(Watch::new),
-        }
+        let own = Channel::nth(number);
+        let channels = match number % 4 {
+            0 => vec![Channel::Shared],
+            1 => vec![own],
+            _ => vec![Channel::Shared, own],
+        };
+        let watches = channels.into_iter().map(Watch::new).collect();
+        Self { tally: tally.clone(), is_in: false, unread: Vec::new(), watches }
     }
 
     /// What to say on a new connection.
     pub fn come(&mut self) -> &'static [u8] {
         self.is_in = false;
         self.unread = Vec::new();
-        for watch in &mut self.watches {
-            (watch.stage, watch.owed) = (Stage::Asked, None); // what was known stands before what was owed
-        }
+        self.watches.iter_mut().for_each(|watch| watch.stage = Stage::Asked);
         HANDSHAKE
     }
 
     /// It comes back as somebody new.
     pub fn forget(&mut self) {
-        self.watches.iter_mut().for_each(|watch| watch.known = None);
+        self.watches.iter_mut().for_each(|watch| watch.position = None);
     }
 
     /// Whether everything up to a number is accounted for.
     pub fn has_all_up_to(&self, seq: u64) -> bool {
-        self.watches.iter().all(|watch| watch.stage == Stage::Live && watch.owed.is_none() && watch.next() > seq)
+        self.watches.iter().all(|watch| watch.stage == Stage::Live && watch.next() > seq)
     }
 
     /// What is still open, for whoever has to find out why.
@@ -93,7 +100,7 @@ impl Member {
     }
 
     /// Takes in what was read; what it has to say to that goes behind what there is.
-    pub fn hear(&mut self, read: &[u8], say: &mut Vec<u8>) -> Result<(), Over> {
+    pub fn hear(&mut self, read: &[u8], say: &mut Vec<u8>) -> Result<(), End> {
         if self.unread.is_empty() {
             let taken = self.take(read, say)?;
             self.unread.extend_from_slice(&read[taken..]);
@@ -102,52 +109,70 @@ impl Member {
         let mut all = std::mem::take(&mut self.unread);
         all.extend_from_slice(read);
         let taken = self.take(&all, say)?;
-        all.drain(..taken);
-        self.unread = all;
+        self.unread = all[taken..].to_vec(); // no more room than it needs
         Ok(())
     }
 
     /// How many bytes were whole.
-    fn take(&mut self, bytes: &[u8], say: &mut Vec<u8>) -> Result<usize, Over> {
+    fn take(&mut self, bytes: &[u8], say: &mut Vec<u8>) -> Result<usize, End> {
         let mut at = 0;
         if !self.is_in {
             let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(0) };
-            if !bytes.starts_with(b"HTTP/1.1 101") {
-                return Err(Over::Refused);
-            }
-            (self.is_in, at) = (true, end + 4);
-            self.watches.iter().for_each(|watch| frame(TEXT, watch.wish(&self.epoch).as_bytes(), say));
+            self.let_in(&bytes[..end])?;
+            at = end + 4;
+            self.watches.iter().for_each(|watch| frame::write(frame::TEXT, watch.wish().as_bytes(), say));
         }
-        while let Some((opcode, payload, length)) = whole_frame(&bytes[at..]) {
-            match opcode {
-                TEXT => self.hear_text(payload)?,
-                PING => frame(PONG, payload, say),
-                PONG => {}
-                CLOSE => return Err(closed(payload)),
-                other => return Err(Over::Broken(format!("a frame of opcode {other}"))),
+        while let Some(found) = frame::read(&bytes[at..]).map_err(End::Broken)? {
+            match found.opcode {
+                frame::TEXT => self.hear_text(found.payload)?,
+                frame::PING => frame::write(frame::PONG, found.payload, say),
+                frame::CLOSE => return Err(closed(found.payload)),
+                other => return Err(End::Broken(format!("a frame of opcode {other}"))),
             }
-            at += length;
+            at += found.length;
         }
         Ok(at)
     }
 
-    fn hear_text(&mut self, text: &[u8]) -> Result<(), Over> {
+    fn let_in(&mut self, head: &[u8]) -> Result<(), End> {
+        if head.starts_with(b"HTTP/1.1 503") {
+            return Err(End::Refused);
+        }
+        if !head.starts_with(b"HTTP/1.1 101") {
+            return Err(End::Broken(format!("no WebSocket: {}", String::from_utf8_lossy(head))));
+        }
+        self.is_in = true;
+        self.tally.connected.one();
+        Ok(())
+    }
+
+    fn hear_text(&mut self, text: &[u8]) -> Result<(), End> {
         let outcome = match text.starts_with(b"{\"type\":\"tick\"") {
             true => self.hear_event(text),
             false => self.hear_message(text),
         };
         outcome.map_err(|why| {
             let end = text.len().min(400);
-            Over::Broken(format!("{why}; heard {}; {}", String::from_utf8_lossy(&text[..end]), self.describe()))
+            End::Broken(format!("{why}; heard {}; {}", String::from_utf8_lossy(&text[..end]), self.describe()))
         })
     }
 
     fn hear_event(&mut self, text: &[u8]) -> Result<(), String> {
-        let seq = seq_of(text).ok_or("an event without number")?;
-        let topic = Crowded::of(seq);
-        let watch = self.watches.iter_mut().find(|watch| watch.topic == topic);
-        watch.ok_or("an event of another topic")?.hear(seq)?;
-        self.tally.crowded.one();
+        let seq = published_as(text).ok_or("not as it was published")?;
+        let channel = Channel::of(seq);
+        let mut is_wanted = false;
+        for watch in &mut self.watches {
+            if watch.channel == channel {
+                watch.hear(text, seq)?;
+                is_wanted = true;
+            } else if watch.stage == Stage::Live && watch.next() < seq {
+                return Err(format!("{} of another topic comes first", watch.next()));
+            }
+        }
+        if !is_wanted {
+            return Err("an event of a topic that it does not hear".into());
+        }
+        self.tally.crowd_heard.one();
         Ok(())
     }
 
@@ -157,267 +182,136 @@ impl Member {
         match (kind.as_str(), data["status"].as_str()) {
             (Some("response"), Some("subscribed")) => self.subscribed(data, number(&message["seq"])?),
             (Some("full_update"), _) => self.shown(&message),
-            (Some("status"), Some("lagged")) => self.lagged(number(&data["from"])?, number(&data["to"])?),
-            (Some("status"), Some("connected" | "source" | "no_source")) => Ok(()),
+            (Some("status"), Some("lagged")) if data["policy"] == "resync" => {
+                self.lagged(number(&data["from"])?, number(&data["to"])?)
+            }
+            (Some("status"), Some("connected")) if self.watches.iter().all(|watch| watch.stage == Stage::Asked) => {
+                Ok(())
+            }
             _ => Err("nobody asked for this".into()),
         }
     }
 
     fn subscribed(&mut self, data: &Value, seq: u64) -> Result<(), String> {
-        let epoch = data["epoch"].as_str().unwrap_or_default();
-        let is_same = self.epoch == epoch;
-        self.epoch = epoch.to_owned();
-        let watch = self.watches.iter_mut().find(|watch| data["topic"] == watch.topic.name());
+        let epoch = data["epoch"].as_str().ok_or("an answer without epoch")?;
+        let watch = self.watches.iter_mut().find(|watch| data["topic"] == watch.topic);
         let watch = watch.ok_or("the answer to another subscription")?;
         if watch.stage != Stage::Asked {
             return Err("a second answer".into());
         }
         if data["recovered"] == true {
-            if !is_same || watch.known.is_none_or(|known| known > seq) {
+            let is_ours = |at: &Position| at.epoch == epoch && at.seq <= seq;
+            if !watch.position.as_ref().is_some_and(is_ours) {
                 return Err("a position was resumed that is of another life".into());
             }
-            self.tally.recovered.one();
+            self.tally.crowd_recovered.one();
             watch.stage = Stage::Live;
         } else {
-            self.tally.replaced_position.add(u64::from(watch.known.is_some()));
+            watch.position = Some(Position { epoch: epoch.to_owned(), seq: 0 });
             watch.stage = Stage::Waiting(seq);
         }
         Ok(())
     }
 
+    /// A snapshot; it shows nothing, for no event has a key.
     fn shown(&mut self, message: &Value) -> Result<(), String> {
         let (seq, is_fresh) = (number(&message["seq"])?, message["resync"] == true);
-        self.tally.shown.one();
         let is_meant = |watch: &&mut Watch| match is_fresh {
             true => watch.stage != Stage::Asked,
-            false => message["topic"] == watch.topic.name(),
+            false => message["topic"] == watch.topic,
         };
         let mut is_awaited = false;
         for watch in self.watches.iter_mut().filter(is_meant) {
             if watch.stage != Stage::Waiting(seq) {
                 return Err("a snapshot that nothing has announced".into());
             }
-            (watch.stage, watch.known, is_awaited) = (Stage::Live, Some(seq), true);
+            watch.advance(seq);
+            (watch.stage, is_awaited) = (Stage::Live, true);
         }
-        if is_awaited { Ok(()) } else { Err("nobody asked for this snapshot".into()) }
+        if !is_awaited || message["data"] != json!({}) {
+            return Err("nobody asked for this snapshot, or it shows something".into());
+        }
+        self.tally.shown.one();
+        Ok(())
     }
 
     fn lagged(&mut self, from: u64, to: u64) -> Result<(), String> {
-        self.tally.lagged.one();
+        if from > to {
+            return Err("a range ends before it begins".into());
+        }
+        self.tally.crowd_lagged.one();
         for watch in self.watches.iter_mut().filter(|watch| watch.stage != Stage::Asked) {
             if watch.stage == Stage::Live && watch.next() < from {
                 return Err(format!("{} was lost and is not told", watch.next()));
             }
-            (watch.stage, watch.owed) = (Stage::Waiting(to), None);
+            watch.stage = Stage::Waiting(to);
         }
         Ok(())
     }
 }
 
 impl Watch {
-    fn new(topic: Crowded) -> Self {
-        Self { topic, known: None, stage: Stage::Asked, owed: None }
+    fn new(channel: Channel) -> Self {
+        Self { channel, topic: channel.topic(CROWD), position: None, stage: Stage::Asked }
     }
 
     fn next(&self) -> u64 {
-        self.topic.next_after(self.known.unwrap_or_default())
+        self.channel.next_after(self.position.as_ref().map_or(0, |position| position.seq))
     }
 
-    fn wish(&self, epoch: &str) -> String {
-        let topic = self.topic.name();
-        match self.known {
-            None => format!("{{\"type\":\"subscribe\",\"topic\":\"{topic}\"}}"),
-            Some(seq) => format!(
-                "{{\"type\":\"subscribe\",\"topic\":\"{topic}\",\"since\":{{\"epoch\":\"{epoch}\",\"seq\":{seq}}}}}"
-            ),
+    fn wish(&self) -> String {
+        let since = self.position.as_ref().map(|at| json!({"epoch": at.epoch, "seq": at.seq}));
+        json!({"type": "subscribe", "topic": self.topic, "since": since}).to_string()
+    }
+
+    /// The daemon drops nothing of such a stream without a word that comes first, so nothing may be left out.
+    fn hear(&mut self, text: &[u8], seq: u64) -> Result<(), String> {
+        let topic = text.strip_suffix(b"\"}").and_then(|text| text.strip_suffix(self.topic.as_bytes()));
+        if !topic.is_some_and(|text| text.ends_with(b"\"topic\":\"")) {
+            return Err("not under its topic".into());
         }
-    }
-
-    fn hear(&mut self, seq: u64) -> Result<(), String> {
         let next = self.next();
         match self.stage {
             Stage::Asked => Err("an event before the answer".into()),
-            Stage::Waiting(_) => Ok(()), // the snapshot holds it
+            Stage::Waiting(at) => Err(format!("an event before the snapshot at {at}")),
             Stage::Live if seq < next => Err(format!("a second time, or too late: {next} comes next")),
-            Stage::Live if seq > next => {
-                self.owed = self.owed.or(Some(next));
-                Ok(())
-            }
+            Stage::Live if seq > next => Err(format!("{next} was lost and is not told")),
             Stage::Live => {
-                self.known = Some(seq);
+                self.advance(seq);
                 Ok(())
             }
+        }
+    }
+
+    fn advance(&mut self, seq: u64) {
+        if let Some(position) = &mut self.position {
+            position.seq = seq;
         }
     }
 }
 
-/// The number of an event, which stands behind its payload.
-fn seq_of(text: &[u8]) -> Option<u64> {
+/// The number of an event, if it is the same in its payload, which is as it was published.
+fn published_as(text: &[u8]) -> Option<u64> {
+    let rest = text.strip_prefix(BEFORE)?;
+    let end = rest.iter().position(|byte| *byte == b',')?;
+    let (digits, rest) = rest.split_at(end);
+    rest.strip_prefix(BETWEEN)?.strip_prefix(PAD)?.strip_prefix(b"\"}")?;
     let members = text.rsplit(|byte| *byte == b',').take(4);
-    let digits = members.filter_map(|member| member.strip_prefix(b"\"seq\":")).next()?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    let seq = members.filter_map(|member| member.strip_prefix(b"\"seq\":")).next()?;
+    if seq == digits { std::str::from_utf8(seq).ok()?.parse().ok() } else { None }
 }
 
 fn number(value: &Value) -> Result<u64, String> {
     value.as_u64().ok_or_else(|| "a number is missing".to_owned())
 }
 
-fn closed(payload: &[u8]) -> Over {
+fn closed(payload: &[u8]) -> End {
     let (code, reason) = payload.split_at(payload.len().min(2));
     match code.try_into().map(u16::from_be_bytes) {
-        Ok(code) if !CALM_ENDS.contains(&code) => {
-            Over::Broken(format!("closed with {code} {}", String::from_utf8_lossy(reason)))
-        }
-        _ => Over::Ended,
+        Ok(GOING_AWAY | TRY_AGAIN) => End::LetGo,
+        _ => End::Broken(format!("closed with {code:?} {}", String::from_utf8_lossy(reason))),
     }
-}
-
-/// A server's frame if it is whole: its opcode, its payload, and how many bytes it has.
-fn whole_frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
-    let (first, second) = (*bytes.first()?, *bytes.get(1)?);
-    let (begin, length) = match second {
-        126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
-        127 => (10, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?),
-        short => (2, usize::from(short)),
-    };
-    let end = begin + length;
-    Some((first & 0x0f, bytes.get(begin..end)?, end))
-}
-
-/// A client's frame, with a mask that changes nothing; such as say little fit into it.
-fn frame(opcode: u8, payload: &[u8], into: &mut Vec<u8>) {
-    into.push(0x80 | opcode);
-    match payload.len() {
-        short @ ..126 => into.push(0x80 | short as u8),
-        long => {
-            into.push(0x80 | 126);
-            into.extend((long as u16).to_be_bytes());
-        }
-    }
-    into.extend([0; 4]);
-    into.extend_from_slice(payload);
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(text: &str) -> Vec<u8> {
-        let mut frame = vec![0x81, 126];
-        frame.extend((text.len() as u16).to_be_bytes());
-        frame.extend(text.as_bytes());
-        frame
-    }
-
-    fn event(seq: u64) -> Vec<u8> {
-        text(&format!("{{\"type\":\"tick\",\"data\":{{}},\"seq\":{seq},\"prev\":1,\"topic\":\"x\"}}"))
-    }
-
-    fn answer(topic: Crowded, seq: u64, recovered: bool) -> Vec<u8> {
-        let name = topic.name();
-        text(&format!(
-            "{{\"type\":\"response\",\"seq\":{seq},\"data\":{{\"status\":\"subscribed\",\"topic\":\"{name}\",\"epoch\":\"e\",\"recovered\":{recovered}}}}}"
-        ))
-    }
-
-    fn snapshot(topic: Crowded, seq: u64) -> Vec<u8> {
-        text(&format!("{{\"type\":\"full_update\",\"seq\":{seq},\"topic\":\"{}\",\"data\":{{}}}}", topic.name()))
-    }
-
-    fn lagged(from: u64, to: u64) -> Vec<u8> {
-        text(&format!(
-            "{{\"type\":\"status\",\"data\":{{\"status\":\"lagged\",\"from\":{from},\"to\":{to},\"policy\":\"resync\"}}}}"
-        ))
-    }
-
-    /// One that has been shown everything up to 0.
-    fn member() -> Member {
-        let mut member = Member::new(7, &Arc::default());
-        assert_eq!(member.come(), HANDSHAKE);
-        let topics = member.watches.each_ref().map(|watch| watch.topic);
-        let mut said = Vec::new();
-        member.hear(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", &mut said).unwrap();
-        assert!(
-            String::from_utf8_lossy(&said).contains("{\"type\":\"subscribe\",\"topic\":\"crowd:all\"}"),
-            "{said:?}"
-        );
-        topics.iter().for_each(|topic| {
-            member.hear(&answer(*topic, 0, false), &mut said).unwrap();
-            member.hear(&snapshot(*topic, 0), &mut said).unwrap();
-        });
-        member
-    }
-
-    fn broken(outcome: Result<(), Over>) -> String {
-        match outcome {
-            Err(Over::Broken(why)) => why.split(';').next().unwrap().to_owned(),
-            other => panic!("{other:?} breaks no promise"),
-        }
-    }
-
-    #[test]
-    fn what_comes_in_pieces_is_accounted_for() {
-        let mut member = member();
-        let (first, second) = (Crowded::Shared.next_after(0), Crowded::nth(7).next_after(0));
-        for byte in [event(first), event(second)].concat() {
-            member.hear(&[byte], &mut Vec::new()).unwrap();
-        }
-        assert!(member.has_all_up_to(first.max(second)), "{}", member.describe());
-        assert!(!member.has_all_up_to(Crowded::Shared.next_after(first)));
-        assert_eq!(member.tally.crowded.get(), 2);
-    }
-
-    #[test]
-    fn what_is_missing_must_be_told() {
-        let (first, second, third) = (17, 34, 51);
-        let mut one = member();
-        one.hear(&event(7), &mut Vec::new()).unwrap(); // all of its other topic
-        one.hear(&event(first), &mut Vec::new()).unwrap();
-        one.hear(&event(third), &mut Vec::new()).unwrap();
-        assert!(!one.has_all_up_to(first), "{second} is owed");
-        let why = broken(one.hear(&lagged(second + 1, third), &mut Vec::new()));
-        assert_eq!(why, "34 was lost and is not told");
-        one.hear(&lagged(second, third), &mut Vec::new()).unwrap();
-        let fresh = "{\"type\":\"full_update\",\"seq\":51,\"resync\":true,\"data\":{}}";
-        one.hear(&text(fresh), &mut Vec::new()).unwrap();
-        assert!(one.has_all_up_to(third));
-        assert_eq!(broken(one.hear(&text(fresh), &mut Vec::new())), "a snapshot that nothing has announced");
-    }
-
-    #[test]
-    fn nothing_comes_twice_or_to_another() {
-        let mut one = member();
-        one.hear(&event(17), &mut Vec::new()).unwrap();
-        assert_eq!(broken(one.hear(&event(17), &mut Vec::new())), "a second time, or too late: 34 comes next");
-        assert_eq!(broken(one.hear(&event(8), &mut Vec::new())), "an event of another topic");
-    }
-
-    #[test]
-    fn who_comes_back_says_how_far_it_is_and_hears_what_it_missed() {
-        let mut one = member();
-        one.hear(&event(17), &mut Vec::new()).unwrap();
-        one.come();
-        let mut said = Vec::new();
-        one.hear(b"HTTP/1.1 101 \r\n\r\n", &mut said).unwrap();
-        assert!(String::from_utf8_lossy(&said).contains("\"since\":{\"epoch\":\"e\",\"seq\":17}"), "{said:?}");
-        assert_eq!(broken(one.hear(&event(34), &mut said)), "an event before the answer");
-        one.hear(&answer(Crowded::Shared, 40, true), &mut said).unwrap();
-        one.hear(&event(34), &mut said).unwrap();
-        one.forget();
-        assert_eq!(
-            broken(one.hear(&answer(Crowded::nth(7), 40, true), &mut said)),
-            "a position was resumed that is of another life"
-        );
-    }
-
-    #[test]
-    fn pings_are_answered_and_ends_are_told_apart() {
-        let (mut one, mut said) = (member(), Vec::new());
-        one.hear(&[0x89, 2, b'h', b'i'], &mut said).unwrap();
-        assert_eq!(said, [0x8a, 0x82, 0, 0, 0, 0, b'h', b'i']);
-        assert_eq!(one.hear(&[0x88, 2, 0x03, 0xf5], &mut said), Err(Over::Ended)); // 1013
-        assert_eq!(broken(one.hear(&[0x88, 2, 0x03, 0xea], &mut said)), "closed with 1002 ");
-        one.come();
-        assert_eq!(one.hear(b"HTTP/1.1 503 No\r\n\r\n", &mut said), Err(Over::Refused));
-    }
-}
+mod tests;

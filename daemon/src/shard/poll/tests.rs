@@ -57,8 +57,8 @@ impl Sink for Heap {
 }
 
 /// Sinks with these pieces each, and the other ends of their sockets.
-fn heaps(count: usize, pieces: impl Fn(usize) -> Vec<Vec<u8>>) -> (Pages<Heap>, Vec<UnixStream>) {
-    let mut sinks = Pages::default();
+fn heaps(count: usize, pieces: impl Fn(usize) -> Vec<Vec<u8>>) -> (Slabs<Heap>, Vec<UnixStream>) {
+    let mut sinks = Slabs::default();
     let ends = (0..count).map(|index| {
         let (socket, end) = UnixStream::pair().unwrap();
         socket.set_nonblocking(true).unwrap();

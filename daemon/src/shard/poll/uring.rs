@@ -11,7 +11,7 @@ use io_uring::{IoUring, opcode, types};
 use rustix::net::{RecvFlags, SendFlags};
 
 use super::{Backend, Epoll, FLUSHED_TOGETHER, Interest, Next, Ready, Sink, send_all};
-use crate::shard::pages::Pages;
+use crate::shard::slabs::Slabs;
 
 /// Sends of one submission.
 const ENTRIES: u32 = FLUSHED_TOGETHER as u32;
@@ -57,7 +57,7 @@ impl Backend for Uring {
         self.epoll.receive(fd, buffer)
     }
 
-    fn flush<S: Sink>(&mut self, sinks: &mut Pages<S>, dirty: &[usize]) -> u64 {
+    fn flush<S: Sink>(&mut self, sinks: &mut Slabs<S>, dirty: &[usize]) -> u64 {
         dirty.chunks(ENTRIES as usize).map(|batch| self.flush_batch(sinks, batch)).sum()
     }
 }
@@ -68,7 +68,7 @@ impl Uring {
         Self { ring: None, ..self }
     }
 
-    fn flush_batch<S: Sink>(&mut self, sinks: &mut Pages<S>, batch: &[usize]) -> u64 {
+    fn flush_batch<S: Sink>(&mut self, sinks: &mut Slabs<S>, batch: &[usize]) -> u64 {
         for token in batch {
             if let Some(sink) = sinks.get_mut(*token) {
                 sink.prepare();
@@ -85,7 +85,7 @@ impl Uring {
     }
 
     /// Sends what waits in one piece, and notes what became of each.
-    fn offer<S: Sink>(&mut self, sinks: &Pages<S>, batch: &[usize]) {
+    fn offer<S: Sink>(&mut self, sinks: &Slabs<S>, batch: &[usize]) {
         self.outcomes.clear();
         self.outcomes.resize(batch.len(), Outcome::Apart);
         let Some(ring) = &mut self.ring else { return };

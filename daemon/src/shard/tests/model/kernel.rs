@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::super::super::pages::Pages;
 use super::super::super::poll::{Backend, Interest, MAX_PIECES, Next, Ready, Sink, WAKE_TOKEN, wake_fd};
+use super::super::super::slabs::Slabs;
 
 /// One connection as both ends see it.
 pub struct Socket {
@@ -124,7 +124,7 @@ impl Backend for Kernel {
         Ok(count)
     }
 
-    fn flush<S: Sink>(&mut self, sinks: &mut Pages<S>, dirty: &[usize]) -> u64 {
+    fn flush<S: Sink>(&mut self, sinks: &mut Slabs<S>, dirty: &[usize]) -> u64 {
         let mut written = 0;
         for token in dirty {
             let sink = &mut sinks[*token];
