@@ -325,7 +325,8 @@ impl<B: Backend> Shard<B> {
             self.counters.written(written);
             for token in some {
                 // Who was given something meanwhile is looked after when it has been offered to its socket.
-                if !self.connections[*token].is_dirty {
+                let connection = &self.connections[*token];
+                if !connection.is_dirty && !connection.is_at_rest(self.now) {
                     self.look_after(*token);
                 }
             }

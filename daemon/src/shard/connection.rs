@@ -189,16 +189,6 @@ impl Connection {
         self.subscriptions.iter().filter(|subscription| subscription.log == log).count()
     }
 
-    /// What the socket should be watched for. Nothing more is read while requests wait for their answers, or more than
-    /// `bound` bytes of answers for the client: pings are answered without waiting.
-    pub fn wanted_interest(&self, bound: usize) -> Interest {
-        match (self.waiting.is_empty() && self.outbox.asked_bytes() <= bound, self.has_sent_all()) {
-            (true, true) => Interest::Read,
-            (true, false) => Interest::ReadAndWrite,
-            (false, _) => Interest::Write,
-        }
-    }
-
     /// Takes in what came from the socket; `clear` has room for what it decrypts to.
     pub fn receive(&mut self, bytes: &mut [u8], clear: &mut Vec<u8>, now: Instant) {
         match self.line.open(bytes, clear) {

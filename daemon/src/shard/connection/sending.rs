@@ -1,10 +1,28 @@
-//! What the shard's back end sends for a connection.
+//! What the back end of the shard sends for a connection, and whether anything is left afterwards.
 
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
+use std::time::Instant;
 
 use super::{Connection, Stage};
-use crate::shard::poll::{MAX_PIECES, Next, Sink};
+use crate::shard::poll::{Interest, MAX_PIECES, Next, Sink};
+
+impl Connection {
+    /// Whether nothing is left to do for it, as mostly after sending.
+    pub fn is_at_rest(&self, now: Instant) -> bool {
+        self.interest == Interest::Read && self.waiting.is_empty() && !self.needs_care(now)
+    }
+
+    /// What the socket should be watched for. Nothing more is read while requests wait for their answers, or more than
+    /// `bound` bytes of answers for the client: pings are answered without waiting.
+    pub fn wanted_interest(&self, bound: usize) -> Interest {
+        match (self.waiting.is_empty() && self.outbox.asked_bytes() <= bound, self.has_sent_all()) {
+            (true, true) => Interest::Read,
+            (true, false) => Interest::ReadAndWrite,
+            (false, _) => Interest::Write,
+        }
+    }
+}
 
 impl Sink for Connection {
     fn fd(&self) -> BorrowedFd<'_> {
