@@ -456,8 +456,9 @@ fn garbage_is_refused_and_counted_and_the_status_has_every_key() {
     let settings = json!({"mode": "", "interval": 2.0, "symbols": ["AAPL"], "resolutions": ["1"], "is_running": "no"});
     house.reload(&[listening(Wanted { settings, ..wanted("bars", "status", "") }, &["in"])]).unwrap();
     house.input("garbage");
-    until("it is handled", || house.numbers("bars") == [1]);
-    let status = house.supervisor.status_of("bars").unwrap().json();
+    let status = || house.supervisor.status_of("bars").unwrap().json();
+    until("it is handled and counted", || house.numbers("bars") == [1] && status()["broadcasts_sent"] != 0);
+    let status = status();
     let expected = json!({"is_running": true, "interval": 2.0, "symbols": ["AAPL"], "resolutions": ["1"],
         "broadcasts_sent": 1, "broadcasts_skipped": 0, "errors": 0, "refused": 1, "state": "running"});
     for (key, value) in expected.as_object().unwrap() {
