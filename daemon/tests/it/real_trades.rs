@@ -52,7 +52,7 @@ type Bars = BTreeMap<String, Vec<Bar>>;
 fn real_trades_make_exactly_their_bars() {
     let trades = read_trades();
     let daemon = Daemon::start(
-        "[streams.ticks]\n[broadcasters.bars]\nplugin = \"bars\"\nlisten = [\"ticks\"]\n\
+        "[hub]\noutbox = \"256MiB\"\n[streams.ticks]\n[broadcasters.bars]\nplugin = \"bars\"\nlisten = [\"ticks\"]\n\
          settings = { source = \"ticks\", clock = \"event\", symbols = [\"XBTUSD\"], \
          resolutions = [\"1\", \"5\", \"15\", \"60\", \"1D\"] }\n",
     );
