@@ -1,5 +1,5 @@
-//! Ten thousand clients on one thread: each hears a topic that all of them hear, and one that few do. They come and go, some read
-//! slowly, and every one accounts for every number.
+//! Ten thousand clients on one thread: half of them hear a topic that most hear and one that few do, the others one of the two. They
+//! come and go, some read slowly, and every one accounts for every number.
 
 mod member;
 
@@ -131,11 +131,10 @@ impl<'a> Crowd<'a> {
     /// One leaves, by a reset or without a word.
     fn one_goes(&mut self, now: Instant) {
         let who = self.random.usize(..self.seats.len());
+        let overdue = self.overdue(who, now);
         let seat = &mut self.seats[who];
         let Some(socket) = seat.socket.as_ref().filter(|_| !seat.is_asleep) else { return };
-        let old =
-            self.noted.front().filter(|(at, _)| now >= *at + ARRIVES_WITHIN && now >= seat.since + ARRIVES_WITHIN);
-        if let Some((_, seq)) = old.filter(|(_, seq)| seat.temper == Temper::Fast && !seat.member.has_all_up_to(*seq)) {
+        if let Some(seq) = overdue {
             let state = seat.member.describe();
             self.shared.report(&format!("number {who} of the crowd has waited too long for all up to {seq}: {state}"));
         }
@@ -149,6 +148,14 @@ impl<'a> Crowd<'a> {
             seat.member.forget();
         }
         self.leave(who);
+    }
+
+    /// The number up to which a fast one should have heard everything, and has not.
+    fn overdue(&self, who: usize, now: Instant) -> Option<u64> {
+        let seat = &self.seats[who];
+        let is_long_ago = |at: Instant| now >= at + ARRIVES_WITHIN;
+        let (_, seq) = self.noted.front().filter(|(at, _)| is_long_ago(*at) && is_long_ago(seat.since))?;
+        (seat.temper == Temper::Fast && !seat.member.has_all_up_to(*seq)).then_some(*seq)
     }
 
     /// A slow one stops reading.
@@ -244,5 +251,50 @@ impl<'a> Crowd<'a> {
         }
         // So little that there is always room for it, unless the daemon reads no more.
         if say.is_empty() { Ok(()) } else { socket.write_all(&say).map_err(|error| let_go(error.to_string())) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const NANOSECOND: Duration = Duration::from_nanos(1);
+    /// The first two of a crowd.
+    const SLOW: usize = 0;
+    const FAST: usize = 1;
+
+    #[test]
+    fn whoever_waits_too_long_is_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Shared::new(address, address, 1);
+        let mut crowd = Crowd::new(&shared, 2, shared.random(0)).unwrap();
+        let start = crowd.seats[FAST].since;
+        let publish = |up_to: u64| *shared.crowd.hold() = up_to + 1;
+
+        publish(10);
+        crowd.note(start);
+        publish(20);
+        crowd.note(start + NOTED_EVERY);
+        assert_eq!(crowd.overdue(FAST, start + ARRIVES_WITHIN - NANOSECOND), None);
+        assert_eq!(crowd.overdue(FAST, start + ARRIVES_WITHIN), Some(10));
+        assert_eq!(crowd.overdue(SLOW, start + ARRIVES_WITHIN), None);
+
+        let now = start + ARRIVES_WITHIN + NOTED_EVERY;
+        crowd.note(now);
+        assert_eq!(crowd.overdue(FAST, now), Some(20));
+        crowd.seats[FAST].since = start + NOTED_EVERY + NANOSECOND;
+        assert_eq!(crowd.overdue(FAST, now), None, "it came later than that was published");
+
+        for seat in &mut crowd.seats {
+            seat.socket = Some(TcpStream::connect(address).unwrap());
+        }
+        while crowd.seats.iter().any(|seat| seat.socket.is_some()) {
+            crowd.one_goes(now + SECOND);
+        }
+        assert_eq!(shared.found(), 1);
     }
 }

@@ -12,8 +12,10 @@ use crate::socket::HANDSHAKE;
 use crate::tally::Tally;
 use crate::truth::{CROWD_PAD, Channel};
 
-/// What stands before the number of an event in its payload.
-const BEFORE: &[u8] = b"{\"type\":\"tick\",\"stream\":\"crowd\",\"session_id\":null,\"data\":{\"n\":";
+/// What stands before the name of the stream in an event.
+const BEFORE_STREAM: &[u8] = b"{\"type\":\"tick\",\"stream\":\"";
+/// What stands between that and the number in the payload.
+const BEFORE_NUMBER: &[u8] = b"\",\"session_id\":null,\"data\":{\"n\":";
 /// What stands between that and its padding.
 const BETWEEN: &[u8] = b",\"pad\":\"";
 /// The padding.
@@ -292,7 +294,7 @@ impl Watch {
 
 /// The number of an event, if it is the same in its payload, which is as it was published.
 fn published_as(text: &[u8]) -> Option<u64> {
-    let rest = text.strip_prefix(BEFORE)?;
+    let rest = text.strip_prefix(BEFORE_STREAM)?.strip_prefix(CROWD.as_bytes())?.strip_prefix(BEFORE_NUMBER)?;
     let end = rest.iter().position(|byte| *byte == b',')?;
     let (digits, rest) = rest.split_at(end);
     rest.strip_prefix(BETWEEN)?.strip_prefix(PAD)?.strip_prefix(b"\"}")?;
