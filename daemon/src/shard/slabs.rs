@@ -9,7 +9,7 @@ const LENGTH: usize = 128;
 #[derive(Debug)]
 pub struct Slabs<T> {
     /// None where all have left.
-    pages: Vec<Option<Box<Page<T>>>>,
+    pages: Vec<Option<Page<T>>>,
     /// Those before it are full.
     first_with_room: usize,
     /// The one page without items that is kept, so that a single one who comes and goes costs nothing.
@@ -19,7 +19,7 @@ pub struct Slabs<T> {
 
 #[derive(Debug)]
 struct Page<T> {
-    items: [Option<T>; LENGTH],
+    items: Box<[Option<T>; LENGTH]>,
     /// Where nothing lies, the next to be taken last.
     free: Vec<usize>,
 }
@@ -43,19 +43,19 @@ impl<T> Slabs<T> {
 
     pub fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
         let pages = self.pages.iter().enumerate().filter_map(|(at, page)| Some((at, page.as_ref()?)));
-        let items = pages.flat_map(|(at, page)| (at * LENGTH..).zip(&page.items));
+        let items = pages.flat_map(|(at, page)| (at * LENGTH..).zip(page.items.iter()));
         items.filter_map(|(key, item)| Some((key, item.as_ref()?)))
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut T)> {
         let pages = self.pages.iter_mut().enumerate().filter_map(|(at, page)| Some((at, page.as_mut()?)));
-        let items = pages.flat_map(|(at, page)| (at * LENGTH..).zip(&mut page.items));
+        let items = pages.flat_map(|(at, page)| (at * LENGTH..).zip(page.items.iter_mut()));
         items.filter_map(|(key, item)| Some((key, item.as_mut()?)))
     }
 
     /// Takes an item in, on the first page that has room, and returns its key.
     pub fn insert(&mut self, item: T) -> usize {
-        let is_full = |page: &Option<Box<Page<T>>>| page.as_ref().is_some_and(|page| page.free.is_empty());
+        let is_full = |page: &Option<Page<T>>| page.as_ref().is_some_and(|page| page.free.is_empty());
         while self.pages.get(self.first_with_room).is_some_and(is_full) {
             self.first_with_room += 1;
         }
@@ -63,7 +63,7 @@ impl<T> Slabs<T> {
         if at == self.pages.len() {
             self.pages.push(None);
         }
-        let page = self.pages[at].get_or_insert_with(Box::default);
+        let page = self.pages[at].get_or_insert_default();
         let place = page.free.pop().expect("a page that is not full has a place");
         page.items[place] = Some(item);
         self.spare = self.spare.filter(|spare| *spare != at);
@@ -104,7 +104,9 @@ impl<T> Default for Slabs<T> {
 
 impl<T> Default for Page<T> {
     fn default() -> Self {
-        Self { items: [const { None }; LENGTH], free: (0..LENGTH).rev().collect() }
+        // Made where it stays: an array would be written to the stack first, and copied.
+        let items: Box<[Option<T>]> = (0..LENGTH).map(|_| None).collect();
+        Self { items: items.try_into().ok().expect("as many as a page has"), free: (0..LENGTH).rev().collect() }
     }
 }
 
@@ -155,7 +157,7 @@ mod tests {
             }
             assert_eq!((slabs.len(), slabs.is_empty()), (model.len(), model.is_empty()));
             assert!(slabs.iter().eq(model.iter().map(|(key, number)| (*key, number))), "{key}");
-            let empty = |page: &&Option<Box<Page<u64>>>| page.as_ref().is_some_and(|page| page.free.len() == LENGTH);
+            let empty = |page: &&Option<Page<u64>>| page.as_ref().is_some_and(|page| page.free.len() == LENGTH);
             let empty = slabs.pages.iter().filter(empty).count();
             assert_eq!(empty, usize::from(slabs.spare.is_some()), "at most one page is kept for nobody");
         }
