@@ -51,6 +51,7 @@ type Bars = BTreeMap<String, Vec<Bar>>;
 
 fn real_trades_make_exactly_their_bars() {
     let trades = read_trades();
+    // Room for all of them: a client slower than the daemon would get a fresh snapshot in place of some.
     let daemon = Daemon::start(
         "[hub]\noutbox = \"256MiB\"\n[streams.ticks]\n[broadcasters.bars]\nplugin = \"bars\"\nlisten = [\"ticks\"]\n\
          settings = { source = \"ticks\", clock = \"event\", symbols = [\"XBTUSD\"], \
