@@ -13,9 +13,9 @@ pub mod fanout;
 pub mod groups;
 pub mod handle;
 pub mod inbox;
+pub mod intake;
 pub mod line;
 pub mod outbox;
-
 pub mod places;
 pub mod poll;
 pub mod portion;
@@ -31,7 +31,7 @@ pub mod target;
 pub mod tests;
 pub mod unasked;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -42,11 +42,10 @@ use self::encoding::Deflation;
 use self::groups::Groups;
 pub use self::handle::Handle;
 use self::inbox::{Inbound, Inbox};
+use self::intake::Intake;
 use self::poll::{Backend, FLUSHED_TOGETHER, Ready, Sink, WAKE_TOKEN};
 use self::slabs::Slabs;
 use self::snapshots::Snapshots;
-use crate::dialect::Loss;
-use crate::event::LogId;
 use crate::hub::Hub;
 use crate::hub::settings::Flush;
 use crate::hub::targets::Outlet;
@@ -61,8 +60,6 @@ const READ_BYTES: usize = 64 << 10;
 const MAX_READS_PER_TURN: usize = 8;
 /// What is taken from the inbox before the sockets have their turn again.
 const MAX_INBOUND_PER_TURN: usize = 4096;
-/// What is read from a history in one step, after the inbox had been full.
-const MAX_CATCH_UP: usize = 1024;
 /// How often time-outs are looked at.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -91,9 +88,7 @@ pub struct Shard<B> {
     inbox: Arc<Inbox>,
     /// The inbox again, as the hub knows it.
     outlet: Arc<dyn Outlet>,
-    receiver: Receiver<Inbound>,
-    /// Taken from the inbox and put back, for its turn.
-    stash: VecDeque<Inbound>,
+    intake: Intake,
     backend: B,
     connections: Slabs<Connection>,
     /// When connections end for want of a valid identity.
@@ -136,8 +131,7 @@ impl<B: Backend> Shard<B> {
             outlet: inbox.clone(),
             backend: B::new(inbox.wake_fd())?,
             inbox,
-            receiver,
-            stash: VecDeque::new(),
+            intake: Intake::new(receiver),
             connections: Slabs::default(),
             endings: BTreeSet::new(),
             groups: Groups::new(config.flush),
@@ -194,7 +188,7 @@ impl<B: Backend> Shard<B> {
 
     /// How long nothing is expected to happen by itself.
     fn nap(&mut self, now: Instant) -> Duration {
-        let may_sleep = self.inbox.fall_asleep(&self.receiver, &mut self.stash);
+        let may_sleep = self.intake.fall_asleep(&self.inbox);
         if may_sleep && self.talking.is_empty() && self.dirty.0.is_empty() {
             let next = self.next_ending().into_iter().chain(self.groups.next_due()).min();
             let next = next.map_or(TICK, |next| next.saturating_duration_since(now));
@@ -243,80 +237,6 @@ impl<B: Backend> Shard<B> {
         self.brimful.clear(); // the back end says again that there is something to read
     }
 
-    /// At most so much; how much more it might have been.
-    fn take_all_in(&mut self, most: usize) -> usize {
-        let mut left = most;
-        while left > 0
-            && let Some(inbound) = self.next_inbound()
-        {
-            self.take_in(inbound);
-            left -= 1;
-        }
-        if self.inbox.take_overflow() {
-            self.read_histories();
-        }
-        left
-    }
-
-    fn next_inbound(&mut self) -> Option<Inbound> {
-        self.stash.pop_front().or_else(|| self.receiver.try_recv().ok())
-    }
-
-    fn take_in(&mut self, inbound: Inbound) {
-        match inbound {
-            Inbound::Event(event) => {
-                self.inbox.taken(&event);
-                self.groups.route(&event, self.now);
-            }
-            Inbound::Source(log, seq, source) => self.tell_source(log, seq, &source),
-            Inbound::Records(log, seq, records) => self.show_replaced_records(log, seq, &records),
-            Inbound::Adopt(newcomer) => self.adopt(*newcomer),
-            Inbound::Answered(answered) => self.pass_on(*answered),
-            Inbound::LogOut(user) => _ = self.log_out(&user),
-            Inbound::Ask(ask) => self.answer_operator(ask),
-            Inbound::Configure(config) => self.configure(config),
-            Inbound::Drain { deadline } => self.drain = Some(deadline),
-        }
-    }
-
-    /// The inbox was full and events were refused: whoever is behind re-reads its history, and lags where that is too late.
-    fn read_histories(&mut self) {
-        let mut logs: Vec<LogId> = self.groups.logs().map(|(log, _)| log).collect();
-        logs.sort_unstable(); // the same order every time, so that a run can be repeated
-        for log in logs {
-            while let Some(seq) = self.owed_up_to(log) {
-                while let Some(inbound) = self.next_inbound() {
-                    self.take_in(inbound); // what the hub handed over before it was refused comes first
-                }
-                self.read_history(log, seq);
-            }
-        }
-    }
-
-    fn owed_up_to(&self, log: LogId) -> Option<u64> {
-        let routes = self.groups.log(log)?;
-        routes.stream.owed_up_to(&routes.audience, self.outlet.id())
-    }
-
-    /// Makes good, up to this number, what the hub could not hand over of a log. What it did hand over up to there has been
-    /// taken in already.
-    fn read_history(&mut self, log: LogId, up_to: u64) {
-        while let Some(routes) = self.groups.log(log) {
-            let (stream, audience) = (routes.stream.clone(), routes.audience.clone());
-            let Some(caught) = stream.catch_up(&audience, self.outlet.id(), up_to, MAX_CATCH_UP) else { break };
-            if let Some((from, to)) = caught.lost {
-                self.distribute(); // what came before is not lost
-                for token in self.members_of(log, |member| member.start < to) {
-                    self.lag(token, log, Some(Loss { policy: "resync", events: 0, from, to }));
-                }
-            }
-            for event in &caught.events {
-                self.groups.route(event, self.now);
-            }
-            self.distribute();
-        }
-    }
-
     /// Sends what waits, then looks after everybody who was touched in this turn.
     fn flush(&mut self) {
         let touched = std::mem::take(&mut self.dirty.0);
@@ -341,8 +261,10 @@ impl<B: Backend> Shard<B> {
         if connection.is_finished(self.now) {
             return self.let_go(token);
         }
-        // Only what is left after sending is more than the client can take.
-        if let Some(log) = connection.outbox.overflowing(self.config.outbox) {
+        // Only what is left after sending is more than the client can take, and only of one that goes on anything can be spared.
+        if connection.is_open()
+            && let Some(log) = connection.outbox.overflowing(self.config.outbox)
+        {
             self.lag(token, log, None);
         }
         let connection = &mut self.connections[token];

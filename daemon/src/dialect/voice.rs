@@ -21,9 +21,15 @@ impl Voice {
         Self { dialect, alias: None, topic: None }
     }
 
+    /// What the text of an event depends on: not every dialect says the stream's name as the client calls it.
+    pub fn wording(&self) -> (Dialect, Option<&Arc<str>>, Option<&Arc<str>>) {
+        let says_name = matches!(self.dialect, Dialect::Streams | Dialect::Fastws(_));
+        (self.dialect, self.alias.as_ref().filter(|_| says_name), self.topic.as_ref())
+    }
+
     /// Where an event keeps its text, if that is the same for all clients of the dialect.
     pub fn format(&self) -> Option<Format> {
-        let is_common = self.alias.is_none() && self.topic.is_none();
+        let is_common = matches!(self.wording(), (_, None, None));
         is_common.then_some(Format(match self.dialect {
             Dialect::Native => 0,
             Dialect::Sse => 1,

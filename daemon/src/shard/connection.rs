@@ -1,6 +1,7 @@
 //! One client: its socket, what it has said and not yet been answered, and what waits to be sent to it.
 
 mod blocks;
+mod ending;
 mod losses;
 mod sending;
 
@@ -22,21 +23,20 @@ use super::places::Places;
 use super::poll::Interest;
 use super::rate::Pace;
 use super::standing::Standing;
-use crate::dialect::{Command, Dialect, Loss, Refusal, Reply, Request, Said, Voice, sse};
+use crate::dialect::{Command, Dialect, Loss, Refusal, Reply, Request, Said, Voice};
 use crate::event::{Event, LogId, unix_now};
 use crate::identity::Verify;
 use crate::memory::Memory;
 use crate::metrics;
 use crate::websocket::close;
 use crate::websocket::deflate::Compression;
-use crate::websocket::frame::{self, Decoder, Input, Violation};
+use crate::websocket::frame::{self, Decoder, Input};
 
-/// How long a client may take to answer a close frame, or to take what waits before ours, before the socket is closed.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Requests that may wait: more than one read brings that is not compressed.
 pub const MAX_WAITING: usize = 16_384;
-/// How often a client of server-sent events hears something although there is nothing to say.
-const COMMENT_EVERY: Duration = Duration::from_secs(15);
+/// Bytes of their texts, behind which no other message may come: sixty-four times what one read brings, which is much for
+/// compressed messages and little for whoever wants to be a burden.
+pub const MAX_WAITING_BYTES: usize = 4 << 20;
 /// The start of a subscription that gets nothing until a fresh snapshot has been sent.
 pub const PAUSED: u64 = u64::MAX;
 
@@ -71,6 +71,8 @@ pub struct Connection {
     pub endpoint: Arc<Endpoint>,
     stage: Stage,
     pub is_dirty: bool,
+    /// The kernel has taken something since the last tick.
+    takes: bool,
     pub interest: Interest,
     pub outbox: Outbox,
     pub subscriptions: Vec<Subscription>,
@@ -91,6 +93,8 @@ pub struct Connection {
     decoder: Option<Decoder>,
     /// How its messages are compressed, if that was agreed on.
     pub deflation: Option<Deflation>,
+    /// The code with which the client ends it, until what it has asked before is answered.
+    goodbye: Option<u16>,
     /// What it asked for by coming, until that has been done.
     pub wishes: Option<Vec<Command>>,
     pub pace: Pace,
@@ -128,6 +132,8 @@ impl Connection {
             lost: Vec::new(),
             lagged: 0,
             is_dirty: false,
+            goodbye: None,
+            takes: false,
             interest: Interest::Read,
             heard_at: now,
             pinged_at: now,
@@ -205,16 +211,21 @@ impl Connection {
     pub fn hear(&mut self, bytes: &mut [u8], now: Instant) {
         self.heard_at = now;
         let is_open = self.is_open();
-        let mut rest = bytes;
+        let (mut rest, mut heard) = (bytes, 0);
         let Some(decoder) = &mut self.decoder else { return };
         loop {
             match decoder.next(&mut rest) {
                 Ok(None) => return,
-                Ok(Some(Input::Close { code, .. })) => return self.answer_close(code, now),
+                Ok(Some(Input::Close { code, .. })) => {
+                    self.goodbye = Some(code.unwrap_or(close::NO_CODE));
+                    return self.answer_goodbye(now);
+                }
                 Ok(Some(_)) if !is_open => {}
                 Ok(Some(Input::Text(text))) => {
+                    let is_too_much = heard > MAX_WAITING_BYTES;
+                    heard += text.len();
                     self.waiting.extend(self.endpoint.dialect.parse(text, &self.endpoint.streams));
-                    if self.waiting.len() > MAX_WAITING {
+                    if self.waiting.len() > MAX_WAITING || is_too_much {
                         return self.close(close::POLICY, "far too many requests at once", now);
                     }
                 }
@@ -296,9 +307,10 @@ impl Connection {
         }
     }
 
-    pub fn deliver(&mut self, event: &Arc<Event>, frame: &Bytes) {
+    /// An event of a group's.
+    pub fn deliver(&mut self, event: &Arc<Event>, frame: &Bytes, group: usize) {
         let block = self.end_block(frame.clone(), event.log, event.seq);
-        self.outbox.event(block, event);
+        self.outbox.event(block, event, group);
     }
 
     /// The same for several events of one log, which wait, and go, together.
@@ -306,127 +318,5 @@ impl Connection {
         let Some(newest) = events.last() else { return };
         let block = self.end_block(bytes.clone(), newest.log, newest.seq);
         self.outbox.joined(block, events);
-    }
-
-    /// Ends the connection for a reason of ours: what waits is dropped, the client gets the code.
-    pub fn close(&mut self, code: u16, reason: &str, now: Instant) {
-        self.close_with(&[], code, reason, now);
-    }
-
-    /// The same after some last words, which are not dropped.
-    pub fn close_with(&mut self, last_words: &[Reply<'_>], code: u16, reason: &str, now: Instant) {
-        if self.stage != Stage::Open {
-            return;
-        }
-        metrics::connection_ended(code);
-        self.waiting.clear();
-        self.outbox.drop_all();
-        for reply in last_words {
-            // A dialect that would only close for it leaves that to the code, which tells more.
-            if let Said::Texts(texts) = self.dialect().reply(reply, unix_now()) {
-                self.say_texts(&texts);
-            }
-        }
-        if self.dialect().is_framed() {
-            self.outbox.control(frame::close(code, reason));
-            self.stage = Stage::Closing(now + CLOSE_TIMEOUT);
-        } else {
-            self.stage = Stage::Closed(now + CLOSE_TIMEOUT); // its end is all that is to say
-        }
-    }
-
-    /// The socket ended or failed; nothing more can be said.
-    pub fn lose(&mut self) {
-        const ABNORMAL: u16 = 1006;
-        if self.stage == Stage::Open {
-            metrics::connection_ended(ABNORMAL);
-        }
-        self.stage = Stage::Gone;
-    }
-
-    /// What time asks for: a ping, or the end of a connection that was silent or did not answer a close.
-    pub fn tick(&mut self, ping_every: Duration, drop_after: Duration, now: Instant) {
-        self.outbox.give_back();
-        match self.stage {
-            Stage::Open if !self.dialect().is_framed() => self.comment(now),
-            Stage::Open if now.duration_since(self.heard_at) >= drop_after => {
-                self.close(close::GOING_AWAY, "silent for too long", now);
-            }
-            Stage::Open if now.duration_since(self.pinged_at.max(self.heard_at)) >= ping_every => {
-                self.pinged_at = now;
-                self.outbox.control(frame::ping(b""));
-            }
-            _ => {}
-        }
-    }
-
-    /// A client of server-sent events answers nothing: whether it is there, the kernel knows by what is not acknowledged.
-    fn comment(&mut self, now: Instant) {
-        if now.duration_since(self.pinged_at) >= COMMENT_EVERY {
-            self.pinged_at = now;
-            self.outbox.control(Bytes::from_static(sse::COMMENT));
-        }
-    }
-
-    fn answer_close(&mut self, code: Option<u16>, now: Instant) {
-        match self.stage {
-            Stage::Open => {
-                const NO_CODE: u16 = 1005;
-                metrics::connection_ended(code.unwrap_or(NO_CODE));
-                self.waiting.clear();
-                self.outbox.control(frame::close(code.unwrap_or(close::NORMAL), ""));
-                self.stage = Stage::Closed(now + CLOSE_TIMEOUT);
-            }
-            Stage::Closing(until) => self.stage = Stage::Closed(until),
-            Stage::Failing(_) | Stage::Closed(_) | Stage::Gone => {}
-        }
-    }
-
-    fn fail(&mut self, violation: Violation, now: Instant) {
-        self.close(violation.code, violation.reason, now);
-        self.stage = Stage::Failing(now + CLOSE_TIMEOUT);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::{self, ErrorKind, Read};
-    use std::os::unix::net::UnixStream;
-
-    use super::super::poll::{Backend, Epoll, wake_fd};
-    use super::super::slabs::Slabs;
-    use super::super::tests::CONFIG;
-    use super::*;
-
-    /// A connection after `act` and one flush, and what its client reads of it.
-    fn after(act: impl FnOnce(&mut Connection)) -> (Connection, Vec<u8>, io::Result<usize>) {
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let newcomer = Newcomer::over(ours, Endpoint::open("/v1/ws", Dialect::Native).into());
-        let mut connections = Slabs::default();
-        let token = connections.insert(Connection::new(newcomer, 0, &CONFIG, &Arc::default(), Instant::now()));
-        act(&mut connections[token]);
-        Epoll::new(&wake_fd().unwrap()).unwrap().flush(&mut connections, &[token]);
-        theirs.set_nonblocking(true).unwrap();
-        let mut heard = Vec::new();
-        let end = theirs.read_to_end(&mut heard);
-        (connections.remove(token), heard, end)
-    }
-
-    #[test]
-    fn a_violation_ends_our_side_at_once_and_waits_for_the_client() {
-        let now = Instant::now();
-        let (connection, heard, end) = after(|connection| connection.hear(&mut [0x83], now));
-        assert_eq!(heard, frame::close(close::PROTOCOL_ERROR, "reserved opcode"));
-        assert_eq!(end.unwrap(), heard.len(), "the end follows");
-        assert!(!connection.is_finished(now) && connection.is_finished(now + CLOSE_TIMEOUT));
-    }
-
-    #[test]
-    fn a_close_of_ours_waits_for_its_answer() {
-        let now = Instant::now();
-        let (connection, heard, end) = after(|connection| connection.close(close::GOING_AWAY, "", now));
-        assert_eq!(heard, frame::close(close::GOING_AWAY, ""));
-        assert_eq!(end.unwrap_err().kind(), ErrorKind::WouldBlock);
-        assert!(!connection.is_finished(now) && connection.is_finished(now + CLOSE_TIMEOUT));
     }
 }

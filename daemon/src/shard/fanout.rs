@@ -25,7 +25,7 @@ impl<B: Backend> Shard<B> {
         let mut merges: Vec<(usize, LogId)> = Vec::new();
         for id in &due {
             let Some(group) = self.groups.get(*id) else { continue };
-            let mut portion = Portion::new(group, self.config.deflation, self.hub.memory());
+            let mut portion = Portion::new((*id, group), self.config.deflation, self.hub.memory());
             let mut delivered = 0;
             for some in group.members.chunks(FETCHED_TOGETHER) {
                 some.iter().for_each(|member| self.connections[member.connection].fetch());
@@ -59,28 +59,30 @@ impl<B: Backend> Shard<B> {
         let Some(connection) = self.connections.get_mut(token).filter(|connection| connection.is_open()) else {
             return;
         };
-        let mut groups: Vec<(&Group, u64)> = Vec::new();
+        let mut groups: Vec<(usize, &Group, u64)> = Vec::new();
         for subscription in connection.subscriptions.iter().filter(|subscription| subscription.log == log) {
             let Some(group) = self.groups.get(subscription.group) else { continue };
-            groups.push((group, group.members.get(subscription.seat).map_or(PAUSED, |member| member.start)));
+            let start = group.members.get(subscription.seat).map_or(PAUSED, |member| member.start);
+            groups.push((subscription.group, group, start));
         }
-        let newer =
-            groups.iter().flat_map(|(group, start)| group.newer_than(*start).iter().map(|event| (event, *group)));
-        let mut events: Vec<(&Arc<Event>, &Group)> = newer.collect();
-        // Once by each name that the client uses for the stream or topic: it takes each for one of its own.
-        events.sort_by_key(|(event, group)| (event.seq, &group.form.voice));
-        events.dedup_by_key(|(event, group)| (event.seq, &group.form.voice));
-        let Some((newest, first)) = events.last() else { return };
+        let newer = groups
+            .iter()
+            .flat_map(|(id, group, start)| group.newer_than(*start).iter().map(|event| (event, *id, *group)));
+        let mut events: Vec<(&Arc<Event>, usize, &Group)> = newer.collect();
+        // Once in each wording: by each name that the client uses for the stream or topic it expects an own one.
+        events.sort_by_key(|(event, _, group)| (event.seq, group.form.voice.wording()));
+        events.dedup_by_key(|(event, _, group)| (event.seq, group.form.voice.wording()));
+        let Some((newest, _, first)) = events.last() else { return };
         let newest = newest.seq;
         first.deliveries.delivered(events.len() as u64);
-        if groups.iter().all(|(group, _)| group.form.batch.is_some()) {
-            let gathered: Vec<Arc<Event>> = events.iter().map(|(event, _)| Arc::clone(event)).collect();
+        if groups.iter().all(|(_, group, _)| group.form.batch.is_some()) {
+            let gathered: Vec<Arc<Event>> = events.iter().map(|(event, ..)| Arc::clone(event)).collect();
             for (bytes, events) in batches(&gathered, &first.form, self.config.deflation) {
                 connection.deliver_joined(&bytes, events);
             }
         } else {
-            for (event, group) in events {
-                connection.deliver(event, &group.frame(event, self.config.deflation));
+            for (event, id, group) in events {
+                connection.deliver(event, &group.frame(event, self.config.deflation), id);
             }
         }
         self.dirty.mark(connection, token);

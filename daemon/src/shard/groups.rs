@@ -94,13 +94,15 @@ struct Due {
     cadence: Cadence,
     /// Gathered events have gone since the last rest.
     is_spent: bool,
+    /// What members that share no bytes will have copies of, in bytes, since somebody last took what is due.
+    copied: usize,
 }
 
 impl Groups {
     /// No groups; events of a stream that says nothing about it are gathered like this.
     pub fn new(flush: Flush) -> Self {
         let (now, later) = (Vec::new(), BTreeSet::new());
-        let due = Due { now, later, flush, cadence: Cadence::default(), is_spent: false };
+        let due = Due { now, later, flush, cadence: Cadence::default(), is_spent: false, copied: 0 };
         Self { groups: Slabs::default(), logs: HashMap::new(), due }
     }
 
@@ -207,8 +209,14 @@ impl Groups {
         }
     }
 
+    /// Bytes of which those who share none get copies of their own, by what has come since the last `take_due`.
+    pub fn copied(&self) -> usize {
+        self.due.copied
+    }
+
     /// The groups that have something to deliver now, each once.
     pub fn take_due(&mut self, now: Instant) -> Vec<usize> {
+        self.due.copied = 0;
         while let Some((due, id)) = self.due.later.first().copied().filter(|(due, _)| *due <= now) {
             self.due.later.remove(&(due, id));
             self.groups[id].due = None;
@@ -277,6 +285,9 @@ impl Due {
         let (is_first, was_full) = (group.pending.is_empty(), group.weight >= MAX_BATCH_BYTES);
         group.pending.push(event.clone());
         group.weight += event.weight();
+        if !group.form.voice.dialect.is_framed() {
+            self.copied += group.members.len() * event.weight();
+        }
         if is_first {
             group.due = self.when(group, stream, now);
             match group.due {

@@ -118,6 +118,8 @@ pub struct Answered {
 
 pub enum Inbound {
     Event(Arc<Event>),
+    /// The shard's own, by which it knows that it has taken in all that was handed over before.
+    Mark(u64),
     /// The log's source changed behind this number.
     Source(LogId, u64, Source),
     /// The log shows these records since the change of this number.

@@ -16,8 +16,9 @@ use crate::event::{Event, Flags, LogId};
 /// How many pieces may be empty, or names of gone ones kept, before they are swept out: few enough to cost nothing.
 const MAX_SLACK: usize = 64;
 
-/// The name by which a newer event finds the one that it may replace.
-type LatestKey = (LogId, Arc<str>, Arc<str>, Box<str>);
+/// The name by which a newer event finds the one that it may replace. The group is part of it: who calls a stream by two
+/// names hears each event by both, and neither takes the place of the other.
+type LatestKey = (LogId, usize, Arc<str>, Arc<str>, Box<str>);
 
 /// What a waiting piece is.
 #[derive(Debug)]
@@ -32,8 +33,8 @@ enum Origin {
     Snapshot(LogId, u64),
     /// An event that a client missed and asked for: dropped with its log, but outside the bound.
     Missed(Arc<Event>),
-    /// One event, which a newer one may replace.
-    Event(Arc<Event>),
+    /// One event of a group's, which a newer one may replace.
+    Event(Arc<Event>, usize),
     /// Several events of one log joined.
     Joined { log: LogId, from: u64, to: u64, events: u32 },
 }
@@ -113,7 +114,8 @@ impl Outbox {
 
     /// Bytes of answers and protocol frames, which grow only with what the client asks.
     pub fn asked_bytes(&self) -> usize {
-        self.bytes.saturating_sub(self.event_bytes)
+        let begun = self.pieces.front().filter(|first| first.origin.is_bounded());
+        self.bytes + begun.map_or(0, |_| self.sent_of_first) - self.event_bytes
     }
 
     pub fn control(&mut self, bytes: Bytes) {
@@ -151,17 +153,17 @@ impl Outbox {
     }
 
     /// Queues one event. A waiting `LATEST` event of the same topic, kind and key goes; the new one is at the end.
-    pub fn event(&mut self, bytes: Bytes, event: &Arc<Event>) {
+    pub fn event(&mut self, bytes: Bytes, event: &Arc<Event>, group: usize) {
         if event.flags.has(Flags::LATEST) && !self.pieces.is_empty() {
-            self.replace_latest(event);
+            self.replace_latest(event, group);
             self.sweep_if_slack();
         }
         let number = self.first + self.pieces.len() as u64;
         if event.flags.has(Flags::LATEST) {
-            self.latest.insert(latest_key(event), number);
+            self.latest.insert(latest_key(event, group), number);
         }
         self.event_bytes += bytes.len();
-        self.push(bytes, Origin::Event(event.clone()));
+        self.push(bytes, Origin::Event(event.clone(), group));
     }
 
     /// Queues the bytes of several events of one log together. No newer event replaces any of them.
@@ -306,12 +308,12 @@ impl Outbox {
         self.pieces.push_back(Piece { bytes, origin });
     }
 
-    fn replace_latest(&mut self, event: &Arc<Event>) {
-        let Some(number) = self.latest.remove(&latest_key(event)) else { return };
+    fn replace_latest(&mut self, event: &Arc<Event>, group: usize) {
+        let Some(number) = self.latest.remove(&latest_key(event, group)) else { return };
         let Some(index) = number.checked_sub(self.first) else { return };
         let begun = index == 0 && self.sent_of_first > 0;
         let Some(piece) = self.pieces.get_mut(index as usize).filter(|_| !begun) else { return };
-        let Origin::Event(old) = &piece.origin else { return };
+        let Origin::Event(old, _) = &piece.origin else { return };
         let old_seq = old.seq;
         self.bytes -= piece.bytes.len();
         self.event_bytes -= piece.bytes.len();
@@ -337,8 +339,8 @@ impl Outbox {
         self.pong = None;
         for (number, piece) in (self.first..).zip(self.pieces.iter()) {
             match &piece.origin {
-                Origin::Event(event) if event.flags.has(Flags::LATEST) => {
-                    self.latest.insert(latest_key(event), number);
+                Origin::Event(event, group) if event.flags.has(Flags::LATEST) => {
+                    self.latest.insert(latest_key(event, *group), number);
                 }
                 Origin::Pong => self.pong = Some(number),
                 _ => {}
@@ -358,14 +360,14 @@ impl Outbox {
 
 impl Origin {
     fn is_bounded(&self) -> bool {
-        matches!(self, Self::Event(_) | Self::Joined { .. })
+        matches!(self, Self::Event(..) | Self::Joined { .. })
     }
 
     fn log(&self) -> Option<LogId> {
         match self {
             Self::Head | Self::Control | Self::Pong => None,
             Self::Snapshot(log, _) | Self::Joined { log, .. } => Some(*log),
-            Self::Event(event) | Self::Missed(event) => Some(event.log),
+            Self::Event(event, _) | Self::Missed(event) => Some(event.log),
         }
     }
 
@@ -374,14 +376,14 @@ impl Origin {
         match self {
             Self::Head | Self::Control | Self::Pong => None,
             Self::Snapshot(log, seq) => (*log == wanted).then_some((*seq, *seq, 0)),
-            Self::Event(event) | Self::Missed(event) => (event.log == wanted).then_some((event.seq, event.seq, 1)),
+            Self::Event(event, _) | Self::Missed(event) => (event.log == wanted).then_some((event.seq, event.seq, 1)),
             Self::Joined { log, from, to, events } => (*log == wanted).then_some((*from, *to, u64::from(*events))),
         }
     }
 }
 
-fn latest_key(event: &Event) -> LatestKey {
-    (event.log, event.topic.clone(), event.kind.clone(), event.key.clone())
+fn latest_key(event: &Event, group: usize) -> LatestKey {
+    (event.log, group, event.topic.clone(), event.kind.clone(), event.key.clone())
 }
 
 #[cfg(test)]
@@ -422,7 +424,7 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.control(Bytes::from_static(b"x"));
         for seq in 1..=100_000 {
-            outbox.event(Bytes::from(vec![b'a' + (seq % 3) as u8]), &latest(seq, &(seq % 3).to_string()));
+            outbox.event(Bytes::from(vec![b'a' + (seq % 3) as u8]), &latest(seq, &(seq % 3).to_string()), 0);
         }
         assert_eq!((waiting(&outbox), outbox.bytes()), (b"xcab".to_vec(), 4));
         assert!(outbox.pieces.len() <= 2 * MAX_SLACK + 4, "{}", outbox.pieces.len());
@@ -440,7 +442,7 @@ mod tests {
         for name in ["a", "bb", "ccc"] {
             ping(&mut outbox, name);
         }
-        outbox.event(Bytes::from_static(b"y"), &latest(1, "1"));
+        outbox.event(Bytes::from_static(b"y"), &latest(1, "1"), 0);
         assert_eq!((waiting(&outbox), outbox.bytes()), (b"xcccy".to_vec(), 5));
         outbox.sent(2); // the first byte of the pong is on its way
         ping(&mut outbox, "d");
@@ -456,21 +458,46 @@ mod tests {
     fn a_waiting_pong_is_found_again_when_others_are_swept_out() {
         let mut outbox = Outbox::default();
         for seq in 1..=10 {
-            outbox.event(Bytes::from_static(b"a"), &latest(seq, &seq.to_string()));
+            outbox.event(Bytes::from_static(b"a"), &latest(seq, &seq.to_string()), 0);
         }
         outbox.pong(Bytes::from_static(b"old"));
         outbox.drop_log(LogId(0), "resync");
-        outbox.event(Bytes::from_static(b"b"), &latest(11, "11"));
+        outbox.event(Bytes::from_static(b"b"), &latest(11, "11"), 0);
         outbox.pong(Bytes::from_static(b"new"));
         assert_eq!((waiting(&outbox), outbox.bytes()), (b"newb".to_vec(), 4));
     }
 
     #[test]
+    fn an_event_of_another_group_replaces_nothing() {
+        let mut outbox = Outbox::default();
+        outbox.event(Bytes::from_static(b"a"), &latest(1, "1"), 0);
+        outbox.event(Bytes::from_static(b"b"), &latest(1, "1"), 1);
+        assert_eq!((waiting(&outbox), outbox.has_replaced()), (b"ab".to_vec(), false));
+        outbox.event(Bytes::from_static(b"c"), &latest(2, "1"), 0);
+        outbox.sweep();
+        outbox.event(Bytes::from_static(b"d"), &latest(2, "1"), 1);
+        assert_eq!(waiting(&outbox), b"cd");
+    }
+
+    #[test]
+    fn what_was_asked_for_is_all_but_events_however_much_of_one_is_sent() {
+        let mut outbox = Outbox::default();
+        outbox.event(Bytes::from_static(b"event"), &latest(1, "1"), 0);
+        outbox.control(Bytes::from_static(b"answer"));
+        for sent in [0, 2, 2] {
+            outbox.sent(sent);
+            assert_eq!(outbox.asked_bytes(), 6);
+        }
+        outbox.sent(3);
+        assert_eq!(outbox.asked_bytes(), 4);
+    }
+
+    #[test]
     fn an_event_of_another_life_of_the_stream_replaces_nothing() {
         let mut outbox = Outbox::default();
-        outbox.event(Bytes::from_static(b"a"), &latest(1, "1"));
+        outbox.event(Bytes::from_static(b"a"), &latest(1, "1"), 0);
         let next_life = Event { log: LogId(1), ..Arc::into_inner(latest(1, "1")).unwrap() };
-        outbox.event(Bytes::from_static(b"b"), &Arc::new(next_life));
+        outbox.event(Bytes::from_static(b"b"), &Arc::new(next_life), 0);
         assert_eq!((waiting(&outbox), outbox.has_replaced()), (b"ab".to_vec(), false));
     }
 
@@ -478,21 +505,21 @@ mod tests {
     fn what_was_taken_leaves_no_name_behind() {
         let mut outbox = Outbox::default();
         for seq in 1..=10_000 {
-            outbox.event(Bytes::from_static(b"a"), &latest(seq, &seq.to_string()));
+            outbox.event(Bytes::from_static(b"a"), &latest(seq, &seq.to_string()), 0);
             if seq > 1 {
                 outbox.sent(1); // always one behind
             }
         }
         assert!(outbox.latest.len() <= 2 * MAX_SLACK, "{}", outbox.latest.len());
-        outbox.event(Bytes::from_static(b"b"), &latest(10_001, "10000"));
+        outbox.event(Bytes::from_static(b"b"), &latest(10_001, "10000"), 0);
         assert_eq!(waiting(&outbox), b"b");
     }
 
     #[test]
     fn only_what_can_still_be_dropped_overflows() {
         let mut outbox = Outbox::default();
-        outbox.event(Bytes::from_static(b"abcd"), &latest(1, "1"));
-        outbox.event(Bytes::from_static(b"efgh"), &latest(2, "2"));
+        outbox.event(Bytes::from_static(b"abcd"), &latest(1, "1"), 0);
+        outbox.event(Bytes::from_static(b"efgh"), &latest(2, "2"), 0);
         assert_eq!((outbox.overflowing(8), outbox.overflowing(7)), (None, Some(LogId(0))));
         outbox.sent(1);
         assert_eq!((outbox.overflowing(4), outbox.overflowing(3)), (None, Some(LogId(0))));
@@ -504,7 +531,7 @@ mod tests {
     fn dropping_a_log_keeps_a_piece_whose_sending_has_begun() {
         let mut outbox = Outbox::default();
         for seq in 1..=3 {
-            outbox.event(Bytes::from_static(b"ab"), &latest(seq, &seq.to_string()));
+            outbox.event(Bytes::from_static(b"ab"), &latest(seq, &seq.to_string()), 0);
         }
         outbox.sent(1);
         let loss = outbox.drop_log(LogId(0), "resync").unwrap();

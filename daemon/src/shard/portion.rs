@@ -18,6 +18,7 @@ const MAX_JOINED: usize = 64 << 10;
 type Piece<'a> = (Bytes, &'a [Arc<Event>]);
 
 pub struct Portion<'a> {
+    id: usize,
     group: &'a Group,
     deflation: Deflation,
     memory: &'a Arc<Memory>,
@@ -27,9 +28,9 @@ pub struct Portion<'a> {
 }
 
 impl<'a> Portion<'a> {
-    pub fn new(group: &'a Group, deflation: Deflation, memory: &'a Arc<Memory>) -> Self {
+    pub fn new((id, group): (usize, &'a Group), deflation: Deflation, memory: &'a Arc<Memory>) -> Self {
         let frames = if group.form.batch.is_some() { Vec::new() } else { group.frames(deflation) };
-        Self { group, deflation, memory, frames, shared: None }
+        Self { id, group, deflation, memory, frames, shared: None }
     }
 
     /// Gives a member what is newer than its start, and says how many events that were.
@@ -42,7 +43,7 @@ impl<'a> Portion<'a> {
             own.iter().for_each(|(bytes, events)| connection.deliver_joined(bytes, events));
         } else {
             let frames = &self.frames[self.frames.len() - newer.len()..];
-            newer.iter().zip(frames).for_each(|(event, frame)| connection.deliver(event, frame));
+            newer.iter().zip(frames).for_each(|(event, frame)| connection.deliver(event, frame, self.id));
         }
         newer.len() as u64
     }

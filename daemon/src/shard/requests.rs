@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::inbox::Inbound;
 use super::poll::Backend;
 use super::rate::Excess;
 use super::snapshots::Scene;
 use super::target::{Meant, refusal};
-use super::{Inbound, Shard, encoding};
+use super::{Shard, encoding};
 use crate::dialect::{About, Begins, Cause, Code, Command, Refusal, Reply, Request, RequestId, Target, Voice};
 use crate::event::Position;
 use crate::hub::log::Answer;
@@ -18,7 +19,7 @@ use crate::websocket::close;
 
 /// How many requests of one client are handled before the others have their turn, beside what it publishes: that is no
 /// more than was read of it, and goes out together.
-const MAX_ANSWERED_PER_TURN: usize = 32;
+pub const MAX_ANSWERED_PER_TURN: usize = 32;
 const NANOS_PER_MILLI: u128 = 1_000_000;
 
 impl<B: Backend> Shard<B> {
@@ -31,6 +32,7 @@ impl<B: Backend> Shard<B> {
             }
             self.answer(token);
             if let Some(connection) = self.connections.get_mut(token).filter(|known| known.waiting.is_empty()) {
+                connection.answer_goodbye(self.now);
                 connection.waiting = VecDeque::new(); // most never ask again, and the room is as large as the connection
             }
         }
@@ -234,18 +236,14 @@ impl<B: Backend> Shard<B> {
 
     /// Takes what the hub handed over, or could not hand over, up to the answer's number, so that nothing older follows the answer.
     pub(super) fn catch_up_to(&mut self, token: usize, answered: &Subscribed) {
-        while let Some(inbound) = self.next_inbound() {
-            let number = match &inbound {
+        self.take_in_until_now(|inbound| {
+            let number = match inbound {
                 Inbound::Event(event) => Some((event.log, event.seq)),
-                Inbound::Records(log, seq, _) => Some((*log, *seq)),
+                Inbound::Records(log, seq, _) | Inbound::Source(log, seq, _) => Some((*log, *seq)),
                 _ => None,
             };
-            if number.is_some_and(|(log, seq)| log == answered.log && seq > answered.position.seq) {
-                self.stash.push_front(inbound);
-                break;
-            }
-            self.take_in(inbound);
-        }
+            number.is_some_and(|(log, seq)| log == answered.log && seq > answered.position.seq)
+        });
         self.distribute();
         if self.inbox.has_overflowed() {
             self.read_history(answered.log, answered.position.seq);

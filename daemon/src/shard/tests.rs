@@ -3,8 +3,11 @@
 mod batching;
 pub mod driven;
 mod edges;
+mod intake;
 mod memory;
 mod model;
+mod names;
+mod patience;
 mod sharing;
 mod spc;
 mod sse;
@@ -860,7 +863,7 @@ fn one_turn_takes_so_much_from_the_inbox_and_answers_so_many_requests() {
         publish(&bars, "A:1", Flags::default(), "{}");
     }
     shard.take_all_in(super::MAX_INBOUND_PER_TURN);
-    assert!(shard.next_inbound().is_some() && shard.next_inbound().is_none(), "one is left for the next turn");
+    assert!(shard.intake.next().is_some() && shard.intake.next().is_none(), "one is left for the next turn");
     hear(&mut shard, &r#"{"type":"ping"}"#.repeat(33));
     assert_eq!(shard.connections[0].waiting.len(), 1);
 }

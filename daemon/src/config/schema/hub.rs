@@ -77,7 +77,7 @@ pub struct Ping {
     /// How often a quiet client is asked for a sign of life, 100ms to 1h; default 30s.
     #[schemars(range(min = 0.1, max = 3600))]
     pub every: Duration,
-    /// After how long without one its connection is closed, longer than `every`, up to 1d; default 90s.
+    /// After how long without one its connection is closed, longer than `every`, up to 1d; default 90s. Of a client of server-sent events, after how long it has taken nothing of what waits.
     #[schemars(range(min = 0.1, max = 86400))]
     pub drop_after: Duration,
 }

@@ -46,6 +46,7 @@ impl Sink for Connection {
     fn sent(&mut self, outcome: io::Result<usize>) -> Next {
         match outcome {
             Ok(count) => {
+                self.takes |= count > 0;
                 self.line.sent(&mut self.outbox, count);
                 self.line.load(&mut self.outbox);
                 if self.has_sent_all() && matches!(self.stage, Stage::Failing(_)) {

@@ -16,9 +16,10 @@ use crate::hub::settings::Settings;
 use crate::identity::keys::Key;
 use crate::identity::{self, Auth, Identity, Verifier};
 use crate::rate::Rate;
-use crate::shard::connection::MAX_WAITING;
+use crate::shard::connection::{MAX_WAITING, MAX_WAITING_BYTES};
 use crate::shard::inbox::{Endpoint, Inbound, Inbox, MAX_QUEUED_BYTES, Newcomer};
 use crate::shard::poll::Epoll;
+use crate::shard::requests::MAX_ANSWERED_PER_TURN;
 use crate::shard::{Config, Shard};
 
 const SECRET: &[u8] = b"a secret of tests with forty letters ....";
@@ -39,6 +40,54 @@ fn so_many_requests_wait_and_one_more_ends_the_connection() {
     shard.dirty.mark(&mut shard.connections[0], 0);
     shard.flush();
     assert_eq!(u16::from(client.next_close().code), 1008);
+}
+
+#[test]
+fn so_many_bytes_of_requests_wait_and_one_more_ends_the_connection() {
+    let (mut shard, ..) = standing();
+    let now = shard.now;
+    // Masked with zeros: a frame of 16 KiB, of which 16,376 are its text.
+    let frame = [&[0x81, 0xfe, 0x3f, 0xf8, 0, 0, 0, 0][..], &[b' '; 0x3ff8]].concat();
+    let fitting = MAX_WAITING_BYTES / 0x3ff8 + 1; // the last may be as long as a message may be
+    let connection = &mut shard.connections[0];
+    connection.hear(&mut frame.repeat(fitting), now);
+    assert!(connection.is_open() && connection.waiting.len() == fitting);
+    connection.waiting.clear();
+    connection.hear(&mut frame.repeat(fitting + 1), now);
+    assert!(!connection.is_open());
+}
+
+#[test]
+fn what_was_asked_before_a_close_is_answered_before_it() {
+    let (mut shard, _, mut client) = standing();
+    let (close, now) = ([0x88, 0x82, 0, 0, 0, 0, 0x0b, 0xb9], shard.now); // 3001
+    let requests = 2 * MAX_ANSWERED_PER_TURN;
+    shard.connections[0].hear(&mut [&EMPTY.repeat(requests)[..], &close, &EMPTY].concat(), now);
+    assert_eq!(shard.connections[0].waiting.len(), requests, "and nothing behind it");
+    shard.dirty.mark(&mut shard.connections[0], 0);
+    for _ in 0..3 {
+        shard.answer_waiting();
+        shard.flush();
+    }
+    let (said, closed) = client.rest();
+    assert_eq!((said.matches("\"type\":\"error\"").count(), u16::from(closed.code)), (requests, 3001));
+}
+
+#[test]
+fn who_has_said_goodbye_keeps_nobody_busy() {
+    let (mut shard, bars, _client) = standing();
+    let payload = format!("{{\"pad\":\"{}\"}}", "x".repeat(4 << 20));
+    let draft = Draft { kind: "bar", topic: "A", payload: payload.as_bytes(), ..Draft::default() };
+    bars.publish(&draft, None).unwrap();
+    bars.publish(&draft, None).unwrap();
+    shard.take_all_in(8);
+    shard.distribute();
+    let now = shard.now;
+    shard.connections[0].hear(&mut [0x88, 0x80, 0, 0, 0, 0], now);
+    shard.config.outbox = 1;
+    shard.flush();
+    assert_eq!(shard.connections[0].lagged, 0, "what waits is its last");
+    assert!(shard.dirty.0.is_empty(), "nothing can be done before it takes some, or its time is over");
 }
 
 /// What is answered to five events that somebody publishes at once where three commands may be given.
