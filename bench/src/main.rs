@@ -36,15 +36,14 @@ fn main() -> Result<()> {
     effort.runs = cli.runs.unwrap_or(effort.runs);
     ensure!(effort.runs > 0, "at least one run is needed");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let setting = Setting::of_here(&root)?;
     for measure in measures {
-        let before = page::load()?;
+        let setting = Setting::of_here(&root)?;
         let table = (measure.run)(&effort)?;
         let runs = match effort.runs {
             1 => "One run".to_owned(),
             runs => format!("{runs} runs in turn, median (least–most)"),
         };
-        let text = format!("{} {runs}.\n\n{table}", setting.line((before, page::load()?)));
+        let text = format!("{} {runs}.\n\n{table}", setting.line()?);
         println!("── {}\n{text}", measure.name);
         if !cli.smoke && !cli.dry {
             page::write(&root.join("docs/bench.md"), measure.name, &text)?;

@@ -32,7 +32,7 @@ fn guard(arguments: &[&str]) -> Result<(), String> {
 /// Brings the servers of others, builds the daemon, its plugins and our own, then puts all to the same work.
 fn fan_out(arguments: &[&str]) -> Result<(), String> {
     if !arguments.iter().any(|argument| SMOKE.contains(argument) || ["--render", "--help"].contains(argument)) {
-        // What cannot be had has said so, and is left out of the tables.
+        // What cannot be had has said so, and its rows in the tables say that it failed.
         _ = run(Command::new(root().join("bench/fan-out/fetch")).arg(target().join("peers")));
     }
     let measures = root().join("bench/Cargo.toml").display().to_string();

@@ -16,8 +16,6 @@ use clap::ValueEnum;
 pub enum Kind {
     /// The native protocol: JSON over WebSocket.
     Broadcastd,
-    /// The same, subscribed to nothing.
-    BroadcastdBare,
     /// Texts over WebSocket: `s:TOPIC`, `p:TOPIC:PAYLOAD`, and payloads come as they are.
     Frames,
     /// NATS's own protocol over TCP.
@@ -36,7 +34,6 @@ impl Kind {
     pub fn dialect(self) -> &'static dyn Dialect {
         match self {
             Self::Broadcastd => &broadcastd::Broadcastd,
-            Self::BroadcastdBare => &broadcastd::Bare,
             Self::Frames => &frames::Frames,
             Self::Nats => &nats::Nats,
             Self::Redis => &redis::Redis,

@@ -45,10 +45,16 @@ pub fn count(value: f64) -> String {
     }
 }
 
+/// `19,500`, of what is counted and below a million.
+pub fn thousands(value: f64) -> String {
+    let count = value.round() as u64;
+    if count < 1000 { count.to_string() } else { format!("{},{:03}", count / 1000, count % 1000) }
+}
+
+/// With so many digits that two per cent are seen.
 pub fn ratio(value: f64) -> String {
     match value.abs() {
         large if large >= 10.0 => format!("{value:.0}"),
-        large if large >= 1.0 => format!("{value:.1}"),
         large if large >= 0.1 || large == 0.0 => format!("{value:.2}"),
         _ => format!("{value:.3}"),
     }
@@ -142,6 +148,18 @@ mod tests {
         assert_eq!(Spread::of([3.0, 1.0, 2.0]), Spread { median: 2.0, min: 1.0, max: 3.0 });
         assert_eq!(Spread::of([4.0, 1.0]).median, 2.5);
         assert_eq!(Spread::of_ratios(&[2.0, 9.0, 4.0], &[1.0, 3.0, 1.0]).median, 3.0);
+    }
+
+    #[test]
+    fn ratios_near_one_are_told_apart_and_large_ones_are_short() {
+        for (value, written) in
+            [(36.6, "37"), (9.996, "10.00"), (1.04, "1.04"), (0.96, "0.96"), (0.0, "0.00"), (0.04, "0.040")]
+        {
+            assert_eq!(ratio(value), written);
+        }
+        for (value, written) in [(50.0, "50"), (1000.0, "1,000"), (19_500.0, "19,500")] {
+            assert_eq!(thousands(value), written);
+        }
     }
 
     #[test]

@@ -47,7 +47,9 @@ struct Cli {
 
 /// The block of the page.
 const BLOCK: &str = "fan-out";
-/// The pace of W5 when no closed loop could say how fast the slowest is.
+/// The workload that shows how fast the slowest is with one event on its way.
+const PACEMAKER: &str = "W1-serial";
+/// The pace where nobody could say how fast the slowest is.
 const SLOW: Duration = Duration::from_millis(50);
 
 fn main() -> Result<()> {
@@ -65,6 +67,8 @@ fn main() -> Result<()> {
     println!("{text}");
     if cli.record {
         ensure!(!cli.quick, "the figures of a quick run mean nothing");
+        let missing = results.workloads_without_runs();
+        ensure!(missing.is_empty(), "the page shows all workloads, and nothing was measured of {}", missing.join(", "));
         page::write(&root.join("docs/bench.md"), BLOCK, &text)?;
     }
     // What was lost is shown above; a quick run is there to fail then.
@@ -77,26 +81,37 @@ fn measure(cli: &Cli, root: &Path) -> Result<Results> {
     effort.measure = cli.measure_ms.map_or(effort.measure, Duration::from_millis);
     ensure!(effort.runs > 0, "at least one run is needed");
     let workloads = chosen(WORKLOADS, &cli.workloads, |workload| workload.name)?;
+    let is_chosen = |name: &str| workloads.iter().any(|workload| workload.name == name);
+    let needs_pace = workloads.iter().any(|workload| workload.shape == Shape::HalfOfTheSlowest);
+    ensure!(
+        cli.quick || !needs_pace || is_chosen(PACEMAKER),
+        "half of the rate of the slowest is known when {PACEMAKER} has been measured: name that, too"
+    );
     let peers: Vec<&Peer> = chosen(PEERS, &cli.peers, |peer| peer.name)?;
     let peers: Vec<&Peer> =
         peers.into_iter().filter(|peer| !cli.quick || !cli.peers.is_empty() || peer.is_own()).collect();
     let target = process::programs()?;
-    let tools = Tools(cli.tools.clone().unwrap_or_else(|| target.join("../peers")));
+    // Absolute: some of the servers begin elsewhere.
+    let tools = Tools(std::path::absolute(cli.tools.clone().unwrap_or_else(|| target.join("../peers")))?);
     let file = cli.results.clone().unwrap_or_else(|| target.join("../fan-out.json"));
-    let (setting, before) = (Setting::of_here(root)?, page::load()?);
+    let setting = Setting::of_here(root)?;
     let runs = effort.runs;
     let said = format!("{runs} runs in turn of {:.1} s, median (least–most).", effort.measure.as_secs_f64());
     let mut results = Results { effort: said, ..Results::default() };
     for workload in workloads {
+        let mut peers: Vec<&Peer> = peers.iter().copied().filter(|peer| workload.includes(peer)).collect();
         for round in 0..runs {
-            for peer in peers.iter().filter(|peer| workload.includes(peer)) {
+            for peer in &peers {
                 let every = pace(&results, workload, cli.quick);
                 let run = run_once(workload, peer, round, || workload.run(peer, &tools, &effort, every));
                 results.runs.push(run);
                 // After each, so that nothing is lost when this ends early.
-                results.setting = setting.line((before, page::load()?));
+                results.setting = setting.line()?;
                 results.write(&file)?;
             }
+            // Nobody is always the first, or behind the same.
+            let next = 1.min(peers.len());
+            peers.rotate_left(next);
         }
     }
     Ok(results)
@@ -118,7 +133,7 @@ fn pace(results: &Results, workload: &Workload, quick: bool) -> Duration {
         return SLOW;
     }
     let rate = |peer: &Peer| {
-        let runs = results.figures("W1-serial", peer.name, "per_second");
+        let runs = results.figures(PACEMAKER, peer.name, "per_second");
         (!runs.is_empty()).then(|| Spread::of(runs.into_iter().map(|(_, rate)| rate)).median)
     };
     let slowest = PEERS.iter().filter_map(rate).min_by(f64::total_cmp);

@@ -4,31 +4,76 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+
+use crate::process;
 
 /// Where and when figures were taken, in words that hold for any machine of the kind.
 #[derive(Debug)]
 pub struct Setting {
     commit: String,
     machine: String,
+    began: Clocks,
 }
 
 impl Setting {
+    /// Of a run that begins now.
     pub fn of_here(root: &Path) -> Result<Self> {
-        Ok(Self { commit: commit(root), machine: machine()? })
+        Ok(Self { commit: commit(root), machine: machine()?, began: Clocks::read()? })
     }
 
-    /// The line above a table: `load` is the machine's load before and after.
-    pub fn line(&self, load: (f64, f64)) -> String {
-        let (before, after) = load;
-        format!("Commit {}. {}. Load of the machine {before:.1} before, {after:.1} after.", self.commit, self.machine)
+    /// The line above a table: how quiet the machine has been since the run began, too.
+    pub fn line(&self) -> Result<String> {
+        let Disturbed { others, stolen } = self.began.disturbed_until(&Clocks::read()?);
+        let Self { commit, machine, .. } = self;
+        Ok(format!(
+            "Commit {commit}. {machine}. Of the processors' time other programs took {:.1} %, and the machine below {:.1} %.",
+            others * 100.0,
+            stolen * 100.0
+        ))
     }
 }
 
-/// Processes that wanted a processor in the last minute, ours included.
-pub fn load() -> Result<f64> {
-    let text = fs::read_to_string("/proc/loadavg")?;
-    text.split_whitespace().next().and_then(|field| field.parse().ok()).context("no load in /proc/loadavg")
+/// The processors' time so far, in seconds.
+#[derive(Clone, Copy, Debug)]
+struct Clocks {
+    all: f64,
+    /// With something to do, whoever's.
+    busy: f64,
+    /// In which the machine below had other things to do.
+    stolen: f64,
+    own: f64,
+}
+
+/// Parts of the processors' time that somebody else took.
+struct Disturbed {
+    others: f64,
+    stolen: f64,
+}
+
+impl Clocks {
+    fn read() -> Result<Self> {
+        Self::of(&fs::read_to_string("/proc/stat")?, process::cpu_seconds_of_the_run()?)
+    }
+
+    /// The first line says: user, nice, system, idle, waiting for a disk, interrupts of two sorts, stolen.
+    fn of(stat: &str, own: f64) -> Result<Self> {
+        let first =
+            stat.lines().next().and_then(|line| line.strip_prefix("cpu ")).context("no clocks in /proc/stat")?;
+        let ticks: Vec<u64> = first.split_whitespace().map_while(|field| field.parse().ok()).collect();
+        let [user, nice, system, idle, disk, hard, soft, stolen, ..] = ticks[..] else {
+            bail!("short clocks: {first}")
+        };
+        let busy = user + nice + system + hard + soft;
+        let seconds = process::seconds;
+        Ok(Self { all: seconds(busy + idle + disk + stolen), busy: seconds(busy), stolen: seconds(stolen), own })
+    }
+
+    fn disturbed_until(&self, end: &Self) -> Disturbed {
+        let all = (end.all - self.all).max(f64::MIN_POSITIVE);
+        let others = ((end.busy - self.busy) - (end.own - self.own)).max(0.0);
+        Disturbed { others: others / all, stolen: (end.stolen - self.stolen) / all }
+    }
 }
 
 /// Replaces what stands between the two marks of a block.
@@ -73,6 +118,18 @@ fn machine() -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_took_is_what_was_not_ours() {
+        let clocks = |line: &str, own| Clocks::of(&format!("cpu  {line} 0 0\ncpu0 1"), own).unwrap();
+        let tick = process::seconds(1);
+        // Of 1,000 ticks 700 were busy, 650 of them with us, and 50 stolen.
+        let before = clocks("10 0 10 100 0 0 0 5", 3.0 * tick);
+        let after = clocks("400 50 210 340 10 20 40 55", 653.0 * tick);
+        let Disturbed { others, stolen } = before.disturbed_until(&after);
+        assert!((others - 0.05).abs() < 1e-9 && (stolen - 0.05).abs() < 1e-9, "{others} {stolen}");
+        assert!(Clocks::of("cpu  1 2 3", 0.0).is_err());
+    }
 
     #[test]
     fn only_the_block_is_replaced() {

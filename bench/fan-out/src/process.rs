@@ -20,9 +20,9 @@ use crate::figures::Figures;
 
 /// How long a process may take to say that it is ready, or to end after it was asked to.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two looks at a process's memory; when both show the same it has come to rest.
-const REST: Duration = Duration::from_millis(300);
-const MOST_RESTS: usize = 30;
+/// How long a process is left alone before its memory is looked at: the same for all, for some give back within a moment what
+/// they took for a rush, and some after seconds.
+const REST: Duration = Duration::from_secs(5);
 /// Between two tries to reach a server that is about to listen.
 const RETRY: Duration = Duration::from_millis(20);
 /// The first word of our own command line when it stands in front of a program to start.
@@ -206,7 +206,7 @@ pub fn become_program(arguments: &[String]) -> Result<()> {
     Err(Command::new(program).args(arguments).exec()).with_context(|| format!("{program} cannot be run"))
 }
 
-/// From here on this thread, and what it starts, runs on the processor of the seat.
+/// From here on this thread runs on the processor of the seat. What it starts then inherits that, and finds no other.
 pub fn take_seat(seat: Seat) -> Result<()> {
     let processors = processors()?;
     let own = match seat {
@@ -257,10 +257,30 @@ fn family(pid: u32) -> Result<Vec<u32>> {
 }
 
 fn own_cpu_seconds(pid: u32) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok()).context("a short stat");
-    Ok((ticks(11)? + ticks(12)?) as f64 / rustix::param::clock_ticks_per_second() as f64)
+    stat_seconds(&pid.to_string(), &[USER, SYSTEM])
+}
+
+/// What we and all children that have ended took so far.
+pub fn cpu_seconds_of_the_run() -> Result<f64> {
+    stat_seconds("self", &[USER, SYSTEM, USER_OF_CHILDREN, SYSTEM_OF_CHILDREN])
+}
+
+/// Fields of `/proc/PID/stat`, counted behind the name of the program.
+const USER: usize = 11;
+const SYSTEM: usize = 12;
+const USER_OF_CHILDREN: usize = 13;
+const SYSTEM_OF_CHILDREN: usize = 14;
+
+fn stat_seconds(process: &str, fields: &[usize]) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let all: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |index: &usize| all.get(*index).and_then(|field| field.parse::<u64>().ok()).context("a short stat");
+    Ok(seconds(fields.iter().map(ticks).sum::<Result<u64>>()?))
+}
+
+/// Of the kernel's ticks.
+pub fn seconds(ticks: u64) -> f64 {
+    ticks as f64 / rustix::param::clock_ticks_per_second() as f64
 }
 
 /// The same of the threads that run now, in nanoseconds of the scheduler: for processes that use next to none.
@@ -293,18 +313,10 @@ pub fn memory(pid: u32) -> Result<Memory> {
     Ok(all)
 }
 
-/// The memory of a process that no longer changes.
+/// The memory of a process that nobody has asked for anything for a while.
 pub fn memory_at_rest(pid: u32) -> Result<Memory> {
-    let mut last = memory(pid)?;
-    for _ in 0..MOST_RESTS {
-        sleep(REST);
-        let now = memory(pid)?;
-        if now.resident == last.resident {
-            break;
-        }
-        last = now;
-    }
-    Ok(last)
+    sleep(REST);
+    memory(pid)
 }
 
 fn own_memory(pid: u32) -> Result<Memory> {

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::figures::Figures;
+use crate::workload::WORKLOADS;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Results {
@@ -27,6 +28,13 @@ pub struct Run {
     pub figures: Figures,
 }
 
+impl Run {
+    /// It failed, or nothing came any more.
+    pub fn went_wrong(&self) -> bool {
+        self.failure.is_some() || self.figures.find("stalled").is_some()
+    }
+}
+
 impl Results {
     pub fn read(file: &Path) -> Result<Self> {
         let text = fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
@@ -40,6 +48,11 @@ impl Results {
 
     pub fn of<'a>(&'a self, workload: &'a str, peer: &'a str) -> impl Iterator<Item = &'a Run> {
         self.runs.iter().filter(move |run| run.workload == workload && run.peer == peer)
+    }
+
+    pub fn workloads_without_runs(&self) -> Vec<&'static str> {
+        let names = WORKLOADS.iter().map(|workload| workload.name);
+        names.filter(|name| self.runs.iter().all(|run| run.workload != *name)).collect()
     }
 
     /// A figure of each round that has it. A run that stalled has none that counts.

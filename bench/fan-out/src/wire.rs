@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,8 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Connects from a given address of this machine: each has ports of its own.
 pub fn connect(address: SocketAddr, source: Ipv4Addr) -> Result<TcpStream> {
-    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    rustix::net::bind(&socket, &SocketAddrV4::new(source, 0))?;
+    let socket = socket_of(source, SocketFlags::CLOEXEC)?;
     rustix::net::connect(&socket, &address).with_context(|| format!("{source} cannot connect to {address}"))?;
     let stream = TcpStream::from(socket);
     stream.set_nodelay(true)?;
@@ -24,9 +24,7 @@ pub fn connect(address: SocketAddr, source: Ipv4Addr) -> Result<TcpStream> {
 
 /// Begins to connect without waiting for it.
 pub fn begin_to_connect(address: SocketAddr, source: Ipv4Addr) -> Result<TcpStream> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
-    rustix::net::bind(&socket, &SocketAddrV4::new(source, 0))?;
+    let socket = socket_of(source, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
     match rustix::net::connect(&socket, &address) {
         Ok(()) | Err(Errno::INPROGRESS) => {}
         Err(error) => return Err(error).with_context(|| format!("{source} cannot connect to {address}")),
@@ -34,6 +32,15 @@ pub fn begin_to_connect(address: SocketAddr, source: Ipv4Addr) -> Result<TcpStre
     let stream = TcpStream::from(socket);
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// One that ends with a reset. Whoever ends first else keeps the port for a minute: after some ten thousand connections the
+/// search for a free one would be most of what connecting takes, and the next server might not get its own.
+fn socket_of(source: Ipv4Addr, flags: SocketFlags) -> Result<OwnedFd> {
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    rustix::net::sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
+    rustix::net::bind(&socket, &SocketAddrV4::new(source, 0))?;
+    Ok(socket)
 }
 
 /// Asks for a WebSocket; further header lines end like all.

@@ -1,11 +1,11 @@
 //! Holds the paths of an event to what they cost when that was last looked at: `cargo xtask bench guard`. Instructions and
-//! allocations are the same on a busy machine as on a quiet one.
+//! allocations are nearly the same on a busy machine as on a quiet one.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use broadcastd_bench::measures::micro::{Case, Thread, allocations, instructions};
 use broadcastd_fan_out::process;
 use clap::Parser;
@@ -17,6 +17,11 @@ const TOLERANCE_OF_A_SHARD: f64 = 0.06;
 /// How many allocations more or less are none: those of a turn are shared by all of its deliveries, one of an event's own is
 /// one more.
 const ALLOCATIONS_TOLERANCE: f64 = 0.02;
+/// Whatever is recorded, a delivery to one of a hundred has fewer: each connection would have one of its own for each event, and
+/// what belongs to the event is shared by all.
+const ALLOCATIONS_OF_ITS_OWN: f64 = 1.0;
+/// What the cases with a hundred connections have in their name.
+const CROWD: &str = ":100:";
 const FILE: &str = "guards.txt";
 const HEAD: &str =
     "# What one event, or one delivery, costs in user space: case, instructions (callgrind), allocations.
@@ -31,7 +36,9 @@ const CASES: &[Case] = &[
     Case { case: "border-publish:16", label: "out of a plugin", thread: Thread::Main },
     Case { case: "shard:1:1", label: "encode, and deliver to one", thread: Thread::Second },
     Case { case: "shard:100:1", label: "deliver to each of a hundred", thread: Thread::Second },
+    Case { case: "shard-uring:100:1", label: "the same through io_uring", thread: Thread::Second },
     Case { case: "shard-large:100:1", label: "the same with 16 KiB", thread: Thread::Second },
+    Case { case: "shard:100:32", label: "deliver 32 events joined", thread: Thread::Second },
 ];
 
 /// Compares what an event costs with what is recorded.
@@ -54,10 +61,12 @@ fn main() -> Result<()> {
     }
     let cli = Cli::parse();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
+    let allocated = CASES.iter().map(|case| Ok((case, allocations(case)?))).collect::<Result<Vec<_>>>()?;
+    check_deliveries(&allocated)?;
     let mut found = Vec::new();
-    for case in CASES {
+    for (case, allocations) in allocated {
         let instructions = instructions(case)?.context("instructions are counted with valgrind: install it")?;
-        found.push((case, Cost { instructions, allocations: allocations(case)? }));
+        found.push((case, Cost { instructions, allocations }));
     }
     if cli.record {
         let mut text = HEAD.to_owned();
@@ -68,6 +77,20 @@ fn main() -> Result<()> {
     }
     let recorded = fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
     compare(&recorded, &found)
+}
+
+/// Nothing is allocated for each connection and event.
+fn check_deliveries(allocated: &[(&Case, f64)]) -> Result<()> {
+    let deliveries = allocated.iter().filter(|(case, _)| case.case.contains(CROWD));
+    let strayed = deliveries.filter(|(_, allocations)| *allocations >= ALLOCATIONS_OF_ITS_OWN);
+    let strayed: Vec<String> =
+        strayed.map(|(case, allocations)| format!("{} ({}): {allocations:.2}", case.label, case.case)).collect();
+    ensure!(
+        strayed.is_empty(),
+        "something is allocated for each connection and event: a delivery has fewer than {ALLOCATIONS_OF_ITS_OWN}\n  {}",
+        strayed.join("\n  ")
+    );
+    Ok(())
 }
 
 fn compare(recorded: &str, found: &[(&Case, Cost)]) -> Result<()> {
@@ -117,6 +140,19 @@ mod tests {
             let message = judged(instructions, allocations).unwrap_err().to_string();
             assert!(message.contains("publish (publish:1)"), "{message}");
         }
+    }
+
+    #[test]
+    fn no_connection_has_an_allocation_of_its_own_for_each_event() {
+        let judged = |case: &'static str, allocations: f64| {
+            check_deliveries(&[(&Case { case, label: "deliver", thread: Thread::Second }, allocations)])
+        };
+        for case in ["shard:100:1", "shard-uring:100:1", "shard-large:100:1", "shard:100:32"] {
+            assert!(judged(case, 0.999).is_ok());
+            let message = judged(case, 1.0).unwrap_err().to_string();
+            assert!(message.contains(case), "{message}");
+        }
+        assert!(judged("shard:1:1", 7.0).is_ok(), "one connection has what belongs to the event");
     }
 
     #[test]

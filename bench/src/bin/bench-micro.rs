@@ -1,5 +1,5 @@
-//! What one event costs without any socket: `bench-micro CASE EVENTS` does a case so often and prints the processor time
-//! and the allocations of one event.
+//! What one event costs without a network: `bench-micro CASE EVENTS` does a case about so often and prints how often that was,
+//! and the processor time and the allocations of one event.
 
 #[path = "../allocations.rs"]
 mod allocations;
@@ -12,16 +12,21 @@ mod reads;
 #[path = "../micro/shard.rs"]
 mod shard;
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result, bail};
+use broadcastd::shard::poll::Means;
 use rustix::time::{ClockId, clock_gettime};
 
 use self::allocations::Allocations;
 use self::border::Border;
 use self::reads::Kept;
-use self::shard::Talk;
+use self::shard::{Talk, Way};
 
 /// Events before the measure begins: the history is full then, so that one leaves for each that comes.
 const WARM_UP: u64 = 2_000;
+/// A snapshot of a thousand records takes longer than so many events: one is taken where else as many would be published.
+const EVENTS_A_SNAPSHOT: u64 = 100;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -34,7 +39,8 @@ fn main() -> Result<()> {
     let window = words.next().map_or(Ok(1), str::parse)?;
     let own = Measured { events, whose: Whose::Own, batch: 1 };
     let batches = Measured { batch: number, ..own };
-    let turns = Measured { batch: number * window, ..own };
+    let turns = Measured { whose: Whose::Others, batch: number * window, ..own };
+    let steps = WARM_UP + events;
     match name {
         "copy" => own.measure(publish::copy()),
         "copy-kept" => own.measure(publish::copy_kept()),
@@ -43,36 +49,35 @@ fn main() -> Result<()> {
         "publish-record" => own.measure(publish::publish(number, "current", publish::payload())?),
         "publish-in-turn" => own.measure(reads::publish_in_turn(number)?),
         "subscribe" => own.measure(reads::subscribe(number)?),
-        "snapshot" => own.measure(reads::snapshot(number)?),
+        "snapshot" => Measured { events: events.div_ceil(EVENTS_A_SNAPSHOT), ..own }.measure(reads::snapshot(number)?),
         "resume" => own.measure(reads::resume(number)?),
-        "keep-event" => own.measure(reads::keep(Kept::Event)),
-        "keep-topic" => own.measure(reads::keep(Kept::Topic)),
-        "keep-record" => own.measure(reads::keep(Kept::Record)),
+        "keep-event" => own.measure(reads::keep(Kept::Event, steps)),
+        "keep-topic" => own.measure(reads::keep(Kept::Topic, steps)),
+        "keep-record" => own.measure(reads::keep(Kept::Record, steps)),
         "events-direct" => batches.measure(border::events_direct(number)),
         "events" => batches.measure(Border::load()?.events(number)),
         "border-publish" => batches.measure(Border::load()?.publish(number)),
         "border-publish-all" => Measured { batch: border::TOGETHER, ..own }.measure(Border::load()?.publish_all()),
-        "shard-large" => {
-            let step = shard::shard((number, window), Talk::Plain, publish::large())?;
-            Measured { whose: Whose::Others, ..turns }.measure(step);
-        }
-        "send" => Measured { whose: Whose::Others, ..turns }.measure(shard::send(number, window)?),
+        "send" => turns.measure(shard::send(number, window)?),
         _ => {
-            let talk = match name {
-                "shard" => Talk::Plain,
-                "shard-tls" => Talk::Encrypted,
-                "shard-deflate" => Talk::Deflated,
-                "shard-batch" => Talk::Batched,
-                _ => bail!("there is no case {case}"),
-            };
-            Measured { whose: Whose::Others, ..turns }.measure(shard::shard(
-                (number, window),
-                talk,
-                publish::payload(),
-            )?);
+            let (way, payload) = delivery(name)?;
+            turns.measure(shard::shard((number, window), way, payload)?);
         }
     }
     Ok(())
+}
+
+/// How a shard's case sends, and what.
+fn delivery(name: &str) -> Result<(Way, Arc<[u8]>)> {
+    Ok(match name {
+        "shard" => ((Means::Epoll, Talk::Plain), publish::payload()),
+        "shard-uring" => ((Means::IoUring, Talk::Plain), publish::payload()),
+        "shard-large" => ((Means::Epoll, Talk::Plain), publish::large()),
+        "shard-tls" => ((Means::Epoll, Talk::Encrypted), publish::payload()),
+        "shard-deflate" => ((Means::Epoll, Talk::Deflated), publish::payload()),
+        "shard-batch" => ((Means::Epoll, Talk::Batched), publish::payload()),
+        _ => bail!("there is no case {name}"),
+    })
 }
 
 /// Whose processor time and allocations count.
@@ -105,7 +110,8 @@ impl Measured {
         let (ended, after) = (self.whose.cpu_nanos(), self.whose.allocations());
         let each = |total: u64| total as f64 / (steps * self.batch) as f64;
         println!(
-            "ns={:.2} allocations={:.3} bytes={:.1} kept={:.1}",
+            "events={} ns={:.2} allocations={:.3} bytes={:.1} kept={:.1}",
+            steps * self.batch,
             each(ended - began),
             each(after.count - before.count),
             each(after.bytes - before.bytes),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use broadcastd_fan_out::figures::{Spread, Table, millis, percent};
 use broadcastd_fan_out::peer::{PEERS, Tools, daemon_with_bars};
-use broadcastd_fan_out::process::{Daemon, ONE_SHARD, Seat, fine_cpu_seconds, memory_at_rest};
+use broadcastd_fan_out::process::{Daemon, ONE_SHARD, Seat, fine_cpu_seconds, memory, memory_at_rest};
 use broadcastd_fan_out::workload::load;
 
 use super::Effort;
@@ -125,7 +125,7 @@ impl Rest {
         let (own, other) = (part(before.0, after.0), part(before.1, after.1));
         self.cpu.push(own);
         self.cpu_more.push(own - other);
-        let (own, other) = (memory_at_rest(with.pid())?, memory_at_rest(without.pid())?);
+        let (own, other) = (memory_at_rest(with.pid())?, memory(without.pid())?);
         self.resident.push(own.resident);
         self.resident_more.push(own.resident - other.resident);
         self.proportional_more.push(own.proportional - other.proportional);

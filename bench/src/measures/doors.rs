@@ -61,8 +61,8 @@ pub fn run(effort: &Effort) -> Result<String> {
 
 impl Way {
     fn run_once(&self, warm_up: Duration, measure: Duration) -> Result<Rates> {
-        take_seat(Seat::Load)?;
         let daemon = Daemon::start(Seat::Server, ONE_SHARD, &format!("[streams.{STREAM}]\nvisible = true\n"))?;
+        take_seat(Seat::Load)?; // not before: the daemon would inherit it
         let mut door = (self.open)(&daemon)?;
         self.publish_for(&mut door, warm_up)?;
         let (began, before) = (Instant::now(), cpu_seconds(daemon.pid())?);

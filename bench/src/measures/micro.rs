@@ -55,10 +55,15 @@ pub fn table(cases: &[Case], head: [&str; 3], effort: &Effort) -> Result<Table> 
             instructions.map_or("–".to_owned(), |count| format!("{count:.0}")),
             ratio(allocated[index][0]),
             format!("{:.0}", allocated[index][1]),
-            format!("{:.0}", allocated[index][2]),
+            kept(case, allocated[index][2]),
         ]);
     }
     Ok(table)
+}
+
+/// Where several threads work, each also gives back what others have allocated: the difference says nothing.
+fn kept(case: &Case, bytes: f64) -> String {
+    if case.thread == Thread::Main { format!("{bytes:.0}") } else { "–".to_owned() }
 }
 
 /// Allocations of one event.
@@ -74,15 +79,22 @@ fn one_run(case: &Case, events: u64) -> Result<Figures> {
 /// Instructions of one event in user space; `None` where there is no valgrind.
 pub fn instructions(case: &Case) -> Result<Option<f64>> {
     let Some(once) = counted(case, COUNTED)? else { return Ok(None) };
-    let steps = match case.thread {
-        Thread::Main => Some(once), // nothing but the steps was counted
+    Ok(match case.thread {
+        Thread::Main => Some(once.instructions / once.events), // nothing but the steps was counted
         // It has no part that could be told apart by name: the difference is free of its start.
-        Thread::Second => counted(case, 2 * COUNTED)?.map(|twice| twice - once),
-    };
-    Ok(steps.map(|steps| steps / COUNTED as f64))
+        Thread::Second => counted(case, 2 * COUNTED)?
+            .map(|twice| (twice.instructions - once.instructions) / (twice.events - once.events)),
+    })
 }
 
-fn counted(case: &Case, events: u64) -> Result<Option<f64>> {
+/// What a run under callgrind has shown.
+struct Counted {
+    instructions: f64,
+    /// As many as went through: whole steps, and fewer than were asked for where each takes long.
+    events: f64,
+}
+
+fn counted(case: &Case, events: u64) -> Result<Option<Counted>> {
     let folder = tempfile::tempdir()?;
     let counts = folder.path().join("counts");
     let mut valgrind = Command::new("valgrind");
@@ -95,6 +107,7 @@ fn counted(case: &Case, events: u64) -> Result<Option<f64>> {
     let Ok(output) = valgrind.output() else { return Ok(None) };
     ensure!(output.status.success(), "callgrind of {}: {}", case.case, String::from_utf8_lossy(&output.stderr));
     let counts = fs::read_to_string(format!("{}-{:02}", counts.display(), case.thread as usize))?;
-    let total = counts.lines().find_map(|line| line.strip_prefix("totals: "));
-    Ok(total.and_then(|total| total.trim().parse().ok()))
+    let total = counts.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse().ok());
+    let events = Figures::read(&String::from_utf8_lossy(&output.stdout)).get("events")?;
+    Ok(total.map(|instructions| Counted { instructions, events }))
 }

@@ -3,27 +3,35 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
-use broadcastd::event::{Draft, Position};
+use anyhow::{Result, anyhow, ensure};
+use broadcastd::dialect::{About, Cause, Dialect, Reply, Said};
+use broadcastd::event::{Draft, Position, unix_now};
 use broadcastd::hub::history::Bounds;
-use broadcastd::hub::log::Limits;
+use broadcastd::hub::log::{Answer, Limits};
 use broadcastd::hub::pattern::Pattern;
 use broadcastd::hub::settings::Settings;
 use broadcastd::hub::stream::Stream;
 use broadcastd::hub::targets::Outlet;
 use broadcastd::hub::{Hub, Reader, Wish};
+use broadcastd::memory::Memory;
+use broadcastd::shard::encoding::frames;
+use broadcastd::shard::unasked::Show;
 
 use super::publish::{Counting, payload};
 
-/// Each step publishes to the next of so many topics, which all have events already.
+/// Each step publishes to the next of so many topics, which all have events already. All that a hub does is in it: a number,
+/// a history from which the oldest event leaves, a record that is replaced, and an outlet that is told.
 pub fn publish_in_turn(topics: u64) -> Result<impl FnMut()> {
-    let stream = roomy();
-    let names: Vec<String> = (0..topics).map(|number| format!("T{number}")).collect();
+    let stream = stream(Bounds::default());
+    let (outlet, patterns): (Arc<dyn Outlet>, _) = (Arc::new(Counting::new(1)), [pattern("ticks")?]);
+    let wish = Wish { patterns: &patterns, audience: "", reader: Reader::Client, since: None };
+    stream.subscribe(&wish, &outlet).map_err(|refused| anyhow!("{refused}"))?;
+    let names = names(topics);
     let payload = payload();
-    names.iter().try_for_each(|topic| publish(&stream, topic, "", &payload))?;
+    names.iter().try_for_each(|topic| publish(&stream, topic, "current", &payload))?;
     let mut next = 0;
     Ok(move || {
-        publish(&stream, &names[next], "", &payload).expect("nothing limits it");
+        publish(&stream, &names[next], "current", &payload).expect("nothing limits it");
         next = (next + 1) % names.len();
     })
 }
@@ -40,17 +48,27 @@ pub fn subscribe(topics: u64) -> Result<impl FnMut()> {
     })
 }
 
-/// Somebody asks for all of so many records.
+/// Somebody asks for all of so many records, which are put into bytes as a shard does it for the first of its native clients who
+/// asks. All others who ask for the same within a few seconds are given these bytes.
 pub fn snapshot(records: u64) -> Result<impl FnMut()> {
     let stream = recorded(records)?;
-    let patterns = [pattern("ticks")?];
+    let (patterns, memory) = ([pattern("ticks")?], Arc::new(Memory::default()));
+    let topics: [Arc<str>; 1] = ["ticks".into()];
     Ok(move || {
         let wish = Wish { patterns: &patterns, audience: "", reader: Reader::Client, since: None };
-        black_box(stream.answer(&wish)).expect("nothing limits it");
+        let answered = stream.answer(&wish).expect("nothing limits it");
+        let Answer::Snapshot(records) = &answered.answer else { unreachable!("it remembers no position") };
+        let about = About { stream: "ticks", topics: &topics, target: None, session_id: None, id: &None };
+        let (position, shown, cause) = (&answered.position, &Show(records), Cause::Asked);
+        let reply = Reply::FullUpdate { about, position, shown, cause };
+        let Said::Texts(texts) = Dialect::Native.reply(&reply, unix_now()) else {
+            unreachable!("no answer of the native dialect ends a connection")
+        };
+        black_box(frames(&texts, Dialect::Native, &memory));
     })
 }
 
-/// Somebody comes back who has missed so many events.
+/// Somebody comes back who has missed so many events. Their bytes are kept with them, since others got them.
 pub fn resume(missed: u64) -> Result<impl FnMut()> {
     let stream = roomy();
     let payload = payload();
@@ -74,26 +92,34 @@ pub enum Kept {
     Record,
 }
 
-/// Each step keeps one thing more.
-pub fn keep(what: Kept) -> impl FnMut() {
+/// Each of so many steps keeps one thing more.
+pub fn keep(what: Kept, steps: u64) -> impl FnMut() {
     let stream = roomy();
-    let payload = payload();
-    let mut number = 0;
+    let (names, payload) = (names(steps), payload());
+    let mut next = 0;
     move || {
-        number += 1;
-        let name = format!("T{number}");
         let (topic, key) = match what {
             Kept::Event => ("A", ""),
-            Kept::Topic => (&*name, ""),
-            Kept::Record => (&*name, "current"),
+            Kept::Topic => (&*names[next], ""),
+            Kept::Record => (&*names[next], "current"),
         };
         publish(&stream, topic, key, &payload).expect("nothing limits it");
+        next += 1;
     }
+}
+
+/// Made before the steps, which allocate nothing of their own then.
+fn names(count: u64) -> Vec<String> {
+    (0..count).map(|number| format!("T{number}")).collect()
 }
 
 /// A stream that gives nothing back.
 fn roomy() -> Arc<Stream> {
-    let history = Bounds { events: 1 << 22, bytes: 1 << 40, ..Bounds::default() };
+    stream(Bounds { events: 1 << 22, bytes: 1 << 40, ..Bounds::default() })
+}
+
+/// A stream that keeps so many events, and any number of topics and records.
+fn stream(history: Bounds) -> Arc<Stream> {
     let limits = Limits { history, max_topics: 1 << 22, max_records: 1 << 22 };
     Hub::new("bench").declare("ticks", Settings { limits, ..Settings::default() })
 }
@@ -111,7 +137,7 @@ fn recorded(topics: u64) -> Result<Arc<Stream>> {
 
 fn publish(stream: &Stream, topic: &str, key: &str, payload: &[u8]) -> Result<()> {
     let draft = Draft { kind: "tick", topic, key, payload, ..Draft::default() };
-    stream.publish(&draft, None).map(drop).map_err(|refused| anyhow::anyhow!("{refused}"))
+    stream.publish(&draft, None).map(drop).map_err(|refused| anyhow!("{refused}"))
 }
 
 fn pattern(text: &str) -> Result<Pattern> {

@@ -1,18 +1,22 @@
-//! Deliveries of a real shard into socket pairs of this process, and a thread that does nothing but send the same bytes.
+//! Deliveries of a real shard into socket pairs of this process, and a thread that does nothing but send as many bytes.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
-use broadcastd::dialect::Dialect;
-use broadcastd::event::Draft;
-use broadcastd::hub::Hub;
+use anyhow::{Context, Result, anyhow, bail};
+use broadcastd::dialect::{Dialect, native};
+use broadcastd::event::{Draft, Position};
+use broadcastd::hub::log::Answer;
+use broadcastd::hub::pattern::Pattern;
 use broadcastd::hub::settings::{Flush, Settings};
+use broadcastd::hub::stream::Stream;
+use broadcastd::hub::{Hub, Reader, Wish};
 use broadcastd::rate::Rate;
 use broadcastd::shard::encoding::Deflation;
 use broadcastd::shard::inbox::{Endpoint, Inbound, Newcomer};
@@ -23,7 +27,7 @@ use broadcastd::websocket::deflate::Compression;
 use broadcastd_fan_out::wire;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
-use super::publish::payload;
+use super::publish::{payload, stream};
 
 /// Bytes of one read of a client.
 const BUFFER: usize = 64 << 10;
@@ -41,49 +45,86 @@ pub enum Talk {
     Batched,
 }
 
+/// How a shard sends, and how its clients are spoken to.
+pub type Way = (Means, Talk);
+
 /// Clients that all subscribe to one topic of a shard; each step publishes `window` events and waits until all have come.
-pub fn shard((connections, window): (u64, u64), talk: Talk, payload: Arc<[u8]>) -> Result<impl FnMut()> {
+/// The shard is held while several are published: how many of them it finds in a turn would else be a matter of chance.
+pub fn shard((connections, window): (u64, u64), (means, talk): Way, payload: Arc<[u8]>) -> Result<impl FnMut()> {
     let hub = Hub::new("bench");
     let stream = hub.declare("ticks", Settings::default());
-    let shard = Handle::start(0, Means::Epoll, config(), hub.clone(), Arc::default())?;
+    let shard = Handle::start(0, means, config(), hub.clone(), Arc::default())?;
     let endpoint = Arc::new(Endpoint::open("/", Dialect::Native));
     let keys = Keys::new()?;
-    let mut clients = Vec::new();
-    for _ in 0..connections {
-        let (socket, client) = UnixStream::pair()?;
-        let (socket, mut client): (Socket, Box<dyn Read>) = match talk {
-            Talk::Encrypted => keys.shake_hands(socket, client)?,
-            Talk::Plain | Talk::Deflated | Talk::Batched => {
-                socket.set_nonblocking(true)?;
-                (Socket::from(OwnedFd::from(socket)), Box::new(client))
-            }
-        };
-        let newcomer = Newcomer {
-            socket,
-            read_ahead: wire::masked_text_frame(talk.wish()),
-            compression: if talk == Talk::Deflated { Compression::On } else { Compression::Off },
-            ..Newcomer::over(UnixStream::pair()?.0, endpoint.clone())
-        };
-        shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
-        wire::hear_texts(&mut client, 3)?; // the greeting, the answer, the snapshot
-        clients.push(Client::new(client, talk));
-    }
+    let subscribed = (0..connections).map(|_| subscribe(&shard, &endpoint, talk, &keys));
+    let mut clients: Vec<Client> = subscribed.collect::<Result<_>>()?;
+    let publish_all = move || (0..window).for_each(|_| publish(&stream, &payload));
     Ok(move || {
-        let _runs = &shard;
-        for _ in 0..window {
-            let draft = Draft { kind: "tick", topic: "A", payload: &payload, ..Draft::default() };
-            stream.publish(&draft, None).expect("nothing limits it");
+        if window == 1 {
+            publish_all();
+        } else {
+            hold(&shard, &endpoint, &publish_all);
         }
         clients.iter_mut().for_each(|client| client.hear(window));
     })
 }
 
-/// A thread that sends frames of the same size, joined, to as many clients at each step.
+/// A client that has subscribed and been answered.
+fn subscribe(shard: &Handle, endpoint: &Arc<Endpoint>, talk: Talk, keys: &Keys) -> Result<Client> {
+    let (socket, client) = UnixStream::pair()?;
+    let (socket, mut client): (Socket, Box<dyn Read>) = match talk {
+        Talk::Encrypted => keys.shake_hands(socket, client)?,
+        Talk::Plain | Talk::Deflated | Talk::Batched => {
+            socket.set_nonblocking(true)?;
+            (Socket::from(OwnedFd::from(socket)), Box::new(client))
+        }
+    };
+    let newcomer = Newcomer {
+        socket,
+        read_ahead: wire::masked_text_frame(talk.wish()),
+        compression: if talk == Talk::Deflated { Compression::On } else { Compression::Off },
+        ..Newcomer::over(UnixStream::pair()?.0, endpoint.clone())
+    };
+    shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
+    wire::hear_texts(&mut client, 3)?; // the greeting, the answer, the snapshot
+    Ok(Client::new(client, talk))
+}
+
+fn publish(stream: &Stream, payload: &[u8]) {
+    let draft = Draft { kind: "tick", topic: "A", payload, ..Draft::default() };
+    stream.publish(&draft, None).expect("nothing limits it");
+}
+
+/// Does something while the shard waits in the middle of a turn. It waits where it lets go of somebody with a folder for a
+/// socket, whom it cannot watch, and takes in what was handed over meanwhile before that turn ends.
+fn hold(shard: &Handle, endpoint: &Arc<Endpoint>, meanwhile: &dyn Fn()) {
+    let (holds, held) = sync_channel(1);
+    let (let_go, goes_on) = sync_channel(1);
+    let folder = File::open("/").expect("every system has its root");
+    let newcomer = Newcomer { permit: Box::new(Hold { holds, goes_on }), ..Newcomer::over(folder, endpoint.clone()) };
+    shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
+    held.recv().expect("the shard lets go of the newcomer");
+    meanwhile();
+    let_go.send(()).expect("the shard waits for it");
+}
+
+/// Whoever drops it says so, and waits to be told to go on.
+struct Hold {
+    holds: SyncSender<()>,
+    goes_on: Receiver<()>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // Where nobody is at the other end, nobody wants it held.
+        _ = self.holds.send(());
+        _ = self.goes_on.recv();
+    }
+}
+
+/// A thread that sends frames as long as the shard's, joined, to as many clients at each step.
 pub fn send(connections: u64, window: u64) -> Result<impl FnMut()> {
-    // What the shard sends for the payload of these measures, give or take the digits of its numbers.
-    let envelope = 130;
-    let frame = wire::text_frame(&vec![b'x'; payload().len() + envelope]);
-    let joined = frame.repeat(usize::try_from(window)?);
+    let joined = frame()?.repeat(usize::try_from(window)?);
     let pairs: Vec<_> = (0..connections).map(|_| UnixStream::pair()).collect::<Result<_, _>>()?;
     let (mut sockets, mut clients): (Vec<_>, Vec<_>) =
         pairs.into_iter().map(|(socket, client)| (socket, Client::new(Box::new(client), Talk::Plain))).unzip();
@@ -100,6 +141,21 @@ pub fn send(connections: u64, window: u64) -> Result<impl FnMut()> {
         go.send(()).map_err(|_| anyhow!("it has ended")).expect("it runs until we end");
         clients.iter_mut().for_each(|client| client.hear(window));
     })
+}
+
+/// An event as the shard sends it to native clients.
+fn frame() -> Result<Vec<u8>> {
+    /// Half of the events of a table's run have a lower number, so that it has as many digits as most.
+    const TYPICAL: u64 = 1500;
+    let (stream, payload) = (stream("ticks")?, payload());
+    (0..TYPICAL).for_each(|_| publish(&stream, &payload));
+    let since = Position { epoch: stream.epoch().clone(), seq: TYPICAL - 1 };
+    let patterns = [Pattern::parse("ticks:A").map_err(anyhow::Error::msg)?];
+    let wish = Wish { patterns: &patterns, audience: "", reader: Reader::Client, since: Some(&since) };
+    let subscribed = stream.answer(&wish).map_err(|refused| anyhow!("{refused}"))?;
+    let Answer::Recovered(events) = subscribed.answer else { bail!("the history has not its newest event") };
+    let newest = events.last().context("the newest event was not missed")?;
+    Ok(wire::text_frame(&native::event(newest)))
 }
 
 impl Talk {

@@ -48,7 +48,7 @@ enum What {
     },
     /// Connects, says how fast, and stays until its input ends.
     Idle,
-    /// Cuts everybody off and lets everybody come back at once.
+    /// Lets everybody come at once, cuts everybody off, and lets everybody come back at once.
     Herd {
         #[arg(long)]
         pid: u32,
@@ -57,7 +57,7 @@ enum What {
         #[arg(long)]
         measure_ms: u64,
     },
-    /// Subscribes to bars and measures how old each is when it comes.
+    /// Subscribes to price bars and measures how old each is when it comes.
     Bars {
         #[arg(long)]
         pid: u32,

@@ -1,8 +1,8 @@
 //! The daemon, in its native protocol. It is published to as its peers are, over a WebSocket of one of its clients.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
-use super::{Dialect, Each, Step, name, nothing};
+use super::{Dialect, Each, Step, name};
 use crate::wire;
 
 /// The stream that is published to.
@@ -14,18 +14,17 @@ const PATH: &str = "/v1/ws";
 
 pub struct Broadcastd;
 
-/// Connections that are let in and ask for nothing.
-pub struct Bare;
-
 impl Dialect for Broadcastd {
     fn subscribe(&self, topic: u32) -> Vec<Step> {
         let wish = format!("{{\"type\":\"subscribe\",\"topic\":\"{STREAM}:{}\"}}", name(topic));
         let wish = wire::masked_text_frame(wish.as_bytes());
-        let mut steps = Bare.subscribe(topic);
-        // The answer, then the snapshot.
-        steps.push(Step { say: wish, heard: wire::text });
-        steps.push(Step { say: Vec::new(), heard: wire::text });
-        steps
+        vec![
+            Step { say: wire::upgrade(PATH, ""), heard: wire::switched },
+            Step { say: Vec::new(), heard: wire::text },
+            // The answer, then the snapshot.
+            Step { say: wish, heard: wire::text },
+            Step { say: Vec::new(), heard: wire::text },
+        ]
     }
 
     fn open(&self) -> Vec<Step> {
@@ -34,12 +33,7 @@ impl Dialect for Broadcastd {
     }
 
     fn publish(&self, topic: u32, payload: &[u8], out: &mut Vec<u8>) {
-        let begin =
-            format!("{{\"type\":\"publish\",\"topic\":\"{STREAM}:{}\",\"kind\":\"tick\",\"data\":", name(topic));
-        let mut text = begin.into_bytes();
-        text.extend_from_slice(payload);
-        text.push(b'}');
-        out.extend(wire::masked_text_frame(&text));
+        out.extend(published(topic, "", payload));
     }
 
     /// Without an `id` only refusals are answered.
@@ -52,23 +46,43 @@ impl Dialect for Broadcastd {
     }
 }
 
-impl Dialect for Bare {
-    fn subscribe(&self, _: u32) -> Vec<Step> {
-        let greeted = Step { say: Vec::new(), heard: wire::text };
-        vec![Step { say: wire::upgrade(PATH, ""), heard: wire::switched }, greeted]
-    }
+/// Publishes an event that leaves a record, which is shown to everybody who comes later. It is there when this is answered.
+pub fn record(topic: u32, key: u32, payload: &[u8]) -> Step {
+    let say = published(topic, &format!("\"key\":\"k{key}\",\"id\":{key},"), payload);
+    Step { say, heard: accepted }
+}
 
-    fn open(&self) -> Vec<Step> {
-        vec![Step { say: Vec::new(), heard: nothing }]
-    }
+/// `more` are members that end with a comma.
+fn published(topic: u32, more: &str, payload: &[u8]) -> Vec<u8> {
+    let topic = name(topic);
+    let begin = format!("{{\"type\":\"publish\",\"topic\":\"{STREAM}:{topic}\",\"kind\":\"tick\",{more}\"data\":");
+    let mut text = begin.into_bytes();
+    text.extend_from_slice(payload);
+    text.push(b'}');
+    wire::masked_text_frame(&text)
+}
 
-    fn publish(&self, _: u32, _: &[u8], _: &mut Vec<u8>) {}
+fn accepted(bytes: &[u8]) -> Result<Option<usize>> {
+    let Some((_, said, end)) = wire::frame(bytes) else { return Ok(None) };
+    let said = String::from_utf8_lossy(said);
+    ensure!(said.contains("\"status\":\"accepted\""), "refused: {said}");
+    Ok(Some(end))
+}
 
-    fn answers(&self, bytes: &[u8]) -> Result<usize> {
-        Broadcastd.answers(bytes)
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn events(&self, bytes: &[u8], each: Each) -> Result<usize> {
-        wire::texts(bytes, each)
+    #[test]
+    fn a_record_is_an_event_with_a_key_and_waits_for_its_answer() {
+        let Step { say, heard } = record(3, 7, b"{\"x\":1}");
+        // Behind two bytes of the head and four of the mask.
+        let said: serde_json::Value = serde_json::from_slice(&say[6..]).unwrap();
+        assert!(said["topic"] == "ticks:t3" && said["key"] == "k7" && said["data"]["x"] == 1, "{said}");
+        let answer =
+            wire::text_frame(b"{\"type\":\"response\",\"data\":{\"status\":\"accepted\",\"epoch\":\"k\"},\"id\":7}");
+        assert_eq!(heard(&answer).unwrap(), Some(answer.len()));
+        assert_eq!(heard(&answer[..9]).unwrap(), None);
+        assert!(heard(&wire::text_frame(b"{\"type\":\"error\"}")).is_err());
     }
 }

@@ -55,3 +55,17 @@ fn enveloped(topic: u32, payload: &[u8]) -> Vec<u8> {
     text.extend_from_slice(b"\"}");
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// docs/bench.md says the number.
+    #[test]
+    fn the_envelope_has_143_bytes() {
+        let text = enveloped(0, b"{}");
+        assert_eq!(text.len() - b"{}".len(), 143);
+        let read: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(read["topic"], "ticks:t0");
+    }
+}

@@ -1,5 +1,7 @@
-//! Bars of a plugin to clients of two dialects, told apart by their place: native ones hear all symbols, the others one each.
+//! Price bars of a plugin to clients of two dialects, told apart by their place: native ones hear all symbols, the others
+//! one each.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
@@ -42,6 +44,7 @@ struct Watch<'a> {
     told: Vec<Vec<u64>>,
     place: Vec<Option<usize>>,
     lost: u64,
+    doubled: u64,
     disorder: u64,
     native: u64,
     bare: u64,
@@ -49,16 +52,23 @@ struct Watch<'a> {
     micros: Histogram,
 }
 
+/// How far whoever was furthest had come at a moment: everybody is to come as far.
+struct Goal {
+    /// The newest number of each topic that a native client had heard.
+    newest: HashMap<Vec<u8>, u64>,
+    /// How many bars of each symbol the others had been told.
+    told: Vec<usize>,
+}
+
 /// Ages are rounded up: the message says its time in milliseconds, so that up to one is added to each.
 pub fn run(plan: &Plan) -> Result<Figures> {
-    let mut crowd = Crowd::new(|_| Kind::BroadcastdBare.dialect(), plan.connections)?;
+    let mut crowd = Crowd::new(|_| Kind::Broadcastd.dialect(), plan.connections)?;
     let mut watch = Watch::new(plan);
-    let took = crowd.admit_all(plan.address, 100, &mut |index| plan.steps(index), |_, _, _| Ok(()))?;
-    let mut figures = Figures::default();
-    figures.put("connects_per_second", plan.connections as f64 / took.as_secs_f64());
+    crowd.admit_all(plan.address, 100, &mut |index| plan.steps(index), |_, _, _| Ok(()))?;
     watch.go_on_for(&mut crowd, plan.warm_up)?;
+    let known = watch.newest_of_all();
     watch.is_measuring = true;
-    let (server, idle, began) = (cpu_seconds(plan.pid)?, crowd.idle, Instant::now());
+    let (server, began) = (cpu_seconds(plan.pid)?, Instant::now());
     let before = watch.native + watch.bare;
     watch.go_on_for(&mut crowd, plan.measure)?;
     let wall = began.elapsed().as_secs_f64();
@@ -66,15 +76,17 @@ pub fn run(plan: &Plan) -> Result<Figures> {
     let cpu = cpu_seconds(plan.pid)? - server;
     ensure!(watch.native > 0 || plan.fastws == plan.connections, "no native bar came");
     ensure!(watch.bare > 0 || plan.fastws == 0, "no bare bar came");
+    let mut figures = Figures::default();
     figures.put("per_cpu", deliveries / cpu);
     figures.put("per_second", deliveries / wall);
     figures.put("server_busy", cpu / wall);
-    figures.put("load_busy", 1.0 - (crowd.idle - idle).as_secs_f64() / wall);
-    for (name, part) in [("p50_us", 0.5), ("p99_us", 0.99), ("p999_us", 0.999), ("max_us", 1.0)] {
+    for (name, part) in [("p50_us", 0.5), ("p99_us", 0.99)] {
         figures.put(name, watch.micros.quantile(part) as f64);
     }
-    figures.put("lost", watch.lost as f64);
-    figures.put("disorder", watch.disorder as f64);
+    watch.wait_for_the_rest(&mut crowd, known)?;
+    for (name, count) in [("lost", watch.lost), ("doubled", watch.doubled), ("disorder", watch.disorder)] {
+        figures.put(name, count as f64);
+    }
     Ok(figures)
 }
 
@@ -115,6 +127,7 @@ impl<'a> Watch<'a> {
             told: vec![Vec::new(); plan.symbols],
             place: vec![None; plan.connections],
             lost: 0,
+            doubled: 0,
             disorder: 0,
             native: 0,
             bare: 0,
@@ -127,13 +140,56 @@ impl<'a> Watch<'a> {
         let end = Instant::now() + time;
         let mut heard = (Instant::now(), 0);
         while Instant::now() < end {
-            crowd.turn(Patience::nap(NAP), |client, text, now| self.take(client, text, now))?;
+            self.turn(crowd)?;
             if heard.1 != self.native + self.bare {
                 heard = (Instant::now(), self.native + self.bare);
             }
             ensure!(heard.0.elapsed() < SILENCE, "no bar came for {SILENCE:?}");
         }
         Ok(())
+    }
+
+    /// A client that hears nothing, or nothing more, misses no bar that another one tells of: so everybody has to come as far
+    /// as whoever was furthest, or further, because publishing goes on. `known` is the newest number of before the measure.
+    fn wait_for_the_rest(&mut self, crowd: &mut Crowd, known: u64) -> Result<()> {
+        let goal = self.goal(known);
+        let began = Instant::now();
+        while self.missed(&goal) > 0 && began.elapsed() < SILENCE {
+            self.turn(crowd)?;
+        }
+        self.lost += self.missed(&goal);
+        Ok(())
+    }
+
+    fn turn(&mut self, crowd: &mut Crowd) -> Result<()> {
+        crowd.turn(Patience::nap(NAP), |client, text, now| self.take(client, text, now))?;
+        Ok(())
+    }
+
+    fn newest_of_all(&self) -> u64 {
+        self.newest.iter().flat_map(HashMap::values).copied().max().unwrap_or(0)
+    }
+
+    /// Without the topics of which nothing came any more: who came last may have been shown their newest at the begin.
+    fn goal(&self, known: u64) -> Goal {
+        let mut newest: HashMap<Vec<u8>, u64> = HashMap::new();
+        for (topic, seq) in self.newest.iter().flatten().filter(|(_, seq)| **seq > known) {
+            let furthest = newest.entry(topic.clone()).or_default();
+            *furthest = (*furthest).max(*seq);
+        }
+        Goal { newest, told: self.told.iter().map(Vec::len).collect() }
+    }
+
+    /// What clients have not come as far as: of a native one each such topic counts once.
+    fn missed(&self, goal: &Goal) -> u64 {
+        let of_native = |client: usize| {
+            let has = |(topic, seq): &(&Vec<u8>, &u64)| self.newest[client].get(*topic) >= Some(*seq);
+            goal.newest.iter().filter(|wanted| !has(wanted)).count()
+        };
+        let of_bare =
+            |client: usize| goal.told[self.plan.symbol(client)].saturating_sub(self.place[client].unwrap_or(0));
+        let of = |client| if self.plan.is_bare(client) { of_bare(client) } else { of_native(client) };
+        (0..self.plan.connections).map(of).sum::<usize>() as u64
     }
 
     fn take(&mut self, client: usize, text: &[u8], now: Instant) -> Result<()> {
@@ -162,18 +218,20 @@ impl<'a> Watch<'a> {
         match newest.get_mut(tail.topic) {
             None => _ = newest.insert(tail.topic.to_vec(), tail.seq),
             Some(known) => {
-                if tail.prev > Some(*known) {
-                    self.lost += 1;
-                } else if tail.seq <= *known {
-                    self.disorder += 1;
+                let before = *known;
+                *known = tail.seq.max(before);
+                match tail.seq.cmp(&before) {
+                    Ordering::Less => self.disorder += 1,
+                    Ordering::Equal => self.doubled += 1,
+                    Ordering::Greater => self.lost += u64::from(tail.prev > Some(before)),
                 }
-                *known = tail.seq.max(*known);
             }
         }
         Ok(())
     }
 
-    /// Bare bars have no number: everybody has to hear the same ones in the same order.
+    /// Bare bars have no number, and a bar that closes says the same as its last update: everybody has to hear the same ones in
+    /// the same order. What only one client hears twice is lost to the others.
     fn compare(&mut self, client: usize, text: &[u8]) {
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
@@ -257,6 +315,10 @@ mod tests {
         measure: Duration::ZERO,
     };
 
+    fn native(seq: u64) -> String {
+        format!("{{\"data\":{{}},\"seq\":{seq},\"topic\":\"bars:S0:1\"}}")
+    }
+
     #[test]
     fn the_time_of_day_is_read_to_the_millisecond() {
         let text = br#"{"data":{"timestamp":"x"},"timestamp":"2026-11-21T01:02:03.004Z","seq":1}"#;
@@ -277,8 +339,34 @@ mod tests {
         hear(r#"{"data":{},"seq":2,"prev":1,"topic":"bars:S0:1"}"#);
         hear(r#"{"data":{},"seq":5,"topic":"bars:S1:1"}"#);
         hear(r#"{"data":{},"seq":9,"prev":4,"topic":"bars:S0:1"}"#);
-        hear(r#"{"data":{},"seq":9,"prev":4,"topic":"bars:S0:1"}"#);
-        assert_eq!((watch.lost, watch.disorder), (1, 1));
+        assert_eq!((watch.lost, watch.doubled, watch.disorder), (1, 0, 0));
+    }
+
+    #[test]
+    fn a_native_bar_that_comes_again_is_told_from_an_older_one() {
+        let mut watch = Watch::new(&PLAN);
+        for seq in [8, 9, 9, 7] {
+            watch.follow(0, native(seq).as_bytes()).unwrap();
+        }
+        assert_eq!((watch.lost, watch.doubled, watch.disorder), (0, 1, 1));
+    }
+
+    #[test]
+    fn whoever_never_comes_as_far_as_the_others_has_lost_something() {
+        let mut watch = Watch::new(&PLAN);
+        watch.follow(0, native(1).replace("S0", "S1").as_bytes()).unwrap();
+        let known = watch.newest_of_all();
+        watch.follow(0, native(2).as_bytes()).unwrap();
+        watch.compare(1, b"a");
+        watch.compare(1, b"b");
+        let goal = watch.goal(known);
+        assert_eq!(watch.missed(&goal), 1 + 2, "the second of either sort has heard nothing");
+        watch.follow(2, native(1).as_bytes()).unwrap();
+        watch.compare(3, b"a");
+        assert_eq!(watch.missed(&goal), 1 + 1);
+        watch.follow(2, native(3).as_bytes()).unwrap();
+        watch.compare(3, b"b");
+        assert_eq!(watch.missed(&goal), 0);
     }
 
     #[test]

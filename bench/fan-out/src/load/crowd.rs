@@ -20,6 +20,8 @@ use crate::wire;
 const SOURCES: usize = 8;
 /// More than the frames of the largest window.
 const BUFFER: usize = 512 << 10;
+/// Room for what is not whole is given back when it is larger: a snapshot comes once, to thousands.
+const LARGE_REST: usize = 4 << 10;
 /// Events of one call.
 const MAX_READY: usize = 1024;
 /// Rounds that the processor rests between two looks in a lull: each look takes a lock that whoever sends needs, too.
@@ -259,8 +261,36 @@ impl Client {
         if self.steps.is_empty() {
             at += self.dialect.events(&bytes[at..], &mut |message| take(message, now))?;
         }
-        self.rest.clear();
-        self.rest.extend_from_slice(&bytes[at..]);
+        self.keep(&bytes[at..]);
         Ok(bytes.len())
+    }
+
+    fn keep(&mut self, rest: &[u8]) {
+        if rest.is_empty() && self.rest.capacity() > LARGE_REST {
+            self.rest = Vec::new();
+        }
+        self.rest.clear();
+        self.rest.extend_from_slice(rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::Kind;
+
+    #[test]
+    fn room_for_a_large_rest_is_given_back_and_for_a_small_one_kept() {
+        let mut crowd = Crowd::new(|_| Kind::Frames.dialect(), 1).unwrap();
+        let client = &mut crowd.clients[0];
+        client.keep(&[1; 100]);
+        client.keep(&[]);
+        assert!(client.rest.is_empty() && client.rest.capacity() >= 100);
+        client.keep(&[1; 2 * LARGE_REST]);
+        assert_eq!(client.rest.len(), 2 * LARGE_REST);
+        client.keep(&[1]);
+        assert!(client.rest.len() == 1 && client.rest.capacity() > LARGE_REST);
+        client.keep(&[]);
+        assert_eq!(client.rest.capacity(), 0);
     }
 }

@@ -84,13 +84,15 @@ struct Topic {
     got: Vec<u32>,
 }
 
-/// The clocks at one end of the measured time.
+/// The clocks at one end of the measured time, and what had been done by then.
 struct Clocks {
     at: Instant,
     server: f64,
     idle: Duration,
     deliveries: u64,
     reads: u64,
+    /// That were due at a time; none in a closed loop.
+    events: u64,
 }
 
 pub fn run(plan: &Plan) -> Result<Figures> {
@@ -122,15 +124,7 @@ pub fn run(plan: &Plan) -> Result<Figures> {
     for (name, part) in [("p50_us", 0.5), ("p99_us", 0.99), ("p999_us", 0.999)] {
         figures.put(name, run.tally.micros.quantile(part) as f64);
     }
-    let wall = (after.at - before.at).as_secs_f64();
-    let deliveries = (after.deliveries - before.deliveries) as f64;
-    let (server, own) = (after.server - before.server, wall - (after.idle - before.idle).as_secs_f64());
-    figures.put("per_cpu", deliveries / server);
-    figures.put("per_second", deliveries / wall);
-    figures.put("server_busy", server / wall);
-    figures.put("load_busy", own / wall);
-    figures.put("load_share", own / server);
-    figures.put("per_read", deliveries / (after.reads - before.reads) as f64);
+    before.put_what_was_done_until(&after, &mut figures);
     if !goes || !run.wait_for_the_rest()? {
         return Ok(run.stalled(figures));
     }
@@ -300,7 +294,22 @@ impl Clocks {
             idle: run.crowd.idle,
             deliveries: run.tally.deliveries,
             reads: run.crowd.reads,
+            events: run.due.1,
         })
+    }
+
+    fn put_what_was_done_until(&self, end: &Self, figures: &mut Figures) {
+        let wall = (end.at - self.at).as_secs_f64();
+        let deliveries = (end.deliveries - self.deliveries) as f64;
+        let (server, own) = (end.server - self.server, wall - (end.idle - self.idle).as_secs_f64());
+        figures.put("per_cpu", deliveries / server);
+        figures.put("per_second", deliveries / wall);
+        figures.put("server_busy", server / wall);
+        figures.put("load_share", own / server);
+        figures.put("per_read", deliveries / (end.reads - self.reads) as f64);
+        if end.events > 0 {
+            figures.put("events_per_second", (end.events - self.events) as f64 / wall);
+        }
     }
 }
 
@@ -338,6 +347,23 @@ mod tests {
         assert!(!tally.has_all());
         tally.end();
         assert_eq!(tally.faults.lost, 3);
+    }
+
+    #[test]
+    fn what_was_done_in_between_counts_and_a_pace_is_told_where_there_is_one() {
+        let figures = |events: u64| {
+            let idle = Duration::from_secs;
+            let before =
+                Clocks { at: Instant::now(), server: 1.0, idle: idle(1), deliveries: 50, reads: 5, events: events / 3 };
+            let at = before.at + Duration::from_secs(4);
+            let after = Clocks { at, server: 3.0, idle: idle(4), deliveries: 450, reads: 105, events };
+            let mut figures = Figures::default();
+            before.put_what_was_done_until(&after, &mut figures);
+            figures.to_string()
+        };
+        let same = "load_share=0.5 per_cpu=200 per_read=4 per_second=100 server_busy=0.5";
+        assert_eq!(figures(0), same);
+        assert_eq!(figures(300), format!("events_per_second=50 {same}"));
     }
 
     #[test]

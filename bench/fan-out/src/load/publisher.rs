@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use super::payload::{Mark, Writer};
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, Step};
 use crate::wire;
 
 pub struct Publisher {
@@ -23,9 +23,14 @@ pub struct Publisher {
 
 impl Publisher {
     pub fn connect(dialect: &'static dyn Dialect, address: SocketAddr) -> Result<Self> {
+        Self::connect_and_say(dialect, address, Vec::new())
+    }
+
+    /// Says more before anything else, each when the one before it was answered.
+    pub fn connect_and_say(dialect: &'static dyn Dialect, address: SocketAddr, more: Vec<Step>) -> Result<Self> {
         let mut socket = wire::connect(address, Ipv4Addr::LOCALHOST)?;
         let mut answers = Vec::new();
-        for step in dialect.open() {
+        for step in dialect.open().into_iter().chain(more) {
             socket.write_all(&step.say)?;
             let length = loop {
                 if let Some(length) = (step.heard)(&answers)? {

@@ -20,11 +20,6 @@ pub struct Story {
 }
 
 impl Story {
-    /// Of one that knows so many already.
-    pub fn behind(next: u64) -> Self {
-        Self { next, missing: Vec::new() }
-    }
-
     /// One event came: returns which numbers are passed by it for the first time.
     pub fn hear(&mut self, number: u64, faults: &mut Faults) -> std::ops::Range<u64> {
         let passed = self.next..(number + 1).max(self.next);
@@ -38,6 +33,11 @@ impl Story {
             self.hear_late(number, faults);
         }
         passed
+    }
+
+    /// What stands before this number is known in another way, and is not to come.
+    pub fn skip_to(&mut self, next: u64) {
+        self.next = self.next.max(next);
     }
 
     /// The number that is to come next.
@@ -85,6 +85,17 @@ mod tests {
         assert_eq!(told(&[2, 0, 1]).1, Faults { disorder: 2, ..Faults::default() });
         assert_eq!(told(&[3, 1, 1]).1, Faults { lost: 2, doubled: 1, disorder: 1 });
         assert_eq!(told(&[3, 1]).0, [0..4, 4..4]);
+    }
+
+    #[test]
+    fn what_was_skipped_is_not_lost_and_what_comes_all_the_same_is_doubled() {
+        let (mut story, mut faults) = (Story::default(), Faults::default());
+        story.skip_to(3);
+        story.hear(3, &mut faults);
+        assert_eq!((story.next(), faults), (4, Faults::default()));
+        story.skip_to(2);
+        story.hear(2, &mut faults);
+        assert_eq!((story.next(), faults), (4, Faults { doubled: 1, ..Faults::default() }));
     }
 
     #[test]
