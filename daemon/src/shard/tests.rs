@@ -886,4 +886,6 @@ fn a_connection_takes_so_many_bytes() {
     assert_eq!(size_of::<Option<Connection>>(), 768, "also as it lies in its slab");
     let touched = offset_of!(Connection, number); // the first that no delivery asks for
     assert!(touched <= 6 * 64, "what every delivery touches has {touched} bytes");
+    let (shard, ..) = standing();
+    assert_eq!(shard.connections[0].subscriptions.capacity(), 1, "it has asked for one");
 }

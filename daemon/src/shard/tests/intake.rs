@@ -31,8 +31,8 @@ fn what_is_told_of_the_source_behind_an_answer_is_told_behind_it() {
     let patterns = [Pattern::whole("bars")];
     let wish = Wish { patterns: &patterns, audience: "", reader: Reader::Client, since: None };
     let answered = bars.subscribe(&wish, &shard.outlet).unwrap();
-    bars.publish(&Draft { kind: "bar", topic: "A", payload: b"{}", ..Draft::default() }, None).unwrap();
-    bars.set_source(Source::Absent("it failed".into()));
+    // As where events in between found no room in the inbox.
+    shard.inbox.source_changed(answered.log, answered.position.seq + 1, &Source::Absent("it failed".into()));
     shard.catch_up_to(0, &answered);
     assert!(shard.connections[0].outbox.is_empty(), "the subscription has no seat yet, and would not hear of it");
     shard.take_all_in(MAX_INBOUND_PER_TURN);
