@@ -36,7 +36,7 @@ impl Intake {
         inbox.fall_asleep(&self.receiver, &mut self.stash)
     }
 
-    pub fn next(&mut self) -> Option<Inbound> {
+    pub fn take(&mut self) -> Option<Inbound> {
         self.stash.pop_front().or_else(|| self.receiver.try_recv().ok())
     }
 }
@@ -47,7 +47,7 @@ impl<B: Backend> Shard<B> {
         let mut left = most;
         while left > 0
             && self.groups.copied() < MAX_COPIED_PER_TURN
-            && let Some(inbound) = self.intake.next()
+            && let Some(inbound) = self.intake.take()
         {
             self.take_in(inbound);
             left -= 1;
@@ -65,7 +65,7 @@ impl<B: Backend> Shard<B> {
         let mark = self.intake.marks;
         self.inbox.hand(Inbound::Mark(mark));
         while self.intake.passed < mark
-            && let Some(inbound) = self.intake.next()
+            && let Some(inbound) = self.intake.take()
         {
             if is_beyond(&inbound) {
                 return self.intake.stash.push_front(inbound);

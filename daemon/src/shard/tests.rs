@@ -863,7 +863,7 @@ fn one_turn_takes_so_much_from_the_inbox_and_answers_so_many_requests() {
         publish(&bars, "A:1", Flags::default(), "{}");
     }
     shard.take_all_in(super::MAX_INBOUND_PER_TURN);
-    assert!(shard.intake.next().is_some() && shard.intake.next().is_none(), "one is left for the next turn");
+    assert!(shard.intake.take().is_some() && shard.intake.take().is_none(), "one is left for the next turn");
     hear(&mut shard, &r#"{"type":"ping"}"#.repeat(33));
     assert_eq!(shard.connections[0].waiting.len(), 1);
 }
