@@ -251,6 +251,7 @@ impl<B: Backend> Shard<B> {
                 }
             }
         }
+        self.groups.copies_were_offered();
         if let Some(published) = self.oldest.take() {
             self.counters.wrote_after(published.elapsed());
         }
@@ -261,10 +262,8 @@ impl<B: Backend> Shard<B> {
         if connection.is_finished(self.now) {
             return self.let_go(token);
         }
-        // Only what is left after sending is more than the client can take, and only of one that goes on anything can be spared.
-        if connection.is_open()
-            && let Some(log) = connection.outbox.overflowing(self.config.outbox)
-        {
+        // Only what is left after sending is more than the client can take.
+        if let Some(log) = connection.outbox.overflowing(self.config.outbox) {
             self.lag(token, log, None);
         }
         let connection = &mut self.connections[token];

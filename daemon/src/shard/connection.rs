@@ -34,9 +34,9 @@ use crate::websocket::frame::{self, Decoder, Input};
 
 /// Requests that may wait: more than one read brings that is not compressed.
 pub const MAX_WAITING: usize = 16_384;
-/// Bytes of their texts, behind which no other message may come: sixty-four times what one read brings, which is much for
-/// compressed messages and little for whoever wants to be a burden.
-pub const MAX_WAITING_BYTES: usize = 4 << 20;
+/// Bytes of the texts that one read brings, behind which no other may come: sixty-four times what is read at once, which is
+/// much for compressed messages and little for whoever wants to be a burden.
+pub const MAX_HEARD_BYTES: usize = 4 << 20;
 /// The start of a subscription that gets nothing until a fresh snapshot has been sent.
 pub const PAUSED: u64 = u64::MAX;
 
@@ -222,7 +222,7 @@ impl Connection {
                 }
                 Ok(Some(_)) if !is_open => {}
                 Ok(Some(Input::Text(text))) => {
-                    let is_too_much = heard > MAX_WAITING_BYTES;
+                    let is_too_much = heard > MAX_HEARD_BYTES;
                     heard += text.len();
                     self.waiting.extend(self.endpoint.dialect.parse(text, &self.endpoint.streams));
                     if self.waiting.len() > MAX_WAITING || is_too_much {

@@ -97,9 +97,9 @@ impl<B: Backend> Shard<B> {
     }
 
     /// The one decision about a connection that cannot take everything of a stream. `missed` never came to
-    /// wait for it.
+    /// wait for it. Of one that is closing nothing can be spared: what waits is its last.
     pub(super) fn lag(&mut self, token: usize, log: LogId, missed: Option<Loss>) {
-        let Some(connection) = self.connections.get_mut(token) else { return };
+        let Some(connection) = self.connections.get_mut(token).filter(|known| known.is_open()) else { return };
         self.dirty.mark(connection, token); // it may have nothing waiting, and gets its snapshot at once
         connection.lagged += 1;
         let is_subscribed = connection.patterns_of(log) > 0;

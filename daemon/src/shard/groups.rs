@@ -94,7 +94,7 @@ struct Due {
     cadence: Cadence,
     /// Gathered events have gone since the last rest.
     is_spent: bool,
-    /// What members that share no bytes will have copies of, in bytes, since somebody last took what is due.
+    /// See `Groups::copied`.
     copied: usize,
 }
 
@@ -209,14 +209,17 @@ impl Groups {
         }
     }
 
-    /// Bytes of which those who share none get copies of their own, by what has come since the last `take_due`.
+    /// Bytes of which those who share none get copies of their own, by what has come since these were last offered.
     pub fn copied(&self) -> usize {
         self.due.copied
     }
 
+    pub fn copies_were_offered(&mut self) {
+        self.due.copied = 0;
+    }
+
     /// The groups that have something to deliver now, each once.
     pub fn take_due(&mut self, now: Instant) -> Vec<usize> {
-        self.due.copied = 0;
         while let Some((due, id)) = self.due.later.first().copied().filter(|(due, _)| *due <= now) {
             self.due.later.remove(&(due, id));
             self.groups[id].due = None;

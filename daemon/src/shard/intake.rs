@@ -6,15 +6,15 @@ use std::sync::mpsc::Receiver;
 
 use super::Shard;
 use super::inbox::{Inbound, Inbox};
-use super::poll::Backend;
+use super::poll::{Backend, FLUSHED_TOGETHER};
 use crate::dialect::Loss;
 use crate::event::LogId;
 
 /// What is read from a history in one step, after the inbox had been full.
 const MAX_CATCH_UP: usize = 1024;
-/// Clients of server-sent events get copies of their own. When those of a turn have so many bytes, what is behind waits for
-/// the next one: only what has been offered to the sockets can be told from what is too much for them.
-pub const MAX_COPIED_PER_TURN: usize = 64 << 20;
+/// Clients of server-sent events get copies of their own. When these have so many bytes, they are offered to the sockets
+/// before more is taken in: only then what is too much for a client can be told from the rest.
+pub const MAX_COPIED: usize = 64 << 20;
 
 /// The shard's end of its inbox.
 pub struct Intake {
@@ -46,7 +46,7 @@ impl<B: Backend> Shard<B> {
     pub(super) fn take_all_in(&mut self, most: usize) -> usize {
         let mut left = most;
         while left > 0
-            && self.groups.copied() < MAX_COPIED_PER_TURN
+            && self.groups.copied() < MAX_COPIED
             && let Some(inbound) = self.intake.take()
         {
             self.take_in(inbound);
@@ -71,7 +71,34 @@ impl<B: Backend> Shard<B> {
                 return self.intake.stash.push_front(inbound);
             }
             self.take_in(inbound);
+            self.make_room();
         }
+    }
+
+    /// Where much has been copied within a turn, it is offered to the sockets, and who cannot take it lags. Nobody is let go
+    /// and nothing else is told: whoever calls this is in the midst of something.
+    fn make_room(&mut self) {
+        if self.groups.copied() < MAX_COPIED {
+            return;
+        }
+        self.distribute();
+        let touched = self.dirty.0.clone(); // all are looked after at the end of the turn
+        self.offer(&touched);
+        for token in touched {
+            let connection = &mut self.connections[token];
+            connection.is_dirty = true;
+            if let Some(log) = connection.outbox.overflowing(self.config.outbox) {
+                self.lag(token, log, None);
+            }
+        }
+    }
+
+    fn offer(&mut self, touched: &[usize]) {
+        for some in touched.chunks(FLUSHED_TOGETHER) {
+            let written = self.backend.flush(&mut self.connections, some);
+            self.counters.written(written);
+        }
+        self.groups.copies_were_offered();
     }
 
     pub(super) fn take_in(&mut self, inbound: Inbound) {
@@ -123,6 +150,7 @@ impl<B: Backend> Shard<B> {
             }
             for event in &caught.events {
                 self.groups.route(event, self.now);
+                self.make_room();
             }
             self.distribute();
         }

@@ -152,7 +152,7 @@ impl Outbox {
         self.push(bytes, Origin::Missed(event.clone()));
     }
 
-    /// Queues one event. A waiting `LATEST` event of the same topic, kind and key goes; the new one is at the end.
+    /// Queues one event. A waiting `LATEST` event of the same group, topic, kind and key goes; the new one is at the end.
     pub fn event(&mut self, bytes: Bytes, event: &Arc<Event>, group: usize) {
         if event.flags.has(Flags::LATEST) && !self.pieces.is_empty() {
             self.replace_latest(event, group);

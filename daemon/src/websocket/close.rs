@@ -4,12 +4,12 @@
 pub const NORMAL: u16 = 1000;
 /// The daemon stops, or the client leaves its page.
 pub const GOING_AWAY: u16 = 1001;
-/// Stands for a close without a code, and is in no frame.
-pub const NO_CODE: u16 = 1005;
 /// The bytes are not what RFC 6455 allows.
 pub const PROTOCOL_ERROR: u16 = 1002;
 /// The dialect cannot read such a message: binary where text is spoken, or text without sense in a dialect that closes for it.
 pub const UNSUPPORTED: u16 = 1003;
+/// Stands for a close without a code, and is in no frame.
+pub const NO_CODE: u16 = 1005;
 /// A text message or a close reason is not UTF-8.
 pub const INVALID_TEXT: u16 = 1007;
 /// The client abuses the daemon: too many messages, errors or subscriptions.

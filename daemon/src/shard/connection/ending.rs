@@ -58,9 +58,7 @@ impl Connection {
     /// What time asks for: a ping, or the end of a connection that gave no sign of life or did not answer a close.
     pub fn tick(&mut self, ping_every: Duration, drop_after: Duration, now: Instant) {
         self.outbox.give_back();
-        // Of whom nothing is read, what it takes is the sign; who is owed nothing owes none.
-        let takes = std::mem::take(&mut self.takes) || self.has_sent_all();
-        if takes && (self.decoder.is_none() || self.interest == Interest::Write) {
+        if self.gives_sign() {
             self.heard_at = now;
         }
         match self.stage {
@@ -76,7 +74,15 @@ impl Connection {
         }
     }
 
-    /// A client of server-sent events answers nothing: whether it is there, the kernel knows by what is not acknowledged.
+    /// Whether the client has shown since the last tick that it lives, although it may have said nothing. What it takes of what
+    /// waits is a sign, because a ping would wait behind that. Of whom nothing is read, and nothing waits, none can be asked for.
+    fn gives_sign(&mut self) -> bool {
+        let (takes, is_read) =
+            (std::mem::take(&mut self.takes), self.decoder.is_some() && self.interest != Interest::Write);
+        if self.has_sent_all() { !is_read } else { takes }
+    }
+
+    /// A client of server-sent events answers nothing: what it takes of this, or does not take, shows whether it is there.
     fn comment(&mut self, now: Instant) {
         if now.duration_since(self.pinged_at) >= COMMENT_EVERY {
             self.pinged_at = now;

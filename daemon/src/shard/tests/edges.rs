@@ -16,7 +16,7 @@ use crate::hub::settings::Settings;
 use crate::identity::keys::Key;
 use crate::identity::{self, Auth, Identity, Verifier};
 use crate::rate::Rate;
-use crate::shard::connection::{MAX_WAITING, MAX_WAITING_BYTES};
+use crate::shard::connection::{MAX_HEARD_BYTES, MAX_WAITING};
 use crate::shard::inbox::{Endpoint, Inbound, Inbox, MAX_QUEUED_BYTES, Newcomer};
 use crate::shard::poll::Epoll;
 use crate::shard::requests::MAX_ANSWERED_PER_TURN;
@@ -48,7 +48,7 @@ fn so_many_bytes_of_requests_wait_and_one_more_ends_the_connection() {
     let now = shard.now;
     // Masked with zeros: a frame of 16 KiB, of which 16,376 are its text.
     let frame = [&[0x81, 0xfe, 0x3f, 0xf8, 0, 0, 0, 0][..], &[b' '; 0x3ff8]].concat();
-    let fitting = MAX_WAITING_BYTES / 0x3ff8 + 1; // the last may be as long as a message may be
+    let fitting = MAX_HEARD_BYTES / 0x3ff8 + 1; // the last may be as long as a message may be
     let connection = &mut shard.connections[0];
     connection.hear(&mut frame.repeat(fitting), now);
     assert!(connection.is_open() && connection.waiting.len() == fitting);
@@ -66,11 +66,24 @@ fn what_was_asked_before_a_close_is_answered_before_it() {
     assert_eq!(shard.connections[0].waiting.len(), requests, "and nothing behind it");
     shard.dirty.mark(&mut shard.connections[0], 0);
     for _ in 0..3 {
-        shard.answer_waiting();
+        shard.answer_waiting(); // the first time nobody is known to wait: `hear` alone says it to nobody
         shard.flush();
     }
     let (said, closed) = client.rest();
     assert_eq!((said.matches("\"type\":\"error\"").count(), u16::from(closed.code)), (requests, 3001));
+}
+
+#[test]
+fn who_has_said_goodbye_and_is_closed_goes_at_once() {
+    let (mut shard, ..) = standing();
+    let now = shard.now;
+    let connection = &mut shard.connections[0];
+    connection.hear(&mut [&EMPTY[..], &[0x88, 0x80, 0, 0, 0, 0]].concat(), now);
+    assert!(connection.is_open(), "it has not been answered");
+    connection.close(1008, "", now);
+    shard.dirty.mark(&mut shard.connections[0], 0);
+    shard.flush();
+    assert!(shard.connections.is_empty(), "both have said it");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::cell::Cell;
 
 use super::super::MAX_INBOUND_PER_TURN;
-use super::super::intake::MAX_COPIED_PER_TURN;
+use super::super::intake::MAX_COPIED;
+use super::super::poll::Epoll;
 use super::*;
 use crate::dialect::{Command, Target};
 
@@ -40,30 +41,71 @@ fn what_is_told_of_the_source_behind_an_answer_is_told_behind_it() {
     assert!(!shard.connections[0].outbox.is_empty());
 }
 
-#[test]
-fn what_would_be_copied_too_often_waits_for_the_next_turn() {
-    const CLIENTS: usize = 2;
-    let (mut shard, bars, _native) = standing();
-    let _pages: Vec<UnixStream> = (0..CLIENTS)
-        .map(|_| {
+/// Clients of server-sent events that take nothing, and a stream of which each event is much for all of them.
+struct Crowded {
+    shard: super::super::Shard<Epoll>,
+    bars: Arc<Stream>,
+    _clients: (Client, Vec<UnixStream>),
+}
+
+/// Together events of one more than may be copied at once.
+const CLIENTS: usize = 64;
+const PAYLOAD: usize = 64 << 10;
+const EVENTS: usize = MAX_COPIED / (CLIENTS * PAYLOAD) + 4;
+
+impl Crowded {
+    fn new() -> Self {
+        let (mut shard, bars, native) = standing();
+        shard.config.outbox = 4 * PAYLOAD;
+        let come = |_| {
             let (ours, theirs) = UnixStream::pair().unwrap();
             let wish = Command::Subscribe { target: Target::Topic("bars".to_owned()), since: None, batch: None };
             let endpoint = Endpoint::open("/v1/sse", Dialect::Sse);
             let newcomer = Newcomer { wishes: vec![wish], ..Newcomer::over(ours, endpoint.into()) };
             shard.inbox.hand(Inbound::Adopt(Box::new(newcomer)));
             theirs
-        })
-        .collect();
-    shard.take_all_in(MAX_INBOUND_PER_TURN);
-    shard.answer_waiting();
-    let payload = format!("{{\"pad\":\"{}\"}}", "x".repeat(1 << 20));
-    let draft = Draft { kind: "bar", topic: "A", payload: payload.as_bytes(), ..Draft::default() };
-    let weight = (0..40).fold(0, |_, _| bars.publish(&draft, None).map(|_| payload.len()).unwrap());
-    let most = MAX_COPIED_PER_TURN / (CLIENTS * weight);
-    let taken = |shard: &mut super::super::Shard<_>| MAX_INBOUND_PER_TURN - shard.take_all_in(MAX_INBOUND_PER_TURN);
-    let first = taken(&mut shard);
-    assert!((most..=most + 1).contains(&first) && first < 40, "{first} of 40 at once");
-    assert_eq!(taken(&mut shard), 0, "nothing has gone yet");
-    shard.distribute();
-    assert_eq!(taken(&mut shard), 40 - first);
+        };
+        let pages = (0..CLIENTS).map(come).collect();
+        shard.take_all_in(MAX_INBOUND_PER_TURN);
+        shard.answer_waiting();
+        let payload = format!("{{\"pad\":\"{}\"}}", "x".repeat(PAYLOAD));
+        for _ in 0..EVENTS {
+            let draft = Draft { kind: "bar", topic: "A", payload: payload.as_bytes(), ..Draft::default() };
+            bars.publish(&draft, None).unwrap();
+        }
+        Self { shard, bars, _clients: (native, pages) }
+    }
+
+    /// How many of the events it takes in now.
+    fn takes(&mut self) -> usize {
+        MAX_INBOUND_PER_TURN - self.shard.take_all_in(MAX_INBOUND_PER_TURN)
+    }
+
+    /// What waits for those who share no bytes.
+    fn waiting(&self) -> usize {
+        self.shard.connections.iter().skip(1).map(|(_, connection)| connection.outbox.bytes()).sum()
+    }
+}
+
+#[test]
+fn what_would_be_copied_too_often_waits_for_the_next_turn() {
+    let mut crowded = Crowded::new();
+    let first = crowded.takes();
+    assert!(first < EVENTS && first * CLIENTS * PAYLOAD > MAX_COPIED / 2, "{first} at once");
+    crowded.shard.distribute();
+    assert_eq!(crowded.takes(), 0, "nothing has been offered yet");
+    crowded.shard.flush();
+    assert_eq!(first + crowded.takes(), EVENTS);
+}
+
+#[test]
+fn who_must_know_all_at_once_has_it_offered_in_between() {
+    let mut crowded = Crowded::new();
+    let patterns = [Pattern::whole("bars")];
+    let wish = Wish { patterns: &patterns, audience: "", reader: Reader::Client, since: None };
+    let answered = crowded.bars.answer(&wish).unwrap();
+    crowded.shard.catch_up_to(0, &answered);
+    assert_eq!(crowded.takes(), 0, "all was taken in");
+    assert!(crowded.waiting() < MAX_COPIED, "{} bytes wait", crowded.waiting());
+    assert!(crowded.shard.connections.iter().skip(1).all(|(_, connection)| connection.lagged == 1));
 }

@@ -10,8 +10,8 @@ use crate::dialect::{Command, Target};
 use crate::shard::TICK;
 use crate::shard::inbox::MAX_QUEUED_BYTES;
 
-/// A client that has asked for more than may wait, so that nothing more is read of it; as long as it has no room, it has only
-/// heard the beginning.
+/// A client that takes as much of a large answer as it is given room for. Of a WebSocket nothing is read as long as more of it
+/// waits than an outbox holds.
 struct Stage {
     driven: Driven,
     socket: Rc<RefCell<Socket>>,
@@ -58,5 +58,19 @@ fn who_takes_a_little_now_and_then_stays_and_who_takes_nothing_goes() {
         stage.pass(CONFIG.drop_after);
         stage.pass(Duration::from_secs(2)); // as long as it has for its end
         assert!(!stage.is_there(), "{dialect:?}");
+    }
+}
+
+#[test]
+fn who_is_read_again_and_takes_the_rest_slowly_stays() {
+    let mut stage = Stage::new("/v1/ws", Dialect::Native);
+    stage.socket.borrow_mut().room = 2 * CONFIG.outbox + CONFIG.outbox / 2;
+    stage.pass(TICK);
+    assert_eq!(stage.socket.borrow().room, 0, "half an outbox waits");
+    for _ in 0..5 {
+        stage.pass(CONFIG.drop_after - TICK);
+        assert!(stage.is_there());
+        stage.socket.borrow_mut().room = 1;
+        stage.pass(TICK);
     }
 }
