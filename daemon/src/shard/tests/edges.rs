@@ -75,7 +75,7 @@ fn what_was_asked_before_a_close_is_answered_before_it() {
 
 #[test]
 fn who_has_said_goodbye_and_is_closed_goes_at_once() {
-    let (mut shard, ..) = standing();
+    let (mut shard, _, _client) = standing();
     let now = shard.now;
     let connection = &mut shard.connections[0];
     connection.hear(&mut [&EMPTY[..], &[0x88, 0x80, 0, 0, 0, 0]].concat(), now);
