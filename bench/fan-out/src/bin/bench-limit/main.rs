@@ -4,7 +4,7 @@
 
 mod uring;
 
-use std::io::{IoSlice, Read, Write};
+use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::ops::Range;
 
@@ -76,7 +76,10 @@ fn serve(
     let (mut buffer, mut filled) = (vec![0; BUFFER], 0);
     let mut touched = Vec::new();
     loop {
-        let read = publisher.read(&mut buffer[filled..])?;
+        let read = match publisher.read(&mut buffer[filled..]) {
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => 0, // so the load ends
+            read => read?,
+        };
         if read == 0 {
             return Ok(());
         }
