@@ -36,8 +36,8 @@ const CASES: &[Case] = &[
     Case { case: "border-publish:16", label: "out of a plugin", thread: Thread::Main },
     Case { case: "shard:1:1", label: "encode, and deliver to one", thread: Thread::Second },
     Case { case: "shard:100:1", label: "deliver to each of a hundred", thread: Thread::Second },
-    Case { case: "shard-uring:100:1", label: "the same through io_uring", thread: Thread::Second },
-    Case { case: "shard-large:100:1", label: "the same with 16 KiB", thread: Thread::Second },
+    Case { case: "shard-uring:100:1", label: "the same by io_uring", thread: Thread::Second },
+    Case { case: "shard-large:100:1", label: "deliver 16 KiB to each", thread: Thread::Second },
     Case { case: "shard:100:32", label: "deliver 32 events joined", thread: Thread::Second },
 ];
 

@@ -91,3 +91,38 @@ fn join<'a>(events: &'a [Arc<Event>], frames: &[Bytes], memory: &Arc<Memory>) ->
     pieces.push((memory.hold(joined), &events[first..]));
     pieces
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Draft, Position};
+    use crate::hub::log::Answer;
+    use crate::hub::pattern::Pattern;
+    use crate::hub::settings::Settings;
+    use crate::hub::{Hub, Reader, Wish};
+
+    fn events(count: u64) -> Vec<Arc<Event>> {
+        let stream = Hub::new("epoch").declare("bars", Settings::default());
+        for _ in 0..count {
+            stream.publish(&Draft { kind: "bar", topic: "A", payload: b"{}", ..Draft::default() }, None).unwrap();
+        }
+        let (patterns, since) = ([Pattern::whole("bars")], Position { epoch: stream.epoch().clone(), seq: 0 });
+        let wish = Wish { patterns: &patterns, audience: "", reader: Reader::Client, since: Some(&since) };
+        let Answer::Recovered(events) = stream.answer(&wish).unwrap().answer else { panic!("all are kept") };
+        events
+    }
+
+    #[test]
+    fn so_many_bytes_are_joined_and_one_more_begins_a_piece() {
+        let (events, memory) = (events(4), Arc::new(Memory::default()));
+        let sizes = |frames: [usize; 4]| {
+            let frames = frames.map(|size| Bytes::from(vec![b'x'; size]));
+            let pieces = join(&events, &frames, &memory);
+            pieces.iter().map(|(bytes, events)| (bytes.len(), events.len())).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes([1, 2, MAX_JOINED - 4, 1]), [(MAX_JOINED, 4)]);
+        assert_eq!(sizes([1, 2, MAX_JOINED - 3, 1]), [(MAX_JOINED, 3), (1, 1)]);
+        let alone = 2 * MAX_JOINED; // larger only where a single one is
+        assert_eq!(sizes([1, alone, 1, 1]), [(1, 1), (alone, 1), (2, 2)]);
+    }
+}

@@ -2,17 +2,19 @@
 
 use super::*;
 
-/// An endpoint where `candles` is another name of `bars`.
-fn endpoint(path: &'static str, dialect: Dialect) -> Endpoint {
-    Endpoint { aliases: [("candles".to_owned(), "bars".to_owned())].into(), ..Endpoint::open(path, dialect) }
+/// A client that has been greeted where `candles` is another name of `bars`.
+fn come(path: &'static str, dialect: Dialect) -> (House, Arc<Stream>, Client) {
+    let house = House::new(CONFIG);
+    let bars = house.hub.declare("bars", Settings::default());
+    let aliases = [("candles".to_owned(), "bars".to_owned())].into();
+    let mut client = house.connect_at(Endpoint { aliases, ..Endpoint::open(path, dialect) });
+    client.next();
+    (house, bars, client)
 }
 
 #[test]
 fn where_the_name_is_said_each_name_has_its_own_newest() {
-    let house = House::new(CONFIG);
-    let bars = house.hub.declare("bars", Settings::default());
-    let mut client = house.connect_at(endpoint("/ws", Dialect::Streams));
-    client.next();
+    let (_house, bars, mut client) = come("/ws", Dialect::Streams);
     for stream in ["bars", "candles"] {
         client.say(&json!({"type": "subscribe", "stream": stream}));
         assert_eq!(
@@ -31,10 +33,7 @@ fn where_the_name_is_said_each_name_has_its_own_newest() {
 
 #[test]
 fn where_it_is_not_an_event_comes_once() {
-    let house = House::new(CONFIG);
-    let bars = house.hub.declare("bars", Settings::default());
-    let mut client = house.connect_at(endpoint("/v1/ws", Dialect::Native));
-    client.next();
+    let (_house, bars, mut client) = come("/v1/ws", Dialect::Native);
     for topic in ["bars:A", "candles:A"] {
         client.subscribe(json!({"type": "subscribe", "topic": topic}));
     }
