@@ -210,6 +210,10 @@ impl Inbox {
     pub(super) fn take_overflow(&self) -> bool {
         self.queue.take_overflow()
     }
+
+    pub(super) fn look_again(&self) {
+        self.queue.look_again();
+    }
 }
 
 impl Bell for OwnedFd {

@@ -124,9 +124,12 @@ impl<B: Backend> Shard<B> {
         let mut logs: Vec<LogId> = self.groups.logs().map(|(log, _)| log).collect();
         logs.sort_unstable(); // the same order every time, so that a run can be repeated
         for log in logs {
-            while let Some(seq) = self.owed_up_to(log) {
+            if let Some(seq) = self.owed_up_to(log) {
                 self.take_in_until_now(|_| false); // what the hub handed over before it was refused comes first
                 self.read_history(log, seq);
+                if self.owed_up_to(log).is_some() {
+                    self.inbox.look_again(); // what was published meanwhile waits for its turn
+                }
             }
         }
     }

@@ -101,4 +101,9 @@ impl<T, B: Bell> Handover<T, B> {
     pub fn take_overflow(&self) -> bool {
         self.overflowed.swap(false, Ordering::SeqCst)
     }
+
+    /// The owner has not found all that was refused, and will not wait before it has looked once more.
+    pub fn look_again(&self) {
+        self.overflowed.store(true, Ordering::SeqCst);
+    }
 }

@@ -1,8 +1,16 @@
 //! How much a shard takes in at once: all that was there at a moment and nothing that comes meanwhile.
 
 use std::cell::Cell;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake};
+
+use tokio::sync::oneshot::{Receiver, channel};
 
 use super::super::MAX_INBOUND_PER_TURN;
+use super::super::census::Ask;
+use super::super::inbox::MAX_QUEUED_BYTES;
 use super::super::intake::MAX_COPIED;
 use super::super::poll::Epoll;
 use super::*;
@@ -23,6 +31,47 @@ fn what_comes_meanwhile_waits_for_its_turn() {
     });
     assert_eq!(looks.get(), 3, "what was there, and its end");
     assert_eq!(MAX_INBOUND_PER_TURN - shard.take_all_in(MAX_INBOUND_PER_TURN), 3);
+}
+
+/// Somebody who publishes as soon as an operator's question has been answered, and asks the next.
+struct Restless {
+    bars: Arc<Stream>,
+    inbox: Arc<Inbox>,
+    asked: AtomicUsize,
+    answer: Mutex<Option<Receiver<bool>>>,
+}
+
+impl Restless {
+    fn ask(self: &Arc<Self>) {
+        assert!(self.asked.fetch_add(1, Ordering::Relaxed) < 100, "it does not end");
+        let (sender, mut receiver) = channel();
+        let waker = self.clone().into();
+        assert!(Pin::new(&mut receiver).poll(&mut Context::from_waker(&waker)).is_pending());
+        *self.answer.lock().unwrap() = Some(receiver);
+        self.inbox.hand(Inbound::Ask(Ask::Close(u64::MAX, sender)));
+    }
+}
+
+impl Wake for Restless {
+    fn wake(self: Arc<Self>) {
+        publish(&self.bars, "A:1", Flags::default(), "{}");
+        self.ask();
+    }
+}
+
+#[test]
+fn what_is_published_while_a_history_is_read_waits_for_its_turn() {
+    let (mut shard, bars, _client) = standing();
+    let large = format!("\"{}\"", "x".repeat(MAX_QUEUED_BYTES));
+    publish(&bars, "A:1", Flags::default(), &large); // is not handed over
+    let (inbox, asked, answer) = (shard.inbox.clone(), AtomicUsize::new(0), Mutex::default());
+    let restless = Arc::new(Restless { bars: bars.clone(), inbox: inbox.clone(), asked, answer });
+    restless.ask();
+    assert!(shard.inbox.take_overflow());
+    shard.read_histories();
+    *restless.answer.lock().unwrap() = None; // it asks no more
+    assert_eq!((restless.asked.load(Ordering::Relaxed), bars.owed_up_to("", inbox.id())), (2, Some(2)));
+    assert!(!shard.intake.fall_asleep(&inbox), "something is owed");
 }
 
 #[test]
