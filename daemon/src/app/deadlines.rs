@@ -40,9 +40,10 @@ fn keep(hub: &Hub, is_over: &AtomicBool) {
     while !is_over.load(Ordering::Acquire) {
         signal.take(); // before looking: what is asked from here on raises it again
         let now = Instant::now();
-        match hub.expire_commands(now) {
+        let next = hub.expire_commands(now);
+        signal.wait(|| match next {
             Some(next) => thread::park_timeout(next.saturating_duration_since(now)),
             None => thread::park(),
-        }
+        });
     }
 }

@@ -62,6 +62,14 @@ impl Signal {
         self.thread.get_or_init(std::thread::current);
     }
 
+    /// Waits by `park`, unless something was raised that nobody has taken: whatever the thread waited for meanwhile may
+    /// have used up the wake-up that came with it, and there is no second one.
+    pub fn wait(&self, park: impl FnOnce()) {
+        if self.raised.load(Ordering::Acquire) == 0 {
+            park();
+        }
+    }
+
     /// What was raised since the last call.
     pub fn take(&self) -> Wakes {
         Wakes(self.raised.swap(0, Ordering::Acquire))
@@ -89,5 +97,18 @@ mod tests {
         signal.raise(Wakes::WAKE);
         std::thread::park(); // returns at once: the raise left its token
         assert!(signal.take().has(Wakes::WAKE));
+    }
+
+    #[test]
+    fn a_wake_up_that_was_used_up_elsewhere_is_not_missed() {
+        let signal = Signal::default();
+        signal.belongs_here();
+        signal.raise(Wakes::CONTROL);
+        std::thread::park(); // as whatever waits for another thread does
+        signal.wait(|| panic!("nobody would wake it"));
+        signal.take();
+        let mut waits = false;
+        signal.wait(|| waits = true);
+        assert!(waits);
     }
 }

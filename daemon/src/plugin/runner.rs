@@ -93,7 +93,8 @@ impl Runner {
             life = self.obey();
             if life == Life::On {
                 self.work();
-                self.shared.desk.clock.park_until(self.next_deadline());
+                let deadline = self.next_deadline();
+                self.shared.signal.wait(|| self.shared.desk.clock.park_until(deadline));
             }
         }
         self.destroy();

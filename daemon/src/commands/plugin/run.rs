@@ -198,7 +198,8 @@ impl Course {
                 return Ok(());
             }
             if !any {
-                clock.park_until(alone.port().next_timer());
+                let deadline = alone.port().next_timer();
+                self.life.signal.wait(|| clock.park_until(deadline));
             }
         }
         Ok(())

@@ -143,10 +143,11 @@ fn publishers_and_a_shard(room_for: usize) {
         queue.wake_up();
         queue.bell().silence();
         take_all_in(&queue, &receiver, &mut stash, &mut seen);
-        if queue.take_overflow() {
-            while stream.lock().unwrap().targets.behind(0).is_some() {
-                take_all_in(&queue, &receiver, &mut stash, &mut seen);
-                seen.extend(catch_up(&stream).map(|event| event.seq));
+        if queue.take_overflow() && is_behind(&stream) {
+            take_all_in(&queue, &receiver, &mut stash, &mut seen);
+            seen.extend(catch_up(&stream).map(|event| event.seq));
+            if is_behind(&stream) {
+                queue.look_again();
             }
         }
     }
@@ -165,6 +166,10 @@ fn take_all_in(
         queue.taken(WEIGHT);
         seen.push(event.seq);
     }
+}
+
+fn is_behind(stream: &Mutex<Stream>) -> bool {
+    stream.lock().unwrap().targets.behind(0).is_some()
 }
 
 fn catch_up(stream: &Mutex<Stream>) -> Option<Shared<Event>> {
