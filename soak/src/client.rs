@@ -162,7 +162,7 @@ impl Visit<'_> {
 
     /// Reads until nothing is open, ends every subscription, hears that nothing more comes, and closes.
     fn leave(&mut self, shared: &Shared) -> Result<(), Over> {
-        self.client.get_mut().temper = Temper::Fast;
+        self.hurry()?;
         for which in 0..self.ledger.len() {
             let text = self.ledger.snapshot(which);
             text.map_or(Ok(()), |text| self.say(text))?;
@@ -184,9 +184,13 @@ impl Visit<'_> {
     }
 
     fn account_for_everything(&mut self, shared: &Shared) -> Result<(), Over> {
-        self.client.get_mut().temper = Temper::Fast;
+        self.hurry()?;
         let has_all = |ledger: &Ledger| shared.relays.iter().all(|relay| ledger.has_all_of(relay.name, relay.last()));
         self.read_until("all that was published has come", |ledger| ledger.is_settled() && has_all(ledger))
+    }
+
+    fn hurry(&mut self) -> Result<(), Over> {
+        self.client.get_mut().hurry().map_err(|error| Over::Broken(format!("no room for what waits: {error}")))
     }
 
     fn read_until(&mut self, what: &str, is_so: impl Fn(&Ledger) -> bool) -> Result<(), Over> {

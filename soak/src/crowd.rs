@@ -103,6 +103,11 @@ impl<'a> Crowd<'a> {
             }
             self.look()?;
         }
+        for socket in
+            self.seats.iter().filter(|seat| seat.temper == Temper::Slow).filter_map(|seat| seat.socket.as_ref())
+        {
+            socket::make_room(socket)?;
+        }
         let deadline = Instant::now() + PATIENCE;
         loop {
             let last = self.shared.crowd.last();

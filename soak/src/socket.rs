@@ -34,10 +34,15 @@ enum Mood {
     Sleeps,
 }
 
+/// What a client makes room for that has read slowly and wants all that waits for it soon. With the least of room the kernel
+/// may come to send what it must to find out that there is some, a few hundred bytes five times a second, however fast they are
+/// read: what waits then takes minutes.
+const ROOM: usize = 256 << 10;
+
 /// A socket that is read as its client's temper has it.
 pub struct Paced {
     socket: TcpStream,
-    pub temper: Temper,
+    temper: Temper,
     mood: Mood,
     until: Instant,
     random: fastrand::Rng,
@@ -83,9 +88,23 @@ pub fn reset(socket: &TcpStream) {
     _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }
 
+/// For a socket that was made to be read slowly, and is not any more.
+pub fn make_room(socket: &TcpStream) -> io::Result<()> {
+    SockRef::from(socket).set_recv_buffer_size(ROOM)
+}
+
 impl Paced {
     pub fn reset(&self) {
         reset(&self.socket);
+    }
+
+    /// From here on it reads what is there.
+    pub fn hurry(&mut self) -> io::Result<()> {
+        if self.temper == Temper::Slow {
+            make_room(&self.socket)?;
+        }
+        self.temper = Temper::Fast;
+        Ok(())
     }
 
     fn change_mood(&mut self) {
