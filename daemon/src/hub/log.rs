@@ -77,7 +77,7 @@ impl Log {
             evicted: 0,
             forgotten: 0,
             topics: Topics::new(stream.clone()),
-            records: Records::new(&common.memory),
+            records: Records::default(),
             staged: None,
             astray: BTreeSet::new(),
         }
@@ -151,7 +151,7 @@ impl Log {
     pub fn forget(&mut self) {
         (self.forgotten, self.evicted) = (self.seq, self.seq);
         self.history = History::default();
-        (self.records, self.staged) = (Records::new(&self.memory), None);
+        (self.records, self.staged) = (Records::default(), None);
         self.topics = Topics::new(self.stream.clone());
         self.astray.clear();
     }
@@ -163,7 +163,7 @@ impl Log {
 
     pub fn begin_records(&mut self) {
         self.abandon_records();
-        self.staged = Some(Staged { records: Records::new(&self.memory), told: BTreeSet::new() });
+        self.staged = Some(Staged { records: Records::default(), told: BTreeSet::new() });
     }
 
     /// Replaces the records by what was published since `begin_records`. When that is another set, it takes a number: a

@@ -1,26 +1,33 @@
 //! The newest record of every key: what a snapshot shows. Taking a snapshot clones a root, whatever the size.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use equivalent::{Comparable, Equivalent};
 use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 
 use super::pattern::Pattern;
-use crate::memory::Memory;
 
-/// All records of a log, by topic.
+/// All records of a log, in one tree: most topics have one or two, and with trees of their own these would be mostly room.
 #[derive(Clone, Debug, Default)]
-pub struct Records {
-    topics: OrdMap<Arc<str>, Arc<TopicRecords>>,
-    count: usize,
-    memory: Arc<Memory>,
+pub struct Records(OrdMap<Address, Record>);
+
+/// Where a record belongs. They are shown in this order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Address {
+    topic: Arc<str>,
+    collection: Arc<str>,
+    key: Arc<str>,
 }
 
-/// The records of one topic, by collection and key.
-#[derive(Clone, Debug, Default)]
-struct TopicRecords {
-    collections: BTreeMap<Arc<str>, Collection>,
+/// An address that is looked for.
+struct At<'a> {
+    topic: &'a str,
+    collection: &'a str,
+    key: &'a str,
 }
 
 /// The newest description of one thing.
@@ -38,74 +45,68 @@ impl PartialEq for Record {
     }
 }
 
-#[derive(Clone, Debug, Default)]
-struct Collection {
-    records: OrdMap<Box<str>, Record>,
-    /// The records as JSON with commas between, made when the first snapshot needs them and shared by all that follow.
-    joined: OnceLock<Bytes>,
+impl Comparable<Address> for At<'_> {
+    fn compare(&self, address: &Address) -> Ordering {
+        let theirs = (&*address.topic, &*address.collection, &*address.key);
+        (self.topic, self.collection, self.key).cmp(&theirs)
+    }
+}
+
+impl Equivalent<Address> for At<'_> {
+    fn equivalent(&self, address: &Address) -> bool {
+        self.compare(address).is_eq()
+    }
 }
 
 impl Records {
-    /// No records; what is made of them later counts in this memory.
-    pub fn new(memory: &Arc<Memory>) -> Self {
-        Self { memory: memory.clone(), ..Self::default() }
-    }
-
     pub fn len(&self) -> usize {
-        self.count
+        self.0.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.0.is_empty()
     }
 
     pub fn has_topic(&self, topic: &str) -> bool {
-        self.topics.contains_key(topic)
+        self.of(topic).next().is_some()
     }
 
     pub fn contains(&self, topic: &str, collection: &str, key: &str) -> bool {
-        let found = self.topics.get(topic).and_then(|records| records.collections.get(collection));
-        found.is_some_and(|collection| collection.records.contains_key(key))
+        self.0.contains_key(&At { topic, collection, key })
     }
 
     pub fn put(&mut self, topic: &Arc<str>, collection: &Arc<str>, key: &str, record: Record) {
-        let records = self.topics.entry(topic.clone()).or_default();
-        let collection = Arc::make_mut(records).collections.entry(collection.clone()).or_default();
-        collection.joined = OnceLock::new();
-        if collection.records.insert(key.into(), record).is_none() {
-            self.count += 1;
+        match self.0.get_mut(&At { topic, collection, key }) {
+            Some(known) => *known = record,
+            None => {
+                let address = Address { topic: topic.clone(), collection: collection.clone(), key: key.into() };
+                self.0.insert(address, record);
+            }
         }
     }
 
     pub fn remove(&mut self, topic: &str, collection: &str, key: &str) {
-        let Some(records) = self.topics.get_mut(topic) else { return };
-        let records = Arc::make_mut(records);
-        let Some(found) = records.collections.get_mut(collection) else { return };
-        found.joined = OnceLock::new();
-        if found.records.remove(key).is_some() {
-            self.count -= 1;
-        }
-        if found.records.is_empty() {
-            records.collections.remove(collection);
-        }
-        if records.collections.is_empty() {
-            self.topics.remove(topic);
-        }
+        self.0.remove(&At { topic, collection, key });
     }
 
-    /// The topics whose records are not the same in both.
+    /// The topics whose records are not the same in both, in order.
     pub fn topics_that_differ(&self, other: &Self) -> Vec<Arc<str>> {
-        let differ = |topic: &&Arc<str>| match (self.topics.get(*topic), other.topics.get(*topic)) {
-            (Some(ours), Some(theirs)) => !ours.is_like(theirs),
-            _ => true,
+        let topic = |item| match item {
+            DiffItem::Add(at, _) | DiffItem::Remove(at, _) | DiffItem::Update { new: (at, _), .. } => at.topic.clone(),
         };
-        let only_other = other.topics.keys().filter(|topic| !self.topics.contains_key(*topic));
-        self.topics.keys().chain(only_other).filter(differ).cloned().collect()
+        let mut topics: Vec<Arc<str>> = self.0.diff(&other.0).map(topic).collect();
+        topics.dedup();
+        topics
     }
 
     /// The records that the patterns match, as they are now: later changes do not show in it.
     pub fn snapshot(&self, patterns: &[Pattern]) -> Snapshot {
         Snapshot { records: self.clone(), patterns: patterns.to_vec(), declared: Vec::new() }
+    }
+
+    fn of<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = (&'a Address, &'a Record)> {
+        let first = At { topic, collection: "", key: "" };
+        self.0.range(first..).take_while(move |(address, _)| &*address.topic == topic)
     }
 }
 
@@ -131,68 +132,48 @@ impl Snapshot {
 
     /// Whether it is of the very same records, seen alike: equal ones would take a look at each.
     pub fn is(&self, other: &Self) -> bool {
-        self.records.topics.ptr_eq(&other.records.topics)
-            && self.patterns == other.patterns
-            && self.declared == other.declared
+        self.records.0.ptr_eq(&other.records.0) && self.patterns == other.patterns && self.declared == other.declared
     }
 
     /// Each collection with its records as JSON, commas between, in order of topic and key.
     pub fn collections(&self) -> Vec<(Arc<str>, Bytes)> {
-        let mut merged: BTreeMap<Arc<str>, Vec<Bytes>> =
-            self.declared.iter().map(|name| (name.clone(), Vec::new())).collect();
-        for records in self.matching() {
-            for (name, collection) in &records.collections {
-                merged.entry(name.clone()).or_default().push(collection.joined(&self.records.memory).clone());
-            }
+        let mut merged: BTreeMap<&Arc<str>, Vec<&Bytes>> =
+            self.declared.iter().map(|name| (name, Vec::new())).collect();
+        for (address, record) in self.matching() {
+            merged.entry(&address.collection).or_default().push(&record.json);
         }
-        merged.into_iter().map(|(name, parts)| (name, join(parts.iter()))).collect()
+        merged.into_iter().map(|(name, parts)| (name.clone(), join(&parts))).collect()
     }
 
     /// Each record, in order of topic, collection and key.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.matching().flat_map(|records| records.collections.values()).flat_map(|found| found.records.values())
+        self.matching().map(|(_, record)| record)
     }
 
-    fn matching(&self) -> Box<dyn Iterator<Item = &Arc<TopicRecords>> + '_> {
-        let topics = &self.records.topics;
+    fn matching(&self) -> Box<dyn Iterator<Item = (&Address, &Record)> + '_> {
         if self.patterns.iter().any(|pattern| pattern.exact().is_none()) {
-            let wanted = |topic: &str| self.patterns.iter().any(|pattern| pattern.matches(topic));
-            return Box::new(topics.iter().filter(move |(topic, _)| wanted(topic)).map(|(_, records)| records));
+            let mut seen: Option<(&Arc<str>, bool)> = None; // the topic of the record before, mostly the same
+            return Box::new(self.records.0.iter().filter(move |(address, _)| match seen {
+                Some((topic, is_wanted)) if *topic == address.topic => is_wanted,
+                _ => {
+                    let is_wanted = self.patterns.iter().any(|pattern| pattern.matches(&address.topic));
+                    seen = Some((&address.topic, is_wanted));
+                    is_wanted
+                }
+            }));
         }
         // Every pattern names one topic: look these up, and the root, instead of walking all.
         let mut names: Vec<&str> = self.patterns.iter().map(|pattern| &**pattern.text()).collect();
         names.extend(self.patterns.first().map(Pattern::stream));
         names.sort_unstable();
         names.dedup();
-        Box::new(names.into_iter().filter_map(|name| topics.get(name)))
+        Box::new(names.into_iter().flat_map(|name| self.records.of(name)))
     }
 }
 
-impl TopicRecords {
-    fn is_like(&self, other: &Self) -> bool {
-        self.collections.len() == other.collections.len()
-            && self
-                .collections
-                .iter()
-                .zip(&other.collections)
-                .all(|((name, ours), (theirs_name, theirs))| name == theirs_name && ours.records == theirs.records)
-    }
-}
-
-impl Collection {
-    fn joined(&self, memory: &Arc<Memory>) -> &Bytes {
-        self.joined.get_or_init(|| match self.records.len() {
-            // Shared, and counted where it was made.
-            1 => self.records.values().next().map(|only| only.json.clone()).unwrap_or_default(),
-            _ => memory.hold(join(self.records.values().map(|record| &record.json))),
-        })
-    }
-}
-
-fn join<'a>(parts: impl Iterator<Item = &'a Bytes>) -> Bytes {
-    let parts: Vec<&Bytes> = parts.collect();
-    if let [only] = parts[..] {
-        return only.clone();
+fn join(parts: &[&Bytes]) -> Bytes {
+    if let [only] = parts {
+        return Bytes::clone(only);
     }
     let mut joined = BytesMut::with_capacity(parts.iter().map(|part| part.len() + 1).sum());
     for part in parts {
@@ -234,6 +215,34 @@ mod tests {
     }
 
     #[test]
+    fn only_what_matches_is_shown() {
+        let mut records = Records::default();
+        for (topic, record) in [("bars:A:1", "1"), ("bars:A:10", "2"), ("bars:A:5", "3"), ("bars:B:1", "4")] {
+            put(&mut records, topic, "closed", record);
+            put(&mut records, topic, "current", record);
+        }
+        for (pattern, text) in [("bars:A:1", "1,1"), ("bars:*:1", "1,1,4,4"), ("bars:A:*", "1,1,2,2,3,3")] {
+            assert_eq!(shown(&records, pattern), [("bars".to_owned(), text.to_owned())], "{pattern}");
+        }
+        assert!(records.has_topic("bars:A:1") && !records.has_topic("bars:A") && !records.has_topic("bars:A:2"));
+    }
+
+    #[test]
+    fn topics_differ_by_what_was_added_changed_or_removed() {
+        let told = |told: &[(&str, &str, &'static str)]| {
+            let mut records = Records::default();
+            told.iter().for_each(|(topic, key, record)| put(&mut records, topic, key, record));
+            records
+        };
+        let before = told(&[("bars:A", "k", "1"), ("bars:B", "k", "1"), ("bars:C", "k", "1"), ("bars:C", "l", "1")]);
+        let after = told(&[("bars:A", "k", "1"), ("bars:B", "k", "2"), ("bars:D", "k", "1"), ("bars:D", "l", "1")]);
+        let differ = ["bars:B".into(), "bars:C".into(), "bars:D".into()];
+        assert_eq!(before.topics_that_differ(&after), differ);
+        assert_eq!(after.topics_that_differ(&before), differ);
+        assert_eq!(before.topics_that_differ(&before.clone()), []);
+    }
+
+    #[test]
     fn removing_the_last_record_leaves_nothing() {
         let mut records = Records::default();
         put(&mut records, "bars:A:1", "current", "{}");
@@ -241,7 +250,7 @@ mod tests {
         assert_eq!(records.len(), 1);
         records.remove("bars:A:1", "bars", "current");
         assert_eq!((records.len(), shown(&records, "bars")), (0, vec![]));
-        assert!(records.topics.is_empty());
+        assert!(records.is_empty() && !records.has_topic("bars:A:1"));
     }
 
     #[test]
