@@ -150,6 +150,12 @@ impl House {
         self.supervisor.status_of(name).unwrap().state
     }
 
+    /// Whether it has failed so often, and what follows is decided: until then the clock had better stand still.
+    fn has_failed(&self, name: &str, times: u64) -> bool {
+        let is_decided = || matches!(self.phase(name), Phase::BackingOff | Phase::Quarantined);
+        self.supervisor.status_of(name).unwrap().errors == times && is_decided()
+    }
+
     /// Moves the clock, but not while a call into the plugin runs: else every call would seem to take for ever.
     fn tick(&self, by: Duration) {
         let shared: Vec<_> = self.supervisor.shown().values().filter_map(|one| one.shared.clone()).collect();

@@ -384,6 +384,7 @@ fn a_plan_and_a_reload_say_which_file_is_not_taken_and_which_goes_back() {
     transcript += &said(&place, "plan");
     assert_eq!(lines(&place), 0, "a plan is not in the log");
     transcript += &said(&place, "reload");
+    place.daemon.wait_for_log("the file is not taken");
     assert_eq!(lines(&place), 1, "once is enough for one reload");
     place.daemon.configure(&format!("[ingest]\nsocket = \"\"\n{CONFIG}"));
     let reloads = || place.daemon.log_text().matches("the configuration was reloaded").count();

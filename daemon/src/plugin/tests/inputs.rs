@@ -86,7 +86,7 @@ fn one_that_was_quarantined_is_told_what_is_gone_until_it_has_saved_that() {
     until("a checkpoint is taken", || house.stream("in").figures().input_bytes == 0);
     house.input("poison");
     for failures in 1..=5 {
-        until("it failed once more", || house.supervisor.status_of("a").unwrap().errors == failures);
+        until("it failed once more", || house.has_failed("a", failures));
         house.clock.advance(Duration::from_secs(4));
     }
     until("it is quarantined", || house.phase("a") == Phase::Quarantined);
@@ -119,7 +119,7 @@ fn listeners_of_one_stream_stand_where_each_of_them_saved() {
         house.input(what); // `failed_once` is the library's own, so that each fails once, at the third
     }
     for name in ["a", "b"] {
-        until("it failed", || house.supervisor.status_of(name).unwrap().errors == 1);
+        until("it failed", || house.has_failed(name, 1));
     }
     house.clock.advance(Duration::from_millis(100));
     for heard in [&a, &b] {

@@ -55,7 +55,7 @@ fn one_that_always_fails_is_quarantined_and_blocks_nobody() {
     house.reload(&[listening(wanted("a", "sick", ""), &["in"])]).unwrap();
     house.input("poison");
     for failures in 1..=5 {
-        until("it failed once more", || house.supervisor.status_of("a").unwrap().errors == failures);
+        until("it failed once more", || house.has_failed("a", failures));
         house.clock.advance(Duration::from_secs(4));
     }
     until("it is quarantined", || house.phase("a") == Phase::Quarantined);

@@ -23,6 +23,8 @@ const BARS: &str = "[broadcasters.bars]\nplugin = \"bars\"\n";
 fn without_a_terminal_it_is_one_picture() {
     let daemon = Daemon::start(BARS);
     let _listening = daemon.subscriber("bars");
+    let shown = |arguments: &[&str]| printed(&daemon, arguments).contains("   subscriptions        1   ");
+    crate::house::until("the figures are of a second that knows it", || shown(&["top", "--once"]));
     for arguments in [&["top"][..], &["top", "--once"]] {
         let picture = printed(&daemon, arguments);
         assert!(
