@@ -91,10 +91,10 @@ impl Records {
 
     /// The topics whose records are not the same in both, in order.
     pub fn topics_that_differ(&self, other: &Self) -> Vec<Arc<str>> {
-        let topic = |item| match item {
+        let differ = self.0.diff(&other.0).map(|item| match item {
             DiffItem::Add(at, _) | DiffItem::Remove(at, _) | DiffItem::Update { new: (at, _), .. } => at.topic.clone(),
-        };
-        let mut topics: Vec<Arc<str>> = self.0.diff(&other.0).map(topic).collect();
+        });
+        let mut topics: Vec<Arc<str>> = differ.collect();
         topics.dedup();
         topics
     }
