@@ -200,7 +200,8 @@ impl<'a> Crowd<'a> {
 
     fn come(&mut self, who: usize, now: Instant) -> Result<()> {
         let seat = &mut self.seats[who];
-        let mut socket = socket::connect(self.shared.clients, seat.temper)?;
+        let temper = if self.shared.is_running() { seat.temper } else { Temper::Fast }; // then all of it is wanted soon
+        let mut socket = socket::connect(self.shared.clients, temper)?;
         socket.write_all(seat.member.come())?; // a new socket has room for it
         socket.set_nonblocking(true)?;
         epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(who as u64), epoll::EventFlags::IN)?;

@@ -37,8 +37,11 @@ impl Drop for Deadlines {
 fn keep(hub: &Hub, is_over: &AtomicBool) {
     let signal = hub.command_deadlines();
     signal.belongs_here();
-    while !is_over.load(Ordering::Acquire) {
-        signal.take(); // before looking: what is asked from here on raises it again
+    loop {
+        signal.take(); // before looking: what comes from here on raises it again
+        if is_over.load(Ordering::Acquire) {
+            return;
+        }
         let now = Instant::now();
         let next = hub.expire_commands(now);
         signal.wait(|| match next {

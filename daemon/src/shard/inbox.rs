@@ -201,12 +201,12 @@ impl Inbox {
         self.queue.taken(event.weight());
     }
 
-    /// Whether an event was refused and nobody has looked since.
+    /// Whether an event was refused that nobody has looked for since, or is to be looked for again.
     pub(super) fn has_overflowed(&self) -> bool {
         self.queue.has_overflowed()
     }
 
-    /// Whether an event was refused since the last call.
+    /// The same, until the next refusal.
     pub(super) fn take_overflow(&self) -> bool {
         self.queue.take_overflow()
     }

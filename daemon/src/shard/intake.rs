@@ -120,16 +120,21 @@ impl<B: Backend> Shard<B> {
     }
 
     /// The inbox was full and events were refused: whoever is behind re-reads its history, and lags where that is too late.
+    /// That goes on for as long as ever less was published meanwhile.
     pub(super) fn read_histories(&mut self) {
         let mut logs: Vec<LogId> = self.groups.logs().map(|(log, _)| log).collect();
         logs.sort_unstable(); // the same order every time, so that a run can be repeated
         for log in logs {
-            if let Some(seq) = self.owed_up_to(log) {
+            let (mut read, mut last) = (0, u64::MAX);
+            while let Some(seq) = self.owed_up_to(log) {
+                let owed = seq - read;
+                if owed >= last {
+                    self.inbox.look_again(); // whoever publishes as fast as is read waits for the next turn
+                    break;
+                }
                 self.take_in_until_now(|_| false); // what the hub handed over before it was refused comes first
                 self.read_history(log, seq);
-                if self.owed_up_to(log).is_some() {
-                    self.inbox.look_again(); // what was published meanwhile waits for its turn
-                }
+                (read, last) = (seq, owed);
             }
         }
     }

@@ -92,12 +92,12 @@ impl<T, B: Bell> Handover<T, B> {
         self.queued_bytes.fetch_sub(weight, Ordering::Relaxed);
     }
 
-    /// Whether something was refused and nobody has looked since.
+    /// Whether something was refused that nobody has looked for since, or is to be looked for again.
     pub fn has_overflowed(&self) -> bool {
         self.overflowed.load(Ordering::SeqCst)
     }
 
-    /// Whether something was refused since the last call.
+    /// The same, until the next refusal.
     pub fn take_overflow(&self) -> bool {
         self.overflowed.swap(false, Ordering::SeqCst)
     }
